@@ -1,0 +1,272 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::place::Place;
+use super::scope::{ScopeId, ScopeSet};
+use super::touch::Touches;
+
+/// The methods that the API has. HEAD is read as GET before it comes here; any other is refused.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Creates, or acts.
+    Post,
+    /// Replaces.
+    Put,
+    /// Changes in part.
+    Patch,
+    /// Deletes, or takes away.
+    Delete,
+}
+
+impl Method {
+    /// As it stands in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Whether a request with it may be sent again without harm.
+    pub fn reads(self) -> bool {
+        self == Self::Get
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A method that the API does not have.
+#[derive(Debug, Eq, PartialEq)]
+pub struct NoMethod;
+
+impl fmt::Display for NoMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the API has GET (and HEAD), POST, PUT, PATCH and DELETE")
+    }
+}
+
+impl FromStr for Method {
+    type Err = NoMethod;
+
+    fn from_str(text: &str) -> Result<Self, NoMethod> {
+        match text {
+            "GET" => Ok(Self::Get),
+            "POST" => Ok(Self::Post),
+            "PUT" => Ok(Self::Put),
+            "PATCH" => Ok(Self::Patch),
+            "DELETE" => Ok(Self::Delete),
+            _ => Err(NoMethod),
+        }
+    }
+}
+
+/// One call of the API: what it is named, what it asks for, what it touches.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The method.
+    pub method: Method,
+    /// The path, segment by segment.
+    pub template: Template,
+    /// DigitalOcean's `operationId`.
+    pub operation: String,
+    /// The section of DigitalOcean's reference.
+    pub section: String,
+    /// What a token must hold: one of these sets, whole. Never empty.
+    pub scopes: Vec<ScopeSet>,
+    /// What it must hold besides, if a parameter has another value than these.
+    pub scopes_when: Vec<ScopeWhen>,
+    /// The scopes that single fields of the request ask for.
+    pub fields: Vec<FieldScope>,
+    /// Why no wildcard covers it: what it hands out.
+    pub sensitive: Option<String>,
+    /// What whoever grants it should know: what it hands out reaches further than a grant can say.
+    pub caution: Option<String>,
+    /// It only reads, though its method says otherwise.
+    pub reads_only: bool,
+    /// The query parameters it knows.
+    pub query: Vec<Parameter>,
+    /// Where an `…/actions` request says what it does, or what it always does.
+    pub action: Option<Action>,
+    /// The query parameter that limits the life of what it hands out, in seconds.
+    pub derived_expiry: Option<String>,
+    /// What it touches.
+    pub touches: Touches,
+    /// Where and why this differs from DigitalOcean's specification.
+    pub note: Option<String>,
+}
+
+impl Endpoint {
+    /// Whether a request to it changes nothing at DigitalOcean.
+    pub fn reads(&self) -> bool {
+        self.method.reads() || self.reads_only
+    }
+
+    /// Whether its body must be read to decide: for its fields, its action or its touches.
+    pub fn inspects_body(&self) -> bool {
+        let action = matches!(&self.action, Some(Action::Named { at, .. }) if at.is_body());
+        let fields = self.fields.iter().any(|field| field.at.is_body());
+        action || fields || self.touches.places().any(Place::is_body)
+    }
+
+    /// Whether `parameter` decides something, so that it must not be given twice or in disguise.
+    pub fn inspects_query(&self, parameter: &str) -> bool {
+        self.query
+            .iter()
+            .any(|known| !known.repeats && known.name == parameter)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.template)
+    }
+}
+
+/// A path with parameters: `/v2/droplets/{droplet_id}`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Template {
+    /// Its segments, without the slashes.
+    pub segments: Vec<Segment>,
+}
+
+/// One segment of a template.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Segment {
+    /// This text and no other.
+    Fixed(String),
+    /// Any one segment, under this name.
+    Parameter {
+        /// The name, without the braces.
+        name: String,
+        /// Whether its value may hold an encoded `/`, as names of repositories do.
+        slash: bool,
+    },
+}
+
+impl Template {
+    /// The last segment that is no parameter: what a `requests` pattern must spell to reach a sensitive endpoint.
+    pub fn last_fixed(&self) -> Option<&str> {
+        self.segments
+            .iter()
+            .rev()
+            .find_map(|segment| match segment {
+                Segment::Fixed(text) => Some(text.as_str()),
+                Segment::Parameter { .. } => None,
+            })
+    }
+
+    /// Where in the path the parameter of that name stands.
+    pub fn position(&self, parameter: &str) -> Option<usize> {
+        self.segments.iter().position(
+            |segment| matches!(segment, Segment::Parameter { name, .. } if name == parameter),
+        )
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            match segment {
+                Segment::Fixed(text) => write!(f, "/{text}")?,
+                Segment::Parameter { name, .. } => write!(f, "/{{{name}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is no template.
+#[derive(Debug, Eq, PartialEq)]
+pub struct NoTemplate;
+
+impl fmt::Display for NoTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path is written `/v2/droplets/{droplet_id}`: fixed segments and whole segments in braces")
+    }
+}
+
+impl FromStr for Template {
+    type Err = NoTemplate;
+
+    fn from_str(text: &str) -> Result<Self, NoTemplate> {
+        let segments = text
+            .strip_prefix('/')
+            .ok_or(NoTemplate)?
+            .split('/')
+            .map(segment)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { segments })
+    }
+}
+
+fn segment(text: &str) -> Result<Segment, NoTemplate> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    };
+    match text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+    {
+        Some(name) if is_name(name) => Ok(Segment::Parameter {
+            name: name.to_owned(),
+            slash: false,
+        }),
+        None if is_name(text) && text != "." && text != ".." => Ok(Segment::Fixed(text.to_owned())),
+        Some(_) | None => Err(NoTemplate),
+    }
+}
+
+/// A scope that depends on a query parameter.
+#[derive(Debug)]
+pub struct ScopeWhen {
+    /// The parameter.
+    pub parameter: String,
+    /// The only values, beside its absence, that do not ask for the scopes.
+    pub unless: Vec<String>,
+    /// The scopes asked for otherwise.
+    pub scopes: ScopeSet,
+}
+
+/// A field of the request, and the scope that a token needs to use it.
+#[derive(Debug)]
+pub struct FieldScope {
+    /// The field.
+    pub at: Place,
+    /// The scope.
+    pub scope: ScopeId,
+}
+
+/// A query parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a list, given by repeating it.
+    pub repeats: bool,
+}
+
+/// What an `…/actions` request does, as a grant's `actions` names it.
+#[derive(Debug)]
+pub enum Action {
+    /// The value of a field is the action.
+    Named {
+        /// The field.
+        at: Place,
+        /// The values that the API knows.
+        one_of: Vec<String>,
+    },
+    /// The endpoint does just this.
+    Always(String),
+}

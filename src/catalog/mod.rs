@@ -1,0 +1,96 @@
+//! What DigitalOcean's API looks like, as data: endpoints, scopes, kinds of resource.
+//!
+//! The tables under `data/` are the catalogue; this room only reads them. A person can hold `data/endpoints/*.yaml` line by
+//! line against the API's reference, and extend it without knowing Rust: `catalog.extra` has the same form. No endpoint
+//! has an `if` of its own anywhere; what is special about one is a named key of its row. This room never sees a token.
+
+mod endpoint;
+mod kind;
+mod matcher;
+mod place;
+mod read;
+mod scope;
+mod touch;
+
+pub use endpoint::{
+    Action, Endpoint, FieldScope, Method, NoMethod, Parameter, ScopeWhen, Segment, Template,
+};
+pub use kind::{Kind, KindName, Kinds};
+pub use place::{FieldPath, NoPlace, Place, Step};
+pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
+pub use touch::{Condition, TouchRule, TouchVerb, Touches};
+
+use matcher::Matcher;
+
+use crate::yaml::Mistakes;
+
+/// Everything that is known of the API.
+#[derive(Debug)]
+pub struct Catalog {
+    endpoints: Vec<Endpoint>,
+    scopes: ScopeTable,
+    kinds: Kinds,
+    matcher: Matcher,
+}
+
+impl Catalog {
+    /// The catalogue that this release carries.
+    ///
+    /// # Errors
+    /// The mistakes in the tables; a test keeps this from happening in a release.
+    pub fn builtin() -> Result<Self, Vec<String>> {
+        Self::with_extra(None)
+            .map_err(|lines| lines.into_iter().flat_map(Mistakes::into_lines).collect())
+    }
+
+    /// The catalogue, with the endpoints of one more table: its name, for messages, and its text.
+    ///
+    /// # Errors
+    /// The mistakes in it, for each file that has any. An endpoint that is known already is one: what a release
+    /// knows of an endpoint is not to be loosened by a file.
+    pub fn with_extra(extra: Option<(&str, &str)>) -> Result<Self, Vec<Mistakes>> {
+        read::catalog(extra)
+    }
+
+    /// The endpoint with this method and these decoded path segments.
+    pub fn find<'s>(
+        &self,
+        method: Method,
+        segments: impl Iterator<Item = &'s str>,
+    ) -> Option<&Endpoint> {
+        self.matcher
+            .find(method, segments)
+            .and_then(|number| self.endpoints.get(number))
+    }
+
+    /// All endpoints, in the order of the tables.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// All scopes.
+    pub fn scopes(&self) -> &ScopeTable {
+        &self.scopes
+    }
+
+    /// All kinds of resource.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// Every action that an `actions` list may name.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        self.endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.action.as_ref())
+            .flat_map(|action| match action {
+                Action::Named { one_of, .. } => {
+                    one_of.iter().map(String::as_str).collect::<Vec<_>>()
+                }
+                Action::Always(action) => vec![action.as_str()],
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

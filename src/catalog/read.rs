@@ -1,0 +1,639 @@
+use std::sync::Arc;
+
+use super::Catalog;
+use super::endpoint::{
+    Action, Endpoint, FieldScope, Method, Parameter, ScopeWhen, Segment, Template,
+};
+use super::kind::{Kind, KindName, Kinds};
+use super::matcher::Matcher;
+use super::place::{FieldPath, Place};
+use super::scope::{Scope, ScopeId, ScopeSet, ScopeTable};
+use super::touch::{Condition, TouchRule, Touches, VERBS};
+use crate::yaml::{self, Entry, Map, Mistakes, Node, nearest};
+
+/// Reads the built-in tables and, after them, an extra one.
+pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistakes>> {
+    let mut reader = Reader {
+        scopes: ScopeTable::default(),
+        kinds: Kinds::default(),
+        matcher: Matcher::new(),
+        endpoints: Vec::new(),
+    };
+    let mut wrong = Vec::new();
+    let tables = ENDPOINT_TABLES.iter().copied().chain(extra);
+    wrong.extend(reader.kinds_table());
+    for (file, text) in tables {
+        let mut mistakes = Mistakes::new(file);
+        if let Some(root) = yaml::read(text, &mut mistakes) {
+            reader.table(&root, &mut mistakes);
+        }
+        if !mistakes.is_empty() {
+            wrong.push(mistakes);
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    Ok(Catalog {
+        endpoints: reader.endpoints,
+        scopes: reader.scopes,
+        kinds: reader.kinds,
+        matcher: reader.matcher,
+    })
+}
+
+struct Reader {
+    scopes: ScopeTable,
+    kinds: Kinds,
+    matcher: Matcher,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Reader {
+    fn kinds_table(&mut self) -> Option<Mistakes> {
+        let mut mistakes = Mistakes::new("kinds.yaml");
+        if let Some(root) = yaml::read(include_str!("data/kinds.yaml"), &mut mistakes)
+            && let Some(mut top) = Map::of(&root, "the table of kinds", &mut mistakes)
+        {
+            let kinds = top
+                .need("kinds", &mut mistakes)
+                .map_or(&[][..], |node| node.entries("`kinds`", &mut mistakes));
+            for entry in kinds {
+                self.kind(entry, &mut mistakes);
+            }
+            top.finish(&mut mistakes);
+        }
+        (!mistakes.is_empty()).then_some(mistakes)
+    }
+
+    fn kind(&mut self, entry: &Entry, mistakes: &mut Mistakes) {
+        let Some(mut map) = Map::of(&entry.node, "a kind", mistakes) else {
+            return;
+        };
+        let family = map
+            .need("family", mistakes)
+            .and_then(|node| node.text("`family`", mistakes))
+            .unwrap_or_default();
+        let parent = map
+            .take("parent")
+            .and_then(|node| node.text("`parent`", mistakes))
+            .map(|name| KindName(Arc::from(name)));
+        let attributes = map
+            .need("attributes", mistakes)
+            .map_or(&[][..], |node| node.entries("`attributes`", mistakes));
+        let attributes = attributes
+            .iter()
+            .map(|attribute| attribute.key.clone())
+            .collect();
+        for for_facts in ["changes", "urn", "get", "list", "identified_by", "also"] {
+            map.take(for_facts); // how facts are looked up
+        }
+        map.finish(mistakes);
+        let kind = Kind {
+            name: KindName(Arc::from(entry.key.as_str())),
+            family: family.to_owned(),
+            parent,
+            attributes,
+        };
+        self.kinds.by_name.insert(entry.key.clone(), kind);
+    }
+
+    fn table(&mut self, root: &Node, mistakes: &mut Mistakes) {
+        let Some(mut top) = Map::of(root, "a table of endpoints", mistakes) else {
+            return;
+        };
+        let section = top
+            .need("section", mistakes)
+            .and_then(|node| node.text("`section`", mistakes))
+            .unwrap_or_default();
+        let endpoints = top
+            .need("endpoints", mistakes)
+            .map_or(&[][..], |node| node.entries("`endpoints`", mistakes));
+        for entry in endpoints {
+            self.endpoint(section, entry, mistakes);
+        }
+        top.finish(mistakes);
+    }
+
+    fn endpoint(&mut self, section: &str, entry: &Entry, mistakes: &mut Mistakes) {
+        let Some((method, mut template)) = head(entry, mistakes) else {
+            return;
+        };
+        let Some(mut map) = Map::of(&entry.node, "an endpoint", mistakes) else {
+            return;
+        };
+        let before = mistakes.count();
+        self.slashes(map.take("slash_in"), &mut template, mistakes);
+        let endpoint = Endpoint {
+            method,
+            operation: map
+                .need("operation", mistakes)
+                .and_then(|node| node.text("`operation`", mistakes))
+                .unwrap_or_default()
+                .to_owned(),
+            section: section.to_owned(),
+            scopes: map
+                .need("scopes", mistakes)
+                .map(|node| self.alternatives(node, mistakes))
+                .unwrap_or_default(),
+            scopes_when: map
+                .take("scopes_when")
+                .map(|node| self.scopes_when(node, mistakes))
+                .unwrap_or_default(),
+            fields: map
+                .take("field_scopes")
+                .map(|node| self.fields(node, mistakes))
+                .unwrap_or_default(),
+            sensitive: map
+                .take("sensitive")
+                .and_then(|node| node.text("`sensitive`", mistakes))
+                .map(str::to_owned),
+            caution: map
+                .take("caution")
+                .and_then(|node| node.text("`caution`", mistakes))
+                .map(str::to_owned),
+            reads_only: map
+                .take("reads_only")
+                .and_then(|node| node.flag("`reads_only`", mistakes))
+                .unwrap_or(false),
+            query: map
+                .take("query")
+                .map(|node| query(node, mistakes))
+                .unwrap_or_default(),
+            action: map.take("action").and_then(|node| action(node, mistakes)),
+            derived_expiry: map
+                .take("derived_expiry")
+                .and_then(|node| query_place(node, mistakes)),
+            touches: self.touches(map.take("touches"), map.take("unmodelled"), mistakes),
+            note: map
+                .take("note")
+                .and_then(|node| node.text("`note`", mistakes))
+                .map(str::to_owned),
+            template,
+        };
+        map.finish(mistakes);
+        self.verb_rule(&endpoint, entry, mistakes);
+        self.places_exist(&endpoint, entry, mistakes);
+        if mistakes.count() > before {
+            return;
+        }
+        if self
+            .matcher
+            .insert(method, &endpoint.template, self.endpoints.len())
+            .is_err()
+        {
+            mistakes.add(
+                entry.at,
+                format!(
+                    "`{}` is in the catalogue already; an endpoint has one row",
+                    entry.key
+                ),
+            );
+            return;
+        }
+        self.endpoints.push(endpoint);
+    }
+
+    fn slashes(&self, node: Option<&Node>, template: &mut Template, mistakes: &mut Mistakes) {
+        for item in node.map_or(&[][..], |node| node.items("`slash_in`", mistakes)) {
+            let Some(wanted) = item.text("`slash_in`", mistakes) else {
+                continue;
+            };
+            let mut found = false;
+            for segment in &mut template.segments {
+                if let Segment::Parameter { name, slash } = segment
+                    && name == wanted
+                {
+                    (*slash, found) = (true, true);
+                }
+            }
+            if !found {
+                mistakes.add(item.at, format!("the path has no parameter `{wanted}`"));
+            }
+        }
+    }
+
+    /// `a:b + c:d | e:f`: sets joined by `|`, the scopes of one joined by `+`.
+    fn alternatives(&mut self, node: &Node, mistakes: &mut Mistakes) -> Vec<ScopeSet> {
+        let Some(text) = node.text("`scopes`", mistakes) else {
+            return Vec::new();
+        };
+        text.split('|')
+            .map(|set| self.set(set, node, mistakes))
+            .collect()
+    }
+
+    fn set(&mut self, text: &str, node: &Node, mistakes: &mut Mistakes) -> ScopeSet {
+        let mut set = ScopeSet::default();
+        for scope in text.split('+') {
+            if let Some(id) = self.scope(scope.trim(), node, mistakes) {
+                set.insert(id);
+            }
+        }
+        set
+    }
+
+    fn scope(&mut self, text: &str, node: &Node, mistakes: &mut Mistakes) -> Option<ScopeId> {
+        match text.parse::<Scope>() {
+            Ok(scope) => self.scopes.intern(&scope),
+            Err(error) => {
+                mistakes.add(node.at, format!("`{text}`: {error}"));
+                None
+            }
+        }
+    }
+
+    fn scopes_when(&mut self, node: &Node, mistakes: &mut Mistakes) -> Vec<ScopeWhen> {
+        let mut rules = Vec::new();
+        for item in node.items("`scopes_when`", mistakes) {
+            let Some(mut map) = Map::of(item, "`scopes_when`", mistakes) else {
+                continue;
+            };
+            let parameter = map
+                .need("query", mistakes)
+                .and_then(|node| node.text("`query`", mistakes))
+                .unwrap_or_default()
+                .to_owned();
+            let unless = map
+                .need("unless", mistakes)
+                .map(|node| texts(node, "`unless`", mistakes))
+                .unwrap_or_default();
+            let scopes = map.need("scopes", mistakes).map(|node| {
+                let text = node
+                    .text("`scopes`", mistakes)
+                    .unwrap_or_default()
+                    .to_owned();
+                self.set(&text, node, mistakes)
+            });
+            map.finish(mistakes);
+            rules.push(ScopeWhen {
+                parameter,
+                unless,
+                scopes: scopes.unwrap_or_default(),
+            });
+        }
+        rules
+    }
+
+    fn fields(&mut self, node: &Node, mistakes: &mut Mistakes) -> Vec<FieldScope> {
+        let mut fields = Vec::new();
+        for entry in node.entries("`field_scopes`", mistakes) {
+            let at = match entry.key.parse() {
+                Ok(place) => place,
+                Err(error) => {
+                    mistakes.add(entry.at, format!("`{}`: {error}", entry.key));
+                    continue;
+                }
+            };
+            let Some(text) = entry.node.text("a scope", mistakes) else {
+                continue;
+            };
+            if let Some(scope) = self.scope(text, &entry.node, mistakes) {
+                fields.push(FieldScope { at, scope });
+            }
+        }
+        fields
+    }
+
+    fn touches(
+        &mut self,
+        touches: Option<&Node>,
+        unmodelled: Option<&Node>,
+        mistakes: &mut Mistakes,
+    ) -> Touches {
+        let reason = unmodelled
+            .and_then(|node| node.text("`unmodelled`", mistakes))
+            .map(str::to_owned);
+        match touches {
+            None => Touches::Unmodelled { reason },
+            Some(node) if matches!(&node.value, yaml::Value::Scalar { text, .. } if text == "nobody") => {
+                Touches::Nobody
+            }
+            Some(node) => {
+                let items = node.items("`touches`", mistakes);
+                Touches::These(
+                    items
+                        .iter()
+                        .filter_map(|item| self.touch(item, mistakes))
+                        .collect(),
+                )
+            }
+        }
+    }
+
+    fn touch(&mut self, node: &Node, mistakes: &mut Mistakes) -> Option<TouchRule> {
+        let mut map = Map::of(node, "a touch", mistakes)?;
+        let named: Vec<_> = VERBS
+            .iter()
+            .filter_map(|(word, verb)| map.take(word).map(|node| (*verb, node)))
+            .collect();
+        let [(verb, kind)] = named.as_slice() else {
+            let verbs = VERBS.map(|(word, _)| format!("`{word}`")).join(", ");
+            mistakes.add(
+                node.at,
+                format!("a touch says one thing that happens; one of {verbs}"),
+            );
+            return None;
+        };
+        let kind = self.kind_name(kind, mistakes)?;
+        let rule = TouchRule {
+            verb: *verb,
+            at: map
+                .take("in")
+                .and_then(|node| node.parsed("`in`", mistakes)),
+            by: map
+                .take("by")
+                .map(|node| texts(node, "`by`", mistakes))
+                .unwrap_or_default(),
+            scope: map.take("scope").and_then(|node| {
+                let text = node.text("`scope`", mistakes)?.to_owned();
+                self.scope(&text, node, mistakes)
+            }),
+            of: map.take("of").and_then(|node| self.parent(node, mistakes)),
+            after: map
+                .take("after")
+                .map(|node| places(node, "`after`", mistakes))
+                .unwrap_or_default(),
+            when: map
+                .take("when")
+                .map(|node| conditions(node, mistakes))
+                .unwrap_or_default(),
+            each: map
+                .take("each")
+                .and_then(|node| node.parsed("`each`", mistakes)),
+            answer: map
+                .take("at")
+                .and_then(|node| node.parsed::<FieldPath>("`at`", mistakes)),
+            keyed: map
+                .take("keyed")
+                .and_then(|node| node.flag("`keyed`", mistakes))
+                .unwrap_or(false),
+            filter: one_place_each(map.take("filter"), mistakes),
+            kind,
+        };
+        map.finish(mistakes);
+        self.attributes_exist(&rule, node, mistakes);
+        Some(rule)
+    }
+
+    fn kind_name(&self, node: &Node, mistakes: &mut Mistakes) -> Option<KindName> {
+        let text = node.text("a kind", mistakes)?;
+        let found = self.kinds.find(text);
+        if found.is_none() {
+            let near = nearest(text, self.kinds.names())
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
+            mistakes.add(node.at, format!("unknown kind `{text}`{near}"));
+        }
+        found.map(|kind| kind.name.clone())
+    }
+
+    fn parent(&self, node: &Node, mistakes: &mut Mistakes) -> Option<(KindName, Place)> {
+        let [entry] = node.entries("`of`", mistakes) else {
+            mistakes.add(node.at, "`of` names one parent and where it is named");
+            return None;
+        };
+        let Some(kind) = self.kinds.find(&entry.key) else {
+            mistakes.add(entry.at, format!("unknown kind `{}`", entry.key));
+            return None;
+        };
+        Some((kind.name.clone(), entry.node.parsed("`of`", mistakes)?))
+    }
+
+    fn attributes_exist(&self, rule: &TouchRule, node: &Node, mistakes: &mut Mistakes) {
+        let Some(kind) = self.kinds.find(rule.kind.as_str()) else {
+            return;
+        };
+        let asked = rule
+            .after
+            .iter()
+            .map(|(name, _)| name)
+            .chain(rule.filter.iter().map(|(name, _)| name));
+        for attribute in asked.filter(|attribute| !kind.has(attribute)) {
+            mistakes.add(
+                node.at,
+                format!("a {} has no attribute `{attribute}`", kind.name),
+            );
+        }
+    }
+
+    /// A request that changes something never passes on a scope to read alone.
+    fn verb_rule(&self, endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
+        if endpoint.reads() {
+            return;
+        }
+        let only_reads =
+            |set: &ScopeSet| self.scopes.names(set).all(|scope| scope.verb() == "read");
+        if endpoint.scopes.iter().any(only_reads) {
+            mistakes.add(
+                entry.at,
+                format!(
+                    "`{}` changes something, so it needs a scope that does not just read",
+                    entry.key
+                ),
+            );
+        }
+    }
+
+    fn places_exist(&self, endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
+        let expiry = endpoint.derived_expiry.clone().map(Place::Query);
+        let when = endpoint
+            .scopes_when
+            .iter()
+            .map(|rule| Place::Query(rule.parameter.clone()));
+        let owned: Vec<_> = expiry.into_iter().chain(when).collect();
+        let fields = endpoint.fields.iter().map(|field| &field.at);
+        for place in endpoint.touches.places().chain(fields).chain(&owned) {
+            let missing = match place {
+                Place::Path(name) => endpoint.template.position(name).is_none(),
+                Place::Query(name) => !endpoint.query.iter().any(|known| known.name == *name),
+                Place::Body(_) => endpoint.method == Method::Get,
+            };
+            if missing {
+                mistakes.add(entry.at, format!("`{}` has no `{place}`", entry.key));
+            }
+        }
+    }
+}
+
+fn head(entry: &Entry, mistakes: &mut Mistakes) -> Option<(Method, Template)> {
+    let parts = entry
+        .key
+        .split_once(' ')
+        .and_then(|(method, path)| Some((method.parse().ok()?, path.parse().ok()?)));
+    if parts.is_none() {
+        mistakes.add(
+            entry.at,
+            format!(
+                "`{}` is no endpoint; write `GET /v2/droplets/{{droplet_id}}`",
+                entry.key
+            ),
+        );
+    }
+    parts
+}
+
+fn texts(node: &Node, what: &str, mistakes: &mut Mistakes) -> Vec<String> {
+    node.one_or_more()
+        .iter()
+        .filter_map(|item| item.text(what, mistakes))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn query(node: &Node, mistakes: &mut Mistakes) -> Vec<Parameter> {
+    let parameter = |text: String| match text.strip_suffix("[]") {
+        Some(name) => Parameter {
+            name: name.to_owned(),
+            repeats: true,
+        },
+        None => Parameter {
+            name: text,
+            repeats: false,
+        },
+    };
+    texts(node, "`query`", mistakes)
+        .into_iter()
+        .map(parameter)
+        .collect()
+}
+
+fn query_place(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
+    match node.parsed("a place", mistakes)? {
+        Place::Query(name) => Some(name),
+        Place::Path(_) | Place::Body(_) => {
+            mistakes.add(node.at, "this is a parameter of the query: `query.NAME`");
+            None
+        }
+    }
+}
+
+fn action(node: &Node, mistakes: &mut Mistakes) -> Option<Action> {
+    let mut map = Map::of(node, "`action`", mistakes)?;
+    let always = map
+        .take("always")
+        .and_then(|node| node.text("`always`", mistakes));
+    let at = map
+        .take("in")
+        .and_then(|node| node.parsed("`in`", mistakes));
+    let one_of = map
+        .take("one_of")
+        .map(|node| texts(node, "`one_of`", mistakes))
+        .unwrap_or_default();
+    map.finish(mistakes);
+    match (always, at) {
+        (Some(action), None) => Some(Action::Always(action.to_owned())),
+        (None, Some(at)) => Some(Action::Named { at, one_of }),
+        (Some(_), Some(_)) | (None, None) => {
+            mistakes.add(
+                node.at,
+                "an action is `{ always: NAME }` or `{ in: PLACE, one_of: […] }`",
+            );
+            None
+        }
+    }
+}
+
+fn places(node: &Node, what: &str, mistakes: &mut Mistakes) -> Vec<(String, Vec<Place>)> {
+    let mut found = Vec::new();
+    for entry in node.entries(what, mistakes) {
+        let places = entry
+            .node
+            .one_or_more()
+            .iter()
+            .filter_map(|item| item.parsed("a place", mistakes))
+            .collect();
+        found.push((entry.key.clone(), places));
+    }
+    found
+}
+
+fn one_place_each(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<(String, Place)> {
+    let mut found = Vec::new();
+    for entry in node.map_or(&[][..], |node| node.entries("`filter`", mistakes)) {
+        if let Some(place) = entry.node.parsed("a place", mistakes) {
+            found.push((entry.key.clone(), place));
+        }
+    }
+    found
+}
+
+fn conditions(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Condition)> {
+    let mut found = Vec::new();
+    for entry in node.entries("`when`", mistakes) {
+        let Ok(place) = entry.key.parse() else {
+            mistakes.add(entry.at, format!("`{}` is no place", entry.key));
+            continue;
+        };
+        let values = texts(&entry.node, "`when`", mistakes);
+        let condition = if values == ["any"] {
+            Condition::Any
+        } else {
+            Condition::OneOf(values)
+        };
+        found.push((place, condition));
+    }
+    found
+}
+
+macro_rules! tables {
+    ($($file:literal),* $(,)?) => {
+        [$(($file, include_str!(concat!("data/endpoints/", $file)))),*]
+    };
+}
+
+/// The tables, a file for each section of the reference. A file that is not named here is not read; a test compares.
+const ENDPOINT_TABLES: [(&str, &str); 52] = tables![
+    "1_click_applications.yaml",
+    "account.yaml",
+    "actions.yaml",
+    "add_ons.yaml",
+    "apps.yaml",
+    "billing.yaml",
+    "block_storage.yaml",
+    "block_storage_actions.yaml",
+    "byoip_prefixes.yaml",
+    "cdn_endpoints.yaml",
+    "certificates.yaml",
+    "container_registries.yaml",
+    "container_registry.yaml",
+    "databases.yaml",
+    "dedicated_inference.yaml",
+    "domain_records.yaml",
+    "domains.yaml",
+    "droplet_actions.yaml",
+    "droplet_autoscale_pools.yaml",
+    "droplets.yaml",
+    "firewalls.yaml",
+    "floating_ip_actions.yaml",
+    "floating_ips.yaml",
+    "functions.yaml",
+    "gradientai_platform.yaml",
+    "image_actions.yaml",
+    "images.yaml",
+    "kubernetes.yaml",
+    "load_balancers.yaml",
+    "monitoring.yaml",
+    "nfs.yaml",
+    "nfs_actions.yaml",
+    "organizations.yaml",
+    "partner_network_connect.yaml",
+    "project_resources.yaml",
+    "projects.yaml",
+    "regions.yaml",
+    "reserved_ip_actions.yaml",
+    "reserved_ips.yaml",
+    "reserved_ipv6.yaml",
+    "reserved_ipv6_actions.yaml",
+    "security.yaml",
+    "sizes.yaml",
+    "snapshots.yaml",
+    "spaces_keys.yaml",
+    "ssh_keys.yaml",
+    "tags.yaml",
+    "uptime.yaml",
+    "vector_databases.yaml",
+    "vpc_nat_gateways.yaml",
+    "vpc_peerings.yaml",
+    "vpcs.yaml",
+];

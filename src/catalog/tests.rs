@@ -1,0 +1,233 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn catalog() -> Catalog {
+    Catalog::builtin().unwrap_or_else(|lines| panic!("{}", lines.join("\n")))
+}
+
+fn find<'c>(catalog: &'c Catalog, call: &str) -> Option<&'c Endpoint> {
+    let (method, path) = call.split_once(' ').unwrap();
+    catalog.find(
+        method.parse().unwrap(),
+        path.trim_start_matches('/').split('/'),
+    )
+}
+
+fn scopes(catalog: &Catalog, endpoint: &Endpoint) -> String {
+    let set = |set| {
+        catalog
+            .scopes()
+            .names(set)
+            .map(Scope::as_str)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join("+")
+    };
+    endpoint
+        .scopes
+        .iter()
+        .map(set)
+        .collect::<Vec<_>>()
+        .join(" | ")
+}
+
+#[test]
+fn the_tables_read_without_a_mistake_and_hold_every_endpoint() {
+    assert_eq!(catalog().endpoints().len(), 644);
+}
+
+#[test]
+fn every_file_of_the_tables_is_read() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/catalog/data/endpoints");
+    let catalog = catalog();
+    let sections: BTreeSet<_> = catalog
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.section.as_str())
+        .collect();
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), sections.len());
+}
+
+#[test]
+fn a_fixed_segment_wins_over_a_parameter_for_good() {
+    let catalog = catalog();
+    let cases = [
+        (
+            "GET /v2/apps/tiers/instance_sizes",
+            Some("apps_list_instanceSizes"),
+        ),
+        ("GET /v2/apps/regions", Some("apps_list_regions")),
+        ("GET /v2/apps/4f6c71e2", Some("apps_get")),
+        ("GET /v2/projects/default", Some("projects_get_default")),
+        ("GET /v2/projects/4e1bfbc3", Some("projects_get")),
+        ("DELETE /v2/projects/4e1bfbc3", Some("projects_delete")),
+        ("DELETE /v2/projects/default", None), // not `projects_delete` with an id of `default`
+        ("GET /v2/droplets/autoscale", Some("autoscalepools_list")),
+        ("DELETE /v2/droplets/autoscale", None), // not `droplets_destroy`
+        ("GET /v2/droplets/backups/backups", None),
+        ("POST /v2/volumes/actions", Some("volumeActions_post")),
+        (
+            "GET /v2/volumes/snapshots/x",
+            Some("volumeSnapshots_get_byId"),
+        ),
+        ("GET /v2/Droplets", None),
+        ("GET /v2", None),
+        ("GET /v2/droplets/1/2/3", None),
+    ];
+    for (call, operation) in cases {
+        assert_eq!(
+            find(&catalog, call).map(|endpoint| endpoint.operation.as_str()),
+            operation,
+            "call {call}"
+        );
+    }
+}
+
+/// Every row where the catalogue differs from DigitalOcean's own specification (`tests/facts`), and the correction it is.
+#[test]
+fn scopes_are_those_of_the_specification_but_for_the_known_corrections() {
+    let catalog = catalog();
+    let mut corrected = Vec::new();
+    for line in include_str!("../../tests/facts/endpoints.tsv")
+        .lines()
+        .skip(1)
+    {
+        let columns: Vec<_> = line.split('\t').collect();
+        let [method, path, operation, spec, _query] = columns.as_slice() else {
+            panic!("{line}")
+        };
+        let call = format!("{method} {path}");
+        let endpoint = catalog
+            .endpoints()
+            .iter()
+            .find(|endpoint| endpoint.to_string() == call);
+        let endpoint = endpoint.unwrap_or_else(|| panic!("{call} is missing"));
+        assert_eq!(endpoint.operation, *operation, "{call}");
+        let sorted = |set: &str| {
+            set.split('+')
+                .map(str::trim)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join("+")
+        };
+        let spec = spec.split('|').map(sorted).collect::<Vec<_>>().join(" | ");
+        let ours = scopes(&catalog, endpoint);
+        if ours != spec {
+            assert!(endpoint.note.is_some(), "{call} differs without a note");
+            corrected.push(format!("{call}: {spec} -> {ours}"));
+        }
+    }
+    assert_eq!(corrected, CORRECTIONS);
+}
+
+const CORRECTIONS: [&str; 24] = [
+    "GET /v2/1-clicks:  -> addon:read",
+    "GET /v2/add-ons/apps:  -> addon:read",
+    "GET /v2/add-ons/apps/{app_slug}/metadata:  -> addon:read",
+    "PUT /v2/databases/{database_cluster_uuid}/schema-registry/config: database:write -> database:update",
+    "PUT /v2/databases/{database_cluster_uuid}/schema-registry/config/{subject_name}: database:write -> database:update",
+    "GET /v2/dedicated-inferences/{dedicated_inference_id}/tokens: dedicated_inference_tokens:read -> dedicated_inference_token:read",
+    "POST /v2/dedicated-inferences/{dedicated_inference_id}/tokens: dedicated_inference_tokens:create -> dedicated_inference_token:create",
+    "DELETE /v2/dedicated-inferences/{dedicated_inference_id}/tokens/{token_id}: dedicated_inference_tokens:delete -> dedicated_inference_token:delete",
+    "PUT /v2/droplets/autoscale/{autoscale_pool_id}: droplet:create -> droplet:create+droplet:update",
+    "GET /v2/nfs: nfs:list -> nfs:read",
+    "GET /v2/nfs/snapshots: nfs:list -> nfs:read",
+    "GET /v2/nfs/shares/{share_id}/access_points: nfs:list -> nfs:read",
+    "GET /v2/organizations/teams: organization:read -> organization_membership:read_teams",
+    "PATCH /v2/partner_network_connect/attachments/{pa_id}: partner_network_connect:read -> partner_network_connect:update",
+    "DELETE /v2/partner_network_connect/attachments/{pa_id}: partner_network_connect:read -> partner_network_connect:delete",
+    "POST /v2/partner_network_connect/attachments/{pa_id}/service_key: partner_network_connect:write -> partner_network_connect:update",
+    "GET /v2/registries/{registry_name}/docker-credentials: registry:read+registry:update -> registry:read",
+    "GET /v2/registry/docker-credentials: registry:read+registry:update -> registry:read",
+    "PATCH /v2/byoip_prefixes/{byoip_prefix_uuid}: byoip_prefix:write -> byoip_prefix:update",
+    "GET /v2/volumes: api:read+api:write+block_storage:read -> block_storage:read",
+    "POST /v2/volumes: api:write+block_storage:create -> block_storage:create",
+    "DELETE /v2/volumes: api:write+block_storage:delete -> block_storage:delete",
+    "POST /v2/volumes/actions: api:write+block_storage_action:create -> block_storage_action:create",
+    "PATCH /v2/gen-ai/custom_models/{uuid}/metadata: genai:default -> genai:update",
+];
+
+#[test]
+fn every_endpoint_that_hands_out_a_login_is_marked() {
+    let catalog = catalog();
+    let marked: Vec<_> = catalog
+        .endpoints()
+        .iter()
+        .filter(|endpoint| endpoint.sensitive.is_some())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(marked, SENSITIVE);
+}
+
+const SENSITIVE: [&str; 21] = [
+    "GET /v2/apps/{app_id}/components/{component_name}/exec",
+    "GET /v2/apps/{app_id}/deployments/{deployment_id}/components/{component_name}/exec",
+    "GET /v2/registries/{registry_name}/docker-credentials",
+    "GET /v2/registry/docker-credentials",
+    "POST /v2/databases/{database_cluster_uuid}/users/{username}/reset_auth",
+    "GET /v2/databases/metrics/credentials",
+    "POST /v2/dedicated-inferences",
+    "POST /v2/dedicated-inferences/{dedicated_inference_id}/tokens",
+    "POST /v2/functions/namespaces/{namespace_id}/keys",
+    "PUT /v2/functions/namespaces/{namespace_id}/keys/{key_id}",
+    "POST /v2/gen-ai/agents/{agent_uuid}/api_keys",
+    "PUT /v2/gen-ai/agents/{agent_uuid}/api_keys/{api_key_uuid}/regenerate",
+    "POST /v2/gen-ai/models/api_keys",
+    "PUT /v2/gen-ai/models/api_keys/{api_key_uuid}/regenerate",
+    "POST /v2/gen-ai/oauth2/dropbox/tokens",
+    "GET /v2/kubernetes/clusters/{cluster_id}/kubeconfig",
+    "GET /v2/kubernetes/clusters/{cluster_id}/credentials",
+    "GET /v2/partner_network_connect/attachments/{pa_id}/bgp_auth_key",
+    "GET /v2/partner_network_connect/attachments/{pa_id}/service_key",
+    "POST /v2/spaces/keys",
+    "GET /v2/vector-databases/{id}/credentials",
+];
+
+#[test]
+fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
+    let cases = [
+        (
+            "GET /v2/droplets: { operation: x, scopes: image:read }",
+            "x.yaml:3:3: `GET /v2/droplets` is in the catalogue already; an endpoint has one row",
+        ),
+        (
+            "POST /v2/new: { operation: x, scopes: image:read }",
+            "x.yaml:3:3: `POST /v2/new` changes something, so it needs a scope that does not just read",
+        ),
+        (
+            "POST /v2/new: { operation: x, scopes: image }",
+            "x.yaml:3:41: `image`: a scope is written `resource:verb`, in lower case, as in `droplet:read`",
+        ),
+        (
+            "POST /v2/new: { operation: x, scopes: image:update, touches: [{ change: drplet, in: path.id }] }",
+            "x.yaml:3:75: unknown kind `drplet`; did you mean `droplet`?",
+        ),
+        (
+            "POST /v2/new: { operation: x, scopes: image:update, touches: [{ change: droplet, in: path.id }] }",
+            "x.yaml:3:3: `POST /v2/new` has no `path.id`",
+        ),
+        (
+            "FETCH /v2/new: { operation: x, scopes: image:read }",
+            "x.yaml:3:3: `FETCH /v2/new` is no endpoint; write `GET /v2/droplets/{droplet_id}`",
+        ),
+        (
+            "GET /v2/new: { operation: x, scopes: image:read, sensitve: yes }",
+            "x.yaml:3:52: unknown key `sensitve`; did you mean `sensitive`?",
+        ),
+    ];
+    for (row, expected) in cases {
+        let text = format!("section: New\nendpoints:\n  {row}\n");
+        let lines: Vec<_> = Catalog::with_extra(Some(("x.yaml", &text)))
+            .unwrap_err()
+            .into_iter()
+            .flat_map(Mistakes::into_lines)
+            .collect();
+        assert!(
+            lines.contains(&expected.to_owned()),
+            "row {row:?} gave {lines:?}"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! tidegate: a gate before the DigitalOcean API.
+
+pub mod catalog;
+pub mod units;
+pub mod yaml;

@@ -1,0 +1,231 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::tree::{At, Entry, Node, Value};
+
+/// What is wrong with one file, collected so that all of it can be told at once.
+#[derive(Debug)]
+pub struct Mistakes {
+    file: String,
+    found: Vec<(At, String)>,
+}
+
+impl Mistakes {
+    /// Begins a collection for the file of that name, as messages will call it.
+    pub fn new(file: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Adds one: what, why, and what to write instead.
+    pub fn add(&mut self, at: At, what: impl Into<String>) {
+        self.found.push((at, what.into()));
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The file they are in.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Each as `file:line:column: what`, in the order of the file.
+    pub fn into_lines(mut self) -> Vec<String> {
+        self.found.sort_by_key(|(at, _)| *at);
+        self.found
+            .iter()
+            .map(|(at, what)| format!("{}:{at}: {what}", self.file))
+            .collect()
+    }
+}
+
+/// A mapping that is being read: what nobody takes is unknown, and said so.
+#[derive(Debug)]
+pub struct Map<'n> {
+    at: At,
+    entries: Vec<(&'n Entry, bool)>,
+    known: Vec<&'static str>,
+}
+
+impl<'n> Map<'n> {
+    /// Takes `node` as a mapping; anything else is a mistake.
+    pub fn of(node: &'n Node, what: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        match &node.value {
+            Value::Map(entries) => Some(Self {
+                at: node.at,
+                entries: entries.iter().map(|entry| (entry, false)).collect(),
+                known: Vec::new(),
+            }),
+            Value::Scalar { .. } | Value::List(_) => {
+                mistakes.add(
+                    node.at,
+                    format!("{what} is a mapping of keys to values, not {}", node.noun()),
+                );
+                None
+            }
+        }
+    }
+
+    /// Where the mapping begins.
+    pub fn at(&self) -> At {
+        self.at
+    }
+
+    /// The value of `key`, if it was written; from then on the key is a known one.
+    pub fn take(&mut self, key: &'static str) -> Option<&'n Node> {
+        self.known.push(key);
+        let (entry, taken) = self
+            .entries
+            .iter_mut()
+            .find(|(entry, _)| entry.key == key)?;
+        *taken = true;
+        Some(&entry.node)
+    }
+
+    /// The value of `key`, whose absence is a mistake.
+    pub fn need(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<&'n Node> {
+        let found = self.take(key);
+        if found.is_none() {
+            mistakes.add(
+                self.at,
+                format!("`{key}` is missing here; it must be given"),
+            );
+        }
+        found
+    }
+
+    /// Ends the reading: every key that was not taken is a mistake.
+    pub fn finish(self, mistakes: &mut Mistakes) {
+        for (entry, _) in self.entries.iter().filter(|(_, taken)| !taken) {
+            let known = self.known.iter().copied();
+            mistakes.add(
+                entry.at,
+                format!(
+                    "unknown key `{}`; {}",
+                    entry.key,
+                    instead(&entry.key, known)
+                ),
+            );
+        }
+    }
+}
+
+/// `did you mean …` for a near miss, or else the words that would do.
+fn instead<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    match nearest(word, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "known here: {}",
+            known
+                .map(|key| format!("`{key}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
+
+/// The known word nearest to a mistyped one, if any is near enough to be meant.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near_enough = 1 + word.chars().count() / 4;
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= near_enough)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+impl Node {
+    /// The entries of a mapping with any keys (names of roles, of accounts), each key with its place.
+    pub fn entries(&self, what: &str, mistakes: &mut Mistakes) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            Value::Scalar { .. } | Value::List(_) => {
+                mistakes.add(
+                    self.at,
+                    format!(
+                        "{what} is a mapping of names to values, not {}",
+                        self.noun()
+                    ),
+                );
+                &[]
+            }
+        }
+    }
+
+    /// The items of a list.
+    pub fn items(&self, what: &str, mistakes: &mut Mistakes) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Scalar { .. } | Value::Map(_) => {
+                mistakes.add(
+                    self.at,
+                    format!("{what} is a list, not {}; write `[…]`", self.noun()),
+                );
+                &[]
+            }
+        }
+    }
+
+    /// The items of a list, or the one value that stands where a list may.
+    pub fn one_or_more(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Scalar { .. } | Value::Map(_) => std::slice::from_ref(self),
+        }
+    }
+
+    /// The scalar as a text. Null is none.
+    pub fn text(&self, what: &str, mistakes: &mut Mistakes) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } if !self.is_null() => Some(text),
+            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
+                mistakes.add(self.at, format!("{what} is a text, not {}", self.noun()));
+                None
+            }
+        }
+    }
+
+    /// The scalar as a `T`, whose own parser says what is wrong.
+    pub fn parsed<T>(&self, what: &str, mistakes: &mut Mistakes) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let text = self.text(what, mistakes)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                mistakes.add(self.at, format!("{what}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The scalar as `true` or `false`, unquoted, in exactly these words: `yes` and `on` mean different things to different readers.
+    pub fn flag(&self, what: &str, mistakes: &mut Mistakes) -> Option<bool> {
+        match &self.value {
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if text == "true" => Some(true),
+            Value::Scalar {
+                text,
+                quoted: false,
+            } if text == "false" => Some(false),
+            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
+                mistakes.add(self.at, format!("{what} is `true` or `false`"));
+                None
+            }
+        }
+    }
+}
