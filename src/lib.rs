@@ -1,5 +1,36 @@
 //! tidegate: a gate before the DigitalOcean API.
+//!
+//! It keeps the real token, hands out sub-tokens, and lets each request through only as far as its sub-token's policy
+//! opens. A request flows through the rooms in one direction, and each hands the next a stronger type; there is no way
+//! back, and no room reaches around another. [`server::Gate`] is where the whole way can be read in one function.
+//!
+//! | room | what it makes |
+//! |---|---|
+//! | [`server`] | bytes → a request and its peer: listeners, limits, reload, drain |
+//! | [`identify`] | → the client's address, through trusted proxies |
+//! | [`token`] | → a sub-token that may be used here and now; nothing else is read for strangers |
+//! | [`request`] | → one canonical target, and a body that was read strictly where it decides; or a refusal |
+//! | [`catalog`] | → which endpoint of the API that is, and what it asks for: data under `src/catalog/data` |
+//! | [`policy`] | → allowed or refused. Pure: no I/O, no clock, no globals |
+//! | [`audit`] | → a permit: the use is taken and the decision on record before a write leaves |
+//! | [`upstream`] | → an answer; the real token is put in here and nowhere else |
+//! | [`response`] | → the answer as the client may see it |
+//!
+//! Beside the way stand [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
+//! [`refusal`] (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
+pub mod audit;
 pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod identify;
+pub mod policy;
+pub mod refusal;
+pub mod request;
+pub mod response;
+pub mod secret;
+pub mod server;
+pub mod token;
 pub mod units;
+pub mod upstream;
 pub mod yaml;

@@ -1,3 +1,7 @@
-//! The command line of tidegate.
+//! The command line of tidegate, and nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::main()
+}

@@ -123,7 +123,7 @@ impl Reader {
             return;
         };
         let before = mistakes.count();
-        self.slashes(map.take("slash_in"), &mut template, mistakes);
+        slashes(map.take("slash_in"), &mut template, mistakes);
         let endpoint = Endpoint {
             method,
             operation: map
@@ -173,7 +173,7 @@ impl Reader {
         };
         map.finish(mistakes);
         self.verb_rule(&endpoint, entry, mistakes);
-        self.places_exist(&endpoint, entry, mistakes);
+        places_exist(&endpoint, entry, mistakes);
         if mistakes.count() > before {
             return;
         }
@@ -192,25 +192,6 @@ impl Reader {
             return;
         }
         self.endpoints.push(endpoint);
-    }
-
-    fn slashes(&self, node: Option<&Node>, template: &mut Template, mistakes: &mut Mistakes) {
-        for item in node.map_or(&[][..], |node| node.items("`slash_in`", mistakes)) {
-            let Some(wanted) = item.text("`slash_in`", mistakes) else {
-                continue;
-            };
-            let mut found = false;
-            for segment in &mut template.segments {
-                if let Segment::Parameter { name, slash } = segment
-                    && name == wanted
-                {
-                    (*slash, found) = (true, true);
-                }
-            }
-            if !found {
-                mistakes.add(item.at, format!("the path has no parameter `{wanted}`"));
-            }
-        }
     }
 
     /// `a:b + c:d | e:f`: sets joined by `|`, the scopes of one joined by `+`.
@@ -434,24 +415,43 @@ impl Reader {
             );
         }
     }
+}
 
-    fn places_exist(&self, endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
-        let expiry = endpoint.derived_expiry.clone().map(Place::Query);
-        let when = endpoint
-            .scopes_when
-            .iter()
-            .map(|rule| Place::Query(rule.parameter.clone()));
-        let owned: Vec<_> = expiry.into_iter().chain(when).collect();
-        let fields = endpoint.fields.iter().map(|field| &field.at);
-        for place in endpoint.touches.places().chain(fields).chain(&owned) {
-            let missing = match place {
-                Place::Path(name) => endpoint.template.position(name).is_none(),
-                Place::Query(name) => !endpoint.query.iter().any(|known| known.name == *name),
-                Place::Body(_) => endpoint.method == Method::Get,
-            };
-            if missing {
-                mistakes.add(entry.at, format!("`{}` has no `{place}`", entry.key));
+fn slashes(node: Option<&Node>, template: &mut Template, mistakes: &mut Mistakes) {
+    for item in node.map_or(&[][..], |node| node.items("`slash_in`", mistakes)) {
+        let Some(wanted) = item.text("`slash_in`", mistakes) else {
+            continue;
+        };
+        let mut found = false;
+        for segment in &mut template.segments {
+            if let Segment::Parameter { name, slash } = segment
+                && name == wanted
+            {
+                (*slash, found) = (true, true);
             }
+        }
+        if !found {
+            mistakes.add(item.at, format!("the path has no parameter `{wanted}`"));
+        }
+    }
+}
+
+fn places_exist(endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
+    let expiry = endpoint.derived_expiry.clone().map(Place::Query);
+    let when = endpoint
+        .scopes_when
+        .iter()
+        .map(|rule| Place::Query(rule.parameter.clone()));
+    let owned: Vec<_> = expiry.into_iter().chain(when).collect();
+    let fields = endpoint.fields.iter().map(|field| &field.at);
+    for place in endpoint.touches.places().chain(fields).chain(&owned) {
+        let missing = match place {
+            Place::Path(name) => endpoint.template.position(name).is_none(),
+            Place::Query(name) => !endpoint.query.iter().any(|known| known.name == *name),
+            Place::Body(_) => endpoint.method == Method::Get,
+        };
+        if missing {
+            mistakes.add(entry.at, format!("`{}` has no `{place}`", entry.key));
         }
     }
 }

@@ -92,7 +92,7 @@ pub fn read(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
             return None;
         }
     }
-    builder.finish()
+    Some(builder.finish())
 }
 
 type Failed = (At, String);
@@ -154,7 +154,7 @@ impl<'m> Builder<'m> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_tag(at, tag.is_some())?;
+                Self::refuse_tag(at, tag.is_some())?;
                 let quoted = !matches!(style, ScalarStyle::Plain);
                 let node = Node {
                     at,
@@ -166,11 +166,11 @@ impl<'m> Builder<'m> {
                 self.closed(node, anchor, 1)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.refuse_tag(at, tag.is_some())?;
+                Self::refuse_tag(at, tag.is_some())?;
                 self.opened(at, anchor, OpenKind::List(Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.refuse_tag(at, tag.is_some())?;
+                Self::refuse_tag(at, tag.is_some())?;
                 let kind = OpenKind::Map {
                     entries: Vec::new(),
                     key: None,
@@ -193,7 +193,7 @@ impl<'m> Builder<'m> {
         }
     }
 
-    fn refuse_tag(&self, at: At, tagged: bool) -> Result<(), Failed> {
+    fn refuse_tag(at: At, tagged: bool) -> Result<(), Failed> {
         if tagged {
             return Err((
                 at,
@@ -300,14 +300,14 @@ impl<'m> Builder<'m> {
         Ok(())
     }
 
-    fn finish(self) -> Option<Node> {
-        Some(self.root.unwrap_or(Node {
+    fn finish(self) -> Node {
+        self.root.unwrap_or(Node {
             at: At { line: 1, column: 1 },
             value: Value::Scalar {
                 text: String::new(),
                 quoted: false,
             },
-        }))
+        })
     }
 }
 
@@ -328,6 +328,8 @@ fn syntax(error: &ScanError) -> Failed {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn mistakes_of(text: &str) -> Vec<String> {
@@ -397,10 +399,11 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..9 {
             let inner = format!("*a{}, ", level - 1).repeat(10);
-            bomb.push_str(&format!(
-                "a{level}: &a{level} [{}]\n",
+            let _ = writeln!(
+                bomb,
+                "a{level}: &a{level} [{}]",
                 inner.trim_end_matches(", ")
-            ));
+            );
         }
         assert!(
             mistakes_of(&bomb)

@@ -1,0 +1,13 @@
+//! The record: one JSON line for each request, and before a request that changes something goes, a line that it will.
+//!
+//! Lines are data with their own type and writer; nothing here is derived from a log. A line that someone waits for is
+//! written, by `write(2)`, when the wait is over; if it can't be, the request does not go. No secret is ever in a line:
+//! what a client could have put one into is gone over before.
+
+mod permit;
+mod record;
+mod writer;
+
+pub use permit::Permit;
+pub use record::{Event, Record, Resource, Token, Verdict};
+pub use writer::{Audit, Unwritable};

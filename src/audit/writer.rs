@@ -1,0 +1,224 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::config::{AuditSettings, AuditSink};
+
+/// The audit record's one writer: a thread that takes lines in the order they come and writes as many at once as there are.
+pub struct Audit {
+    lines: Sender<Message>,
+    state: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    failing: AtomicBool,
+    waiting: AtomicUsize,
+}
+
+enum Message {
+    Line(Vec<u8>, Option<oneshot::Sender<bool>>),
+    Reopen(AuditSettings),
+    Stop,
+}
+
+/// A line could not be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unwritable;
+
+/// Lines that may wait to be written before requests are refused.
+const BACKLOG: usize = 100_000;
+const BATCH: usize = 1024;
+
+impl Audit {
+    /// Opens the sink and starts the writer.
+    ///
+    /// # Errors
+    /// The sink's own, if it can't be opened.
+    pub fn open(settings: &AuditSettings) -> io::Result<Self> {
+        let sink = Sink::open(settings)?;
+        let (lines, messages) = channel();
+        let state = Arc::new(Shared {
+            failing: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+        });
+        let shared = state.clone();
+        let thread = thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || write_all(sink, &messages, &shared))?;
+        Ok(Self {
+            lines,
+            state,
+            thread: Some(thread),
+        })
+    }
+
+    /// Writes a line and waits until it is written.
+    ///
+    /// # Errors
+    /// `Unwritable`; then what it is about must not happen.
+    pub async fn written(&self, line: Vec<u8>) -> Result<(), Unwritable> {
+        let (done, waits) = oneshot::channel();
+        self.send(line, Some(done));
+        match waits.await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Unwritable),
+        }
+    }
+
+    /// Hands a line in, to be written soon.
+    pub fn write(&self, line: Vec<u8>) {
+        self.send(line, None);
+    }
+
+    /// Whether lines that nobody waits for can be relied on to be written.
+    pub fn is_sound(&self) -> bool {
+        !self.state.failing.load(Ordering::Acquire)
+            && self.state.waiting.load(Ordering::Acquire) < BACKLOG
+    }
+
+    fn send(&self, line: Vec<u8>, done: Option<oneshot::Sender<bool>>) {
+        self.state.waiting.fetch_add(1, Ordering::AcqRel);
+        if self.lines.send(Message::Line(line, done)).is_err() {
+            self.state.failing.store(true, Ordering::Release);
+        }
+    }
+
+    /// Opens the sink anew, as after its file was moved away. If that fails, the old one stays.
+    pub fn reopen(&self, settings: &AuditSettings) {
+        let _ = self.lines.send(Message::Reopen(settings.clone()));
+    }
+}
+
+impl Drop for Audit {
+    /// Waits until every line that was handed in is written.
+    fn drop(&mut self) {
+        let _ = self.lines.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared) {
+    while let Ok(first) = messages.recv() {
+        let mut batch = Batch::default();
+        let mut end = batch.take(first, &mut sink, shared);
+        while !end && batch.count < BATCH {
+            match messages.try_recv() {
+                Ok(next) => end = batch.take(next, &mut sink, shared),
+                Err(_) => break,
+            }
+        }
+        batch.write(&mut sink, shared);
+        if end {
+            return;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    waiting: Vec<oneshot::Sender<bool>>,
+    count: usize,
+}
+
+impl Batch {
+    /// Takes a message in; true for the last one.
+    fn take(&mut self, message: Message, sink: &mut Sink, shared: &Shared) -> bool {
+        match message {
+            Message::Line(line, done) => {
+                self.bytes.extend_from_slice(&line);
+                self.waiting.extend(done);
+                self.count += 1;
+                false
+            }
+            Message::Reopen(settings) => {
+                std::mem::take(self).write(sink, shared);
+                match Sink::open(&settings) {
+                    Ok(fresh) => *sink = fresh,
+                    Err(error) => {
+                        error!(%error, "the audit sink can't be opened anew; the old one is kept");
+                    }
+                }
+                false
+            }
+            Message::Stop => true,
+        }
+    }
+
+    fn write(self, sink: &mut Sink, shared: &Shared) {
+        if self.count == 0 {
+            return;
+        }
+        let result = sink.write(&self.bytes, !self.waiting.is_empty());
+        shared.waiting.fetch_sub(self.count, Ordering::AcqRel);
+        let was_failing = shared.failing.swap(result.is_err(), Ordering::AcqRel);
+        match &result {
+            Err(error) if !was_failing => {
+                error!(%error, "audit lines can't be written; requests are refused until they can");
+            }
+            Ok(()) if was_failing => info!("audit lines can be written again"),
+            Ok(()) | Err(_) => {}
+        }
+        for done in self.waiting {
+            let _ = done.send(result.is_ok());
+        }
+    }
+}
+
+struct Sink {
+    file: Option<File>,
+    sync: bool,
+    torn: bool,
+}
+
+impl Sink {
+    fn open(settings: &AuditSettings) -> io::Result<Self> {
+        let file = match &settings.sink {
+            AuditSink::Stdout => None,
+            AuditSink::File(path) => Some(open_file(path)?),
+        };
+        Ok(Self {
+            file,
+            sync: settings.sync,
+            torn: false,
+        })
+    }
+
+    fn write(&mut self, lines: &[u8], someone_waits: bool) -> io::Result<()> {
+        // After a failure half a line may stand there; the next begins on its own.
+        let before: &[u8] = if self.torn { b"\n" } else { b"" };
+        let result = if let Some(file) = &mut self.file {
+            file.write_all(before).and_then(|()| file.write_all(lines))
+        } else {
+            let mut out = io::stdout().lock();
+            out.write_all(before)
+                .and_then(|()| out.write_all(lines))
+                .and_then(|()| out.flush())
+        };
+        self.torn = result.is_err();
+        result?;
+        match &self.file {
+            Some(file) if self.sync && someone_waits => file.sync_data(),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+}

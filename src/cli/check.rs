@@ -1,0 +1,118 @@
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failed, Outcome, say};
+use crate::catalog::{Endpoint, Segment};
+use crate::config::{Rules, load};
+use crate::policy::{self, Covers, Grant, RequestPattern};
+use crate::token::State;
+use crate::upstream::Upstream;
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  tidegate check --config tidegate.yaml && systemctl reload tidegate"
+)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(config: &Path, _arguments: &Arguments) -> Result<Outcome, Failed> {
+    let rules = load(config)?;
+    Upstream::new(&rules.settings.upstream)
+        .map_err(|error| Failed::because(format!("{}: error: {error}", config.display())))?;
+    caution(&rules);
+    check_state(&rules)?;
+    let (passed, failed) = tests(&rules);
+    let policy = &rules.policy;
+    say(format!(
+        "{} roles, {} tokens in the policy, {passed} of {} tests passed",
+        policy.roles.len(),
+        policy.tokens.len(),
+        passed + failed
+    ));
+    Ok(if failed == 0 {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
+}
+
+fn tests(rules: &Rules) -> (usize, usize) {
+    let mut passed = 0;
+    let file = rules.settings.policy.display();
+    for test in &rules.policy.tests {
+        match policy::run_test(test, &rules.policy, &rules.catalog) {
+            Ok(()) => passed += 1,
+            Err(what) => say(format!("{file}:{}: error: {what}", test.at)),
+        }
+    }
+    (passed, rules.policy.tests.len() - passed)
+}
+
+/// Says which roles can get what reaches further than their grants: logins to whole registries, keys without an end.
+fn caution(rules: &Rules) {
+    let file = rules.settings.policy.display();
+    for grant in rules.policy.roles.values().flat_map(|role| &role.allow) {
+        for endpoint in rules
+            .catalog
+            .endpoints()
+            .iter()
+            .filter(|endpoint| reaches(grant, endpoint))
+        {
+            let (Some(caution), Some(why)) = (&endpoint.caution, &endpoint.sensitive) else {
+                continue;
+            };
+            say(format!(
+                "{file}:{}: warning: `{}` can call {endpoint}; it {why}, and that {caution}",
+                grant.at, grant.place
+            ));
+        }
+    }
+}
+
+fn reaches(grant: &Grant, endpoint: &Endpoint) -> bool {
+    match &grant.covers {
+        Covers::Scopes { named, .. } => endpoint.scopes.iter().any(|set| named.covers(set)),
+        Covers::Requests(patterns) => patterns.iter().any(|pattern| {
+            let pattern = RequestPattern::new(&pattern.fill(&policy::Vars::new(), regex::escape));
+            pattern.is_ok_and(|pattern| spells_all(&pattern, endpoint))
+        }),
+    }
+}
+
+/// Whether a pattern is likely about this endpoint: it has the method and every fixed segment in it.
+fn spells_all(pattern: &RequestPattern, endpoint: &Endpoint) -> bool {
+    let fixed = endpoint
+        .template
+        .segments
+        .iter()
+        .all(|segment| match segment {
+            Segment::Fixed(text) => pattern.spells(text),
+            Segment::Parameter { .. } => true,
+        });
+    fixed && pattern.spells(endpoint.method.as_str())
+}
+
+/// Says which issued tokens can't be used any more. That stops no reload, so it is a warning.
+fn check_state(rules: &Rules) -> Result<(), Failed> {
+    let path = &rules.settings.state;
+    if !path.exists() {
+        say(format!(
+            "{}: warning: there is no state file yet; the first `tidegate token issue` makes it",
+            path.display()
+        ));
+        return Ok(());
+    }
+    let state = State::open(path, Duration::from_secs(5)).map_err(Failed::because)?;
+    for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
+        if let (Err(unbound), None) = (rules.grants(&token.roles, &token.vars), revoked_at) {
+            say(format!(
+                "{}: warning: the token `{}` ({}) can't be used: {unbound}",
+                path.display(),
+                token.name,
+                token.id
+            ));
+        }
+    }
+    Ok(())
+}

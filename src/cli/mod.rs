@@ -1,0 +1,131 @@
+//! The commands, a file each. What they print on standard output is for programs and pipes; what they say beside goes to
+//! standard error.
+
+mod catalog;
+mod check;
+mod serve;
+mod token;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+
+/// A gate before the DigitalOcean API: sub-tokens that can do only what their policy says.
+#[derive(Parser)]
+#[command(name = "tidegate", version, about, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CONFIG", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, for the life of the command"
+)]
+enum Command {
+    /// Run the daemon until SIGTERM or SIGINT; SIGHUP reloads.
+    Serve(serve::Arguments),
+    /// Read configuration, policy and state, say what is wrong with them, and run the policy's tests.
+    Check(check::Arguments),
+    /// Create, list, show, revoke and rotate sub-tokens.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Show what tidegate knows of the API.
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+}
+
+/// What a command came to, beside what it printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// All is well.
+    Good,
+    /// What was asked about is not well: exit 1.
+    Bad,
+}
+
+/// Why a command could not do its work: lines for people.
+#[derive(Debug)]
+pub struct Failed(Vec<String>);
+
+impl Failed {
+    /// One line.
+    fn because(line: impl fmt::Display) -> Self {
+        Self(vec![line.to_string()])
+    }
+}
+
+impl From<Vec<config::Problem>> for Failed {
+    fn from(problems: Vec<config::Problem>) -> Self {
+        Self(problems.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::because(format!("the output can't be written: {error}"))
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Serve(arguments) => serve::run(&config, &arguments),
+        Command::Check(arguments) => check::run(&config, &arguments),
+        Command::Token(command) => token::run(&config, command),
+        Command::Catalog(command) => catalog::run(&command),
+    };
+    match outcome {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Err(Failed(lines)) => {
+            lines.iter().for_each(say);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says a line on standard error. If nobody can hear it, that is no reason to fail.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Prints a line on standard output.
+fn print(line: impl fmt::Display) -> Result<(), Failed> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        // `tidegate token list | head -1` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}
+
+/// Prints columns, each as wide as its widest cell.
+fn print_table(rows: &[Vec<String>]) -> Result<(), Failed> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    for row in rows {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        print(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,661 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Failed, Outcome, print, print_table, say};
+use crate::config::{self, Settings};
+use crate::policy::{self, FileToken, Limits, Policy, Source};
+use crate::token::{Admission, Issued, State, SubToken, TokenId, Usage, standing};
+use crate::units::{Rate, Span};
+
+#[derive(Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, for the life of the command"
+)]
+pub(super) enum Command {
+    /// Create a sub-token and print it, once.
+    #[command(
+        after_help = "Example:\n  tidegate token issue ci --role acme-dns --expires 30d --from 203.0.113.0/24 --max-uses 1000"
+    )]
+    Issue(Issue),
+    /// List the sub-tokens, issued ones and those of the policy file.
+    #[command(after_help = "Example:\n  tidegate token list --json")]
+    List(List),
+    /// Show one sub-token: what is kept of it, never the token itself.
+    #[command(after_help = "Example:\n  tidegate token show ci")]
+    Show(Named),
+    /// End a sub-token, by name or id; a running daemon refuses it within a second.
+    #[command(after_help = "Example:\n  tidegate token revoke ci")]
+    Revoke(Revoke),
+    /// Give a sub-token a new secret, and print it; the old one ends at once, or after a time of grace.
+    #[command(after_help = "Example:\n  tidegate token rotate ci --grace 1h")]
+    Rotate(Rotate),
+}
+
+#[derive(Args)]
+pub(super) struct Issue {
+    /// Its name, by which lists and records show it.
+    name: String,
+    /// A role that it has; repeatable.
+    #[arg(long = "role", required = true, value_name = "ROLE")]
+    roles: Vec<String>,
+    /// How long it is valid, as `30d`.
+    #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
+    expires: Option<Span>,
+    /// Until when it is valid, as `2027-01-31T00:00:00Z`.
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    /// From when on it is valid.
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<Timestamp>,
+    /// How long it may go unused, as `1h`.
+    #[arg(long, value_name = "SPAN")]
+    idle: Option<Span>,
+    /// How many requests it is good for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_uses: Option<u64>,
+    /// An address or network that it may be used from, or `unix`; repeatable. Left out: from anywhere.
+    #[arg(long = "from", value_name = "CIDR")]
+    sources: Vec<Source>,
+    /// How often it may be used, as `60/min`.
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+    /// A variable of its roles, as `client=a`; repeatable.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    vars: Vec<(String, String)>,
+    /// What it is for.
+    #[arg(long)]
+    description: Option<String>,
+    /// Who has it.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Print an entry for the policy file on standard output, instead of storing it; the token goes to standard error.
+    #[arg(long, conflicts_with = "json")]
+    yaml: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// The name or id.
+    token: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Revoke {
+    /// The name or id.
+    token: String,
+}
+
+#[derive(Args)]
+pub(super) struct Rotate {
+    /// The name or id.
+    token: String,
+    /// How long the old secret stays valid.
+    #[arg(long, value_name = "SPAN")]
+    grace: Option<Span>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("a variable is written NAME=VALUE")?;
+    if name.is_empty() || value.is_empty() {
+        return Err("a variable is written NAME=VALUE, neither of them empty".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
+    let settings = config::settings(config)?;
+    let desk = Desk { settings };
+    match command {
+        Command::Issue(arguments) => desk.issue(arguments),
+        Command::List(arguments) => desk.list(&arguments),
+        Command::Show(arguments) => desk.show(&arguments),
+        Command::Revoke(arguments) => desk.revoke(&arguments),
+        Command::Rotate(arguments) => desk.rotate(&arguments),
+    }?;
+    Ok(Outcome::Good)
+}
+
+/// Where sub-tokens are given out and taken back.
+struct Desk {
+    settings: Settings,
+}
+
+/// A sub-token as lists show it, wherever it is kept.
+struct Shown {
+    id: TokenId,
+    name: String,
+    roles: Vec<String>,
+    vars: policy::Vars,
+    limits: Limits,
+    since: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    usage: Usage,
+    owner: Option<String>,
+    description: Option<String>,
+    of_policy: bool,
+}
+
+impl Desk {
+    fn state(&self) -> Result<State, Failed> {
+        State::open(&self.settings.state, Duration::from_secs(5)).map_err(Failed::because)
+    }
+
+    fn policy(&self) -> Result<Policy, Failed> {
+        let catalog = config::catalog(self.settings.extra_catalog.as_deref())?;
+        Ok(config::policy(&self.settings, &catalog)?)
+    }
+
+    fn issue(&self, arguments: Issue) -> Result<(), Failed> {
+        let now = Timestamp::now();
+        let policy = self.policy()?;
+        let Issue {
+            name,
+            roles,
+            expires,
+            expires_at,
+            not_before,
+            idle,
+            max_uses,
+            sources,
+            rate,
+            vars,
+            description,
+            owner,
+            yaml,
+            json,
+        } = arguments;
+        let vars = variables(&policy, &roles, vars)?;
+        let expires_at = match expires {
+            Some(span) => Some(
+                now.saturating_add(span.duration())
+                    .map_err(Failed::because)?,
+            ),
+            None => expires_at,
+        };
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(Failed::because(
+                "the expiry has passed already; choose a later one",
+            ));
+        }
+        let sources = (!sources.is_empty()).then_some(sources);
+        let limits = Limits {
+            sources,
+            not_before,
+            expires_at,
+            idle,
+            max_uses,
+            rate,
+        };
+        let token = SubToken::generate().map_err(|error| {
+            Failed::because(format!("the system gives no random bytes: {error}"))
+        })?;
+        let issued = Issued {
+            id: token.id.clone(),
+            name,
+            hash: token.hash(),
+            old: None,
+            roles,
+            vars,
+            limits,
+            created_at: now,
+            owner,
+            description,
+        };
+        if policy
+            .tokens
+            .iter()
+            .any(|listed| listed.name == issued.name)
+        {
+            return Err(Failed::because(format!(
+                "a token of the policy file has the name `{}` already; choose another",
+                issued.name
+            )));
+        }
+        if yaml {
+            say(format!(
+                "the token, shown this once: {}",
+                token.secret.expose()
+            ));
+            return print(entry(&issued).trim_end());
+        }
+        self.state()?.issue(&issued, now).map_err(Failed::because)?;
+        tell(&token, &Shown::issued(issued, Usage::default(), None), json)
+    }
+
+    fn all(&self) -> Result<Vec<Shown>, Failed> {
+        let state = self.state()?;
+        let mut all: Vec<_> = state
+            .list()
+            .map_err(Failed::because)?
+            .into_iter()
+            .map(|(token, usage, revoked)| Shown::issued(token, usage, revoked))
+            .collect();
+        match self.policy() {
+            Ok(policy) => {
+                for token in policy.tokens {
+                    let usage = state.usage(&token.id).map_err(Failed::because)?;
+                    let revoked_at = state.revoked_at(&token.id).map_err(Failed::because)?;
+                    all.push(Shown::listed(token, usage, revoked_at));
+                }
+            }
+            Err(Failed(lines)) => {
+                lines.iter().for_each(say);
+                say("the policy has mistakes, so the tokens that it lists are not shown");
+            }
+        }
+        Ok(all)
+    }
+
+    /// The token with that name or id; of several with the name, the one that lives.
+    fn find(&self, wanted: &str) -> Result<Shown, Failed> {
+        let (by_id, by_name): (Vec<_>, Vec<_>) = self
+            .all()?
+            .into_iter()
+            .filter(|token| token.name == wanted || token.id.as_str() == wanted)
+            .partition(|token| token.id.as_str() == wanted);
+        let now = Timestamp::now();
+        let lives = |token: &Shown| token.state(now) != "revoked" && token.state(now) != "expired";
+        let found = by_id
+            .into_iter()
+            .chain(by_name)
+            .max_by_key(|token| (token.id.as_str() == wanted, lives(token), token.since));
+        found.ok_or_else(|| {
+            Failed::because(format!(
+                "there is no token `{wanted}`; `tidegate token list` shows them all"
+            ))
+        })
+    }
+
+    fn list(&self, arguments: &List) -> Result<(), Failed> {
+        let now = Timestamp::now();
+        let all = self.all()?;
+        if arguments.json {
+            return print(Value::Array(
+                all.iter().map(|token| token.as_json(now)).collect(),
+            ));
+        }
+        let mut table = vec![
+            [
+                "NAME",
+                "ID",
+                "STATE",
+                "ROLES",
+                "EXPIRES",
+                "LAST USED",
+                "USES LEFT",
+                "FROM",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        ];
+        table.extend(all.iter().map(|token| token.row(now)));
+        print_table(&table)
+    }
+
+    fn show(&self, arguments: &Named) -> Result<(), Failed> {
+        let now = Timestamp::now();
+        let shown = self.find(&arguments.token)?.as_json(now);
+        if arguments.json {
+            return print(shown);
+        }
+        let rows: Vec<_> = shown
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| vec![key.clone(), plain(value)])
+            .collect();
+        print_table(&rows)
+    }
+
+    /// Works with a broken policy too: what must end must not wait for a file to be mended.
+    fn revoke(&self, arguments: &Revoke) -> Result<(), Failed> {
+        let (id, name) = match (
+            self.find(&arguments.token),
+            arguments.token.parse::<TokenId>(),
+        ) {
+            (Ok(token), _) => (token.id, token.name),
+            (Err(_), Ok(id)) if self.policy().is_err() => (id.clone(), id.to_string()),
+            (Err(error), _) => return Err(error),
+        };
+        self.state()?
+            .revoke(&id, Timestamp::now())
+            .map_err(Failed::because)?;
+        say(format!("revoked `{name}` ({id})"));
+        Ok(())
+    }
+
+    fn rotate(&self, arguments: &Rotate) -> Result<(), Failed> {
+        let now = Timestamp::now();
+        let found = self.find(&arguments.token)?;
+        if found.of_policy {
+            return Err(Failed::because(format!(
+                "the token `{}` is listed in the policy file by its hash; issue another with `--yaml` and replace its entry",
+                found.name
+            )));
+        }
+        if found.revoked_at.is_some() {
+            return Err(Failed::because(format!(
+                "the token `{}` was revoked; issue a new one",
+                found.name
+            )));
+        }
+        let token = SubToken::with_id(&found.id).map_err(|error| {
+            Failed::because(format!("the system gives no random bytes: {error}"))
+        })?;
+        let grace = arguments
+            .grace
+            .map(|span| now.saturating_add(span.duration()))
+            .transpose()
+            .map_err(Failed::because)?;
+        self.state()?
+            .rotate(&found.id, &token.hash(), grace)
+            .map_err(Failed::because)?;
+        match grace {
+            Some(until) => say(format!("the old secret is valid until {until}")),
+            None => say("the old secret is not valid any more"),
+        }
+        tell(&token, &found, arguments.json)
+    }
+}
+
+/// The variables that the roles need, no more and no less.
+fn variables(
+    policy: &Policy,
+    roles: &[String],
+    given: Vec<(String, String)>,
+) -> Result<policy::Vars, Failed> {
+    let mut vars = BTreeMap::new();
+    for (name, value) in given {
+        if vars.insert(name.clone(), value).is_some() {
+            return Err(Failed::because(format!(
+                "the variable `{name}` is given twice"
+            )));
+        }
+    }
+    if let Some(role) = roles.iter().find(|role| !policy.roles.contains_key(*role)) {
+        let near = crate::yaml::nearest(role, policy.roles.keys().map(String::as_str)).map_or_else(
+            || {
+                format!(
+                    "the policy has {}",
+                    policy.roles.keys().cloned().collect::<Vec<_>>().join(", ")
+                )
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
+        return Err(Failed::because(format!("unknown role `{role}`; {near}")));
+    }
+    let known = |name: &String| {
+        roles
+            .iter()
+            .filter_map(|role| policy.roles.get(role))
+            .any(|role| role.vars.contains(name))
+    };
+    if let Some(extra) = vars.keys().find(|name| !known(name)) {
+        return Err(Failed::because(format!(
+            "no role of this token has a variable `{extra}`"
+        )));
+    }
+    policy::bind(policy, roles, &vars).map_err(|error| {
+        Failed::because(format!(
+            "this token could not be used: {error}; give variables by `--var NAME=VALUE`"
+        ))
+    })?;
+    Ok(vars)
+}
+
+/// Prints a new token on standard output, and what it is beside.
+fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
+    let now = Timestamp::now();
+    if json {
+        let mut all = shown.as_json(now);
+        if let Some(members) = all.as_object_mut() {
+            members.insert(
+                "token".to_owned(),
+                Value::String(token.secret.expose().to_owned()),
+            );
+        }
+        return print(all);
+    }
+    let until = shown.limits.expires_at.map_or_else(
+        || "without an expiry".to_owned(),
+        |end| format!("until {end}"),
+    );
+    say(format!(
+        "`{}` ({}) with {}, valid {until}; the token is shown this once:",
+        shown.name,
+        shown.id,
+        shown.roles.join(", ")
+    ));
+    print(token.secret.expose())
+}
+
+/// A token as an entry of the policy file's `tokens`.
+fn entry(token: &Issued) -> String {
+    let Issued {
+        id,
+        name,
+        hash,
+        old: _,
+        roles,
+        vars,
+        limits,
+        created_at: _,
+        owner,
+        description,
+    } = token;
+    let Limits {
+        sources,
+        not_before,
+        expires_at,
+        idle,
+        max_uses,
+        rate,
+    } = limits;
+    let quoted = |text: &str| Value::String(text.to_owned()).to_string(); // JSON strings are YAML strings
+    let list = |items: &[String]| {
+        format!(
+            "[{}]",
+            items
+                .iter()
+                .map(|item| quoted(item))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    };
+    let mut lines = vec![
+        format!("  - name: {}", quoted(name)),
+        format!("    id: {}", quoted(id.as_str())),
+        format!("    hash: \"sha256:{}\"", hash.to_hex()),
+        format!("    roles: {}", list(roles)),
+    ];
+    if !vars.is_empty() {
+        let vars: Vec<_> = vars
+            .iter()
+            .map(|(name, value)| format!("{}: {}", quoted(name), quoted(value)))
+            .collect();
+        lines.push(format!("    vars: {{ {} }}", vars.join(", ")));
+    }
+    let sources = sources
+        .as_ref()
+        .map(|sources| list(&sources.iter().map(Source::to_string).collect::<Vec<_>>()));
+    let optional = [
+        ("sources", sources),
+        ("not_before", not_before.map(|time| time.to_string())),
+        ("expires_at", expires_at.map(|time| time.to_string())),
+        ("idle", idle.map(|idle| idle.to_string())),
+        ("max_uses", max_uses.map(|uses| uses.to_string())),
+        ("rate", rate.map(|rate| rate.to_string())),
+        ("owner", owner.as_deref().map(quoted)),
+        ("description", description.as_deref().map(quoted)),
+    ];
+    lines.extend(
+        optional
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("    {key}: {}", value?))),
+    );
+    lines.join("\n") + "\n"
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+impl Shown {
+    fn issued(token: Issued, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
+        let Issued {
+            id,
+            name,
+            hash: _,
+            old: _,
+            roles,
+            vars,
+            limits,
+            created_at,
+            owner,
+            description,
+        } = token;
+        Self {
+            id,
+            name,
+            roles,
+            vars,
+            limits,
+            since: Some(created_at),
+            revoked_at,
+            usage,
+            owner,
+            description,
+            of_policy: false,
+        }
+    }
+
+    fn listed(token: FileToken, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
+        let FileToken {
+            name,
+            id,
+            hash: _,
+            roles,
+            vars,
+            limits,
+            owner,
+            description,
+        } = token;
+        Self {
+            id,
+            name,
+            roles,
+            vars,
+            limits,
+            since: None,
+            revoked_at,
+            usage,
+            owner,
+            description,
+            of_policy: true,
+        }
+    }
+
+    fn state(&self, now: Timestamp) -> &'static str {
+        let admission = Admission {
+            limits: &self.limits,
+            since: self.since,
+            revoked_at: self.revoked_at,
+            usage: self.usage,
+        };
+        standing(&admission, now).as_str()
+    }
+
+    fn uses_left(&self) -> Option<u64> {
+        self.limits
+            .max_uses
+            .map(|most| most.saturating_sub(self.usage.used))
+    }
+
+    fn sources(&self) -> Option<Vec<String>> {
+        self.limits
+            .sources
+            .as_ref()
+            .map(|sources| sources.iter().map(Source::to_string).collect())
+    }
+
+    fn as_json(&self, now: Timestamp) -> Value {
+        let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        json!({
+            "id": self.id.as_str(),
+            "name": self.name,
+            "roles": self.roles,
+            "vars": self.vars,
+            "state": self.state(now),
+            "created_at": text(self.since),
+            "not_before": text(self.limits.not_before),
+            "expires_at": text(self.limits.expires_at),
+            "idle": self.limits.idle.map(|idle| idle.to_string()),
+            "rate": self.limits.rate.map(|rate| rate.to_string()),
+            "last_used_at": text(self.usage.last_used_at),
+            "uses_left": self.uses_left(),
+            "sources": self.sources(),
+            "description": self.description,
+            "owner": self.owner,
+            "revoked_at": text(self.revoked_at),
+            "kept_in": if self.of_policy { "policy" } else { "state" },
+        })
+    }
+
+    fn row(&self, now: Timestamp) -> Vec<String> {
+        let minute = |time: Option<Timestamp>| {
+            time.map_or_else(
+                || "-".to_owned(),
+                |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
+            )
+        };
+        vec![
+            self.name.clone(),
+            self.id.to_string(),
+            self.state(now).to_owned(),
+            self.roles.join(","),
+            minute(self.limits.expires_at),
+            minute(self.usage.last_used_at),
+            self.uses_left()
+                .map_or_else(|| "-".to_owned(), |left| left.to_string()),
+            self.sources().map_or_else(
+                || "anywhere".to_owned(),
+                |sources| {
+                    if sources.is_empty() {
+                        "nowhere".to_owned()
+                    } else {
+                        sources.join(",")
+                    }
+                },
+            ),
+        ]
+    }
+}

@@ -1,0 +1,254 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Settings, TokenSource};
+use crate::catalog::Catalog;
+use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
+use crate::secret::Secret;
+use crate::token::TokenId;
+use crate::yaml::Mistakes;
+
+/// Everything by which requests are judged and sent, read at one moment and never changed after.
+pub struct Rules {
+    /// Which reading this is; each has its own.
+    pub generation: u64,
+    /// The configuration.
+    pub settings: Settings,
+    /// The API.
+    pub catalog: Arc<Catalog>,
+    /// The policy.
+    pub policy: Policy,
+    file_tokens: HashMap<TokenId, usize>,
+    bound: HashMap<Vec<String>, Result<Arc<Grants>, Unbound>>,
+    accounts: HashMap<String, Arc<RealToken>>,
+}
+
+/// A real token, and what to look for so that no answer shows it.
+pub struct RealToken {
+    /// The account it is for.
+    pub account: String,
+    secret: Secret,
+}
+
+impl RealToken {
+    /// The token, for the one header it goes into.
+    pub fn expose(&self) -> &str {
+        self.secret.expose()
+    }
+
+    /// The part of it that is secret, without the prefix that all have.
+    pub fn telling_part(&self) -> &[u8] {
+        let text = self.secret.expose();
+        let telling = text.rsplit_once('_').map_or(text, |(_, secret)| secret);
+        if telling.len() >= 16 {
+            telling.as_bytes()
+        } else {
+            text.as_bytes()
+        }
+    }
+}
+
+impl Rules {
+    /// The token of the policy file with that id.
+    pub fn file_token(&self, id: &TokenId) -> Option<&FileToken> {
+        self.policy.tokens.get(*self.file_tokens.get(id)?)
+    }
+
+    /// What roles and variables come to. Roles without variables are bound once, when the policy is read.
+    ///
+    /// # Errors
+    /// `Unbound` if a role or variable is gone.
+    pub fn grants(&self, roles: &[String], vars: &Vars) -> Result<Arc<Grants>, Unbound> {
+        if let Some(bound) = self.bound.get(roles) {
+            return bound.clone();
+        }
+        bind(&self.policy, roles, vars).map(Arc::new)
+    }
+
+    /// The real token of an account.
+    pub fn real_token(&self, account: &str) -> Option<&Arc<RealToken>> {
+        self.accounts.get(account)
+    }
+
+    /// All real tokens.
+    pub fn real_tokens(&self) -> impl Iterator<Item = &Arc<RealToken>> {
+        self.accounts.values()
+    }
+}
+
+/// Something that keeps the rules from being read: a line for the operator.
+#[derive(Debug)]
+pub struct Problem(pub String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads the configuration file alone.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn settings(path: &Path) -> Result<Settings, Vec<Problem>> {
+    let text = text_of(path, "the configuration").map_err(|problem| vec![problem])?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    super::read(&path.display().to_string(), &text, directory).map_err(problems)
+}
+
+/// Reads the configuration and everything that it points to, whole.
+///
+/// # Errors
+/// Every problem that was found, in all files.
+pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
+    static GENERATION: AtomicU64 = AtomicU64::new(1);
+    let settings = settings(path)?;
+    let mut wrong = Vec::new();
+    let accounts = real_tokens(&settings, &mut wrong);
+    let catalog = catalog(settings.extra_catalog.as_deref())
+        .map_err(|more| wrong.extend(more))
+        .ok();
+    let policy = catalog.as_ref().and_then(|catalog| {
+        policy(&settings, catalog)
+            .map_err(|more| wrong.extend(more))
+            .ok()
+    });
+    let (Some(catalog), Some(policy), true) = (catalog, policy, wrong.is_empty()) else {
+        return Err(wrong);
+    };
+    let file_tokens = policy
+        .tokens
+        .iter()
+        .enumerate()
+        .map(|(index, token)| (token.id.clone(), index))
+        .collect();
+    let mut bound = HashMap::new();
+    for role in policy.roles.values().filter(|role| role.vars.is_empty()) {
+        let roles = vec![role.name.clone()];
+        let grants = bind(&policy, &roles, &Vars::new()).map(Arc::new);
+        bound.insert(roles, grants);
+    }
+    let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
+    Ok(Rules {
+        generation,
+        settings,
+        catalog: Arc::new(catalog),
+        policy,
+        file_tokens,
+        bound,
+        accounts,
+    })
+}
+
+fn problems(mistakes: Mistakes) -> Vec<Problem> {
+    mistakes
+        .into_lines()
+        .into_iter()
+        .map(|line| Problem(with_severity(&line)))
+        .collect()
+}
+
+/// `file:line:column: what` as `file:line:column: error: what`.
+fn with_severity(line: &str) -> String {
+    let mut ends = line.match_indices(": ");
+    match ends.next() {
+        Some((at, _)) => {
+            let (place, what) = line.split_at(at);
+            format!("{place}: error{what}")
+        }
+        None => format!("error: {line}"),
+    }
+}
+
+fn text_of(path: &Path, what: &str) -> Result<String, Problem> {
+    fs::read_to_string(path).map_err(|error| {
+        Problem(format!(
+            "{}:1:1: error: {what} can't be read: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// The catalogue, with the extra endpoints of a configuration.
+///
+/// # Errors
+/// The mistakes in them.
+pub fn catalog(extra: Option<&Path>) -> Result<Catalog, Vec<Problem>> {
+    let Some(path) = extra else {
+        return Catalog::builtin().map_err(|lines| {
+            lines
+                .iter()
+                .map(|line| Problem(with_severity(line)))
+                .collect()
+        });
+    };
+    let text = text_of(path, "the extra catalogue").map_err(|problem| vec![problem])?;
+    let name = path.display().to_string();
+    Catalog::with_extra(Some((&name, &text)))
+        .map_err(|files| files.into_iter().flat_map(problems).collect())
+}
+
+/// The policy of a configuration.
+///
+/// # Errors
+/// The mistakes in it.
+pub fn policy(settings: &Settings, catalog: &Catalog) -> Result<Policy, Vec<Problem>> {
+    let text = text_of(&settings.policy, "the policy").map_err(|problem| vec![problem])?;
+    let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
+    let read = policy::read(
+        &settings.policy.display().to_string(),
+        &text,
+        &accounts,
+        catalog,
+    );
+    read.map(|read| read.policy).map_err(problems)
+}
+
+fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String, Arc<RealToken>> {
+    let mut tokens = HashMap::new();
+    for (account, source) in &settings.accounts {
+        match real_token(source) {
+            Ok(secret) => {
+                tokens.insert(
+                    account.clone(),
+                    Arc::new(RealToken {
+                        account: account.clone(),
+                        secret,
+                    }),
+                );
+            }
+            Err(why) => wrong.push(Problem(format!(
+                "error: the real token of account `{account}`: {why}"
+            ))),
+        }
+    }
+    tokens
+}
+
+fn real_token(source: &TokenSource) -> Result<Secret, String> {
+    let text = match source {
+        TokenSource::File(path) => fs::read_to_string(path)
+            .map_err(|error| format!("`{}` can't be read: {error}", path.display()))?,
+        TokenSource::Env(name) => std::env::var(name)
+            .map_err(|_| format!("the variable `{name}` is not set, or is no text"))?,
+    };
+    let kept = Secret::new(text);
+    let token = kept.expose().trim();
+    if token.is_empty() {
+        return Err("it is empty; put the token there".to_owned());
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "it has characters that no token has; there must be the token and nothing else"
+                .to_owned(),
+        );
+    }
+    if token.starts_with("tdg_") {
+        return Err("it is a sub-token; the real one, from DigitalOcean, belongs there".to_owned());
+    }
+    Ok(Secret::new(token.to_owned()))
+}

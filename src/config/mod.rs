@@ -1,0 +1,123 @@
+//! `tidegate.yaml`: how the daemon listens, where it forwards to, what it keeps where.
+//!
+//! The file is read and checked whole. [`load`] then brings in everything it points to (policy, extra catalogue, real
+//! tokens, the upstream's certificate authority) and makes one [`Rules`] of it, which a request takes one reference to and
+//! keeps to its end. If anything is wrong there are no rules, and whoever had some keeps them.
+
+mod load;
+mod read;
+mod url;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use load::{Problem, RealToken, Rules, catalog, load, policy, settings};
+pub use read::read;
+pub use url::BaseUrl;
+
+use crate::units::Size;
+
+/// Where the configuration is looked for if nobody says.
+pub const DEFAULT_PATH: &str = "/etc/tidegate/tidegate.yaml";
+
+/// The configuration file, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen, for plain HTTP.
+    pub listen: Vec<SocketAddr>,
+    /// The address that links in answers carry, where it is not the request's own.
+    pub public_url: Option<BaseUrl>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The API.
+    pub upstream: UpstreamSettings,
+    /// Where each account's real token is.
+    pub accounts: BTreeMap<String, TokenSource>,
+    /// The policy file.
+    pub policy: PathBuf,
+    /// The state file.
+    pub state: PathBuf,
+    /// Where the audit record goes.
+    pub audit: AuditSettings,
+    /// A file with endpoints that this release does not know.
+    pub extra_catalog: Option<PathBuf>,
+    /// How much of anything.
+    pub limits: LimitSettings,
+}
+
+/// The API that requests go to.
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    /// Its address.
+    pub url: BaseUrl,
+    /// The authority to trust in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long to the first byte of an answer, and between bytes.
+    pub timeout: Duration,
+}
+
+/// Where a real token is read from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TokenSource {
+    /// A file that holds it and nothing else.
+    File(PathBuf),
+    /// A variable of the environment.
+    Env(String),
+}
+
+/// Where the audit record goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditSettings {
+    /// The sink.
+    pub sink: AuditSink,
+    /// Whether a line is on the disk before a write goes on.
+    pub sync: bool,
+}
+
+/// A place for audit lines.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AuditSink {
+    /// Standard output.
+    Stdout,
+    /// A file, which SIGHUP opens anew.
+    File(PathBuf),
+}
+
+/// How much of anything one client may have.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitSettings {
+    /// The headers of a request, in all.
+    pub header_bytes: Size,
+    /// A body that must be read.
+    pub inspected_body: Size,
+    /// Any body.
+    pub body: Size,
+    /// How long credentials live that DigitalOcean makes for a sub-token.
+    pub derived_credentials: Duration,
+    /// How many connections at once.
+    pub connections: usize,
+    /// How long the headers of a request may take.
+    pub header_timeout: Duration,
+    /// How long a connection may be quiet.
+    pub idle_timeout: Duration,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            header_bytes: Size::of_bytes(32 << 10),
+            inspected_body: Size::of_bytes(2 << 20),
+            body: Size::of_bytes(64 << 20),
+            derived_credentials: Duration::from_secs(12 * 3600),
+            connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{
+    AuditSettings, AuditSink, BaseUrl, LimitSettings, Settings, TokenSource, UpstreamSettings,
+};
+use crate::policy::Source;
+use crate::units::Span;
+use crate::yaml::{self, Map, Mistakes, Node, Value};
+
+/// Reads the text of a configuration file. Relative paths in it are relative to `directory`.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn read(file: &str, text: &str, directory: &Path) -> Result<Settings, Mistakes> {
+    let mut reader = Reader {
+        mistakes: Mistakes::new(file),
+        directory,
+    };
+    let settings = yaml::read(text, &mut reader.mistakes).and_then(|root| reader.file(&root));
+    match settings {
+        Some(settings) if reader.mistakes.is_empty() => Ok(settings),
+        Some(_) | None => Err(reader.mistakes),
+    }
+}
+
+struct Reader<'d> {
+    mistakes: Mistakes,
+    directory: &'d Path,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, root: &Node) -> Option<Settings> {
+        let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
+        let settings = Settings {
+            listen: map
+                .take("listen")
+                .map_or_else(|| vec![DEFAULT_LISTEN], |node| self.listen(node)),
+            public_url: self.parsed(&mut map, "public_url"),
+            trusted_proxies: map
+                .take("trusted_proxies")
+                .map(|node| self.networks(node))
+                .unwrap_or_default(),
+            upstream: self.upstream(map.take("upstream")),
+            accounts: map
+                .need("accounts", &mut self.mistakes)
+                .map(|node| self.accounts(node))
+                .unwrap_or_default(),
+            policy: self.needed_path(&mut map, "policy"),
+            state: self.needed_path(&mut map, "state"),
+            audit: map
+                .need("audit", &mut self.mistakes)
+                .and_then(|node| self.audit(node))
+                .unwrap_or(AuditSettings {
+                    sink: AuditSink::Stdout,
+                    sync: false,
+                }),
+            extra_catalog: map
+                .take("catalog")
+                .and_then(|node| self.extra_catalog(node)),
+            limits: map
+                .take("limits")
+                .map(|node| self.limits(node))
+                .unwrap_or_default(),
+        };
+        if let Some(node) = map.take("field_scopes") {
+            self.field_scopes(node);
+        }
+        if let Some(node) = map.take("admin") {
+            self.later(node, "`admin` (health, readiness and metrics)");
+        }
+        map.finish(&mut self.mistakes);
+        Some(settings)
+    }
+
+    /// A key of the contract that this release does not serve yet: refused, so that nobody relies on it.
+    fn later(&mut self, node: &Node, what: &str) {
+        self.mistakes
+            .add(node.at, format!("{what} is not in this release; remove it"));
+    }
+
+    fn parsed<T>(&mut self, map: &mut Map<'_>, key: &'static str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        map.take(key)
+            .filter(|node| !node.is_null())
+            .and_then(|node| node.parsed(&format!("`{key}`"), &mut self.mistakes))
+    }
+
+    fn path(&mut self, node: &Node, what: &str) -> Option<PathBuf> {
+        node.text(what, &mut self.mistakes)
+            .map(|text| self.directory.join(text))
+    }
+
+    fn needed_path(&mut self, map: &mut Map<'_>, key: &'static str) -> PathBuf {
+        let node = map.need(key, &mut self.mistakes);
+        node.and_then(|node| self.path(node, &format!("`{key}`")))
+            .unwrap_or_default()
+    }
+
+    fn listen(&mut self, node: &Node) -> Vec<SocketAddr> {
+        let items = node.items("`listen`", &mut self.mistakes);
+        if items.is_empty() && matches!(node.value, Value::List(_)) {
+            self.mistakes.add(node.at, "`listen` is empty, so nobody could reach tidegate; give an address or leave it out");
+        }
+        items
+            .iter()
+            .filter_map(|item| self.listener(item))
+            .collect()
+    }
+
+    fn listener(&mut self, node: &Node) -> Option<SocketAddr> {
+        let mut map = Map::of(node, "a listener", &mut self.mistakes)?;
+        let address_node = map.need("address", &mut self.mistakes);
+        let address: Option<SocketAddr> = address_node
+            .and_then(|node| node.parsed("`address` (`127.0.0.1:8080`)", &mut self.mistakes));
+        let plaintext = map
+            .take("allow_plaintext")
+            .and_then(|node| node.flag("`allow_plaintext`", &mut self.mistakes))
+            .unwrap_or(false);
+        for key in ["tls", "unix", "proxy_protocol"] {
+            if let Some(node) = map.take(key) {
+                self.later(node, &format!("`{key}` of a listener"));
+            }
+        }
+        map.finish(&mut self.mistakes);
+        let address = address?;
+        if !address.ip().to_canonical().is_loopback() && !plaintext {
+            let at = address_node.map_or(node.at, |node| node.at);
+            self.mistakes.add(at, "plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; set `allow_plaintext: true` here if another program adds TLS");
+        }
+        Some(address)
+    }
+
+    fn networks(&mut self, node: &Node) -> Vec<ipnet::IpNet> {
+        let items = node.items("`trusted_proxies`", &mut self.mistakes);
+        let mut networks = Vec::new();
+        for item in items {
+            match item.parsed("a network", &mut self.mistakes) {
+                Some(Source::Net(net)) => networks.push(net),
+                Some(Source::Unix) => self.mistakes.add(
+                    item.at,
+                    "`unix` is no network; nothing is forwarded through a unix socket",
+                ),
+                None => {}
+            }
+        }
+        networks
+    }
+
+    fn upstream(&mut self, node: Option<&Node>) -> UpstreamSettings {
+        let mut settings = UpstreamSettings {
+            url: BaseUrl::from_host(true, "api.digitalocean.com")
+                .unwrap_or_else(|| unreachable!("a fixed name")),
+            ca_file: None,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(60),
+        };
+        let Some(mut map) = node.and_then(|node| Map::of(node, "`upstream`", &mut self.mistakes))
+        else {
+            return settings;
+        };
+        if let Some(node) = map.take("url")
+            && let Some(url) = node.parsed::<BaseUrl>("`url`", &mut self.mistakes)
+        {
+            if !url.is_https() && !url.is_loopback() {
+                self.mistakes.add(node.at, "the real token would travel in the clear; `http://` is for loopback only, so use `https://`");
+            }
+            settings.url = url;
+        }
+        settings.ca_file = map
+            .take("ca_file")
+            .filter(|node| !node.is_null())
+            .and_then(|node| self.path(node, "`ca_file`"));
+        self.span(&mut map, "connect_timeout", &mut settings.connect_timeout);
+        self.span(&mut map, "timeout", &mut settings.timeout);
+        map.finish(&mut self.mistakes);
+        settings
+    }
+
+    fn span(&mut self, map: &mut Map<'_>, key: &'static str, into: &mut Duration) {
+        if let Some(span) = self.parsed::<Span>(map, key) {
+            *into = span.duration();
+        }
+    }
+
+    fn set<T>(&mut self, map: &mut Map<'_>, key: &'static str, into: &mut T)
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        if let Some(value) = self.parsed(map, key) {
+            *into = value;
+        }
+    }
+
+    fn accounts(&mut self, node: &Node) -> BTreeMap<String, TokenSource> {
+        let mut accounts = BTreeMap::new();
+        for entry in node.entries("`accounts`", &mut self.mistakes) {
+            let Some(mut map) = Map::of(&entry.node, "an account", &mut self.mistakes) else {
+                continue;
+            };
+            let file = map
+                .take("token_file")
+                .and_then(|node| self.path(node, "`token_file`"))
+                .map(TokenSource::File);
+            let env = map
+                .take("token_env")
+                .and_then(|node| node.text("`token_env`", &mut self.mistakes))
+                .map(|name| TokenSource::Env(name.to_owned()));
+            map.finish(&mut self.mistakes);
+            match (file, env) {
+                (Some(source), None) | (None, Some(source)) => {
+                    accounts.insert(entry.key.clone(), source);
+                }
+                (Some(_), Some(_)) | (None, None) => {
+                    self.mistakes.add(entry.at, format!("account `{}` needs one source for its real token: `token_file` or `token_env`", entry.key));
+                }
+            }
+        }
+        if accounts.is_empty() && self.mistakes.is_empty() {
+            self.mistakes.add(
+                node.at,
+                "`accounts` is empty; without a real token nothing can be forwarded",
+            );
+        }
+        accounts
+    }
+
+    fn audit(&mut self, node: &Node) -> Option<AuditSettings> {
+        if matches!(&node.value, Value::Scalar { text, .. } if text == "stdout") {
+            return Some(AuditSettings {
+                sink: AuditSink::Stdout,
+                sync: false,
+            });
+        }
+        let mut map = Map::of(
+            node,
+            "`audit` is `stdout` or has `file`; it",
+            &mut self.mistakes,
+        )?;
+        let file = map
+            .need("file", &mut self.mistakes)
+            .and_then(|node| self.path(node, "`file`"));
+        let sync = map
+            .take("sync")
+            .and_then(|node| node.flag("`sync`", &mut self.mistakes))
+            .unwrap_or(false);
+        map.finish(&mut self.mistakes);
+        Some(AuditSettings {
+            sink: AuditSink::File(file?),
+            sync,
+        })
+    }
+
+    fn extra_catalog(&mut self, node: &Node) -> Option<PathBuf> {
+        let mut map = Map::of(node, "`catalog`", &mut self.mistakes)?;
+        let extra = map
+            .need("extra", &mut self.mistakes)
+            .and_then(|node| self.path(node, "`extra`"));
+        map.finish(&mut self.mistakes);
+        extra
+    }
+
+    fn field_scopes(&mut self, node: &Node) {
+        match node.text("`field_scopes`", &mut self.mistakes) {
+            Some("secrets_only" | "enforce") => {
+                self.later(node, "leaving fields out of answers (`field_scopes`)");
+            }
+            Some(_) => self
+                .mistakes
+                .add(node.at, "`field_scopes` is `secrets_only` or `enforce`"),
+            None => {}
+        }
+    }
+
+    fn limits(&mut self, node: &Node) -> LimitSettings {
+        let mut limits = LimitSettings::default();
+        let Some(mut map) = Map::of(node, "`limits`", &mut self.mistakes) else {
+            return limits;
+        };
+        self.set(&mut map, "header_bytes", &mut limits.header_bytes);
+        self.set(&mut map, "inspected_body", &mut limits.inspected_body);
+        self.set(&mut map, "body", &mut limits.body);
+        self.set(&mut map, "connections", &mut limits.connections);
+        self.span(
+            &mut map,
+            "derived_credentials",
+            &mut limits.derived_credentials,
+        );
+        self.span(&mut map, "header_timeout", &mut limits.header_timeout);
+        self.span(&mut map, "idle_timeout", &mut limits.idle_timeout);
+        map.finish(&mut self.mistakes);
+        if limits.connections == 0 {
+            self.mistakes.add(
+                node.at,
+                "`connections` is 0, so nobody could reach tidegate",
+            );
+        }
+        if limits.header_bytes.bytes() < 8192 {
+            self.mistakes.add(
+                node.at,
+                "`header_bytes` is below 8KiB, which ordinary clients need",
+            );
+        }
+        limits
+    }
+}
+
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str =
+        "accounts: { default: { token_env: T } }\npolicy: p.yaml\nstate: s.db\naudit: stdout\n";
+
+    fn mistakes_of(text: &str) -> Vec<String> {
+        read("t.yaml", text, Path::new("/etc/tidegate"))
+            .err()
+            .map(Mistakes::into_lines)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn the_least_configuration_has_safe_defaults() {
+        let settings = read("t.yaml", LEAST, Path::new("/etc/tidegate")).unwrap();
+        assert_eq!(settings.listen, [DEFAULT_LISTEN]);
+        assert_eq!(
+            settings.upstream.url.to_string(),
+            "https://api.digitalocean.com"
+        );
+        assert_eq!(settings.policy, Path::new("/etc/tidegate/p.yaml"));
+        assert_eq!(settings.limits.body.bytes(), 64 << 20);
+    }
+
+    #[test]
+    fn what_weakens_the_gate_must_say_so() {
+        let cases = [
+            (
+                "listen: [{ address: 0.0.0.0:80 }]",
+                "t.yaml:5:21: plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; set `allow_plaintext: true` here if another program adds TLS",
+            ),
+            (
+                "listen: [{ address: 0.0.0.0:80, allow_plaintext: true }]",
+                "",
+            ),
+            (
+                "upstream: { url: \"http://api.digitalocean.com\" }",
+                "t.yaml:5:18: the real token would travel in the clear; `http://` is for loopback only, so use `https://`",
+            ),
+            ("upstream: { url: \"http://127.0.0.1:1\" }", ""),
+        ];
+        for (line, expected) in cases {
+            let text = format!("{LEAST}{line}\n");
+            assert_eq!(mistakes_of(&text).join("\n"), expected, "line {line:?}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let text = "acounts: {}\npolicy: [p]\nstate: s.db\naudit: { fil: a }\nlimits: { body: 2GB, connections: many }\nupstream: { timeout: 60 }\n";
+        assert_eq!(
+            mistakes_of(text),
+            [
+                "t.yaml:1:1: `accounts` is missing here; it must be given",
+                "t.yaml:1:1: unknown key `acounts`; did you mean `accounts`?",
+                "t.yaml:2:9: `policy` is a text, not a list",
+                "t.yaml:4:8: `file` is missing here; it must be given",
+                "t.yaml:4:10: unknown key `fil`; did you mean `file`?",
+                "t.yaml:5:17: `body`: a size is a number of bytes with or without a unit: `4096`, `32KiB`, `2MiB`, `1GiB`",
+                "t.yaml:5:35: `connections`: invalid digit found in string",
+                "t.yaml:6:22: `timeout`: a span of time is a number and a unit: `30s`, `5m`, `12h` or `30d`",
+            ]
+        );
+    }
+}

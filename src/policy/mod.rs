@@ -1,0 +1,148 @@
+//! What sub-tokens may do: roles and their grants, and the decision over one request.
+//!
+//! A policy is read and checked whole, or not at all. What it means is compiled here once; [`decide`] then takes values and
+//! returns a value. Nothing in this room waits, looks at a clock or at a socket, or knows HTTP: the daemon, `check` and its
+//! tests call the same function.
+
+mod bind;
+mod decide;
+mod only;
+mod pattern;
+mod read;
+mod test;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+pub use bind::{BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
+pub use decide::{Allowed, Body, Decision, decide};
+pub use only::{Only, Selector, Value};
+pub use pattern::{RequestPattern, Text};
+pub use read::{Read, read};
+pub use test::{PolicyTest, run as run_test};
+
+use crate::catalog::ScopeSet;
+use crate::secret::SecretHash;
+use crate::token::TokenId;
+use crate::units::{Rate, Span};
+use crate::yaml::At;
+
+/// A policy file, checked.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// The roles, by name.
+    pub roles: BTreeMap<String, Arc<Role>>,
+    /// The tokens that it lists.
+    pub tokens: Vec<FileToken>,
+    /// The tests that `tidegate check` runs.
+    pub tests: Vec<PolicyTest>,
+}
+
+/// What a token with this role may do.
+#[derive(Debug)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The account whose real token goes in.
+    pub account: String,
+    /// The variables that a token must give.
+    pub vars: Vec<String>,
+    /// What it allows.
+    pub allow: Vec<Grant>,
+    /// What it forbids, whatever allows it.
+    pub deny: Vec<Grant>,
+}
+
+/// One entry of `allow` or `deny`.
+#[derive(Debug)]
+pub struct Grant {
+    /// Which one: `client.allow[0]`.
+    pub place: String,
+    /// Where it stands in the file.
+    pub at: At,
+    /// What it covers.
+    pub covers: Covers,
+    /// What it is narrowed to; `None` is not narrowed.
+    pub only: Option<Only>,
+    /// The `…/actions` that it is limited to.
+    pub actions: Option<Vec<String>>,
+    /// What is added to what is created under it.
+    pub on_create: Option<OnCreate>,
+    /// The grant as it was written, for those who ask what they hold.
+    pub written: serde_json::Value,
+}
+
+/// What a grant covers.
+#[derive(Debug)]
+pub enum Covers {
+    /// Scopes.
+    Scopes {
+        /// Those that are named; only they reach what is sensitive.
+        named: ScopeSet,
+        /// Those and what wildcards stand for.
+        all: ScopeSet,
+    },
+    /// Requests that match one of these.
+    Requests(Vec<Text>),
+}
+
+/// Tags and a project for what is created.
+#[derive(Debug)]
+pub struct OnCreate {
+    /// Tags to put on it.
+    pub tags: Vec<Text>,
+    /// The project to put it in, by id or name.
+    pub project: Option<Text>,
+}
+
+/// A token that the policy file lists, by the hash of its secret.
+#[derive(Debug)]
+pub struct FileToken {
+    /// Its name.
+    pub name: String,
+    /// Its public part.
+    pub id: TokenId,
+    /// The hash of the whole token.
+    pub hash: SecretHash,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Its variables.
+    pub vars: Vars,
+    /// What it is bound to.
+    pub limits: Limits,
+    /// Who has it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// Where, when and how often a token may be used. What is absent does not limit.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Limits {
+    /// From where; an empty list is nowhere.
+    pub sources: Option<Vec<Source>>,
+    /// From when on.
+    pub not_before: Option<Timestamp>,
+    /// Until when.
+    pub expires_at: Option<Timestamp>,
+    /// How long it may go unused.
+    pub idle: Option<Span>,
+    /// How many requests in all.
+    pub max_uses: Option<u64>,
+    /// How many requests in a time.
+    pub rate: Option<Rate>,
+}
+
+/// One place that a token may be used from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// Addresses.
+    Net(IpNet),
+    /// A unix socket.
+    Unix,
+}

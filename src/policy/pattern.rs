@@ -1,0 +1,207 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use regex::Regex;
+
+/// A text that may hold variables, as `client-${client}`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Text {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Part {
+    Literal(String),
+    Variable(String),
+}
+
+/// Why a text with variables could not be read.
+#[derive(Debug, Eq, PartialEq)]
+pub enum NoText {
+    /// `${` without its `}`, or with no name between.
+    Unclosed,
+    /// A variable that the role does not declare.
+    Undeclared(String),
+}
+
+impl fmt::Display for NoText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unclosed => f.write_str("`${` begins a variable; write `${name}`"),
+            Self::Undeclared(name) => write!(
+                f,
+                "the variable `{name}` is not declared; add it to the role's `vars`"
+            ),
+        }
+    }
+}
+
+impl Text {
+    /// Reads a text, given the variables that may stand in it.
+    ///
+    /// # Errors
+    /// `NoText`.
+    pub fn read(text: &str, declared: &[String]) -> Result<Self, NoText> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, after) = after.split_once('}').ok_or(NoText::Unclosed)?;
+            if name.is_empty() {
+                return Err(NoText::Unclosed);
+            }
+            if !declared.iter().any(|known| known == name) {
+                return Err(NoText::Undeclared(name.to_owned()));
+            }
+            parts.push(Part::Literal(before.to_owned()));
+            parts.push(Part::Variable(name.to_owned()));
+            rest = after;
+        }
+        parts.push(Part::Literal(rest.to_owned()));
+        Ok(Self { parts })
+    }
+
+    /// The text with each variable's value in its place, after `guard` made the value mean nothing but itself.
+    pub fn fill(&self, vars: &BTreeMap<String, String>, guard: impl Fn(&str) -> String) -> String {
+        self.parts
+            .iter()
+            .map(|part| match part {
+                Part::Literal(text) => text.clone(),
+                Part::Variable(name) => {
+                    vars.get(name).map(|value| guard(value)).unwrap_or_default()
+                }
+            })
+            .collect()
+    }
+}
+
+/// A regular expression over `METHOD /path`, or over path and query where it has `\?` in it.
+#[derive(Clone, Debug)]
+pub struct RequestPattern {
+    source: String,
+    regex: Regex,
+}
+
+impl RequestPattern {
+    /// Compiles a pattern; it must match the whole request.
+    ///
+    /// # Errors
+    /// What is wrong with the expression, in one line.
+    pub fn new(source: &str) -> Result<Self, String> {
+        let regex =
+            Regex::new(&format!("^(?:{source})$")).map_err(|error| one_line(&error.to_string()))?;
+        // What is bounded by `^(?:` and `)$` alone is bounded: `a)|(?:b` is not.
+        Regex::new(source).map_err(|error| one_line(&error.to_string()))?;
+        Ok(Self {
+            source: source.to_owned(),
+            regex,
+        })
+    }
+
+    /// Whether the pattern asks about the query.
+    pub fn has_query(&self) -> bool {
+        self.source.contains("\\?")
+    }
+
+    /// Whether it matches the whole of this text.
+    pub fn matches(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    /// Whether it spells this fixed segment of a path as a segment: a wildcard does not.
+    pub fn spells(&self, segment: &str) -> bool {
+        let plain = self.source.replace('\\', "");
+        let inside = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
+        plain.match_indices(segment).any(|(at, _)| {
+            let before = plain.get(..at).and_then(|text| text.chars().next_back());
+            let after = plain
+                .get(at + segment.len()..)
+                .and_then(|text| text.chars().next());
+            !before.is_some_and(inside) && !after.is_some_and(inside)
+        })
+    }
+}
+
+/// The last line of a multi-line message of `regex`, which is the one that says what is wrong.
+fn one_line(message: &str) -> String {
+    message
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_stand_for_themselves_alone() {
+        let declared = ["client".to_owned()];
+        let text = Text::read("GET /v2/x/${client}/.*", &declared).unwrap();
+        let vars = BTreeMap::from([("client".to_owned(), "a.*|b".to_owned())]);
+        let pattern = RequestPattern::new(&text.fill(&vars, regex::escape)).unwrap();
+        assert!(pattern.matches("GET /v2/x/a.*|b/c"));
+        assert!(!pattern.matches("GET /v2/x/a-other/c"));
+        assert_eq!(
+            Text::read("${other}", &declared),
+            Err(NoText::Undeclared("other".into()))
+        );
+        assert_eq!(Text::read("${client", &declared), Err(NoText::Unclosed));
+        assert_eq!(Text::read("${}", &declared), Err(NoText::Unclosed));
+    }
+
+    #[test]
+    fn a_pattern_matches_the_whole_request() {
+        let cases = [
+            ("GET /v2/droplets/(12|13)", "GET /v2/droplets/12", true),
+            ("GET /v2/droplets/(12|13)", "GET /v2/droplets/123", false),
+            ("GET /v2/droplets|POST /v2/x", "GET /v2/droplets/1", false), // the bars of an alternative do not unbind its ends
+            ("GET /v2/droplets|POST /v2/x", "POST /v2/x", true),
+            ("(?i)get /v2/droplets", "GET /v2/droplets", true),
+        ];
+        for (pattern, text, matches) in cases {
+            assert_eq!(
+                RequestPattern::new(pattern).unwrap().matches(text),
+                matches,
+                "{pattern} on {text}"
+            );
+        }
+        for bad in ["(", "a)|(b", "[", "(?=x)", "\\1"] {
+            assert!(RequestPattern::new(bad).is_err(), "pattern {bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_spelled_reaches_what_is_sensitive() {
+        let cases = [
+            (
+                "GET /v2/kubernetes/clusters/[^/]+/kubeconfig",
+                "kubeconfig",
+                true,
+            ),
+            (
+                "GET /v2/registry/docker\\-credentials",
+                "docker-credentials",
+                true,
+            ),
+            (
+                "GET /v2/kubernetes/clusters/x/(kubeconfig|upgrades)",
+                "kubeconfig",
+                true,
+            ),
+            (".*", "kubeconfig", false),
+            ("GET /v2/kubernetes/.*", "kubeconfig", false),
+            ("GET /v2/kubernetes/clusters/.*fig", "kubeconfig", false),
+            ("GET /v2/registry/docker-credentials", "credentials", false), // another segment
+            ("POST /v2/.*/api_keys_x", "api_keys", false),
+        ];
+        for (pattern, segment, spells) in cases {
+            assert_eq!(
+                RequestPattern::new(pattern).unwrap().spells(segment),
+                spells,
+                "{pattern} and {segment}"
+            );
+        }
+    }
+}

@@ -1,0 +1,713 @@
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::pattern::{RequestPattern, Text};
+use super::test::PolicyTest;
+use super::{Covers, FileToken, Grant, Limits, OnCreate, Policy, Role, Source, Vars, only};
+use crate::catalog::{Catalog, Scope, ScopePattern, ScopeSet};
+use crate::request::Json;
+use crate::secret::SecretHash;
+use crate::yaml::{self, At, Entry, Map, Mistakes, Node, Value, nearest};
+
+/// What a policy file came to: the policy, and what is legal in it but likely not meant.
+#[derive(Debug)]
+pub struct Read {
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// Reads a policy file, whole: one mistake anywhere and there is no policy.
+///
+/// `accounts` are the accounts that a role may name.
+///
+/// # Errors
+/// Every mistake that was found, as `file:line:column: what`.
+pub fn read(
+    file: &str,
+    text: &str,
+    accounts: &[String],
+    catalog: &Catalog,
+) -> Result<Read, Mistakes> {
+    let mut mistakes = Mistakes::new(file);
+    let root = yaml::read(text, &mut mistakes);
+    let mut reader = Reader {
+        mistakes,
+        catalog,
+        accounts,
+        policy: Policy::default(),
+    };
+    if let Some(root) = root {
+        reader.file(&root);
+    }
+    if reader.mistakes.is_empty() {
+        Ok(Read {
+            policy: reader.policy,
+        })
+    } else {
+        Err(reader.mistakes)
+    }
+}
+
+struct Reader<'r> {
+    mistakes: Mistakes,
+    catalog: &'r Catalog,
+    accounts: &'r [String],
+    policy: Policy,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, root: &Node) {
+        let Some(mut map) = Map::of(root, "a policy", &mut self.mistakes) else {
+            return;
+        };
+        if let Some(version) = map.need("version", &mut self.mistakes)
+            && !matches!(&version.value, Value::Scalar { text, .. } if text == "1")
+        {
+            self.mistakes.add(version.at, "unknown policy version; this tidegate reads `version: 1`, so it refuses the whole file rather than half-understand it");
+            return;
+        }
+        let roles = map
+            .take("roles")
+            .map_or(&[][..], |node| self.not_empty_map(node, "`roles`"));
+        for entry in roles {
+            self.role(entry);
+        }
+        let tokens = map
+            .take("tokens")
+            .map_or(&[][..], |node| self.not_empty_list(node, "`tokens`"));
+        for item in tokens {
+            self.token(item);
+        }
+        let tests = map
+            .take("tests")
+            .map_or(&[][..], |node| self.not_empty_list(node, "`tests`"));
+        for item in tests {
+            self.test(item);
+        }
+        map.finish(&mut self.mistakes);
+    }
+
+    fn not_empty_map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
+        let entries = node.entries(what, &mut self.mistakes);
+        if entries.is_empty() && matches!(node.value, Value::Map(_)) {
+            self.mistakes
+                .add(node.at, format!("{what} is empty; fill it or leave it out"));
+        }
+        entries
+    }
+
+    fn not_empty_list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        let items = node.items(what, &mut self.mistakes);
+        if items.is_empty() && matches!(node.value, Value::List(_)) {
+            self.mistakes
+                .add(node.at, format!("{what} is empty; fill it or leave it out"));
+        }
+        items
+    }
+
+    fn needed(&mut self, map: &mut Map<'_>, key: &'static str) -> Option<String> {
+        map.need(key, &mut self.mistakes)
+            .and_then(|node| node.text(&format!("`{key}`"), &mut self.mistakes))
+            .map(str::to_owned)
+    }
+
+    fn text(&mut self, node: Option<&Node>, what: &str) -> Option<String> {
+        node.and_then(|node| node.text(what, &mut self.mistakes))
+            .map(str::to_owned)
+    }
+
+    fn names(&mut self, node: &Node, what: &str) -> Vec<String> {
+        self.not_empty_list(node, what)
+            .iter()
+            .filter_map(|item| self.text(Some(item), what))
+            .collect()
+    }
+
+    fn role(&mut self, entry: &Entry) {
+        if !is_name(&entry.key) {
+            self.mistakes.add(
+                entry.at,
+                format!(
+                    "`{}` is no name for a role; names are letters, digits, `-`, `_` and `.`",
+                    entry.key
+                ),
+            );
+        }
+        let Some(mut map) = Map::of(&entry.node, "a role", &mut self.mistakes) else {
+            return;
+        };
+        let description = self.text(map.take("description"), "`description`");
+        let account = self.account(map.take("account"), entry.at);
+        let vars = map
+            .take("vars")
+            .map(|node| self.variables(node))
+            .unwrap_or_default();
+        let (allow, deny) = (map.take("allow"), map.take("deny"));
+        if allow.is_none() && deny.is_none() {
+            self.mistakes.add(entry.at, format!("role `{}` has neither `allow` nor `deny`; a role grants something or is left out", entry.key));
+        }
+        let allow = allow
+            .map(|node| self.grants(node, &entry.key, "allow", &vars))
+            .unwrap_or_default();
+        let deny = deny
+            .map(|node| self.grants(node, &entry.key, "deny", &vars))
+            .unwrap_or_default();
+        map.finish(&mut self.mistakes);
+        let role = Role {
+            name: entry.key.clone(),
+            description,
+            account,
+            vars,
+            allow,
+            deny,
+        };
+        self.policy.roles.insert(entry.key.clone(), Arc::new(role));
+    }
+
+    fn account(&mut self, node: Option<&Node>, role: At) -> String {
+        let Some(node) = node else {
+            if !self.accounts.iter().any(|known| known == "default") {
+                self.mistakes.add(
+                    role,
+                    format!(
+                        "this role needs an `account`, as there is none named `default`; known: {}",
+                        self.accounts.join(", ")
+                    ),
+                );
+            }
+            return "default".to_owned();
+        };
+        let name = self.text(Some(node), "`account`").unwrap_or_default();
+        if !self.accounts.contains(&name) && !name.is_empty() {
+            let near = nearest(&name, self.accounts.iter().map(String::as_str)).map_or_else(
+                || format!("known: {}", self.accounts.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.mistakes.add(node.at, format!("unknown account `{name}`; the configuration's `accounts` has no such entry; {near}"));
+        }
+        name
+    }
+
+    fn variables(&mut self, node: &Node) -> Vec<String> {
+        let names = self.names(node, "`vars`");
+        for name in names.iter().filter(|name| !is_name(name)) {
+            self.mistakes.add(node.at, format!("`{name}` is no name for a variable; names are letters, digits, `-`, `_` and `.`"));
+        }
+        names
+    }
+
+    fn grants(&mut self, node: &Node, role: &str, list: &str, vars: &[String]) -> Vec<Grant> {
+        let items = self.not_empty_list(node, &format!("`{list}`"));
+        items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| {
+                self.grant(
+                    item,
+                    format!("{role}.{list}[{index}]"),
+                    list == "deny",
+                    vars,
+                )
+            })
+            .collect()
+    }
+
+    fn grant(
+        &mut self,
+        node: &Node,
+        place: String,
+        denies: bool,
+        vars: &[String],
+    ) -> Option<Grant> {
+        let mut map = Map::of(node, "a grant", &mut self.mistakes)?;
+        let (scopes, requests) = (map.take("scopes"), map.take("requests"));
+        let only = map
+            .take("only")
+            .map(|node| only::read(node, vars, self.catalog, &mut self.mistakes));
+        let actions = map.take("actions").map(|node| self.actions(node));
+        let on_create = map.take("on_create").and_then(|node| {
+            if denies {
+                self.mistakes.add(
+                    node.at,
+                    "a deny grant creates nothing; `on_create` belongs to an allow",
+                );
+            }
+            self.on_create(node, vars)
+        });
+        map.finish(&mut self.mistakes);
+        let covers = match (scopes, requests) {
+            (Some(scopes), None) => self.scopes(scopes, denies),
+            (None, Some(requests)) => self.requests(requests, vars),
+            (Some(_), Some(_)) | (None, None) => {
+                self.mistakes
+                    .add(node.at, "a grant has either `scopes` or `requests`");
+                return None;
+            }
+        };
+        Some(Grant {
+            place,
+            at: node.at,
+            covers,
+            only,
+            actions,
+            on_create,
+            written: as_json(node),
+        })
+    }
+
+    fn scopes(&mut self, node: &Node, denies: bool) -> Covers {
+        let (mut named, mut all) = (ScopeSet::default(), ScopeSet::default());
+        for item in self.not_empty_list(node, "`scopes`") {
+            let Some(text) = self.text(Some(item), "a scope") else {
+                continue;
+            };
+            let table = self.catalog.scopes();
+            let pattern = text.parse::<ScopePattern>();
+            let covered = pattern
+                .as_ref()
+                .map(|pattern| table.matching(pattern))
+                .unwrap_or_default();
+            if covered.is_empty() {
+                let near = nearest(&text, table.iter().map(Scope::as_str));
+                let instead = match (near, &pattern) {
+                    (Some(near), _) => format!("did you mean `{near}`?"),
+                    (None, Err(error)) => error.to_string(),
+                    (None, Ok(_)) => "`tidegate catalog scopes` lists them all".to_owned(),
+                };
+                self.mistakes.add(
+                    item.at,
+                    format!("unknown scope `{text}`; no endpoint asks for it; {instead}"),
+                );
+                continue;
+            }
+            if denies || matches!(pattern, Ok(ScopePattern::Named(_))) {
+                named.add(&covered);
+            }
+            all.add(&covered);
+        }
+        Covers::Scopes { named, all }
+    }
+
+    fn requests(&mut self, node: &Node, vars: &[String]) -> Covers {
+        let mut patterns = Vec::new();
+        for item in self.not_empty_list(node, "`requests`") {
+            let Some(text) = self.text(Some(item), "a request pattern") else {
+                continue;
+            };
+            let read = Text::read(&text, vars)
+                .map_err(|error| error.to_string())
+                .and_then(|read| {
+                    let sample: Vars = vars
+                        .iter()
+                        .map(|name| (name.clone(), "x".to_owned()))
+                        .collect();
+                    RequestPattern::new(&read.fill(&sample, regex::escape)).map(|_| read)
+                });
+            match read {
+                Ok(read) => patterns.push(read),
+                Err(error) => self.mistakes.add(
+                    item.at,
+                    format!("`{text}` is no pattern for `METHOD /path`: {error}"),
+                ),
+            }
+        }
+        Covers::Requests(patterns)
+    }
+
+    fn actions(&mut self, node: &Node) -> Vec<String> {
+        let known: BTreeSet<&str> = self.catalog.actions().collect();
+        let mut actions = Vec::new();
+        for item in self.not_empty_list(node, "`actions`") {
+            let Some(text) = self.text(Some(item), "an action") else {
+                continue;
+            };
+            if !known.contains(text.as_str()) {
+                let instead = nearest(&text, known.iter().copied()).map_or_else(
+                    || {
+                        format!(
+                            "known: {}",
+                            known.iter().copied().collect::<Vec<_>>().join(", ")
+                        )
+                    },
+                    |near| format!("did you mean `{near}`?"),
+                );
+                self.mistakes.add(
+                    item.at,
+                    format!("unknown action `{text}`; no `…/actions` endpoint has it; {instead}"),
+                );
+            }
+            actions.push(text);
+        }
+        actions
+    }
+
+    fn on_create(&mut self, node: &Node, vars: &[String]) -> Option<OnCreate> {
+        let mut map = Map::of(node, "`on_create`", &mut self.mistakes)?;
+        let tags = map.take("tags").map(|node| {
+            let items = self.not_empty_list(node, "`tags`");
+            items
+                .iter()
+                .filter_map(|item| self.text_with_vars(item, "a tag", vars))
+                .collect()
+        });
+        let project = map
+            .take("project")
+            .map(|node| self.text_with_vars(node, "`project`", vars));
+        if tags.is_none() && project.is_none() {
+            self.mistakes.add(
+                node.at,
+                "`on_create` with nothing in it; it has `tags` and `project`",
+            );
+        }
+        map.finish(&mut self.mistakes);
+        Some(OnCreate {
+            tags: tags.unwrap_or_default(),
+            project: project.flatten(),
+        })
+    }
+
+    fn text_with_vars(&mut self, node: &Node, what: &str, vars: &[String]) -> Option<Text> {
+        let text = self.text(Some(node), what)?;
+        match Text::read(&text, vars) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.mistakes.add(node.at, format!("`{text}`: {error}"));
+                None
+            }
+        }
+    }
+
+    fn token(&mut self, node: &Node) {
+        let Some(mut map) = Map::of(node, "a token", &mut self.mistakes) else {
+            return;
+        };
+        let name = self.needed(&mut map, "name");
+        let id = map
+            .need("id", &mut self.mistakes)
+            .and_then(|node| node.parsed("`id`", &mut self.mistakes));
+        let hash = map
+            .need("hash", &mut self.mistakes)
+            .and_then(|node| self.hash(node));
+        let roles = map
+            .need("roles", &mut self.mistakes)
+            .map(|node| self.known_roles(node))
+            .unwrap_or_default();
+        let vars = map
+            .take("vars")
+            .map(|node| self.values(node))
+            .unwrap_or_default();
+        let limits = self.limits(&mut map);
+        let owner = self.text(map.take("owner"), "`owner`");
+        let description = self.text(map.take("description"), "`description`");
+        map.finish(&mut self.mistakes);
+        let (Some(name), Some(id), Some(hash)) = (name, id, hash) else {
+            return;
+        };
+        self.bound(node.at, &roles, &vars);
+        if let Some(twin) = self
+            .policy
+            .tokens
+            .iter()
+            .find(|token| token.name == name || token.id == id)
+        {
+            let what = if twin.name == name {
+                format!("the name `{name}`")
+            } else {
+                format!("the id `{id}`")
+            };
+            self.mistakes.add(
+                node.at,
+                format!("another token has {what} already; names and ids are unique"),
+            );
+        }
+        self.policy.tokens.push(FileToken {
+            name,
+            id,
+            hash,
+            roles,
+            vars,
+            limits,
+            owner,
+            description,
+        });
+    }
+
+    fn hash(&mut self, node: &Node) -> Option<SecretHash> {
+        let text = node.text("`hash`", &mut self.mistakes)?;
+        let hash = text.strip_prefix("sha256:").and_then(SecretHash::from_hex);
+        if hash.is_none() {
+            self.mistakes.add(node.at, "a hash is `sha256:` and 64 hexadecimal digits, as `tidegate token issue --yaml` prints it");
+        }
+        hash
+    }
+
+    fn known_roles(&mut self, node: &Node) -> Vec<String> {
+        let mut roles = Vec::new();
+        for item in self.not_empty_list(node, "`roles`") {
+            let Some(name) = self.text(Some(item), "a role") else {
+                continue;
+            };
+            self.role_exists(&name, item.at);
+            roles.push(name);
+        }
+        roles
+    }
+
+    fn role_exists(&mut self, name: &str, at: At) {
+        if !self.policy.roles.contains_key(name) {
+            let instead = nearest(name, self.policy.roles.keys().map(String::as_str))
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
+            self.mistakes
+                .add(at, format!("unknown role `{name}`{instead}"));
+        }
+    }
+
+    fn values(&mut self, node: &Node) -> Vars {
+        let mut vars = BTreeMap::new();
+        for entry in self.not_empty_map(node, "`vars`") {
+            if let Some(value) = self.text(Some(&entry.node), "the value of a variable") {
+                vars.insert(entry.key.clone(), value);
+            }
+        }
+        vars
+    }
+
+    /// What would refuse the token whole at run time is a mistake in this file.
+    fn bound(&mut self, at: At, roles: &[String], vars: &Vars) {
+        if roles
+            .iter()
+            .all(|role| self.policy.roles.contains_key(role))
+            && let Err(error) = super::bind(&self.policy, roles, vars)
+        {
+            self.mistakes
+                .add(at, format!("this token can't be used: {error}"));
+        }
+        let wanted: HashSet<&str> = roles
+            .iter()
+            .filter_map(|role| self.policy.roles.get(role))
+            .flat_map(|role| &role.vars)
+            .map(String::as_str)
+            .collect();
+        let unused: Vec<_> = vars
+            .keys()
+            .filter(|name| !wanted.contains(name.as_str()))
+            .cloned()
+            .collect();
+        for name in unused {
+            self.mistakes
+                .add(at, format!("no role of this token has a variable `{name}`"));
+        }
+    }
+
+    fn limits(&mut self, map: &mut Map<'_>) -> Limits {
+        let mistakes = &mut self.mistakes;
+        let sources = map.take("sources").map(|node| {
+            let items = node.items("`sources`", mistakes);
+            items
+                .iter()
+                .filter_map(|item| item.parsed("a source", mistakes))
+                .collect()
+        });
+        let mut time = |key| {
+            map.take(key).and_then(|node| {
+                node.parsed::<Timestamp>("a time (`2027-01-31T00:00:00Z`)", mistakes)
+            })
+        };
+        let (not_before, expires_at) = (time("not_before"), time("expires_at"));
+        Limits {
+            sources,
+            not_before,
+            expires_at,
+            idle: map
+                .take("idle")
+                .and_then(|node| node.parsed("`idle`", mistakes)),
+            max_uses: map
+                .take("max_uses")
+                .and_then(|node| node.parsed("`max_uses`", mistakes)),
+            rate: map
+                .take("rate")
+                .and_then(|node| node.parsed("`rate`", mistakes)),
+        }
+    }
+
+    fn test(&mut self, node: &Node) {
+        let Some(mut map) = Map::of(node, "a test", &mut self.mistakes) else {
+            return;
+        };
+        let role = map.need("role", &mut self.mistakes);
+        let name = self.text(role, "`role`");
+        if let (Some(name), Some(role)) = (&name, role) {
+            self.role_exists(name, role.at);
+        }
+        let vars = map
+            .take("vars")
+            .map(|node| self.values(node))
+            .unwrap_or_default();
+        let request = self.needed(&mut map, "request");
+        let body = map.take("body").map(json_of);
+        let expect = map
+            .need("expect", &mut self.mistakes)
+            .and_then(|node| self.expectation(node));
+        let reason = self.text(map.take("reason"), "`reason`");
+        if let Some(given) = map.take("given") {
+            self.given(given);
+        }
+        map.finish(&mut self.mistakes);
+        if let (Some(role), Some(request), Some(allowed)) = (name, request, expect) {
+            self.policy.tests.push(PolicyTest {
+                at: node.at,
+                role,
+                vars,
+                request,
+                body,
+                allowed,
+                reason,
+            });
+        }
+    }
+
+    fn expectation(&mut self, node: &Node) -> Option<bool> {
+        match node.text("`expect`", &mut self.mistakes)? {
+            "allow" => Some(true),
+            "deny" => Some(false),
+            _ => {
+                self.mistakes.add(node.at, "`expect` is `allow` or `deny`");
+                None
+            }
+        }
+    }
+
+    /// Facts of a test: by kind, a list of resources with their attributes.
+    fn given(&mut self, node: &Node) {
+        for entry in self.not_empty_map(node, "`given`") {
+            let Some(kind) = self.catalog.kinds().find(&entry.key) else {
+                let instead = nearest(&entry.key, self.catalog.kinds().names())
+                    .map(|near| format!("; did you mean `{near}`?"))
+                    .unwrap_or_default();
+                self.mistakes
+                    .add(entry.at, format!("unknown kind `{}`{instead}", entry.key));
+                continue;
+            };
+            for resource in self.not_empty_list(&entry.node, "the resources of a kind") {
+                for attribute in self.not_empty_map(resource, "a resource") {
+                    let key = if attribute.key == "tags" {
+                        "tag"
+                    } else {
+                        attribute.key.as_str()
+                    };
+                    if !kind.has(key) {
+                        self.mistakes.add(
+                            attribute.at,
+                            format!(
+                                "a {} has no attribute `{}`; it has {}",
+                                kind.name,
+                                attribute.key,
+                                kind.attributes.join(", ")
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// A YAML value as JSON, for a test's body: plain scalars that are JSON words or numbers are those, all others texts.
+fn json_of(node: &Node) -> Json {
+    match &node.value {
+        Value::Scalar { .. } if node.is_null() => Json::Null,
+        Value::Scalar {
+            text,
+            quoted: false,
+        } => match Json::read(text.as_bytes()) {
+            Ok(json @ (Json::Flag(_) | Json::Number(_))) => json,
+            Ok(_) | Err(_) => Json::Text(text.clone()),
+        },
+        Value::Scalar { text, quoted: true } => Json::Text(text.clone()),
+        Value::List(items) => Json::List(items.iter().map(json_of).collect()),
+        Value::Map(entries) => Json::Map(
+            entries
+                .iter()
+                .map(|entry| (entry.key.clone(), json_of(&entry.node)))
+                .collect(),
+        ),
+    }
+}
+
+/// A grant as it was written, to be shown again.
+fn as_json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Scalar { text, .. } => serde_json::Value::String(text.clone()),
+        Value::List(items) => items.iter().map(as_json).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| (entry.key.clone(), as_json(&entry.node)))
+            .collect(),
+    }
+}
+
+/// Why a text is no source.
+#[derive(Debug, Eq, PartialEq)]
+pub enum NoSource {
+    /// It is no address, network or `unix`.
+    Unreadable,
+    /// Bits are set behind the prefix; this is the network that it is in.
+    HostBits(IpNet),
+}
+
+impl fmt::Display for NoSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str(
+                "a source is an address, a network (`203.0.113.0/24`, `2001:db8::/32`) or `unix`",
+            ),
+            Self::HostBits(net) => write!(
+                f,
+                "the address has bits set behind its prefix; write `{net}` for the network"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NoSource {}
+
+impl FromStr for Source {
+    type Err = NoSource;
+
+    fn from_str(text: &str) -> Result<Self, NoSource> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Net(IpNet::from(address.to_canonical())));
+        }
+        let net: IpNet = text.parse().map_err(|_| NoSource::Unreadable)?;
+        if net.addr() != net.trunc().addr() {
+            return Err(NoSource::HostBits(net.trunc()));
+        }
+        Ok(Self::Net(net))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix => f.write_str("unix"),
+            Self::Net(net) => write!(f, "{net}"),
+        }
+    }
+}

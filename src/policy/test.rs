@@ -1,0 +1,64 @@
+use super::Policy;
+use super::bind::{Vars, bind};
+use super::decide::{Body, Decision, decide};
+use crate::catalog::{Catalog, Method};
+use crate::request::{Asked, Json, Target};
+use crate::yaml::At;
+
+/// One of the policy's own tests.
+#[derive(Debug)]
+pub struct PolicyTest {
+    /// Where it stands.
+    pub at: At,
+    /// The role that asks.
+    pub role: String,
+    /// Its variables.
+    pub vars: Vars,
+    /// `METHOD /path?query`.
+    pub request: String,
+    /// The body.
+    pub body: Option<Json>,
+    /// Whether it is to be allowed.
+    pub allowed: bool,
+    /// The code that it is to be refused with.
+    pub reason: Option<String>,
+}
+
+/// Runs one test against the policy it stands in.
+///
+/// # Errors
+/// What went otherwise than expected, in a sentence.
+pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), String> {
+    let grants = bind(policy, std::slice::from_ref(&test.role), &test.vars)
+        .map_err(|error| format!("the test can't run: {error}"))?;
+    let (method, target) = test
+        .request
+        .split_once(' ')
+        .ok_or("the test can't run: a request is `METHOD /path`")?;
+    let method: Method = method
+        .parse()
+        .map_err(|error| format!("the test can't run: {error}"))?;
+    let target = Target::read(target).map_err(|error| format!("the test can't run: {error}"))?;
+    let mut asked = Asked::new(method, target, catalog);
+    asked.body.clone_from(&test.body);
+    match (decide(&grants, &asked, Body::Known, catalog), test.allowed) {
+        (Decision::Allow(_), true) => Ok(()),
+        (Decision::Allow(allowed), false) => Err(format!(
+            "test failed: `{}` by role `{}` is allowed by `{}`, expected deny",
+            test.request,
+            test.role,
+            allowed.place()
+        )),
+        (Decision::Deny(refusal), true) => Err(format!(
+            "test failed: `{}` by role `{}` is refused ({refusal}), expected allow",
+            test.request, test.role
+        )),
+        (Decision::Deny(refusal), false) => match &test.reason {
+            Some(reason) if reason != refusal.code.as_str() => Err(format!(
+                "test failed: `{}` by role `{}` is refused with `{}`, expected `{reason}`",
+                test.request, test.role, refusal.code
+            )),
+            Some(_) | None => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,539 @@
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::catalog::{FieldPath, Step};
+
+/// A JSON document, read strictly: no repeated key means two things, and numbers stay as they were written.
+///
+/// It is a reader of its own because that is its whole point: a common reader keeps the last of repeated keys and brings
+/// numbers to a machine's type, so what is checked would not be what is sent. Reading what it writes gives the same document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Json {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Flag(bool),
+    /// A number, as written.
+    Number(String),
+    /// A string, escapes resolved.
+    Text(String),
+    /// An array.
+    List(Vec<Json>),
+    /// An object; keys are unique.
+    Map(Vec<(String, Json)>),
+}
+
+/// Why bytes are not one JSON document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NotJson {
+    /// They break off or go wrong at this byte, counted from 0.
+    Syntax(usize),
+    /// They are nested deeper than any request of the API.
+    Depth,
+    /// This key is repeated with another value.
+    Repeated(String),
+}
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(at) => write!(
+                f,
+                "the body is not JSON: it goes wrong at byte {at}; send one JSON document in UTF-8"
+            ),
+            Self::Depth => write!(
+                f,
+                "the body is nested deeper than {DEPTH} levels; no request of the API is"
+            ),
+            Self::Repeated(key) => write!(
+                f,
+                "the body has the key `{key}` twice with different values; send one of them"
+            ),
+        }
+    }
+}
+
+const DEPTH: usize = 64;
+
+impl Json {
+    /// Reads a whole document.
+    ///
+    /// # Errors
+    /// `NotJson`. A key repeated with an equal value is read as one: an official client sends such bodies.
+    pub fn read(bytes: &[u8]) -> Result<Self, NotJson> {
+        let mut reader = Reader { bytes, at: 0 };
+        let value = reader.value(0)?;
+        reader.space();
+        if reader.at < bytes.len() {
+            return Err(NotJson::Syntax(reader.at));
+        }
+        Ok(value)
+    }
+
+    /// Writes the document in the one way that every reader reads alike.
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_to(&mut out);
+        out
+    }
+
+    fn write_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Flag(true) => out.extend_from_slice(b"true"),
+            Self::Flag(false) => out.extend_from_slice(b"false"),
+            Self::Number(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Text(text) => write_text(text, out),
+            Self::List(items) => {
+                out.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    item.write_to(out);
+                }
+                out.push(b']');
+            }
+            Self::Map(members) => {
+                out.push(b'{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    write_text(key, out);
+                    out.push(b':');
+                    value.write_to(out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+
+    /// The value of a member.
+    pub fn member(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Map(members) => members
+                .iter()
+                .find(|(known, _)| known == key)
+                .map(|(_, value)| value),
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => None,
+        }
+    }
+
+    /// Whether there is nothing in it: `null`, `""`, `[]` or `{}`. Clients send these for what they do not set.
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => text.is_empty(),
+            Self::List(items) => items.is_empty(),
+            Self::Map(members) => members.is_empty(),
+            Self::Flag(_) | Self::Number(_) => false,
+        }
+    }
+
+    /// A string or number as the text that names something by it: ids come as both.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(text),
+            Self::Null | Self::Flag(_) | Self::List(_) | Self::Map(_) => None,
+        }
+    }
+
+    /// Everything that stands at `path`. A list on the way is gone into wherever it is found, whether the path says so or
+    /// not: a field is not less used for being wrapped.
+    pub fn at<'j>(&'j self, path: &FieldPath) -> Vec<&'j Self> {
+        path.steps.iter().fold(vec![self], |here, step| {
+            here.into_iter()
+                .flat_map(|value| value.below(step))
+                .collect()
+        })
+    }
+
+    fn below<'j>(&'j self, step: &Step) -> Vec<&'j Self> {
+        let found = match self {
+            Self::List(items) => items.iter().flat_map(|item| item.below(step)).collect(),
+            Self::Map(_) | Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => {
+                self.member(&step.key).into_iter().collect()
+            }
+        };
+        (0..step.lists).fold(found, |values: Vec<&Self>, _| {
+            values.into_iter().flat_map(Self::spread).collect()
+        })
+    }
+
+    fn spread(&self) -> Vec<&Self> {
+        match self {
+            Self::List(items) => items.iter().collect(),
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::Map(_) => {
+                vec![self]
+            }
+        }
+    }
+
+    /// A key on the way of `path` that differs from the path's own in letters' case alone, anywhere in the document that
+    /// the path leads to. Go's reader takes either for the other.
+    pub fn disguised(&self, path: &FieldPath) -> Option<&str> {
+        let mut here = vec![self];
+        for step in &path.steps {
+            let disguised = here.iter().find_map(|value| value.key_like(&step.key));
+            if disguised.is_some() {
+                return disguised;
+            }
+            here = here
+                .into_iter()
+                .flat_map(|value| value.below(step))
+                .collect();
+        }
+        None
+    }
+
+    fn key_like(&self, key: &str) -> Option<&str> {
+        match self {
+            Self::Map(members) => members
+                .iter()
+                .map(|(known, _)| known.as_str())
+                .find(|known| *known != key && folded(known) == folded(key)),
+            Self::List(items) => items.iter().find_map(|item| item.key_like(key)),
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+/// A key without case, as Unicode folds it: `K` (the Kelvin sign) is `k`, `ſ` is `s`.
+fn folded(key: &str) -> String {
+    key.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0..0x20 | 0x7f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            other => out.push(other),
+        }
+    }
+    out.push(b'"');
+}
+
+struct Reader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn wrong<T>(&self) -> Result<T, NotJson> {
+        Err(NotJson::Syntax(self.at))
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
+        if self.peek() != Some(byte) {
+            return self.wrong();
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json, NotJson> {
+        if depth > DEPTH {
+            return Err(NotJson::Depth);
+        }
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.map(depth),
+            Some(b'[') => self.list(depth),
+            Some(b'"') => self.text().map(Json::Text),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word(b"true", Json::Flag(true)),
+            Some(b'f') => self.word(b"false", Json::Flag(false)),
+            Some(b'n') => self.word(b"null", Json::Null),
+            Some(_) | None => self.wrong(),
+        }
+    }
+
+    fn word(&mut self, word: &[u8], value: Json) -> Result<Json, NotJson> {
+        if self.bytes.get(self.at..self.at + word.len()) != Some(word) {
+            return self.wrong();
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn number(&mut self) -> Result<Json, NotJson> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = self
+            .bytes
+            .get(start..self.at)
+            .and_then(|bytes| str::from_utf8(bytes).ok());
+        text.map_or_else(|| self.wrong(), |text| Ok(Json::Number(text.to_owned())))
+    }
+
+    fn digits(&mut self) -> Result<(), NotJson> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start {
+            self.wrong()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn text(&mut self) -> Result<String, NotJson> {
+        self.expect(b'"')?;
+        let mut text = Vec::new();
+        loop {
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    self.at += 1;
+                    let letter = self.escape()?;
+                    text.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                None | Some(0..0x20) => return self.wrong(),
+                Some(byte) => {
+                    text.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+        let text = String::from_utf8(text).map_err(|_| NotJson::Syntax(self.at))?;
+        self.at += 1;
+        Ok(text)
+    }
+
+    fn escape(&mut self) -> Result<char, NotJson> {
+        let letter = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode(),
+            Some(_) | None => return self.wrong(),
+        };
+        self.at += 1;
+        Ok(letter)
+    }
+
+    /// `\uXXXX`, or two of them for a character beyond the first 65,536. Half a pair is no character.
+    fn unicode(&mut self) -> Result<char, NotJson> {
+        let first = self.four_digits()?;
+        let code = match first {
+            0xD800..0xDC00 => {
+                self.expect(b'\\')?;
+                let second = self.four_digits()?;
+                if !(0xDC00..0xE000).contains(&second) {
+                    return self.wrong();
+                }
+                0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)
+            }
+            other => other,
+        };
+        char::from_u32(code).map_or_else(|| self.wrong(), Ok)
+    }
+
+    fn four_digits(&mut self) -> Result<u32, NotJson> {
+        self.expect(b'u')?;
+        let mut code = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(16)) else {
+                return self.wrong();
+            };
+            code = code * 16 + digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Json, NotJson> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::List(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            if !self.more(b']')? {
+                return Ok(Json::List(items));
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Json, NotJson> {
+        self.at += 1;
+        let mut members: Vec<(String, Json)> = Vec::new();
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Map(members));
+        }
+        loop {
+            self.space();
+            let key = self.text()?;
+            self.space();
+            self.expect(b':')?;
+            let value = self.value(depth + 1)?;
+            match seen.get(&key).and_then(|index| members.get(*index)) {
+                Some((_, first)) if *first == value => {}
+                Some(_) => return Err(NotJson::Repeated(key)),
+                None => {
+                    seen.insert(key.clone(), members.len());
+                    members.push((key, value));
+                }
+            }
+            if !self.more(b'}')? {
+                return Ok(Json::Map(members));
+            }
+        }
+    }
+
+    fn more(&mut self, end: u8) -> Result<bool, NotJson> {
+        self.space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == end => {
+                self.at += 1;
+                Ok(false)
+            }
+            Some(_) | None => self.wrong(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(text: &str) -> Result<String, NotJson> {
+        Json::read(text.as_bytes()).map(|json| String::from_utf8(json.write()).unwrap())
+    }
+
+    #[test]
+    fn what_is_read_is_written_in_one_way() {
+        let cases = [
+            (" { \"a\" : 1 , \"b\":[ ] } ", r#"{"a":1,"b":[]}"#),
+            (r#"{"a":1,"a":1}"#, r#"{"a":1}"#), // dots repeats keys with equal values
+            (
+                r#"{"id":12345678901234567890123}"#,
+                r#"{"id":12345678901234567890123}"#,
+            ),
+            (r#"{"n":1.10,"e":-0E+5}"#, r#"{"n":1.10,"e":-0E+5}"#),
+            (r#""\u0041\/\n\ud83d\ude00""#, "\"A/\\u000a😀\""),
+            ("null", "null"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(written(text), Ok(expected.to_owned()), "text {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_readers_would_read_differently_is_refused() {
+        let cases = [
+            (r#"{"a":1,"a":2}"#, NotJson::Repeated("a".into())),
+            (r#"{"a":1,"\u0061":2}"#, NotJson::Repeated("a".into())),
+            (r#"{"a":1,"a":1.0}"#, NotJson::Repeated("a".into())),
+            ("", NotJson::Syntax(0)),
+            ("{} {}", NotJson::Syntax(3)),
+            ("{\"a\":1,}", NotJson::Syntax(7)),
+            ("[1,]", NotJson::Syntax(3)),
+            ("{'a':1}", NotJson::Syntax(1)),
+            ("01", NotJson::Syntax(1)),
+            ("1.", NotJson::Syntax(2)),
+            ("+1", NotJson::Syntax(0)),
+            ("NaN", NotJson::Syntax(0)),
+            ("nul", NotJson::Syntax(0)),
+            ("\"a\nb\"", NotJson::Syntax(2)),
+            (r#""\ud800""#, NotJson::Syntax(7)),
+            (r#""\udc00""#, NotJson::Syntax(7)),
+            (r#""\x41""#, NotJson::Syntax(2)),
+            ("\u{feff}{}", NotJson::Syntax(0)),
+            ("// x\n1", NotJson::Syntax(0)),
+        ];
+        for (text, error) in cases {
+            assert_eq!(written(text), Err(error), "text {text:?}");
+        }
+        assert_eq!(Json::read(b"\"\xff\""), Err(NotJson::Syntax(2)));
+        assert_eq!(written(&"[".repeat(1000)), Err(NotJson::Depth));
+    }
+
+    #[test]
+    fn a_path_finds_what_is_wrapped_and_what_is_disguised() {
+        let json = Json::read(
+            br#"{"rules":[{"sources":{"tags":["a","b"]}},[{"sources":{"tags":["c"]}}]],"Image":1}"#,
+        )
+        .unwrap();
+        let names: Vec<_> = json
+            .at(&"rules[].sources.tags[]".parse().unwrap())
+            .into_iter()
+            .filter_map(Json::name)
+            .collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(json.disguised(&"image".parse().unwrap()), Some("Image"));
+        assert_eq!(json.disguised(&"rules".parse().unwrap()), None);
+        let kelvin = Json::read("{\"ssh_\u{212a}eys\":[]}".as_bytes()).unwrap();
+        assert!(
+            kelvin.disguised(&"ssh_keys".parse().unwrap()).is_some(),
+            "Go folds the Kelvin sign to k"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_panic_and_a_common_reader_agrees(text in "[\\[\\]{}\",:0-9.eE+tfn\\\\u a-f-]{0,24}|\\PC{0,24}") {
+            if let Ok(json) = Json::read(text.as_bytes()) {
+                let theirs: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let ours: serde_json::Value = serde_json::from_slice(&json.write()).unwrap();
+                prop_assert_eq!(ours, theirs);
+                prop_assert_eq!(Json::read(&json.write()).unwrap(), json);
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The request's one reading.
+//!
+//! What a client sent is brought to one canonical form here, or refused: a target whose segments and parameters are
+//! decoded once and written one way, and, where something in the body decides, a body that was read strictly and is
+//! written anew. What the later rooms match, check and send is this form and never the client's bytes.
+
+mod asked;
+mod json;
+mod target;
+
+pub use asked::{Asked, FieldUse, Named};
+pub use json::{Json, NotJson};
+pub use target::{Ambiguity, Target};

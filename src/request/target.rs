@@ -1,0 +1,423 @@
+use std::fmt;
+
+use crate::catalog::{Endpoint, Segment};
+
+/// A path and query in canonical form.
+///
+/// Segments and parameters are kept decoded; [`Target::path`] and [`Target::path_and_query`] write them in the one way
+/// that is matched, checked, recorded and sent. Reading what was written gives the same target again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    segments: Vec<String>,
+    query: Vec<(String, String)>,
+}
+
+/// What could be read in two ways.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ambiguity {
+    /// The target does not begin with a slash.
+    NotAPath,
+    /// `.`, `..` or nothing between two slashes.
+    Segment,
+    /// A `%` that no two hexadecimal digits follow, or bytes that are not UTF-8.
+    Encoding,
+    /// What is left after decoding decodes once more.
+    EncodedTwice,
+    /// An encoded slash where no name may hold one.
+    Slash,
+    /// A backslash or control character.
+    Character,
+    /// A raw `;`, which some readers take for `&`.
+    Semicolon,
+    /// A parameter without a name.
+    Nameless,
+    /// A parameter that decides something, given twice.
+    Repeated(String),
+    /// A parameter that differs from one that decides something in case or brackets alone.
+    Disguised(String),
+    /// A method in the query.
+    Override,
+}
+
+impl fmt::Display for Ambiguity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAPath => f.write_str("the target is not a path; set tidegate as the client's base URL, not as its HTTP proxy"),
+            Self::Segment => f.write_str("the path has an empty, `.` or `..` segment; send the path as the API's reference has it"),
+            Self::Encoding => f.write_str("the target has a `%` without two hexadecimal digits, or bytes that are not UTF-8; percent-encode them"),
+            Self::EncodedTwice => f.write_str("the path is percent-encoded twice; encode it once"),
+            Self::Slash => f.write_str("the path has an encoded `/` where no name may hold one; only names of repositories may"),
+            Self::Character => f.write_str("the target has a backslash or a control character; no name in the API has one"),
+            Self::Semicolon => f.write_str("the query has a `;`, which some read as `&`; encode it as %3B if it belongs to a value"),
+            Self::Nameless => f.write_str("the query has a parameter without a name; remove it"),
+            Self::Repeated(name) => write!(f, "the parameter `{name}` is given twice; give it once"),
+            Self::Disguised(name) => write!(f, "the parameter `{name}` differs from one that the API knows only in how it is spelled; spell it as the reference does"),
+            Self::Override => f.write_str("the query overrides the method (`_method`); use the method itself"),
+        }
+    }
+}
+
+impl Target {
+    /// Reads a request target: a path, and a query after `?`.
+    ///
+    /// # Errors
+    /// `Ambiguity` where two readers could disagree about it.
+    pub fn read(text: &str) -> Result<Self, Ambiguity> {
+        let (path, query) = text.split_once('?').unwrap_or((text, ""));
+        let query = read_query(query)?;
+        if query
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("_method"))
+        {
+            return Err(Ambiguity::Override);
+        }
+        Ok(Self {
+            segments: read_path(path)?,
+            query,
+        })
+    }
+
+    /// The decoded segments of the path.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().map(String::as_str)
+    }
+
+    /// Whether the path begins with this segment.
+    pub fn begins_with(&self, segment: &str) -> bool {
+        self.segments.first().is_some_and(|first| first == segment)
+    }
+
+    /// The value of a path parameter of the endpoint that the target matched.
+    pub fn path_parameter(&self, endpoint: &Endpoint, name: &str) -> Option<&str> {
+        self.segments
+            .get(endpoint.template.position(name)?)
+            .map(String::as_str)
+    }
+
+    /// The value of a query parameter, by its exact name; the first, where it is repeated.
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All parameters, decoded, sorted by name.
+    pub fn query(&self) -> &[(String, String)] {
+        &self.query
+    }
+
+    /// Sets a query parameter, in place of any it had.
+    pub fn set_query(&mut self, name: &str, value: &str) {
+        self.query.retain(|(known, _)| known != name);
+        self.query.push((name.to_owned(), value.to_owned()));
+        self.query.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+
+    /// The canonical path.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for segment in &self.segments {
+            path.push('/');
+            encode(segment, &mut path);
+        }
+        if path.is_empty() {
+            path.push('/');
+        }
+        path
+    }
+
+    /// The canonical path and query: what is sent. Parameters are sorted by name.
+    pub fn path_and_query(&self) -> String {
+        let mut text = self.path();
+        push_query(&self.query, &mut text);
+        text
+    }
+
+    /// The path and those parameters for which `keep` holds.
+    pub fn path_with(&self, mut keep: impl FnMut(usize) -> bool) -> String {
+        let kept: Vec<_> = self
+            .query
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| keep(*index))
+            .map(|(_, pair)| pair.clone())
+            .collect();
+        let mut text = self.path();
+        push_query(&kept, &mut text);
+        text
+    }
+
+    /// Checks what only the endpoint can tell: encoded slashes, and parameters that decide something.
+    ///
+    /// # Errors
+    /// `Slash`, `Repeated` or `Disguised`.
+    pub fn fits(&self, endpoint: &Endpoint) -> Result<(), Ambiguity> {
+        for (value, segment) in self.segments.iter().zip(&endpoint.template.segments) {
+            if value.contains('/') && !matches!(segment, Segment::Parameter { slash: true, .. }) {
+                return Err(Ambiguity::Slash);
+            }
+        }
+        for (index, (name, _)) in self.query.iter().enumerate() {
+            let plain = plain_name(name);
+            for known in endpoint
+                .query
+                .iter()
+                .filter(|known| plain_name(&known.name) == plain)
+            {
+                if *name != known.name
+                    && !(known.repeats && name.strip_suffix("[]") == Some(&known.name))
+                {
+                    return Err(Ambiguity::Disguised(name.clone()));
+                }
+            }
+            let again = self
+                .query
+                .get(index + 1)
+                .is_some_and(|(next, _)| next == name);
+            if again && endpoint.inspects_query(name) {
+                return Err(Ambiguity::Repeated(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a target that matched no endpoint: there, nothing may hold an encoded slash.
+    ///
+    /// # Errors
+    /// `Slash`.
+    pub fn fits_nothing_known(&self) -> Result<(), Ambiguity> {
+        if self.segments.iter().any(|segment| segment.contains('/')) {
+            return Err(Ambiguity::Slash);
+        }
+        Ok(())
+    }
+}
+
+/// A parameter's name without what some readers overlook: case, `_` and `-`, and `[]` at its end.
+fn plain_name(name: &str) -> String {
+    let name = name.split('[').next().unwrap_or(name);
+    name.chars()
+        .filter(|letter| !matches!(letter, '_' | '-'))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+fn read_path(path: &str) -> Result<Vec<String>, Ambiguity> {
+    let rest = path.strip_prefix('/').ok_or(Ambiguity::NotAPath)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest); // python-digitalocean and do-wrapper end their paths so
+    if rest.is_empty() {
+        return if path.len() > 1 {
+            Err(Ambiguity::Segment)
+        } else {
+            Ok(Vec::new())
+        };
+    }
+    rest.split('/').map(read_segment).collect()
+}
+
+fn read_segment(raw: &str) -> Result<String, Ambiguity> {
+    let text = decode(raw, false)?;
+    if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Ambiguity::Segment);
+    }
+    if decodes_again(&text) {
+        return Err(Ambiguity::EncodedTwice);
+    }
+    if text.contains('\\') || text.chars().any(char::is_control) {
+        return Err(Ambiguity::Character);
+    }
+    Ok(text)
+}
+
+fn decodes_again(text: &str) -> bool {
+    text.as_bytes().windows(3).any(|three| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
+}
+
+fn read_query(query: &str) -> Result<Vec<(String, String)>, Ambiguity> {
+    if query.contains(';') {
+        return Err(Ambiguity::Semicolon);
+    }
+    let mut parameters = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(read_pair)
+        .collect::<Result<Vec<_>, _>>()?;
+    parameters.sort_by(|(a, _), (b, _)| a.cmp(b)); // stable: repeated ones keep their order
+    Ok(parameters)
+}
+
+fn read_pair(pair: &str) -> Result<(String, String), Ambiguity> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let (name, value) = (decode(name, true)?, decode(value, true)?);
+    if name.is_empty() {
+        return Err(Ambiguity::Nameless);
+    }
+    if name.chars().chain(value.chars()).any(char::is_control) || name.contains('\\') {
+        return Err(Ambiguity::Character);
+    }
+    Ok((name, value))
+}
+
+fn decode(raw: &str, plus_is_space: bool) -> Result<String, Ambiguity> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'%' => {
+                let [high, low, ..] = rest else {
+                    return Err(Ambiguity::Encoding);
+                };
+                let digit = |byte: &u8| {
+                    char::from(*byte)
+                        .to_digit(16)
+                        .and_then(|digit| u8::try_from(digit).ok())
+                };
+                let (Some(high), Some(low)) = (digit(high), digit(low)) else {
+                    return Err(Ambiguity::Encoding);
+                };
+                bytes.push(high << 4 | low);
+                rest = rest.get(2..).unwrap_or_default();
+            }
+            b'+' if plus_is_space => bytes.push(b' '),
+            0x80.. => return Err(Ambiguity::Encoding),
+            other => bytes.push(*other),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Ambiguity::Encoding)
+}
+
+/// Writes a text so that every reader reads it back: all but unreserved characters, `:` and `@` are percent-encoded.
+fn encode(text: &str, into: &mut String) {
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'@') {
+            into.push(char::from(byte));
+            continue;
+        }
+        into.push('%');
+        for digit in [byte >> 4, byte & 15] {
+            into.push(HEX.get(usize::from(digit)).copied().unwrap_or('0'));
+        }
+    }
+}
+
+fn push_query(query: &[(String, String)], text: &mut String) {
+    for (index, (name, value)) in query.iter().enumerate() {
+        text.push(if index == 0 { '?' } else { '&' });
+        encode(name, text);
+        text.push('=');
+        encode(value, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn harmless_spellings_come_to_one_form() {
+        let cases = [
+            ("/v2/droplets", "/v2/droplets"),
+            ("/v2/droplets/", "/v2/droplets"), // python-digitalocean, do-wrapper
+            ("/v2/firewalls?", "/v2/firewalls"), // ansible
+            ("/v2/1-clicks?type=", "/v2/1-clicks?type="), // doctl
+            ("/v2/1-clicks?type", "/v2/1-clicks?type="), // the same to every reader
+            (
+                "/v2/droplets?per_page=2&page=1",
+                "/v2/droplets?page=1&per_page=2",
+            ),
+            ("/v2/droplets?tag_name=a+b", "/v2/droplets?tag_name=a%20b"),
+            ("/v2/%64roplets/%31", "/v2/droplets/1"), // needless encoding
+            (
+                "/v2/reserved_ipv6/2409:40d0::1",
+                "/v2/reserved_ipv6/2409:40d0::1",
+            ),
+            (
+                "/v2/reserved_ipv6/2409%3A40d0%3a%3A1",
+                "/v2/reserved_ipv6/2409:40d0::1",
+            ),
+            (
+                "/v2/registry/r/repositories/a%2fb/tags",
+                "/v2/registry/r/repositories/a%2Fb/tags",
+            ),
+            ("/v2/tags/a;b", "/v2/tags/a%3Bb"), // not a path parameter to anyone
+            ("/v2/tags/%C3%A4", "/v2/tags/%C3%A4"),
+            ("/v2/x?a=1&&b=2", "/v2/x?a=1&b=2"),
+            ("/v2/x?b=2&a=2&a=1", "/v2/x?a=2&a=1&b=2"), // repeated ones keep their order
+            ("/v2/x?a=%2B&b=c=d", "/v2/x?a=%2B&b=c%3Dd"),
+            ("/", "/"),
+        ];
+        for (text, canonical) in cases {
+            assert_eq!(
+                Target::read(text).map(|target| target.path_and_query()),
+                Ok(canonical.to_owned()),
+                "target {text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_two_ways_is_refused() {
+        use Ambiguity::*;
+        let cases = [
+            ("/v2/../v1", Segment),
+            ("/v2/./droplets", Segment),
+            ("/v2/%2e%2E/account", Segment),
+            ("/v2//droplets", Segment),
+            ("/v2/droplets//", Segment),
+            ("//", Segment),
+            ("/v2/a%2F..%2Fb", Segment),
+            ("/v2/a%2F", Segment),
+            ("/v2/droplets/%", Encoding),
+            ("/v2/droplets/%4", Encoding),
+            ("/v2/droplets/%zz", Encoding),
+            ("/v2/droplets/%ff", Encoding),    // not UTF-8
+            ("/v2/droplets/\u{e4}", Encoding), // raw, not encoded
+            ("/v2/%252e%252e/x", EncodedTwice),
+            ("/v2/a\\b", Character),
+            ("/v2/a%5Cb", Character),
+            ("/v2/a%00", Character),
+            ("/v2/a%0d%0aX", Character),
+            ("/v2/x?a=%0a", Character),
+            ("/v2/x?a=1;b=2", Semicolon),
+            ("/v2/x?=1", Nameless),
+            ("/v2/x?_method=DELETE", Override),
+            ("/v2/x?_METHOD=DELETE", Override),
+            ("/v2/x?%5fmethod=DELETE", Override),
+            ("v2/x", NotAPath),
+            ("http://other/v2/x", NotAPath),
+            ("", NotAPath),
+            ("*", NotAPath),
+        ];
+        for (text, ambiguity) in cases {
+            assert_eq!(Target::read(text), Err(ambiguity), "target {text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_panics_and_the_canonical_form_is_a_fixed_point(text in "\\PC{0,40}|(/[a-z%0-9A-F.;+ä]{0,6}){0,5}(\\?([a-z%0-9+;&=\\[\\]]{0,8}){0,4})?") {
+            if let Ok(target) = Target::read(&text) {
+                let written = target.path_and_query();
+                let again = Target::read(&written).unwrap();
+                prop_assert_eq!(&again, &target);
+                prop_assert_eq!(again.path_and_query(), written);
+            }
+        }
+
+        #[test]
+        fn decoded_segments_survive_writing(segments in prop::collection::vec("[^\\x00-\\x1f\\x7f-\\x9f/\\\\%]{1,8}", 1..4)) {
+            prop_assume!(segments.iter().all(|segment| !matches!(segment.as_str(), "." | "..")));
+            let target = Target { segments, query: Vec::new() };
+            prop_assert_eq!(Target::read(&target.path_and_query()).unwrap(), target);
+        }
+    }
+}

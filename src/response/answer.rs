@@ -1,0 +1,306 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+};
+use hyper::{HeaderMap, Response, StatusCode};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::links::Links;
+use super::scan::{Found, Scan};
+
+/// An answer on its way to a client.
+pub type Answer = Response<AnswerBody>;
+
+/// The body of an answer. Its error cuts the connection, so that no client takes a part for the whole.
+pub type AnswerBody = UnsyncBoxBody<Bytes, Cut>;
+
+/// Why an answer ended before its end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// It held the real token.
+    Token,
+    /// Nothing came for too long.
+    Timeout,
+    /// The API broke off.
+    Broken(String),
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str("the answer held the real token and was cut off"),
+            Self::Timeout => f.write_str("the answer stopped coming and was cut off"),
+            Self::Broken(error) => write!(f, "the answer broke off: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// How an answer is to be shaped.
+pub struct Shape {
+    /// What must not be in it.
+    pub scan: Scan,
+    /// How its links are brought back.
+    pub links: Links,
+    /// How long it may pause.
+    pub patience: Duration,
+}
+
+/// Shapes the answer's head and prepares its body; nothing of the body is read yet.
+///
+/// # Errors
+/// `Cut::Token` if a header holds the real token.
+pub fn shape(answer: Response<Incoming>, shape: Shape) -> Result<Response<ShapedBody>, Cut> {
+    let Shape {
+        scan,
+        links,
+        patience,
+    } = shape;
+    let (mut head, body) = answer.into_parts();
+    if head
+        .headers
+        .values()
+        .any(|value| scan.finds(value.as_bytes()))
+    {
+        return Err(Cut::Token);
+    }
+    head.headers = headers(&head.headers, &links);
+    let is_json = head
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(is_json);
+    let links = is_json.then_some(links);
+    if links.is_some() {
+        head.headers.remove(CONTENT_LENGTH); // replaced links may be longer or shorter
+    }
+    head.version = hyper::Version::HTTP_11;
+    head.extensions.clear();
+    let body = ShapedBody {
+        body,
+        scan,
+        links,
+        patience,
+        late: Box::pin(sleep(patience)),
+        ended: false,
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// The API's headers without those that are about its connection, its site or its cookies.
+fn headers(sent: &HeaderMap, links: &Links) -> HeaderMap {
+    let listed: Vec<HeaderName> = sent
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let mut kept = HeaderMap::with_capacity(sent.len());
+    for (name, value) in sent {
+        let ours = name.as_str().starts_with("tidegate-");
+        if STAY_BEHIND.contains(&name.as_str()) || listed.contains(name) || ours {
+            continue;
+        }
+        let is_link = name == LOCATION || name == CONTENT_LOCATION;
+        let replaced = is_link
+            .then(|| value.to_str().ok().and_then(|text| links.replaced(text)))
+            .flatten();
+        let value = replaced
+            .and_then(|text| HeaderValue::from_str(&text).ok())
+            .unwrap_or_else(|| value.clone());
+        kept.append(name.clone(), value);
+    }
+    kept
+}
+
+const STAY_BEHIND: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "set-cookie",
+    "alt-svc",                   // would lead clients around tidegate
+    "strict-transport-security", // speaks for another host
+];
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// The API's body, checked and with its links brought back as it comes.
+pub struct ShapedBody {
+    body: Incoming,
+    scan: Scan,
+    links: Option<Links>,
+    patience: Duration,
+    late: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+impl ShapedBody {
+    fn piece(&mut self, data: Bytes) -> Result<Bytes, Cut> {
+        let free = self.scan.push(data).map_err(|Found| Cut::Token)?;
+        Ok(match &mut self.links {
+            Some(links) => links.push(&free),
+            None => free,
+        })
+    }
+
+    fn last(&mut self) -> Bytes {
+        let rest = self.scan.finish();
+        let Some(links) = &mut self.links else {
+            return rest;
+        };
+        let mut last = links.push(&rest).to_vec();
+        last.extend_from_slice(&links.finish());
+        Bytes::from(last)
+    }
+}
+
+impl Body for ShapedBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        while !this.ended {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                ready!(this.late.as_mut().poll(cx));
+                this.ended = true;
+                return Poll::Ready(Some(Err(Cut::Timeout)));
+            };
+            let deadline = Instant::now() + this.patience;
+            this.late.as_mut().reset(deadline);
+            let piece = match frame {
+                None => {
+                    this.ended = true;
+                    Ok(this.last())
+                }
+                Some(Err(error)) => Err(Cut::Broken(error.to_string())),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => this.piece(data),
+                    Err(_trailers) => continue,
+                },
+            };
+            match piece {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Err(cut) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(cut)));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.links.is_some() {
+            SizeHint::default()
+        } else {
+            self.body.size_hint()
+        }
+    }
+}
+
+/// Reads a shaped answer whole, as far as it has no more than `limit` bytes: what changes something is answered whole or
+/// not at all. A longer one goes on from where the reading stopped.
+///
+/// # Errors
+/// `Cut`.
+pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, Cut> {
+    let (mut head, mut body) = answer.into_parts();
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            read.extend_from_slice(&data);
+        }
+        if read.len() > limit {
+            let begun = Full::new(Bytes::from(read)).map_err(never);
+            head.headers.remove(CONTENT_LENGTH);
+            return Ok(Response::from_parts(
+                head,
+                Begun {
+                    begun: Some(begun.boxed_unsync()),
+                    rest: body,
+                }
+                .boxed_unsync(),
+            ));
+        }
+    }
+    let bodiless = head.status == StatusCode::NO_CONTENT || head.status == StatusCode::NOT_MODIFIED;
+    if !bodiless {
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(read.len()));
+    }
+    Ok(Response::from_parts(head, whole(read)))
+}
+
+/// An answer that tidegate makes itself.
+pub fn made(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(whole(body));
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+fn whole(bytes: Vec<u8>) -> AnswerBody {
+    Full::new(Bytes::from(bytes)).map_err(never).boxed_unsync()
+}
+
+fn never(never: Infallible) -> Cut {
+    match never {}
+}
+
+struct Begun {
+    begun: Option<AnswerBody>,
+    rest: ShapedBody,
+}
+
+impl Body for Begun {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        if let Some(begun) = &mut this.begun {
+            if let Some(frame) = ready!(Pin::new(begun).poll_frame(cx)) {
+                return Poll::Ready(Some(frame));
+            }
+            this.begun = None;
+        }
+        Pin::new(&mut this.rest).poll_frame(cx)
+    }
+}

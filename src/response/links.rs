@@ -1,0 +1,408 @@
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+use crate::config::BaseUrl;
+
+/// Brings API addresses in an answer back to tidegate: in the members of JSON that are links, and nowhere else.
+///
+/// These are `links.pages.*`, `href` and `self` anywhere under `links`, and `last_tagged_uri`. A TXT record may hold such an
+/// address as its data, and keeps it. The document is not parsed but walked, byte by byte, in the pieces it comes in; all
+/// that is not replaced passes as it came.
+pub struct Links {
+    from: Vec<String>,
+    to: String,
+    stack: Vec<Level>,
+    too_deep: usize,
+    place: Place,
+    key: Key,
+    held: Vec<u8>,
+}
+
+/// One open object or list.
+#[derive(Clone, Copy)]
+struct Level {
+    object: bool,
+    within: Within,
+}
+
+/// What a level is part of, as far as that matters.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Within {
+    Nothing,
+    Links,
+    Pages,
+}
+
+/// Where in the document the walk is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    /// Between tokens, where a string would be a key.
+    BeforeKey,
+    /// Between tokens, where a string would be a value.
+    BeforeValue,
+    /// In a key, which is being noted.
+    Key { escaped: bool },
+    /// In a string that stays as it is.
+    Text { escaped: bool },
+    /// In a string that is a link, which is held until its end.
+    Link { escaped: bool },
+}
+
+/// The last key, as far as that matters.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Key {
+    Other,
+    Links,
+    Pages,
+    Page,
+    Reference,
+    LastTagged,
+}
+
+const DEEPEST: usize = 128;
+/// A longer string is no link of the API's and passes.
+const LONGEST_LINK: usize = 16 << 10;
+const LONGEST_KEY: usize = 32;
+
+impl Links {
+    /// A walk that replaces addresses beginning with any of `from` by `to`, or, without one, by paths.
+    pub fn new(from: &[&BaseUrl], to: Option<&BaseUrl>) -> Self {
+        Self {
+            from: from.iter().map(ToString::to_string).collect(),
+            to: to.map(ToString::to_string).unwrap_or_default(),
+            stack: Vec::new(),
+            too_deep: 0,
+            place: Place::BeforeValue,
+            key: Key::Other,
+            held: Vec::new(),
+        }
+    }
+
+    /// The address with which `text` is to be replaced, if it is one of the API's.
+    pub fn replaced(&self, text: &str) -> Option<String> {
+        let rest = self
+            .from
+            .iter()
+            .find_map(|from| text.strip_prefix(from.as_str()))?;
+        let ends_there = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+        ends_there.then(|| {
+            if self.to.is_empty() && rest.is_empty() {
+                "/".to_owned()
+            } else {
+                format!("{}{rest}", self.to)
+            }
+        })
+    }
+
+    /// Takes the next piece of the document.
+    pub fn push(&mut self, piece: &Bytes) -> Bytes {
+        let mut out = BytesMut::new();
+        let mut kept_from = 0;
+        let mut at = 0;
+        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
+            match self.place {
+                Place::Link { .. } => {
+                    let (used, ended) = self.hold(rest);
+                    at += used;
+                    kept_from = at;
+                    if ended {
+                        out.extend_from_slice(&self.link());
+                        kept_from -= usize::from(self.place == Place::BeforeValue); // the closing quote
+                    }
+                }
+                Place::Text { escaped } => at += self.text(rest, escaped),
+                Place::Key { escaped } => at += self.note_key(rest, escaped),
+                Place::BeforeKey | Place::BeforeValue => {
+                    at += 1;
+                    self.token(rest.first().copied().unwrap_or_default());
+                    if matches!(self.place, Place::Link { .. }) {
+                        out.extend_from_slice(piece.get(kept_from..at).unwrap_or_default());
+                        kept_from = at;
+                    }
+                }
+            }
+        }
+        if kept_from == 0 && out.is_empty() {
+            return piece.clone();
+        }
+        out.extend_from_slice(piece.get(kept_from..).unwrap_or_default());
+        out.freeze()
+    }
+
+    /// What was held back, once nothing follows: a string without its end.
+    pub fn finish(&mut self) -> Bytes {
+        let held = std::mem::take(&mut self.held);
+        if matches!(self.place, Place::Link { .. }) {
+            Bytes::from(held)
+        } else {
+            Bytes::new()
+        }
+    }
+
+    fn token(&mut self, byte: u8) {
+        match byte {
+            b'{' => self.open(true),
+            b'[' => self.open(false),
+            b'}' | b']' => self.close(),
+            b',' => self.place = self.next_place(),
+            b':' => self.place = Place::BeforeValue,
+            b'"' if self.place == Place::BeforeKey => {
+                self.held.clear();
+                self.place = Place::Key { escaped: false };
+            }
+            b'"' if self.is_link() => {
+                self.held.clear();
+                self.place = Place::Link { escaped: false };
+            }
+            b'"' => self.place = Place::Text { escaped: false },
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, object: bool) {
+        if self.stack.len() >= DEEPEST {
+            self.too_deep += 1;
+            self.place = Place::BeforeValue; // keys down there are taken for texts, and no text there for a link
+            return;
+        }
+        let outer = self
+            .stack
+            .last()
+            .map_or(Within::Nothing, |level| level.within);
+        let of_list = self.stack.last().is_some_and(|level| !level.object);
+        let within = match (self.key, outer) {
+            _ if of_list => outer,
+            (Key::Pages, Within::Links) => Within::Pages,
+            (Key::Links, _) | (_, Within::Links | Within::Pages) => Within::Links,
+            (_, Within::Nothing) => Within::Nothing,
+        };
+        self.stack.push(Level { object, within });
+        self.place = self.next_place();
+    }
+
+    fn close(&mut self) {
+        if self.too_deep > 0 {
+            self.too_deep -= 1;
+        } else {
+            self.stack.pop();
+        }
+        self.key = Key::Other;
+        self.place = Place::BeforeValue;
+    }
+
+    fn next_place(&self) -> Place {
+        let in_object = self.too_deep == 0 && self.stack.last().is_some_and(|level| level.object);
+        if in_object {
+            Place::BeforeKey
+        } else {
+            Place::BeforeValue
+        }
+    }
+
+    fn is_link(&self) -> bool {
+        let Some(level) = self
+            .stack
+            .last()
+            .filter(|level| self.too_deep == 0 && level.object)
+        else {
+            return false;
+        };
+        match self.key {
+            Key::LastTagged => true,
+            Key::Reference => level.within != Within::Nothing,
+            Key::Page => level.within == Within::Pages,
+            Key::Other | Key::Links | Key::Pages => false,
+        }
+    }
+
+    /// Passes over a string; how many bytes of `rest` belong to it.
+    fn text(&mut self, rest: &[u8], escaped: bool) -> usize {
+        if escaped {
+            self.place = Place::Text { escaped: false };
+            return 1;
+        }
+        let Some(at) = memchr2(b'"', b'\\', rest) else {
+            return rest.len();
+        };
+        self.place = if rest.get(at) == Some(&b'"') {
+            Place::BeforeValue
+        } else {
+            Place::Text { escaped: true }
+        };
+        at + 1
+    }
+
+    fn note_key(&mut self, rest: &[u8], escaped: bool) -> usize {
+        let byte = rest.first().copied().unwrap_or_default();
+        if byte == b'"' && !escaped {
+            self.key = key(&self.held);
+            self.held.clear();
+            self.place = Place::BeforeValue;
+        } else {
+            if self.held.len() <= LONGEST_KEY {
+                self.held.push(byte);
+            }
+            self.place = Place::Key {
+                escaped: byte == b'\\' && !escaped,
+            };
+        }
+        1
+    }
+
+    /// Takes bytes of a link in, its closing quote included; how many, and whether it is over.
+    fn hold(&mut self, rest: &[u8]) -> (usize, bool) {
+        for (at, byte) in rest.iter().enumerate() {
+            let Place::Link { escaped } = self.place else {
+                return (at, true);
+            };
+            if *byte == b'"' && !escaped {
+                self.place = Place::BeforeValue;
+                return (at + 1, true);
+            }
+            self.held.push(*byte);
+            self.place = Place::Link {
+                escaped: *byte == b'\\' && !escaped,
+            };
+            if self.held.len() > LONGEST_LINK {
+                let Place::Link { escaped } = self.place else {
+                    return (at + 1, true);
+                };
+                self.place = Place::Text { escaped };
+                return (at + 1, true);
+            }
+        }
+        (rest.len(), false)
+    }
+
+    fn link(&mut self) -> Vec<u8> {
+        let raw = std::mem::take(&mut self.held);
+        let plain = String::from_utf8_lossy(&raw).replace("\\/", "/");
+        match self.replaced(&plain) {
+            Some(replaced) => replaced.into_bytes(),
+            None => raw,
+        }
+    }
+}
+
+fn key(raw: &[u8]) -> Key {
+    match raw {
+        b"links" => Key::Links,
+        b"pages" => Key::Pages,
+        b"first" | b"prev" | b"next" | b"last" => Key::Page,
+        b"href" | b"self" => Key::Reference,
+        b"last_tagged_uri" => Key::LastTagged,
+        _ => Key::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn walk(text: &str, cuts: &[usize]) -> String {
+        let api = "https://api.digitalocean.com".parse().unwrap();
+        let mut links = Links::new(&[&api], Some(&"http://gate:8080".parse().unwrap()));
+        let mut out = Vec::new();
+        let mut from = 0;
+        for cut in cuts.iter().copied().chain([text.len()]) {
+            out.extend_from_slice(
+                &links.push(&Bytes::copy_from_slice(&text.as_bytes()[from..cut])),
+            );
+            from = cut;
+        }
+        out.extend_from_slice(&links.finish());
+        String::from_utf8(out).unwrap()
+    }
+
+    const CASES: [(&str, &str); 12] = [
+        (
+            r#"{"droplets":[],"links":{"pages":{"last":"https://api.digitalocean.com/v2/droplets?page=3","next":"https://api.digitalocean.com/v2/droplets?page=2"}},"meta":{"total":3}}"#,
+            r#"{"droplets":[],"links":{"pages":{"last":"http://gate:8080/v2/droplets?page=3","next":"http://gate:8080/v2/droplets?page=2"}},"meta":{"total":3}}"#,
+        ),
+        (
+            r#"{"links":{"actions":[{"id":1,"rel":"create","href":"https://api.digitalocean.com/v2/actions/1"}]}}"#,
+            r#"{"links":{"actions":[{"id":1,"rel":"create","href":"http://gate:8080/v2/actions/1"}]}}"#,
+        ),
+        (
+            r#"{"resources":[{"links":{"self":"https://api.digitalocean.com/v2/droplets/1"}}]}"#,
+            r#"{"resources":[{"links":{"self":"http://gate:8080/v2/droplets/1"}}]}"#,
+        ),
+        (
+            r#"{"tag":{"last_tagged_uri":"https://api.digitalocean.com/v2/droplets/1"}}"#,
+            r#"{"tag":{"last_tagged_uri":"http://gate:8080/v2/droplets/1"}}"#,
+        ),
+        (
+            r#"{"links":{"pages":{"next":"https:\/\/api.digitalocean.com\/v2\/droplets?page=2\u0026a=1"}}}"#,
+            r#"{"links":{"pages":{"next":"http://gate:8080/v2/droplets?page=2\u0026a=1"}}}"#,
+        ),
+        // what only looks like a link stays
+        (
+            r#"{"data":"https://api.digitalocean.com/v2/x"}"#,
+            r#"{"data":"https://api.digitalocean.com/v2/x"}"#,
+        ),
+        (
+            r#"{"next":"https://api.digitalocean.com/v2/x"}"#,
+            r#"{"next":"https://api.digitalocean.com/v2/x"}"#,
+        ),
+        (
+            r#"{"pages":{"next":"https://api.digitalocean.com/v2/x"}}"#,
+            r#"{"pages":{"next":"https://api.digitalocean.com/v2/x"}}"#,
+        ),
+        (
+            r#"{"a":"\"links\":{\"self\":\"https://api.digitalocean.com/\"}"}"#,
+            r#"{"a":"\"links\":{\"self\":\"https://api.digitalocean.com/\"}"}"#,
+        ),
+        (
+            r#"{"links":{"self":"https://api.digitalocean.com.evil.example/v2"}}"#,
+            r#"{"links":{"self":"https://api.digitalocean.com.evil.example/v2"}}"#,
+        ),
+        (
+            r#"{"links":{"self":"https://elsewhere.example/v2"},"self":"https://api.digitalocean.com/v2"}"#,
+            r#"{"links":{"self":"https://elsewhere.example/v2"},"self":"https://api.digitalocean.com/v2"}"#,
+        ),
+        (r#"not json "links" {]}" : "#, r#"not json "links" {]}" : "#),
+    ];
+
+    #[test]
+    fn only_links_are_brought_back_however_the_answer_is_cut() {
+        for (text, expected) in CASES {
+            assert_eq!(walk(text, &[]), expected);
+            for cut in 0..text.len() {
+                assert_eq!(walk(text, &[cut]), expected, "cut at {cut}");
+            }
+            let every: Vec<_> = (1..text.len()).collect();
+            assert_eq!(walk(text, &every), expected, "cut everywhere");
+        }
+    }
+
+    #[test]
+    fn without_an_address_of_its_own_a_link_is_a_path() {
+        let api = "https://api.digitalocean.com".parse().unwrap();
+        let links = Links::new(&[&api], None);
+        assert_eq!(
+            links.replaced("https://api.digitalocean.com/v2/x"),
+            Some("/v2/x".into())
+        );
+        assert_eq!(
+            links.replaced("https://api.digitalocean.com"),
+            Some("/".into())
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_has_no_link_passes_as_it_came(text in "[\\[\\]{}\",:a1 \\\\]{0,60}", cut in 0_usize..60) {
+            prop_assert_eq!(walk(&text, &[cut.min(text.len())]), text);
+        }
+
+        #[test]
+        fn nesting_does_not_confuse_it(depth in 0_usize..300) {
+            let text = format!("{}{}{}", "{\"links\":[".repeat(depth), r#"{"self":"https://elsewhere.example/"}"#, "]}".repeat(depth));
+            prop_assert_eq!(walk(&text, &[]), text);
+        }
+    }
+}

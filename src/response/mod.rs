@@ -1,0 +1,14 @@
+//! The API's answer as the client may see it.
+//!
+//! API addresses in it are brought back to tidegate, the real token never gets through, and everything else passes as it
+//! came, byte for byte, at constant memory.
+
+mod answer;
+mod links;
+mod refused;
+mod scan;
+
+pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, shape};
+pub use links::Links;
+pub use refused::refused;
+pub use scan::{Found, Scan};

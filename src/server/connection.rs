@@ -1,0 +1,150 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::{Instant, sleep_until};
+
+/// What a connection is doing, and since when: by this it is ended when it does nothing for too long.
+///
+/// hyper has one time for the headers of a request, and it runs while a kept connection is quiet too; the two are to be told
+/// apart, as a client may be quiet for long but must not send a head byte by byte.
+#[derive(Clone)]
+pub struct Watch(Arc<Mutex<State>>);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Between requests.
+    Quiet(Instant),
+    /// Sending a head.
+    Head(Instant),
+    /// In so many requests.
+    Busy(usize),
+}
+
+/// How long each may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the first byte of a head to its last.
+    pub head: Duration,
+    /// Between requests.
+    pub quiet: Duration,
+}
+
+impl Watch {
+    /// Of a connection that was made just now.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(State::Quiet(Instant::now()))))
+    }
+
+    fn change(&self, change: impl FnOnce(State) -> State) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = change(*state);
+    }
+
+    /// A request has come whole up to its body, and is busy until what this returns is dropped.
+    pub fn busy(&self) -> Busy {
+        self.change(|state| match state {
+            State::Busy(count) => State::Busy(count + 1),
+            State::Quiet(_) | State::Head(_) => State::Busy(1),
+        });
+        Busy(self.clone())
+    }
+
+    fn read(&self) {
+        self.change(|state| match state {
+            State::Quiet(_) => State::Head(Instant::now()),
+            State::Head(_) | State::Busy(_) => state,
+        });
+    }
+
+    /// Returns when the connection has done nothing for too long.
+    pub async fn overdue(&self, patience: Patience) {
+        loop {
+            let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = match state {
+                State::Quiet(since) => since + patience.quiet,
+                State::Head(since) => since + patience.head,
+                State::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
+            };
+            if due <= Instant::now() {
+                return;
+            }
+            // A head may begin while the connection is thought quiet, so never sleep longer than one may take.
+            sleep_until(due.min(Instant::now() + patience.head)).await;
+        }
+    }
+}
+
+/// A request under way.
+pub struct Busy(Watch);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.change(|state| match state {
+            State::Busy(count) if count > 1 => State::Busy(count - 1),
+            State::Busy(_) | State::Quiet(_) | State::Head(_) => State::Quiet(Instant::now()),
+        });
+    }
+}
+
+/// A stream that tells its watch when bytes come.
+pub struct Watched<S> {
+    stream: S,
+    watch: Watch,
+}
+
+impl<S> Watched<S> {
+    /// Watches a stream.
+    pub fn new(stream: S, watch: Watch) -> Self {
+        Self { stream, watch }
+    }
+}
+
+impl<S: Read + Unpin> Read for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            self.watch.read();
+        }
+        result
+    }
+}
+
+impl<S: Write + Unpin> Write for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+}

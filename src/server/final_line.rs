@@ -1,0 +1,123 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
+use jiff::Timestamp;
+use tracing::error;
+
+use crate::audit::{Audit, Event, Record, Verdict};
+use crate::refusal::Refusal;
+use crate::response::{Answer, AnswerBody, Cut};
+
+/// The final line of a request, written when it is dropped: at the end of the answer, or wherever the request ended before.
+pub struct FinalLine {
+    /// The record, as far as it is known.
+    pub record: Record,
+    audit: Arc<Audit>,
+    began: Instant,
+}
+
+impl FinalLine {
+    /// The line of a request that has just come.
+    pub fn new(audit: Arc<Audit>, request_id: String) -> Self {
+        Self {
+            record: Record::new(request_id),
+            audit,
+            began: Instant::now(),
+        }
+    }
+
+    /// Notes a refusal.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.record.decision = Some(Verdict::Deny);
+        self.record.reason = Some(refusal.code.as_str().to_owned());
+        self.record.detail = refusal
+            .detail
+            .clone()
+            .or_else(|| Some(refusal.message.clone()));
+        self.record.status = Some(refusal.code.status());
+    }
+
+    /// The line for a request that is about to be sent.
+    pub fn decision_line(&self) -> Vec<u8> {
+        self.record.line(Event::Decision, Timestamp::now())
+    }
+
+    /// Lets the line be written when the answer has gone, or as much of it as went.
+    pub fn follow(mut self, answer: Answer) -> Answer {
+        self.record.status = Some(answer.status().as_u16());
+        answer.map(|body| {
+            Followed {
+                body,
+                line: self,
+                ended: false,
+            }
+            .boxed_unsync()
+        })
+    }
+}
+
+impl Drop for FinalLine {
+    fn drop(&mut self) {
+        self.record.duration_ms = Some((self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
+        self.audit
+            .write(self.record.line(Event::Answer, Timestamp::now()));
+    }
+}
+
+struct Followed {
+    body: AnswerBody,
+    line: FinalLine,
+    ended: bool,
+}
+
+impl Body for Followed {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Err(cut)) => {
+                this.ended = true;
+                this.line.record.detail = Some(cut.to_string());
+                if *cut == Cut::Token {
+                    error!(
+                        request_id = this.line.record.request_id,
+                        "an answer of the API held the real token; it was cut off"
+                    );
+                }
+            }
+            None => this.ended = true,
+            Some(Ok(_)) => this.ended = this.body.is_end_stream(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.line
+                .record
+                .detail
+                .get_or_insert_with(|| "the client left before the answer's end".to_owned());
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The daemon: listeners, connections, reload and drain, and the one way through that every request takes.
+
+mod connection;
+mod final_line;
+mod gate;
+mod own;
+mod run;
+mod serving;
+
+pub use gate::Gate;
+pub use run::{Failed, run};
+pub use serving::Serving;

@@ -1,0 +1,97 @@
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::gate::Grantee;
+use super::serving::Serving;
+use crate::catalog::{Method, Scope, ScopeSet};
+use crate::policy::{BoundCovers, Source};
+use crate::refusal::{Code, Refusal};
+use crate::request::Target;
+use crate::response::{Answer, made};
+
+/// Answers what is tidegate's own to answer; `None` for what is the API's. Nothing under `/.tidegate/` is the API's.
+pub(super) fn answer(
+    method: Method,
+    target: &Target,
+    grantee: &Grantee,
+    serving: &Serving,
+) -> Option<Result<Answer, Refusal>> {
+    match (method, target.path().as_str()) {
+        (Method::Get, "/.tidegate/v1/whoami") => Some(Ok(json_answer(&whoami(grantee, serving)))),
+        (Method::Get, "/v1/oauth/token/info") => {
+            Some(Ok(json_answer(&token_info(grantee, serving))))
+        }
+        _ if target.begins_with(".tidegate") => Some(Err(Refusal::new(
+            Code::UnknownEndpoint,
+            "tidegate's own paths are `GET /.tidegate/v1/whoami` and `GET /v1/oauth/token/info`",
+        ))),
+        _ => None,
+    }
+}
+
+fn json_answer(value: &Value) -> Answer {
+    let headers =
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    made(StatusCode::OK, headers, value.to_string().into_bytes())
+}
+
+/// The caller's own token, as it stands.
+fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
+    let limits = &grantee.limits;
+    let sources = limits
+        .sources
+        .as_ref()
+        .map(|sources| sources.iter().map(Source::to_string).collect::<Vec<_>>());
+    let grants: Vec<_> = grantee
+        .grants
+        .allow
+        .iter()
+        .map(|grant| &grant.written)
+        .collect();
+    let denied: Vec<_> = grantee
+        .grants
+        .deny
+        .iter()
+        .map(|grant| &grant.written)
+        .collect();
+    json!({
+        "id": grantee.id.as_str(),
+        "name": grantee.name,
+        "roles": grantee.roles,
+        "scopes": scopes(grantee, serving),
+        "grants": grants,
+        "denied": denied,
+        "sources": sources,
+        "expires_at": limits.expires_at.map(|end| end.to_string()),
+        "uses_left": limits.max_uses.map(|most| most.saturating_sub(grantee.activity.usage().used)),
+        "account": grantee.grants.account,
+    })
+}
+
+/// What DigitalOcean answers here, of which `doctl auth init --token-validation-server` takes any.
+fn token_info(grantee: &Grantee, serving: &Serving) -> Value {
+    let left = grantee
+        .limits
+        .expires_at
+        .map(|end| end.duration_since(Timestamp::now()).as_secs().max(0));
+    json!({ "expires_in": left, "scopes": scopes(grantee, serving), "resource_owner_id": grantee.id.as_str() })
+}
+
+/// Every scope that a grant gives, over whatever it is narrowed to.
+fn scopes(grantee: &Grantee, serving: &Serving) -> Vec<String> {
+    let mut held = ScopeSet::default();
+    for grant in &grantee.grants.allow {
+        if let BoundCovers::Scopes { all, .. } = &grant.covers {
+            held.add(all);
+        }
+    }
+    serving
+        .rules
+        .catalog
+        .scopes()
+        .names(&held)
+        .map(Scope::to_string)
+        .collect()
+}

@@ -1,0 +1,293 @@
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::state::Usage;
+use crate::policy::{Limits, Source};
+use crate::refusal::{Code, Refusal};
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientAddr {
+    /// An address. IPv4 written as IPv6 was brought back to IPv4.
+    Ip(IpAddr),
+    /// A unix socket.
+    Unix,
+}
+
+impl fmt::Display for ClientAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => write!(f, "{ip}"),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// What a token is judged by before anything of its request is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission<'a> {
+    /// What it is bound to.
+    pub limits: &'a Limits,
+    /// Since when it has been there, for idleness before its first use.
+    pub since: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// How it was used.
+    pub usage: Usage,
+}
+
+/// How a token stands at a moment, apart from where a request comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It may be used.
+    Active,
+    /// It was revoked.
+    Revoked,
+    /// Its time has not come.
+    NotYetValid,
+    /// Its time is over.
+    Expired,
+    /// It was not used for too long.
+    Idle,
+    /// It was used as often as it may be.
+    UsedUp,
+}
+
+impl Standing {
+    /// As `token list` tells it; a token that was idle or used up is expired.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired | Self::Idle | Self::UsedUp => "expired",
+        }
+    }
+}
+
+/// How a token stands.
+pub fn standing(token: &Admission<'_>, now: Timestamp) -> Standing {
+    let Admission {
+        limits,
+        since,
+        revoked_at,
+        usage,
+    } = token;
+    let Limits {
+        sources: _,
+        not_before,
+        expires_at,
+        idle,
+        max_uses,
+        rate: _,
+    } = limits;
+    if revoked_at.is_some() {
+        return Standing::Revoked;
+    }
+    if not_before.is_some_and(|start| now < start) {
+        return Standing::NotYetValid;
+    }
+    if expires_at.is_some_and(|end| now >= end) {
+        return Standing::Expired;
+    }
+    let quiet_since = usage
+        .last_used_at
+        .into_iter()
+        .chain(*since)
+        .chain(*not_before)
+        .max();
+    let idle_end = idle
+        .zip(quiet_since)
+        .map(|(idle, since)| since.saturating_add(idle.duration()).unwrap_or(since));
+    if idle_end.is_some_and(|end| now >= end) {
+        return Standing::Idle;
+    }
+    if max_uses.is_some_and(|most| usage.used >= most) {
+        return Standing::UsedUp;
+    }
+    Standing::Active
+}
+
+/// Whether a token may be used now, from there. Its rate is not judged here: asking would take from it.
+///
+/// # Errors
+/// The refusal.
+pub fn admit(token: &Admission<'_>, from: ClientAddr, now: Timestamp) -> Result<(), Refusal> {
+    let refuse = |code, message: &str| Err(Refusal::new(code, message));
+    match standing(token, now) {
+        Standing::Revoked => {
+            return refuse(
+                Code::Revoked,
+                "this sub-token was revoked; ask its issuer for a new one",
+            );
+        }
+        Standing::NotYetValid => {
+            let start = token.limits.not_before.unwrap_or_default();
+            return refuse(
+                Code::NotYetValid,
+                &format!("this sub-token is valid from {start} on; use it then"),
+            );
+        }
+        Standing::Expired => {
+            let end = token.limits.expires_at.unwrap_or_default();
+            return refuse(
+                Code::Expired,
+                &format!("this sub-token expired at {end}; ask its issuer for a new one"),
+            );
+        }
+        Standing::Idle => {
+            return refuse(
+                Code::Expired,
+                "this sub-token expired, as it was not used for longer than it may be; ask its issuer for a new one",
+            );
+        }
+        Standing::UsedUp => {
+            return refuse(
+                Code::UsesExhausted,
+                "this sub-token was used as often as it may be; ask its issuer for a new one",
+            );
+        }
+        Standing::Active => {}
+    }
+    if !from_allowed(token.limits.sources.as_deref(), from) {
+        return refuse(
+            Code::SourceIp,
+            &format!(
+                "this sub-token may not be used from {from}; use it from an address that it was issued for"
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn from_allowed(sources: Option<&[Source]>, from: ClientAddr) -> bool {
+    sources.is_none_or(|sources| {
+        sources.iter().any(|source| match (source, from) {
+            (Source::Net(net), ClientAddr::Ip(ip)) => net.contains(&ip),
+            (Source::Unix, ClientAddr::Unix) => true,
+            (Source::Net(_), ClientAddr::Unix) | (Source::Unix, ClientAddr::Ip(_)) => false,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_token_stands_as_its_limits_say_at_that_moment() {
+        let unused = Usage::default();
+        let used_at = |second| Usage {
+            used: 0,
+            last_used_at: Some(at(second)),
+        };
+        let expires = Limits {
+            expires_at: Some(at(10)),
+            ..Limits::default()
+        };
+        let starts = Limits {
+            not_before: Some(at(10)),
+            ..Limits::default()
+        };
+        let idle = Limits {
+            idle: Some("5s".parse().unwrap()),
+            ..Limits::default()
+        };
+        let idle_later = Limits {
+            not_before: Some(at(10)),
+            ..idle.clone()
+        };
+        let uses = Limits {
+            max_uses: Some(2),
+            ..Limits::default()
+        };
+        let cases = [
+            (&expires, unused, None, 9, Standing::Active),
+            (&expires, unused, None, 10, Standing::Expired), // at the second itself it is over
+            (&starts, unused, None, 9, Standing::NotYetValid),
+            (&starts, unused, None, 10, Standing::Active),
+            (&idle, unused, None, 4, Standing::Active),
+            (&idle, unused, None, 5, Standing::Idle), // never used since it was issued
+            (&idle, used_at(4), None, 8, Standing::Active),
+            (&idle, used_at(4), None, 9, Standing::Idle),
+            (&idle_later, unused, None, 12, Standing::Active), // it could not be used before
+            (
+                &uses,
+                Usage {
+                    used: 1,
+                    last_used_at: None,
+                },
+                None,
+                0,
+                Standing::Active,
+            ),
+            (
+                &uses,
+                Usage {
+                    used: 2,
+                    last_used_at: None,
+                },
+                None,
+                0,
+                Standing::UsedUp,
+            ),
+            (&expires, unused, Some(at(0)), 99, Standing::Revoked), // whatever else it is
+        ];
+        for (limits, usage, revoked_at, second, expected) in cases {
+            let token = Admission {
+                limits,
+                since: Some(at(0)),
+                revoked_at,
+                usage,
+            };
+            assert_eq!(
+                standing(&token, at(second)),
+                expected,
+                "{limits:?} {usage:?} at {second}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_works_from_its_sources_alone() {
+        let net: Source = "203.0.113.0/24".parse().unwrap();
+        let six: Source = "2001:db8::/32".parse().unwrap();
+        let ip = |text: &str| ClientAddr::Ip(text.parse().unwrap());
+        let cases = [
+            (None, ip("198.51.100.1"), true), // left out: from anywhere
+            (None, ClientAddr::Unix, true),
+            (Some(vec![]), ip("203.0.113.1"), false), // empty: from nowhere
+            (Some(vec![net, six]), ip("203.0.113.255"), true),
+            (Some(vec![net, six]), ip("203.0.114.0"), false),
+            (Some(vec![net, six]), ip("2001:db8::1"), true),
+            (Some(vec![net]), ip("2001:db8::1"), false),
+            (Some(vec![net]), ClientAddr::Unix, false),
+            (Some(vec![Source::Unix]), ClientAddr::Unix, true),
+            (Some(vec![Source::Unix]), ip("127.0.0.1"), false),
+        ];
+        for (sources, from, allowed) in cases {
+            let limits = Limits {
+                sources: sources.clone(),
+                ..Limits::default()
+            };
+            let token = Admission {
+                limits: &limits,
+                since: None,
+                revoked_at: None,
+                usage: Usage::default(),
+            };
+            let refused = admit(&token, from, at(0)).err().map(|refusal| refusal.code);
+            assert_eq!(
+                refused,
+                (!allowed).then_some(Code::SourceIp),
+                "{sources:?} from {from}"
+            );
+        }
+    }
+}

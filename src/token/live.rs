@@ -1,0 +1,554 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::format::TokenId;
+use super::state::{Changes, Count, Issued, State, StateError, Usage};
+use crate::policy::{Grants, Unbound};
+use crate::units::Rate;
+
+/// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
+///
+/// Reading it takes no lock. An id that it does not know is looked up in the file once, so that a token works as soon as
+/// it was issued; everything else is seen within [`INTERVAL`].
+pub struct Live {
+    shards: Vec<ArcSwap<Shard>>,
+    started: Instant,
+    read_at: AtomicU64,
+    reader: Sender<Question>,
+    writer: Sender<Counting>,
+}
+
+type Shard = HashMap<TokenId, Entry>;
+
+/// What is known of one id.
+#[derive(Clone, Default)]
+pub struct Entry {
+    /// The issued token; none for one of the policy file.
+    pub issued: Option<Arc<Issued>>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// How it is being used.
+    pub activity: Arc<Activity>,
+}
+
+/// How a token is being used, whichever version of its record holds.
+pub struct Activity {
+    used: AtomicU64,
+    last_used: AtomicI64,
+    unsaved: AtomicBool,
+    bucket: ArcSwap<Option<Bucket>>,
+    bound: ArcSwapOption<(u64, Arc<Grants>)>,
+}
+
+struct Bucket {
+    rate: Rate,
+    limiter: DefaultDirectRateLimiter,
+}
+
+enum Question {
+    Find(TokenId, oneshot::Sender<()>),
+    Refresh(oneshot::Sender<()>),
+}
+
+struct Counting {
+    count: Count,
+    activity: Arc<Activity>,
+    answer: Option<oneshot::Sender<Result<Option<u64>, Unavailable>>>,
+}
+
+/// The state could not be read or written, so nothing can be said about a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unavailable;
+
+/// How often the state file is looked at.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+/// How old what is known may be.
+const STALE: Duration = Duration::from_secs(1);
+/// How long to wait for a look that is due.
+const PATIENCE: Duration = Duration::from_millis(800);
+const SHARDS: usize = 256;
+/// The time of last use of a token that was never used.
+const NEVER: i64 = i64::MIN;
+/// How many counts one durable step takes at most.
+const BATCH: usize = 512;
+
+impl Live {
+    /// Opens the state, reads it whole, and starts the two threads that keep up with it.
+    ///
+    /// # Errors
+    /// `StateError` if it can't be read now; later failures refuse requests instead.
+    pub fn open(path: &Path) -> Result<Arc<Self>, StateError> {
+        let (state, counting) = (
+            State::open(path, PATIENCE)?,
+            State::open(path, Duration::from_secs(5))?,
+        );
+        let (reader, questions) = channel();
+        let (writer, counts) = channel();
+        let live = Arc::new(Self {
+            shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
+            started: Instant::now(),
+            read_at: AtomicU64::new(0),
+            reader,
+            writer,
+        });
+        let changes = state.changes_since(0)?;
+        live.load_usage(&state)?;
+        let sequence = live.apply(changes);
+        live.mark_read();
+        let keeper = Arc::downgrade(&live);
+        let keep = move || {
+            Reader {
+                state,
+                sequence,
+                live: keeper,
+            }
+            .run(&questions);
+        };
+        let spawned = thread::Builder::new()
+            .name("state-reader".into())
+            .spawn(keep);
+        spawned
+            .and_then(|_| {
+                thread::Builder::new()
+                    .name("state-writer".into())
+                    .spawn(move || write(counting, &counts))
+            })
+            .map_err(|error| StateError::File(path.to_owned(), error))?;
+        Ok(live)
+    }
+
+    fn load_usage(&self, state: &State) -> Result<(), StateError> {
+        let usage = state
+            .all_usage()?
+            .into_iter()
+            .filter_map(|(id, usage)| Some((id.parse().ok()?, Change::Used(usage))));
+        self.change(usage);
+        Ok(())
+    }
+
+    fn shard_number(id: &TokenId) -> usize {
+        id.as_str().bytes().take(4).fold(0, |sum: usize, byte| {
+            sum.wrapping_mul(67).wrapping_add(usize::from(byte))
+        }) % SHARDS
+    }
+
+    /// What is known of an id, looked up in the file if that is nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` if the state could not be read for over a second.
+    pub async fn entry(&self, id: &TokenId, in_policy: bool) -> Result<Option<Entry>, Unavailable> {
+        self.fresh().await?;
+        if let Some(entry) = self.known(id) {
+            return Ok(Some(entry));
+        }
+        if in_policy {
+            return Ok(None); // a revocation comes with the next look, as for every other token
+        }
+        let (asked, answered) = oneshot::channel();
+        self.ask(Question::Find(id.clone(), asked), answered)
+            .await?;
+        Ok(self.known(id))
+    }
+
+    fn known(&self, id: &TokenId) -> Option<Entry> {
+        self.shards
+            .get(Self::shard_number(id))?
+            .load()
+            .get(id)
+            .cloned()
+    }
+
+    async fn fresh(&self) -> Result<(), Unavailable> {
+        if self.age() <= STALE {
+            return Ok(());
+        }
+        let (asked, answered) = oneshot::channel();
+        self.ask(Question::Refresh(asked), answered).await?;
+        if self.age() <= STALE {
+            Ok(())
+        } else {
+            Err(Unavailable)
+        }
+    }
+
+    async fn ask(
+        &self,
+        question: Question,
+        answered: oneshot::Receiver<()>,
+    ) -> Result<(), Unavailable> {
+        self.reader.send(question).map_err(|_| Unavailable)?;
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Unavailable),
+        }
+    }
+
+    fn age(&self) -> Duration {
+        let read_at = Duration::from_millis(self.read_at.load(Ordering::Acquire));
+        self.started.elapsed().saturating_sub(read_at)
+    }
+
+    fn mark_read(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.read_at.store(now, Ordering::Release);
+    }
+
+    fn apply(&self, changes: Changes) -> i64 {
+        let issued = changes
+            .issued
+            .into_iter()
+            .map(|token| (token.id.clone(), Change::Issued(Arc::new(token))));
+        let revoked = changes
+            .revoked
+            .into_iter()
+            .map(|(id, at)| (id, Change::Revoked(at)));
+        self.change(issued.chain(revoked));
+        changes.sequence
+    }
+
+    /// Makes changes, each shard being replaced once.
+    fn change(&self, changes: impl Iterator<Item = (TokenId, Change)>) {
+        let mut by_shard: HashMap<usize, Vec<(TokenId, Change)>> = HashMap::new();
+        for (id, change) in changes {
+            by_shard
+                .entry(Self::shard_number(&id))
+                .or_default()
+                .push((id, change));
+        }
+        for (number, changes) in by_shard {
+            let Some(shard) = self.shards.get(number) else {
+                continue;
+            };
+            shard.rcu(|entries| {
+                let mut entries = Shard::clone(entries);
+                for (id, change) in &changes {
+                    entries.entry(id.clone()).or_default().take(change);
+                }
+                entries
+            });
+        }
+    }
+
+    /// The activity of a token of the policy file, made at its first use; issued ones have it in their entry.
+    pub fn activity(&self, id: &TokenId) -> Arc<Activity> {
+        if let Some(entry) = self.known(id) {
+            return entry.activity;
+        }
+        self.change(std::iter::once((id.clone(), Change::Seen)));
+        self.known(id)
+            .map(|entry| entry.activity)
+            .unwrap_or_default()
+    }
+
+    /// Takes one of `most` uses, durably, before a request goes. False if there are none left.
+    ///
+    /// # Errors
+    /// `Unavailable` if it could not be written down; then the request must not go.
+    pub async fn take_use(
+        &self,
+        id: &TokenId,
+        most: u64,
+        activity: &Arc<Activity>,
+    ) -> Result<bool, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let count = Count::Take {
+            id: id.clone(),
+            most,
+        };
+        self.writer
+            .send(Counting {
+                count,
+                activity: activity.clone(),
+                answer: Some(answer),
+            })
+            .map_err(|_| Unavailable)?;
+        match answered.await {
+            Ok(Ok(used)) => Ok(used.is_some()),
+            Ok(Err(Unavailable)) | Err(_) => Err(Unavailable),
+        }
+    }
+
+    /// Gives a use back that was taken for a request that did not go after all.
+    pub fn give_back(&self, id: &TokenId, activity: &Arc<Activity>) {
+        let count = Count::GiveBack { id: id.clone() };
+        // If the writer is gone the use stays taken: the safe side.
+        let _ = self.writer.send(Counting {
+            count,
+            activity: activity.clone(),
+            answer: None,
+        });
+    }
+
+    /// Notes that a token was used now. It is written down within about a second.
+    pub fn touch(&self, id: &TokenId, activity: &Arc<Activity>, now: Timestamp) {
+        activity
+            .last_used
+            .fetch_max(now.as_microsecond(), Ordering::AcqRel);
+        if !activity.unsaved.swap(true, Ordering::AcqRel) {
+            let count = Count::Touch {
+                id: id.clone(),
+                at: now,
+            };
+            let _ = self.writer.send(Counting {
+                count,
+                activity: activity.clone(),
+                answer: None,
+            });
+        }
+    }
+}
+
+enum Change {
+    Issued(Arc<Issued>),
+    Revoked(Timestamp),
+    Used(Usage),
+    Seen,
+}
+
+impl Entry {
+    fn take(&mut self, change: &Change) {
+        match change {
+            Change::Issued(token) => self.issued = Some(token.clone()),
+            Change::Revoked(at) => self.revoked_at = Some(*at),
+            Change::Used(usage) => self.activity = Arc::new(Activity::new(*usage)),
+            Change::Seen => {} // that there is an entry is all
+        }
+    }
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new(Usage::default())
+    }
+}
+
+impl Activity {
+    fn new(usage: Usage) -> Self {
+        Self {
+            used: AtomicU64::new(usage.used),
+            last_used: AtomicI64::new(usage.last_used_at.map_or(NEVER, Timestamp::as_microsecond)),
+            unsaved: AtomicBool::new(false),
+            bucket: ArcSwap::default(),
+            bound: ArcSwapOption::empty(),
+        }
+    }
+
+    /// What the token holds under the rules of this generation, bound anew when they change.
+    ///
+    /// # Errors
+    /// What `bind` says.
+    pub fn grants(
+        &self,
+        generation: u64,
+        bind: impl FnOnce() -> Result<Arc<Grants>, Unbound>,
+    ) -> Result<Arc<Grants>, Unbound> {
+        if let Some(bound) = self.bound.load().as_deref()
+            && bound.0 == generation
+        {
+            return Ok(bound.1.clone());
+        }
+        let grants = bind()?;
+        self.bound
+            .store(Some(Arc::new((generation, grants.clone()))));
+        Ok(grants)
+    }
+
+    /// How it was used, as far as is known here.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            used: self.used.load(Ordering::Acquire),
+            last_used_at: self.last_used_at(),
+        }
+    }
+
+    fn last_used_at(&self) -> Option<Timestamp> {
+        let last = self.last_used.load(Ordering::Acquire);
+        (last != NEVER)
+            .then(|| Timestamp::from_microsecond(last).ok())
+            .flatten()
+    }
+
+    /// Takes one request out of the bucket of this rate.
+    ///
+    /// # Errors
+    /// How long to wait, if the bucket is empty.
+    pub fn take_rate(&self, rate: Rate) -> Result<(), Duration> {
+        let mut bucket = self.bucket.load_full();
+        if !bucket
+            .as_ref()
+            .as_ref()
+            .is_some_and(|bucket| bucket.rate == rate)
+        {
+            let fresh = Arc::new(Bucket::new(rate));
+            self.bucket.store(fresh);
+            bucket = self.bucket.load_full();
+        }
+        match bucket.as_ref() {
+            Some(bucket) => bucket
+                .limiter
+                .check()
+                .map_err(|until| until.wait_time_from(bucket.limiter.clock().now())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Bucket {
+    fn new(rate: Rate) -> Option<Self> {
+        let quota = Quota::with_period(rate.per / rate.count.get())?.allow_burst(rate.count);
+        Some(Self {
+            rate,
+            limiter: RateLimiter::direct(quota),
+        })
+    }
+}
+
+struct Reader {
+    state: State,
+    sequence: i64,
+    live: std::sync::Weak<Live>,
+}
+
+impl Reader {
+    /// Keeps up with the file until the daemon lets go of its tokens.
+    fn run(mut self, questions: &Receiver<Question>) {
+        let mut due = Instant::now() + INTERVAL;
+        let mut failing = false;
+        loop {
+            let question = questions.recv_timeout(due.saturating_duration_since(Instant::now()));
+            let Some(live) = self.live.upgrade() else {
+                return;
+            };
+            match question {
+                Ok(Question::Find(id, answer)) if Instant::now() < due => {
+                    self.find(&live, &id);
+                    let _ = answer.send(());
+                }
+                Ok(Question::Find(_, answer) | Question::Refresh(answer)) => {
+                    failing = self.look(&live, failing);
+                    due = Instant::now() + INTERVAL;
+                    let _ = answer.send(());
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    failing = self.look(&live, failing);
+                    due = Instant::now() + INTERVAL;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn look(&mut self, live: &Live, was_failing: bool) -> bool {
+        match self.state.changes_since(self.sequence) {
+            Ok(changes) => {
+                self.sequence = live.apply(changes);
+                live.mark_read();
+                if was_failing {
+                    info!("the state can be read again");
+                }
+                false
+            }
+            Err(error) => {
+                if !was_failing {
+                    error!(%error, "the state can't be read; requests are refused until it can");
+                }
+                true
+            }
+        }
+    }
+
+    fn find(&self, live: &Live, id: &TokenId) {
+        if let Ok(Some(token)) = self.state.find(id.as_str()) {
+            let revoked = self
+                .state
+                .revoked_at(id)
+                .ok()
+                .flatten()
+                .map(|at| (id.clone(), at));
+            live.apply(Changes {
+                issued: vec![token],
+                revoked: revoked.into_iter().collect(),
+                sequence: 0,
+            });
+        }
+    }
+}
+
+/// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
+fn write(mut state: State, counts: &Receiver<Counting>) {
+    while let Ok(first) = counts.recv() {
+        let mut batch = vec![first];
+        batch.extend(counts.try_iter().take(BATCH - 1));
+        let only_touches = batch.iter().all(|counting| counting.answer.is_none());
+        if only_touches {
+            // Nobody waits for these. More of them may come, and one write a second is enough.
+            let until = Instant::now() + Duration::from_millis(500);
+            while batch.len() < BATCH {
+                match counts.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(next) => {
+                        let waits = next.answer.is_some();
+                        batch.push(next);
+                        if waits {
+                            break;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                }
+            }
+        }
+        settle(&mut state, batch);
+    }
+}
+
+fn settle(state: &mut State, batch: Vec<Counting>) {
+    for counting in &batch {
+        counting.activity.unsaved.store(false, Ordering::Release);
+    }
+    let counts: Vec<_> = batch.iter().map(Counting::latest).collect();
+    let answers = state.count(&counts);
+    if let Err(error) = &answers {
+        error!(%error, "uses can't be written down; requests that need it are refused");
+    }
+    for (index, counting) in batch.into_iter().enumerate() {
+        let answer = match &answers {
+            Ok(answers) => Ok(answers.get(index).copied().flatten()),
+            Err(_) => Err(Unavailable),
+        };
+        match (&counting.count, answer) {
+            (Count::Take { .. } | Count::GiveBack { .. }, Ok(Some(used))) => {
+                counting.activity.used.store(used, Ordering::Release);
+            }
+            (Count::Take { most, .. }, Ok(None)) => {
+                counting.activity.used.fetch_max(*most, Ordering::AcqRel);
+            }
+            (Count::GiveBack { .. } | Count::Touch { .. }, _) | (Count::Take { .. }, Err(_)) => {}
+        }
+        if let Some(waiting) = counting.answer {
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+impl Counting {
+    /// The count with the latest time, as the token may have been used again since.
+    fn latest(&self) -> Count {
+        match &self.count {
+            Count::Touch { id, at } => Count::Touch {
+                id: id.clone(),
+                at: self.activity.last_used_at().unwrap_or(*at),
+            },
+            Count::Take { .. } | Count::GiveBack { .. } => self.count.clone(),
+        }
+    }
+}

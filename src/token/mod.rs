@@ -1,0 +1,14 @@
+//! Sub-tokens: their form, what is kept of them, and whether one may be used here and now.
+//!
+//! Only hashes of secrets come into this room to stay. Issued tokens are kept in a state file that the daemon and the
+//! command line share; the daemon keeps what it needs of it in memory and reads on from the last change.
+
+mod admit;
+mod format;
+mod live;
+mod state;
+
+pub use admit::{Admission, ClientAddr, Standing, admit, standing};
+pub use format::{NoToken, SubToken, TokenId};
+pub use live::{Activity, Entry, Live, Unavailable};
+pub use state::{Changes, Count, Issued, State, StateError, Usage};

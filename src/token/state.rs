@@ -1,0 +1,631 @@
+use std::fmt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::format::TokenId;
+use crate::policy::{Limits, Source, Vars};
+use crate::secret::SecretHash;
+use crate::units::Span;
+
+/// The state file: issued tokens, revocations, and how often each token was used.
+///
+/// SQLite in WAL mode: the daemon and the command line have it open at once. Every change of tokens takes the next number
+/// of one sequence, by which a reader goes on from where it was. Counters of uses are apart, so that they do not.
+pub struct State {
+    path: PathBuf,
+    database: Connection,
+}
+
+/// An issued token, as it is kept: everything but the token itself.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// Its public part.
+    pub id: TokenId,
+    /// Its name, unique among the living.
+    pub name: String,
+    /// The hash of the whole token.
+    pub hash: SecretHash,
+    /// The hash before the last rotation, and until when it holds.
+    pub old: Option<(SecretHash, Timestamp)>,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Its variables.
+    pub vars: Vars,
+    /// Where, when and how often it may be used.
+    pub limits: Limits,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// Who has it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// How a token was used so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// How many requests were let through, for tokens with `max_uses`.
+    pub used: u64,
+    /// When the last one was.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What changed since a number of the sequence.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Tokens issued or rotated.
+    pub issued: Vec<Issued>,
+    /// Tokens revoked, and when.
+    pub revoked: Vec<(TokenId, Timestamp)>,
+    /// The number to go on from.
+    pub sequence: i64,
+}
+
+/// Why the state could not be used.
+#[derive(Debug)]
+pub enum StateError {
+    /// The file or its directory could not be made or opened.
+    File(PathBuf, std::io::Error),
+    /// SQLite's own.
+    Database(PathBuf, rusqlite::Error),
+    /// The file was written by a later tidegate.
+    Version(PathBuf, i64),
+    /// A row does not read as what it is.
+    Row(String),
+    /// The name is in use.
+    NameTaken(String),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(
+                f,
+                "the state file `{}` can't be opened: {error}; check `state` in the configuration and who owns the directory",
+                path.display()
+            ),
+            Self::Database(path, error) => write!(
+                f,
+                "the state file `{}` can't be used: {error}",
+                path.display()
+            ),
+            Self::Version(path, version) => write!(
+                f,
+                "the state file `{}` has version {version}, which a later tidegate wrote; use that one",
+                path.display()
+            ),
+            Self::Row(what) => write!(f, "the state file has a row that does not read: {what}"),
+            Self::NameTaken(name) => write!(
+                f,
+                "a living token has the name `{name}` already; choose another, or revoke that one first"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, name TEXT NOT NULL,
+        hash BLOB NOT NULL, old_hash BLOB, old_until INTEGER,
+        roles TEXT NOT NULL, vars TEXT NOT NULL, sources TEXT,
+        created_at INTEGER NOT NULL, not_before INTEGER, expires_at INTEGER,
+        idle INTEGER, max_uses INTEGER, rate TEXT, owner TEXT, description TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tokens_by_sequence ON tokens (sequence);
+    CREATE INDEX tokens_by_name ON tokens (name);
+    CREATE TABLE revocations (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, revoked_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX revocations_by_sequence ON revocations (sequence);
+    CREATE TABLE usage (id TEXT PRIMARY KEY, used INTEGER NOT NULL DEFAULT 0, last_used_at INTEGER) STRICT, WITHOUT ROWID;
+    CREATE TABLE sequence (last INTEGER NOT NULL) STRICT;
+    INSERT INTO sequence VALUES (0);
+    PRAGMA user_version = 1;
+";
+
+const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description";
+
+impl State {
+    /// Opens the file, and makes it if there is none: readable by its owner alone.
+    ///
+    /// A file that root makes in another's directory is given to the directory's owner: `token issue` by root must not lock
+    /// the daemon out.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn open(path: &Path, patience: Duration) -> Result<Self, StateError> {
+        let file = |error| StateError::File(path.to_owned(), error);
+        if let Some(directory) = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty())
+        {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(file)?;
+        }
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(file)?;
+        hand_over(path).map_err(file)?;
+        let database = Self::connect(path, patience)
+            .map_err(|error| StateError::Database(path.to_owned(), error))?;
+        let mut state = Self {
+            path: path.to_owned(),
+            database,
+        };
+        state.migrate()?;
+        for suffix in ["-wal", "-shm"] {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(suffix);
+            hand_over(Path::new(&beside)).map_err(file)?;
+        }
+        Ok(state)
+    }
+
+    fn connect(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
+        let database = Connection::open(path)?;
+        database.busy_timeout(patience)?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        // A use that was let through must not come back after the machine lost its power.
+        database.pragma_update(None, "synchronous", "FULL")?;
+        Ok(database)
+    }
+
+    fn migrate(&mut self) -> Result<(), StateError> {
+        let path = self.path.clone();
+        self.write(|transaction| {
+            let version: i64 =
+                transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            match version {
+                0 => transaction.execute_batch(SCHEMA)?,
+                VERSION => {}
+                later => return Ok(Err(StateError::Version(path, later))),
+            }
+            Ok(Ok(()))
+        })?
+    }
+
+    fn wrong(&self, error: rusqlite::Error) -> StateError {
+        StateError::Database(self.path.clone(), error)
+    }
+
+    fn write<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        let path = self.path.clone();
+        let run = || {
+            let transaction = self
+                .database
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = change(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        run().map_err(|error| StateError::Database(path, error))
+    }
+
+    /// Keeps a new token.
+    ///
+    /// # Errors
+    /// `NameTaken` if a token that is neither revoked nor expired has its name.
+    pub fn issue(&mut self, token: &Issued, now: Timestamp) -> Result<(), StateError> {
+        let name_taken = self.write(|transaction| {
+            let living = "SELECT 1 FROM tokens WHERE name = ?1 AND (expires_at IS NULL OR expires_at > ?2) AND id NOT IN (SELECT id FROM revocations)";
+            if transaction.query_row(living, params![token.name, now.as_microsecond()], |_| Ok(())).optional()?.is_some() {
+                return Ok(true);
+            }
+            insert(transaction, token, next(transaction)?)?;
+            Ok(false)
+        })?;
+        if name_taken {
+            Err(StateError::NameTaken(token.name.clone()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends a token, issued or of the policy file, from now on. Again is no error, and keeps the first time.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn revoke(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sequence = next(transaction)?;
+            let sql = "INSERT INTO revocations (id, sequence, revoked_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
+            transaction.execute(sql, params![id.as_str(), sequence, now.as_microsecond()])?;
+            transaction.execute("UPDATE tokens SET old_hash = NULL, old_until = NULL WHERE id = ?1", params![id.as_str()])?;
+            Ok(())
+        })
+    }
+
+    /// Gives a token a new secret. The old one holds until `grace`, or ends at once; one before it ends in any case.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn rotate(
+        &mut self,
+        id: &TokenId,
+        hash: &SecretHash,
+        grace: Option<Timestamp>,
+    ) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sequence = next(transaction)?;
+            let sql = "UPDATE tokens SET sequence = ?2, old_hash = CASE WHEN ?4 IS NULL THEN NULL ELSE hash END, old_until = ?4, hash = ?3 WHERE id = ?1";
+            transaction.execute(sql, params![id.as_str(), sequence, hash.as_bytes(), grace.map(Timestamp::as_microsecond)])?;
+            Ok(())
+        })
+    }
+
+    /// The token with that id.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn find(&self, id: &str) -> Result<Option<Issued>, StateError> {
+        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?1");
+        let mut query = self
+            .database
+            .prepare_cached(&sql)
+            .map_err(|error| self.wrong(error))?;
+        let found = query.query_row([id], |row| Ok(issued(row))).optional();
+        found.map_err(|error| self.wrong(error))?.transpose()
+    }
+
+    /// All tokens with how they were used and when they were revoked, by name.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn list(&self) -> Result<Vec<(Issued, Usage, Option<Timestamp>)>, StateError> {
+        let changes = self.changes_since(0)?;
+        let revoked: std::collections::HashMap<_, _> = changes.revoked.into_iter().collect();
+        let mut tokens = Vec::new();
+        for token in changes.issued {
+            let usage = self.usage(&token.id)?;
+            let revoked_at = revoked.get(&token.id).copied();
+            tokens.push((token, usage, revoked_at));
+        }
+        tokens.sort_by(|(a, ..), (b, ..)| (&a.name, a.created_at).cmp(&(&b.name, b.created_at)));
+        Ok(tokens)
+    }
+
+    /// When a token was revoked, if it was.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn revoked_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StateError> {
+        let sql = "SELECT revoked_at FROM revocations WHERE id = ?1";
+        let mut query = self
+            .database
+            .prepare_cached(sql)
+            .map_err(|error| self.wrong(error))?;
+        let found: Option<i64> = query
+            .query_row([id.as_str()], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.wrong(error))?;
+        found.map(time).transpose()
+    }
+
+    /// How a token was used.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn usage(&self, id: &TokenId) -> Result<Usage, StateError> {
+        let sql = "SELECT used, last_used_at FROM usage WHERE id = ?1";
+        let mut query = self
+            .database
+            .prepare_cached(sql)
+            .map_err(|error| self.wrong(error))?;
+        let found: Option<(i64, Option<i64>)> = query
+            .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+            .map_err(|error| self.wrong(error))?;
+        let Some((used, last)) = found else {
+            return Ok(Usage::default());
+        };
+        Ok(Usage {
+            used: u64::try_from(used).unwrap_or(u64::MAX),
+            last_used_at: last.map(time).transpose()?,
+        })
+    }
+
+    /// What changed after this number of the sequence; everything after 0.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn changes_since(&self, sequence: i64) -> Result<Changes, StateError> {
+        let wrong = |error| self.wrong(error);
+        // One transaction, so that tokens and revocations are of the same moment.
+        let snapshot = self.database.unchecked_transaction().map_err(wrong)?;
+        let last = snapshot
+            .query_row("SELECT last FROM sequence", [], |row| row.get(0))
+            .map_err(wrong)?;
+        let mut changes = Changes {
+            sequence: last,
+            ..Changes::default()
+        };
+        if last == sequence {
+            return Ok(changes);
+        }
+        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE sequence > ?1");
+        let mut query = snapshot.prepare_cached(&sql).map_err(wrong)?;
+        for row in query
+            .query_map([sequence], |row| Ok(issued(row)))
+            .map_err(wrong)?
+        {
+            changes.issued.push(row.map_err(wrong)??);
+        }
+        let mut query = snapshot
+            .prepare_cached("SELECT id, revoked_at FROM revocations WHERE sequence > ?1")
+            .map_err(wrong)?;
+        for row in query
+            .query_map([sequence], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?))
+            })
+            .map_err(wrong)?
+        {
+            let (id, at) = row.map_err(wrong)?;
+            let id = id
+                .parse()
+                .map_err(|error| StateError::Row(format!("`{id}`: {error}")))?;
+            changes.revoked.push((id, time(at)?));
+        }
+        Ok(changes)
+    }
+
+    /// All counters at once, for the start.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn all_usage(&self) -> Result<Vec<(String, Usage)>, StateError> {
+        let wrong = |error| self.wrong(error);
+        let mut query = self
+            .database
+            .prepare("SELECT id, used, last_used_at FROM usage")
+            .map_err(wrong)?;
+        let mut all = Vec::new();
+        let rows = query
+            .query_map([], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, Option<i64>>(2)?,
+                ))
+            })
+            .map_err(wrong)?;
+        for row in rows {
+            let (id, used, last) = row.map_err(wrong)?;
+            all.push((
+                id,
+                Usage {
+                    used: u64::try_from(used).unwrap_or(u64::MAX),
+                    last_used_at: last.map(time).transpose()?,
+                },
+            ));
+        }
+        Ok(all)
+    }
+
+    /// Takes uses, gives uses back and notes when tokens were used, in one durable step.
+    ///
+    /// The answers are in the order of the questions: for a `Take`, how many uses are taken with it, or `None` if there are
+    /// no more.
+    ///
+    /// # Errors
+    /// `StateError`; then nothing of it happened.
+    pub fn count(&mut self, counts: &[Count]) -> Result<Vec<Option<u64>>, StateError> {
+        self.write(|transaction| {
+            let mut add =
+                transaction.prepare_cached("INSERT OR IGNORE INTO usage (id) VALUES (?1)")?;
+            let mut take = transaction.prepare_cached(
+                "UPDATE usage SET used = used + 1 WHERE id = ?1 AND used < ?2 RETURNING used",
+            )?;
+            let mut give_back = transaction.prepare_cached(
+                "UPDATE usage SET used = used - 1 WHERE id = ?1 AND used > 0 RETURNING used",
+            )?;
+            let mut touch = transaction.prepare_cached(
+                "UPDATE usage SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE id = ?1",
+            )?;
+            let mut answers = Vec::with_capacity(counts.len());
+            for count in counts {
+                let used: Option<i64> = match count {
+                    Count::Take { id, most } => {
+                        add.execute([id.as_str()])?;
+                        take.query_row(
+                            params![id.as_str(), i64::try_from(*most).unwrap_or(i64::MAX)],
+                            |row| row.get(0),
+                        )
+                        .optional()?
+                    }
+                    Count::GiveBack { id } => give_back
+                        .query_row([id.as_str()], |row| row.get(0))
+                        .optional()?,
+                    Count::Touch { id, at } => {
+                        add.execute([id.as_str()])?;
+                        touch.execute(params![id.as_str(), at.as_microsecond()])?;
+                        None
+                    }
+                };
+                answers.push(used.and_then(|used| u64::try_from(used).ok()));
+            }
+            Ok(answers)
+        })
+    }
+}
+
+/// One change of a counter.
+#[derive(Clone, Debug)]
+pub enum Count {
+    /// Takes one use, if fewer than `most` are taken.
+    Take {
+        /// Of this token.
+        id: TokenId,
+        /// How many there are in all.
+        most: u64,
+    },
+    /// Gives one back.
+    GiveBack {
+        /// To this token.
+        id: TokenId,
+    },
+    /// Notes that it was used.
+    Touch {
+        /// This token.
+        id: TokenId,
+        /// Then.
+        at: Timestamp,
+    },
+}
+
+/// Gives a file that root made to the owner of its directory.
+fn hand_over(path: &Path) -> std::io::Result<()> {
+    let (Ok(file), Some(directory)) = (fs::metadata(path), path.parent()) else {
+        return Ok(());
+    };
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let owner = fs::metadata(directory)?;
+    if file.uid() == 0 && owner.uid() != 0 {
+        chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
+fn next(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    transaction.query_row(
+        "UPDATE sequence SET last = last + 1 RETURNING last",
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusqlite::Result<()> {
+    let Issued {
+        id,
+        name,
+        hash,
+        old: _,
+        roles,
+        vars,
+        limits,
+        created_at,
+        owner,
+        description,
+    } = token;
+    let Limits {
+        sources,
+        not_before,
+        expires_at,
+        idle,
+        max_uses,
+        rate,
+    } = limits;
+    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    let sources: Option<Vec<String>> = sources
+        .as_ref()
+        .map(|sources| sources.iter().map(Source::to_string).collect());
+    transaction.execute(
+        sql,
+        params![
+            id.as_str(),
+            sequence,
+            name,
+            hash.as_bytes(),
+            json(roles),
+            json(vars),
+            sources.map(|sources| json(&sources)),
+            created_at.as_microsecond(),
+            not_before.map(Timestamp::as_microsecond),
+            expires_at.map(Timestamp::as_microsecond),
+            idle.map(|idle| i64::try_from(idle.seconds()).unwrap_or(i64::MAX)),
+            max_uses.map(|uses| i64::try_from(uses).unwrap_or(i64::MAX)),
+            rate.map(|rate| rate.to_string()),
+            owner,
+            description,
+        ],
+    )?;
+    Ok(())
+}
+
+/// A list or map of texts as the JSON that a column holds.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() // texts always serialise
+}
+
+fn time(microseconds: i64) -> Result<Timestamp, StateError> {
+    Timestamp::from_microsecond(microseconds).map_err(|error| StateError::Row(error.to_string()))
+}
+
+fn issued(row: &Row<'_>) -> Result<Issued, StateError> {
+    let column = |error: rusqlite::Error| StateError::Row(error.to_string());
+    let id: String = row.get(0).map_err(column)?;
+    let wrong = |what: &str| StateError::Row(format!("{what} of token `{id}`"));
+    let hash = |bytes: Vec<u8>| SecretHash::from_bytes(&bytes).ok_or_else(|| wrong("the hash"));
+    let times = |index: usize| {
+        row.get::<_, Option<i64>>(index)
+            .map_err(column)?
+            .map(time)
+            .transpose()
+    };
+    let old_hash: Option<Vec<u8>> = row.get(3).map_err(column)?;
+    let old = old_hash.map(hash).transpose()?.zip(times(4)?);
+    let sources: Option<String> = row.get(7).map_err(column)?;
+    let rate: Option<String> = row.get(13).map_err(column)?;
+    let idle: Option<i64> = row.get(11).map_err(column)?;
+    let max_uses: Option<i64> = row.get(12).map_err(column)?;
+    let limits = Limits {
+        sources: sources
+            .map(|text| read_sources(&text).ok_or_else(|| wrong("the sources")))
+            .transpose()?,
+        not_before: times(9)?,
+        expires_at: times(10)?,
+        idle: idle
+            .map(|seconds| {
+                u64::try_from(seconds)
+                    .ok()
+                    .and_then(Span::from_seconds)
+                    .ok_or_else(|| wrong("the idle time"))
+            })
+            .transpose()?,
+        max_uses: max_uses
+            .map(|uses| u64::try_from(uses).map_err(|_| wrong("the number of uses")))
+            .transpose()?,
+        rate: rate
+            .map(|text| text.parse().map_err(|_| wrong("the rate")))
+            .transpose()?,
+    };
+    Ok(Issued {
+        id: id.parse().map_err(|_| wrong("the id"))?,
+        name: row.get(1).map_err(column)?,
+        hash: hash(row.get(2).map_err(column)?)?,
+        old,
+        roles: serde_json::from_str(&row.get::<_, String>(5).map_err(column)?)
+            .map_err(|_| wrong("the roles"))?,
+        vars: serde_json::from_str(&row.get::<_, String>(6).map_err(column)?)
+            .map_err(|_| wrong("the variables"))?,
+        limits,
+        created_at: time(row.get(8).map_err(column)?)?,
+        owner: row.get(14).map_err(column)?,
+        description: row.get(15).map_err(column)?,
+    })
+}
+
+fn read_sources(text: &str) -> Option<Vec<Source>> {
+    let texts: Vec<String> = serde_json::from_str(text).ok()?;
+    texts.iter().map(|text| text.parse().ok()).collect()
+}

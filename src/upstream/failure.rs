@@ -1,0 +1,167 @@
+use std::error::Error;
+use std::io;
+
+use hyper_util::client::legacy;
+
+use super::body::BodyFailure;
+use crate::refusal::{Code, Refusal};
+
+/// Why there is no answer to hand on.
+#[derive(Debug)]
+pub struct Failure {
+    what: What,
+    may_have_arrived: bool,
+    broke_off: bool,
+    detail: String,
+}
+
+/// What went wrong with the upstream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum What {
+    /// No connection could be made.
+    Unreachable,
+    /// Its certificate was not trusted, or TLS failed otherwise.
+    Tls,
+    /// It took too long.
+    Timeout,
+    /// What it answered can't be used, or broke off.
+    BadAnswer,
+    /// The request can't be written; nothing was sent.
+    BadRequest,
+    /// The client's body failed on the way.
+    Client(BodyFailure),
+}
+
+impl Failure {
+    /// A failure before any byte of the request left.
+    pub fn unsent(what: What, detail: impl Into<String>) -> Self {
+        Self {
+            what,
+            may_have_arrived: false,
+            broke_off: false,
+            detail: detail.into(),
+        }
+    }
+
+    /// A failure after the request may have left.
+    pub fn sent(what: What, detail: impl Into<String>) -> Self {
+        Self {
+            what,
+            may_have_arrived: true,
+            broke_off: false,
+            detail: detail.into(),
+        }
+    }
+
+    /// What the client library's error comes to.
+    pub(super) fn of(error: &legacy::Error) -> Self {
+        let detail = chain(error);
+        if let Some(body) = find::<BodyFailure>(error) {
+            return Self::sent(What::Client(*body), detail);
+        }
+        if !error.is_connect() {
+            return Self {
+                broke_off: ended_early(error),
+                ..Self::sent(What::BadAnswer, detail)
+            };
+        }
+        let timed_out =
+            find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        let what = match find::<rustls::Error>(error) {
+            Some(_) => What::Tls,
+            None if timed_out => What::Timeout,
+            None => What::Unreachable,
+        };
+        Self::unsent(what, detail)
+    }
+
+    /// Whether the connection ended where an answer was due.
+    pub(super) fn broke_off(&self) -> bool {
+        self.broke_off
+    }
+
+    /// What the client is told. For a request that changes something, and that the API may have heard, that is that nobody
+    /// knows: clients send again on 502 and 504.
+    pub fn refusal(&self, reads: bool) -> Refusal {
+        let refusal = match self.what {
+            What::Client(BodyFailure::TooLarge { limit }) => Refusal::new(
+                Code::BodyTooLarge,
+                format!("the body is larger than {limit} bytes; send less, or raise `limits.body`"),
+            ),
+            What::Client(BodyFailure::Timeout) => Refusal::new(
+                Code::Timeout,
+                "the body did not come in time; send it without pauses",
+            ),
+            What::Client(BodyFailure::Broken) => {
+                Refusal::new(Code::BodyUnreadable, "the body broke off; send it whole")
+            }
+            _ if self.may_have_arrived && !reads => Refusal::new(
+                Code::OutcomeUnknown,
+                "the request was sent to DigitalOcean, but no whole answer came, so it may or may not have been carried out; look before you repeat it",
+            ),
+            What::Unreachable => Refusal::new(
+                Code::UpstreamUnreachable,
+                "DigitalOcean's API can't be reached from tidegate; nothing was sent; try again later",
+            ),
+            What::Tls => Refusal::new(
+                Code::UpstreamTls,
+                "the TLS connection to DigitalOcean's API can't be trusted; nothing was sent; tell who runs tidegate",
+            ),
+            What::Timeout => Refusal::new(
+                Code::UpstreamTimeout,
+                "DigitalOcean's API did not answer in time; try again later",
+            ),
+            What::BadAnswer => Refusal::new(
+                Code::UpstreamBadAnswer,
+                "DigitalOcean's API answered in a way that can't be handed on; try again later",
+            ),
+            What::BadRequest => Refusal::new(
+                Code::AmbiguousRequest,
+                "the request can't be written for DigitalOcean's API; send it as the reference has it",
+            ),
+        };
+        refusal.detail(&self.detail)
+    }
+}
+
+fn ended_early(error: &legacy::Error) -> bool {
+    let closed = find::<hyper::Error>(error).is_some_and(|error| {
+        error.is_incomplete_message() || error.is_canceled() || error.is_closed()
+    });
+    let reset = find::<io::Error>(error).is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
+    });
+    closed || reset
+}
+
+/// The first error of that type among an error and its sources, inside of I/O errors too.
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let inside = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(found) = inside.and_then(|inside| inside.downcast_ref::<E>()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}

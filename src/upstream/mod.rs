@@ -1,0 +1,208 @@
+//! The API: where requests go that were let through, with the real token put in here and nowhere else.
+//!
+//! A request is built anew, header by header, from what was checked. Nothing that changes something is ever sent twice:
+//! the pool's own retry is for requests of which no byte was written, and the one here is for reads alone.
+
+mod body;
+mod connect;
+mod failure;
+mod headers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, sleep_until};
+
+pub use body::{
+    BodyFailure, Incoming as ClientBody, Outgoing, Progress, empty, read, stream, whole,
+};
+pub use connect::NoUpstream;
+pub use failure::{Failure, What};
+pub use headers::{Overridden, carried};
+
+use crate::audit::Permit;
+use crate::catalog::Method;
+use crate::config::{RealToken, UpstreamSettings};
+
+/// The API and the connections to it.
+pub struct Upstream {
+    client: Client<connect::Connector, Outgoing>,
+    settings: UpstreamSettings,
+}
+
+/// A request as it is to be sent: everything in it was checked or made here.
+pub struct Checked {
+    /// The method.
+    pub method: Method,
+    /// The canonical path and query.
+    pub path_and_query: String,
+    /// The headers that travel on, from [`carried`].
+    pub headers: hyper::HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of a checked request.
+pub enum Body {
+    /// None.
+    None,
+    /// JSON, written from what was read.
+    Json(Vec<u8>),
+    /// JSON as the client sends it, which nothing in the decision depends on; and how far it has come.
+    Stream(Outgoing, Progress),
+}
+
+impl Upstream {
+    /// Prepares connections; none is made yet.
+    ///
+    /// # Errors
+    /// `NoUpstream` if no certificate authority can be had to trust.
+    pub fn new(settings: &UpstreamSettings) -> Result<Self, NoUpstream> {
+        let connector = connect::connector(settings)?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .http2_adaptive_window(true)
+            .timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self {
+            client,
+            settings: settings.clone(),
+        })
+    }
+
+    /// How it was set up.
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// Sends a request on, under the account of its permit, and returns the head of the answer. Redirects are answers too.
+    ///
+    /// # Errors
+    /// `Failure`, which says whether the API may have heard the request.
+    pub async fn forward(
+        &self,
+        permit: &Permit,
+        token: &RealToken,
+        checked: Checked,
+    ) -> Result<(Response<Incoming>, u32), Failure> {
+        if token.account != permit.account() {
+            return Err(Failure::unsent(
+                What::Unreachable,
+                "the real token is of another account than the permit",
+            ));
+        }
+        let again = checked.method.reads().then(|| {
+            (
+                checked.method,
+                checked.path_and_query.clone(),
+                checked.headers.clone(),
+            )
+        });
+        match (self.send(token, checked).await, again) {
+            (Err(failure), Some((method, path_and_query, headers))) if failure.broke_off() => {
+                // A kept connection that the API closes as a request comes is nobody's fault; a read may be sent again.
+                let checked = Checked {
+                    method,
+                    path_and_query,
+                    headers,
+                    body: Body::None,
+                };
+                self.send(token, checked).await.map(|answer| (answer, 2))
+            }
+            (result, _) => result.map(|answer| (answer, 1)),
+        }
+    }
+
+    async fn send(
+        &self,
+        token: &RealToken,
+        checked: Checked,
+    ) -> Result<Response<Incoming>, Failure> {
+        let progress = match &checked.body {
+            Body::Stream(_, progress) => progress.clone(),
+            Body::None | Body::Json(_) => Progress::done(),
+        };
+        let request = self.request(token, checked)?;
+        let answer = self.client.request(request);
+        tokio::pin!(answer);
+        loop {
+            let due = progress.last() + self.settings.timeout;
+            tokio::select! {
+                result = &mut answer => {
+                    let answer = result.map_err(|error| Failure::of(&error))?;
+                    return usable(answer);
+                }
+                () = sleep_until(due) => {
+                    if progress.last() + self.settings.timeout <= Instant::now() {
+                        return Err(Failure::sent(What::Timeout, "no answer came in time"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn request(&self, token: &RealToken, checked: Checked) -> Result<Request<Outgoing>, Failure> {
+        let Checked {
+            method,
+            path_and_query,
+            mut headers,
+            body,
+        } = checked;
+        let wrong = |what: &str| Failure::unsent(What::BadRequest, what);
+        let uri: Uri = format!("{}{path_and_query}", self.settings.url)
+            .parse()
+            .map_err(|_| wrong("the target is no URI"))?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+            .map_err(|_| wrong("the real token is no header"))?;
+        authorization.set_sensitive(true);
+        headers.insert(AUTHORIZATION, authorization);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(CONTENT_TYPE);
+        let body = match body {
+            Body::None => empty(),
+            Body::Json(bytes) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                whole(bytes)
+            }
+            Body::Stream(stream, _) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                stream
+            }
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = hyper::Method::from_bytes(method.as_str().as_bytes())
+            .map_err(|_| wrong("the method is none"))?;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+/// How long a connection is kept for the next request: less than servers usually keep theirs.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+
+fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::sent(
+            What::BadAnswer,
+            "the API would switch protocols, which was not asked",
+        ));
+    }
+    let encoding = answer.headers().get(hyper::header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Failure::sent(
+            What::BadAnswer,
+            "the answer is compressed, though that was not asked; what is in it can't be checked",
+        ));
+    }
+    Ok(answer)
+}
+
+/// An upstream that is shared by all who forward.
+pub type Shared = Arc<Upstream>;
