@@ -1,0 +1,6 @@
+//! The stories: black-box tests of the built daemon over real sockets, before a stand-in for the API.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod forwarding;
