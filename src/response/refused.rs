@@ -3,6 +3,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::refusal::Refusal;
+use crate::secret::redacted;
 
 /// A refusal as the client gets it: DigitalOcean's error shape, so that every client prints it.
 pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, Vec<u8>) {
@@ -33,6 +34,6 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, V
         );
     }
     headers.extend(retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
-    let body = json!({ "id": code.id(), "message": message, "request_id": request_id });
+    let body = json!({ "id": code.id(), "message": redacted(message), "request_id": request_id });
     (status, headers, body.to_string().into_bytes())
 }

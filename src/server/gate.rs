@@ -338,7 +338,7 @@ impl Gate {
         let first = first.then(|| line.decision_line());
         let Ok(permit) = self.audit.permit(allowed, &grants.account, first).await else {
             if limits.max_uses.is_some() {
-                self.tokens.give_back(id, activity);
+                self.tokens.give_back(id, activity).await;
             }
             return Err(Refusal::new(
                 Code::AuditUnavailable,

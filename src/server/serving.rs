@@ -44,8 +44,9 @@ impl Current {
         match read(&self.config) {
             Ok(next) => {
                 self.tell_what_needs_a_restart(&next.rules);
-                info!(roles = next.rules.policy.roles.len(), "reloaded");
+                let roles = next.rules.policy.roles.len();
                 self.serving.store(Arc::new(next));
+                info!(roles, "reloaded");
             }
             Err(problems) => {
                 for problem in &problems {

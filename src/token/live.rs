@@ -20,7 +20,7 @@ use crate::units::Rate;
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
 ///
 /// Reading it takes no lock. An id that it does not know is looked up in the file once, so that a token works as soon as
-/// it was issued; everything else is seen within [`INTERVAL`].
+/// it was issued; everything else is seen within a fifth of a second.
 pub struct Live {
     shards: Vec<ArcSwap<Shard>>,
     started: Instant,
@@ -279,15 +279,19 @@ impl Live {
         }
     }
 
-    /// Gives a use back that was taken for a request that did not go after all.
-    pub fn give_back(&self, id: &TokenId, activity: &Arc<Activity>) {
+    /// Gives a use back that was taken for a request that did not go after all. If that can't be written down the use stays
+    /// taken: the safe side.
+    pub async fn give_back(&self, id: &TokenId, activity: &Arc<Activity>) {
+        let (answer, answered) = oneshot::channel();
         let count = Count::GiveBack { id: id.clone() };
-        // If the writer is gone the use stays taken: the safe side.
-        let _ = self.writer.send(Counting {
+        let counting = Counting {
             count,
             activity: activity.clone(),
-            answer: None,
-        });
+            answer: Some(answer),
+        };
+        if self.writer.send(counting).is_ok() {
+            let _ = answered.await;
+        }
     }
 
     /// Notes that a token was used now. It is written down within about a second.

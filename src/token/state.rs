@@ -152,13 +152,7 @@ impl State {
                 .create(directory)
                 .map_err(file)?;
         }
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(file)?;
-        hand_over(path).map_err(file)?;
+        create(path).map_err(file)?;
         let database = Self::connect(path, patience)
             .map_err(|error| StateError::Database(path.to_owned(), error))?;
         let mut state = Self {
@@ -486,6 +480,23 @@ pub enum Count {
         /// Then.
         at: Timestamp,
     },
+}
+
+/// Makes the file if there is none.
+///
+/// INVARIANT: a file that is there is not opened here. Closing it would drop every lock that SQLite holds on it for this
+/// process (POSIX says so), and another process that closes the database would then take the log away from under it.
+fn create(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => hand_over(path),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives a file that root made to the owner of its directory.

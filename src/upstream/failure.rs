@@ -137,7 +137,7 @@ fn ended_early(error: &legacy::Error) -> bool {
     closed || reset
 }
 
-/// The first error of that type among an error and its sources, inside of I/O errors too.
+/// The first error of that type among an error and its sources, inside of I/O errors too, which may be nested.
 fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -147,10 +147,9 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
         let inside = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
-        if let Some(found) = inside.and_then(|inside| inside.downcast_ref::<E>()) {
-            return Some(found);
-        }
-        next = error.source();
+        next = inside
+            .map(|inside| inside as &(dyn Error + 'static))
+            .or_else(|| error.source());
     }
     None
 }

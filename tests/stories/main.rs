@@ -3,4 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod failures;
 mod forwarding;
+mod reading;
+mod record;
+mod running;
+mod tokens;

@@ -1,0 +1,273 @@
+//! The audit record: one final line for each request, a line before whatever changes something, and no secret in any.
+
+use std::os::unix::fs::PermissionsExt;
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::gate::Signal;
+use crate::support::{Gate, REAL_TOKEN, StandInApi};
+
+const POLICY: &str = "
+version: 1
+roles:
+  all:
+    allow: [{ scopes: ['*', kubernetes:access_cluster] }]
+  read:
+    allow: [{ scopes: ['*:read'] }]
+";
+
+fn events(lines: &[Value]) -> Vec<&str> {
+    lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_line_says_who_asked_what_from_where_and_what_came_of_it() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let answer = gate
+        .get("/v2/droplets/12/?per_page=200")
+        .token(&token)
+        .send()
+        .await;
+    let lines = gate.audit_of(&answer).await;
+    assert_eq!(events(&lines), ["answer"]);
+    let line = &lines[0];
+    let expected = json!({
+        "client_ip": "127.0.0.1", "method": "GET", "path": "/v2/droplets/12", "endpoint": "droplets_get", "scopes": ["droplet:read"],
+        "resources": [{ "kind": "droplet", "id": "12" }], "decision": "allow", "reason": "all.allow[0]", "account": "default",
+        "status": 200, "upstream_status": 200, "upstream_calls": 1,
+    });
+    for (member, value) in expected.as_object().unwrap() {
+        assert_eq!(&line[member], value, "{member} of {line}");
+    }
+    assert_eq!(
+        (&line["token"]["name"], &line["token"]["id"]),
+        (&json!("ci"), &json!(&token[7..19]))
+    );
+    assert_eq!(
+        line["request_id"],
+        answer.header("tidegate-request-id").unwrap()
+    );
+    let time = line["time"].as_str().unwrap();
+    assert!(
+        time.len() == 27 && time.ends_with('Z'),
+        "microseconds, UTC: {time}"
+    );
+    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+    let mode = std::fs::metadata(gate.files().path("audit.jsonl"))
+        .unwrap()
+        .permissions()
+        .mode()
+        & 0o777;
+    assert_eq!(mode, 0o600);
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn what_changes_something_or_hands_out_a_login_is_on_record_before_it_goes() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let answer = gate
+        .post("/v2/tags", &json!({ "name": "x" }))
+        .token(&token)
+        .send()
+        .await;
+    let lines = gate.audit_of(&answer).await;
+    assert_eq!(events(&lines), ["decision", "answer"]);
+    assert_eq!(
+        (&lines[0]["decision"], &lines[0]["status"]),
+        (&json!("allow"), &Value::Null)
+    );
+    let answer = gate
+        .get("/v2/kubernetes/clusters/bd5f5959/kubeconfig")
+        .token(&token)
+        .send()
+        .await;
+    assert_eq!(
+        events(&gate.audit_of(&answer).await),
+        ["decision", "answer"]
+    );
+    let answer = gate
+        .post("/v2/apps/propose", &json!({ "spec": {} }))
+        .token(&token)
+        .send()
+        .await;
+    assert_eq!(
+        events(&gate.audit_of(&answer).await),
+        ["answer"],
+        "it only reads"
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn refusals_have_their_code_and_strangers_no_name() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["ci", "--role", "read"]).await;
+    let refused = gate.delete("/v2/droplets/12").token(&token).send().await;
+    let line = gate.audit_of(&refused).await.remove(0);
+    assert_eq!(
+        (&line["decision"], &line["reason"], &line["status"]),
+        (&json!("deny"), &json!("scope"), &json!(403))
+    );
+    assert_eq!(
+        line["upstream_calls"],
+        Value::Null,
+        "members that do not apply are left out"
+    );
+    let stranger = gate
+        .get("/v2/account")
+        .header("authorization", "Bearer nonsense")
+        .send()
+        .await;
+    let line = gate.audit_of(&stranger).await.remove(0);
+    assert_eq!(
+        (&line["reason"], &line["token"], &line["path"]),
+        (&json!("unknown_token"), &Value::Null, &Value::Null)
+    );
+    let real = gate
+        .get("/v2/account")
+        .header("authorization", &format!("Bearer {REAL_TOKEN}"))
+        .send()
+        .await;
+    assert_eq!(gate.audit_of(&real).await[0]["reason"], "real_token");
+    gate.finish(&api).await; // which looks for both tokens in every line
+}
+
+#[tokio::test]
+async fn a_token_in_a_path_or_body_is_blotted_out() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["ci", "--role", "read"]).await;
+    let answer = gate
+        .delete(&format!("/v2/tags/{token}"))
+        .token(&token)
+        .send()
+        .await;
+    let line = gate.audit_of(&answer).await.remove(0);
+    assert_eq!(line["path"], "/v2/tags/tdg_v1_…");
+    let answer = gate
+        .get(&format!("/v2/nothing/{token}"))
+        .token(&token)
+        .send()
+        .await;
+    assert_eq!(
+        gate.audit_of(&answer).await[0]["path"],
+        "/v2/nothing/tdg_v1_…"
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn without_a_record_nothing_goes() {
+    let api = StandInApi::start().await;
+    // A device that takes no byte: the disk is full.
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("audit", json!({ "file": "/dev/full" }))
+        .start()
+        .await;
+    let token = gate
+        .issue(&["ci", "--role", "all", "--max-uses", "5"])
+        .await;
+    for _ in 0..3 {
+        let answer = gate
+            .post("/v2/tags", &json!({ "name": "x" }))
+            .token(&token)
+            .send()
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.reason()),
+            (503, Some("audit_unavailable")),
+            "{}",
+            answer.text()
+        );
+        let answer = gate
+            .get("/v2/kubernetes/clusters/c/kubeconfig")
+            .token(&token)
+            .send()
+            .await;
+        assert_eq!(answer.reason(), Some("audit_unavailable"));
+    }
+    // Once a line could not be written, reads are refused too.
+    let answer = gate.get("/v2/account").token(&token).send().await;
+    assert_eq!(answer.reason(), Some("audit_unavailable"));
+    assert_eq!(api.heard_count(), 0);
+    let listed: Value =
+        serde_json::from_slice(&gate.cli(&["token", "list", "--json"]).await.stdout).unwrap();
+    assert_eq!(listed[0]["uses_left"], 5, "what did not go costs no use");
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn sighup_opens_the_file_anew() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let before = gate.get("/v2/account").token(&token).send().await;
+    gate.audit_of(&before).await;
+    let (file, moved) = (
+        gate.files().path("audit.jsonl"),
+        gate.files().path("audit.1.jsonl"),
+    );
+    std::fs::rename(&file, &moved).unwrap();
+    gate.signal(Signal::Hup);
+    gate.log_until("reloaded").await;
+    let after = gate
+        .post("/v2/tags", &json!({ "name": "x" }))
+        .token(&token)
+        .send()
+        .await;
+    let lines = gate.audit_of(&after).await;
+    assert_eq!(lines[0]["method"], "POST");
+    assert!(
+        std::fs::read_to_string(moved)
+            .unwrap()
+            .contains("account_get")
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn every_request_has_exactly_one_final_line() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let mut ids = Vec::new();
+    for (method, path) in [
+        (Method::GET, "/v2/droplets"),
+        (Method::DELETE, "/v2/tags/x"),
+        (Method::GET, "/v2/nothing"),
+        (Method::GET, "/.tidegate/v1/whoami"),
+        (Method::OPTIONS, "/v2/x"),
+        (Method::HEAD, "/v2/account"),
+    ] {
+        let answer = gate.request(method, path).token(&token).send().await;
+        ids.push(answer.header("tidegate-request-id").unwrap().to_owned());
+    }
+    let finals = |lines: &[Value]| {
+        lines
+            .iter()
+            .filter(|line| line["event"] == "answer")
+            .count()
+    };
+    let lines = gate.audit_until(|lines| finals(lines) == ids.len()).await;
+    for id in ids {
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line["request_id"] == id && line["event"] == "answer")
+                .count(),
+            1,
+            "{id}"
+        );
+    }
+    gate.finish(&api).await;
+}
