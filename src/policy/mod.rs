@@ -146,3 +146,6 @@ pub enum Source {
     /// A unix socket.
     Unix,
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,13 @@ impl<'c> Asked<'c> {
     pub fn action(&self) -> Option<&str> {
         match self.endpoint?.action.as_ref()? {
             Action::Always(action) => Some(action),
+            Action::Named {
+                at: Place::Body(path),
+                ..
+            } => match self.body.as_ref()?.at(path).as_slice() {
+                [Json::Text(action)] => Some(action), // said once, or not said
+                _ => None,
+            },
             Action::Named { at, .. } => self.names(at).first().copied(),
         }
     }
