@@ -5,7 +5,10 @@ mod support;
 
 mod failures;
 mod forwarding;
+mod limits;
 mod reading;
 mod record;
+mod roles;
 mod running;
 mod tokens;
+mod upstream;
