@@ -99,9 +99,11 @@ pub fn redacted(text: &str) -> String {
     while let Some((before, prefix, after)) = next_token(rest) {
         clean.push_str(before);
         clean.push_str(prefix);
-        clean.push('…');
         rest = after
             .trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        if rest.len() < after.len() {
+            clean.push('…');
+        }
     }
     clean.push_str(rest);
     clean
@@ -138,6 +140,7 @@ mod tests {
             ("a tdg_v1_4fZ0aB9cD8eF_0123 b", "a tdg_v1_… b"),
             ("dop_v1_abc,doo_v1_def", "dop_v1_…,doo_v1_…"),
             ("_v1_", "_v1_"),
+            ("write `tdg_v1_` and more", "write `tdg_v1_` and more"),
             ("ädo_v1_x", "ädo_v1_x"),
             ("my_v1_thing", "my_v1_thing"),
         ];

@@ -79,6 +79,11 @@ impl Audit {
         self.send(line, None);
     }
 
+    /// Waits until every line that was handed in so far is written, or can't be.
+    pub async fn flush(&self) {
+        let _ = self.written(Vec::new()).await;
+    }
+
     /// Whether lines that nobody waits for can be relied on to be written.
     pub fn is_sound(&self) -> bool {
         !self.state.failing.load(Ordering::Acquire)

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
@@ -7,6 +7,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, H
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 use super::final_line::FinalLine;
 use super::own;
@@ -20,6 +21,7 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked, Json, NotJson, Target};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape, made, refused};
+use crate::secret::redacted;
 use crate::token::{
     Activity, Admission, ClientAddr, Issued, Live, NoToken, SubToken, TokenId, Unavailable, admit,
 };
@@ -31,6 +33,8 @@ pub struct Gate {
     tokens: Arc<Live>,
     audit: Arc<Audit>,
     draining: AtomicBool,
+    /// A copy goes with each request that is seen to its end; when all are gone, so are the requests.
+    under_way: Mutex<Option<mpsc::Sender<()>>>,
 }
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -116,14 +120,21 @@ impl<'k> Kept<'k> {
 }
 
 impl Gate {
-    /// Puts the parts together.
-    pub fn new(current: Arc<Current>, tokens: Arc<Live>, audit: Arc<Audit>) -> Self {
-        Self {
+    /// Puts the parts together. The receiver ends when the last request that is seen to its end has ended, once the gate drains.
+    pub fn new(
+        current: Arc<Current>,
+        tokens: Arc<Live>,
+        audit: Arc<Audit>,
+    ) -> (Self, mpsc::Receiver<()>) {
+        let (under_way, ended) = mpsc::channel(1);
+        let gate = Self {
             current,
             tokens,
             audit,
             draining: AtomicBool::new(false),
-        }
+            under_way: Mutex::new(Some(under_way)),
+        };
+        (gate, ended)
     }
 
     /// What requests are served by now.
@@ -134,6 +145,10 @@ impl Gate {
     /// Refuses every request from now on that has not come yet.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     /// Answers one request. What changes something is seen to its end even if its client leaves.
@@ -143,7 +158,17 @@ impl Gate {
             return self.follow(request, peer).await;
         }
         let id = request_id();
-        match tokio::spawn(self.follow(request, peer)).await {
+        let under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let seen_to_its_end = async move {
+            let answer = self.follow(request, peer).await;
+            drop(under_way);
+            answer
+        };
+        match tokio::spawn(seen_to_its_end).await {
             Ok(answer) => answer,
             Err(_) => finished(
                 &Refusal::new(
@@ -190,6 +215,13 @@ impl Gate {
         line.record.method = Some(method.to_string());
         let target = target_of(&head)?;
         line.record.path = Some(target.path());
+        if redacted(&target.path_and_query()) != target.path_and_query() {
+            let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
+            return Err(Refusal::new(
+                Code::AmbiguousRequest,
+                format!("the target has a token in it; {how}"),
+            ));
+        }
         if let Some(answer) = own::answer(method, &target, &grantee, &serving) {
             line.record.decision = Some(Verdict::Allow);
             return answer;

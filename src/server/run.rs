@@ -96,7 +96,8 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
                 .map_err(|error| Failed::Listen(*address, error))?,
         );
     }
-    let gate = Arc::new(Gate::new(current.clone(), tokens, audit.clone()));
+    let (gate, mut ended) = Gate::new(current.clone(), tokens, audit.clone());
+    let gate = Arc::new(gate);
     let (stop, stopping) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(settings.limits.connections));
     let mut tasks = JoinSet::new();
@@ -125,12 +126,16 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
     info!("stopping; requests under way may end");
     gate.drain();
     let _ = stop.send(true);
-    let drained = async { while tasks.join_next().await.is_some() {} };
+    let drained = async {
+        while tasks.join_next().await.is_some() {}
+        while ended.recv().await.is_some() {}
+    };
     tokio::select! {
         () = drained => info!("stopped"),
         () = tokio::time::sleep(DRAIN) => warn!("stopped with requests under way"),
         _ = signals.next() => warn!("stopped at once, as asked again"),
     }
+    audit.flush().await;
     Ok(())
 }
 

@@ -66,7 +66,6 @@ impl Current {
         for (what, differs) in [
             ("listen", old.listen != new.listen),
             ("state", old.state != new.state),
-            ("audit", old.audit != new.audit),
         ] {
             if differs {
                 warn!(key = what, "this key takes effect at the next start");
