@@ -1,11 +1,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Settings, TokenSource};
+use rustls::ServerConfig;
+
+use super::{Listen, Settings, TokenSource, tls};
 use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
 use crate::secret::Secret;
@@ -25,6 +28,7 @@ pub struct Rules {
     file_tokens: HashMap<TokenId, usize>,
     bound: HashMap<Vec<String>, Result<Arc<Grants>, Unbound>>,
     accounts: HashMap<String, Arc<RealToken>>,
+    tls: HashMap<SocketAddr, Arc<ServerConfig>>,
 }
 
 /// A real token, and what to look for so that no answer shows it.
@@ -69,6 +73,11 @@ impl Rules {
         bind(&self.policy, roles, vars).map(Arc::new)
     }
 
+    /// What the listener at that address, as the configuration writes it, shows for TLS.
+    pub fn tls(&self, address: &SocketAddr) -> Option<&Arc<ServerConfig>> {
+        self.tls.get(address)
+    }
+
     /// The real token of an account.
     pub fn real_token(&self, account: &str) -> Option<&Arc<RealToken>> {
         self.accounts.get(account)
@@ -109,6 +118,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
     let settings = settings(path)?;
     let mut wrong = Vec::new();
     let accounts = real_tokens(&settings, &mut wrong);
+    let tls = listeners(&settings, &mut wrong);
     let catalog = catalog(settings.extra_catalog.as_deref())
         .map_err(|more| wrong.extend(more))
         .ok();
@@ -141,6 +151,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
         file_tokens,
         bound,
         accounts,
+        tls,
     })
 }
 
@@ -206,6 +217,27 @@ pub fn policy(settings: &Settings, catalog: &Catalog) -> Result<Policy, Vec<Prob
         catalog,
     );
     read.map(|read| read.policy).map_err(problems)
+}
+
+fn listeners(
+    settings: &Settings,
+    wrong: &mut Vec<Problem>,
+) -> HashMap<SocketAddr, Arc<ServerConfig>> {
+    let mut configs = HashMap::new();
+    for listen in &settings.listen {
+        let Listen::Tls(address, files) = listen else {
+            continue;
+        };
+        match tls::server(files) {
+            Ok(config) => {
+                configs.insert(*address, config);
+            }
+            Err(why) => wrong.push(Problem(format!(
+                "error: TLS of the listener at {address}: {why}"
+            ))),
+        }
+    }
+    configs
 }
 
 fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String, Arc<RealToken>> {

@@ -6,6 +6,7 @@
 
 mod load;
 mod read;
+mod tls;
 mod url;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,8 @@ pub const DEFAULT_PATH: &str = "/etc/tidegate/tidegate.yaml";
 /// The configuration file, checked.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where to listen, for plain HTTP.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen.
+    pub listen: Vec<Listen>,
     /// The address that links in answers carry, where it is not the request's own.
     pub public_url: Option<BaseUrl>,
     /// Whose `X-Forwarded-For` is believed.
@@ -47,6 +48,28 @@ pub struct Settings {
     pub extra_catalog: Option<PathBuf>,
     /// How much of anything.
     pub limits: LimitSettings,
+}
+
+/// One place to listen at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Listen {
+    /// An address, for plain HTTP.
+    Plain(SocketAddr),
+    /// An address, for TLS.
+    Tls(SocketAddr, TlsFiles),
+    /// A unix socket, for plain HTTP.
+    Unix(PathBuf),
+}
+
+/// What a listener shows for TLS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsFiles {
+    /// The certificate and those up to its authority, in PEM form.
+    pub certificate: PathBuf,
+    /// Its key, in PEM form.
+    pub private_key: PathBuf,
+    /// The authorities of which a client must show a certificate.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The API that requests go to.

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    AuditSettings, AuditSink, BaseUrl, LimitSettings, Settings, TokenSource, UpstreamSettings,
+    AuditSettings, AuditSink, BaseUrl, LimitSettings, Listen, Settings, TlsFiles, TokenSource,
+    UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
@@ -37,9 +38,10 @@ impl Reader<'_> {
     fn file(&mut self, root: &Node) -> Option<Settings> {
         let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
         let settings = Settings {
-            listen: map
-                .take("listen")
-                .map_or_else(|| vec![DEFAULT_LISTEN], |node| self.listen(node)),
+            listen: map.take("listen").map_or_else(
+                || vec![Listen::Plain(DEFAULT_LISTEN)],
+                |node| self.listen(node),
+            ),
             public_url: self.parsed(&mut map, "public_url"),
             trusted_proxies: map
                 .take("trusted_proxies")
@@ -104,7 +106,7 @@ impl Reader<'_> {
             .unwrap_or_default()
     }
 
-    fn listen(&mut self, node: &Node) -> Vec<SocketAddr> {
+    fn listen(&mut self, node: &Node) -> Vec<Listen> {
         let items = node.items("`listen`", &mut self.mistakes);
         if items.is_empty() && matches!(node.value, Value::List(_)) {
             self.mistakes.add(node.at, "`listen` is empty, so nobody could reach tidegate; give an address or leave it out");
@@ -115,27 +117,58 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn listener(&mut self, node: &Node) -> Option<SocketAddr> {
+    fn listener(&mut self, node: &Node) -> Option<Listen> {
         let mut map = Map::of(node, "a listener", &mut self.mistakes)?;
-        let address_node = map.need("address", &mut self.mistakes);
+        let unix = map.take("unix").and_then(|node| self.path(node, "`unix`"));
+        let address_node = map.take("address");
         let address: Option<SocketAddr> = address_node
             .and_then(|node| node.parsed("`address` (`127.0.0.1:8080`)", &mut self.mistakes));
         let plaintext = map
             .take("allow_plaintext")
             .and_then(|node| node.flag("`allow_plaintext`", &mut self.mistakes))
             .unwrap_or(false);
-        for key in ["tls", "unix", "proxy_protocol"] {
-            if let Some(node) = map.take(key) {
-                self.later(node, &format!("`{key}` of a listener"));
-            }
+        let tls_node = map.take("tls");
+        let tls = tls_node.and_then(|node| self.tls(node));
+        if let Some(node) = map.take("proxy_protocol") {
+            self.later(node, "`proxy_protocol` of a listener");
         }
         map.finish(&mut self.mistakes);
+        if address_node.is_some() == unix.is_some() {
+            self.mistakes.add(
+                node.at,
+                "a listener has either an `address` or a `unix` socket",
+            );
+            return None;
+        }
+        if let Some(path) = unix {
+            if tls_node.is_some() {
+                self.mistakes
+                    .add(node.at, "a unix socket needs no TLS: nobody is on the way");
+            }
+            return Some(Listen::Unix(path));
+        }
         let address = address?;
+        if tls_node.is_some() {
+            return Some(Listen::Tls(address, tls?));
+        }
         if !address.ip().to_canonical().is_loopback() && !plaintext {
             let at = address_node.map_or(node.at, |node| node.at);
-            self.mistakes.add(at, "plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; set `allow_plaintext: true` here if another program adds TLS");
+            self.mistakes.add(at, "plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; give the listener `tls`, or set `allow_plaintext: true` here if another program adds it");
         }
-        Some(address)
+        Some(Listen::Plain(address))
+    }
+
+    fn tls(&mut self, node: &Node) -> Option<TlsFiles> {
+        let mut map = Map::of(node, "`tls`", &mut self.mistakes)?;
+        let files = TlsFiles {
+            certificate: self.needed_path(&mut map, "certificate"),
+            private_key: self.needed_path(&mut map, "private_key"),
+            client_ca: map
+                .take("client_ca")
+                .and_then(|node| self.path(node, "`client_ca`")),
+        };
+        map.finish(&mut self.mistakes);
+        Some(files)
     }
 
     fn networks(&mut self, node: &Node) -> Vec<ipnet::IpNet> {
@@ -333,7 +366,7 @@ mod tests {
     #[test]
     fn the_least_configuration_has_safe_defaults() {
         let settings = read("t.yaml", LEAST, Path::new("/etc/tidegate")).unwrap();
-        assert_eq!(settings.listen, [DEFAULT_LISTEN]);
+        assert_eq!(settings.listen, [Listen::Plain(DEFAULT_LISTEN)]);
         assert_eq!(
             settings.upstream.url.to_string(),
             "https://api.digitalocean.com"
@@ -347,7 +380,7 @@ mod tests {
         let cases = [
             (
                 "listen: [{ address: 0.0.0.0:80 }]",
-                "t.yaml:5:21: plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; set `allow_plaintext: true` here if another program adds TLS",
+                "t.yaml:5:21: plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; give the listener `tls`, or set `allow_plaintext: true` here if another program adds it",
             ),
             (
                 "listen: [{ address: 0.0.0.0:80, allow_plaintext: true }]",

@@ -55,9 +55,11 @@ impl Watch {
         Busy(self.clone())
     }
 
-    fn read(&self) {
+    /// Bytes came. Between requests of HTTP/1 they begin a head; those of HTTP/2 may be about anything.
+    fn read(&self, begins_head: bool) {
         self.change(|state| match state {
-            State::Quiet(_) => State::Head(Instant::now()),
+            State::Quiet(_) if begins_head => State::Head(Instant::now()),
+            State::Quiet(_) => State::Quiet(Instant::now()),
             State::Head(_) | State::Busy(_) => state,
         });
     }
@@ -96,12 +98,17 @@ impl Drop for Busy {
 pub struct Watched<S> {
     stream: S,
     watch: Watch,
+    bytes_begin_heads: bool,
 }
 
 impl<S> Watched<S> {
-    /// Watches a stream.
-    pub fn new(stream: S, watch: Watch) -> Self {
-        Self { stream, watch }
+    /// Watches a stream. `bytes_begin_heads` where what comes between requests is the next one, as in HTTP/1.
+    pub fn new(stream: S, watch: Watch, bytes_begin_heads: bool) -> Self {
+        Self {
+            stream,
+            watch,
+            bytes_begin_heads,
+        }
     }
 }
 
@@ -113,7 +120,7 @@ impl<S: Read + Unpin> Read for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if matches!(result, Poll::Ready(Ok(()))) {
-            self.watch.read();
+            self.watch.read(self.bytes_begin_heads);
         }
         result
     }

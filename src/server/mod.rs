@@ -1,8 +1,10 @@
 //! The daemon: listeners, connections, reload and drain, and the one way through that every request takes.
 
 mod connection;
+mod door;
 mod final_line;
 mod gate;
+mod listen;
 mod own;
 mod run;
 mod serving;

@@ -1,33 +1,22 @@
-use std::convert::Infallible;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::connection::{Patience, Watch, Watched};
+use super::connection::Patience;
+use super::door::Door;
 use super::gate::Gate;
+use super::listen::Listener;
 use super::serving::Current;
 use crate::audit::Audit;
-use crate::config::{AuditSettings, Problem, Settings};
-use crate::identify::Peer;
-use crate::refusal::{Code, Refusal};
-use crate::response::refused;
-use crate::token::{ClientAddr, Live, StateError};
+use crate::config::{AuditSettings, Listen, Problem, Settings};
+use crate::token::{Live, StateError};
 
 /// Why the daemon could not start.
 #[derive(Debug)]
@@ -38,8 +27,8 @@ pub enum Failed {
     State(StateError),
     /// The audit sink can't be opened.
     Audit(AuditSettings, io::Error),
-    /// An address can't be listened on.
-    Listen(SocketAddr, io::Error),
+    /// A place can't be listened at.
+    Listen(Listen, io::Error),
     /// Signals can't be waited for.
     Signals(io::Error),
 }
@@ -62,10 +51,19 @@ impl fmt::Display for Failed {
                     path.display()
                 ),
             },
-            Self::Listen(address, error) => write!(
-                f,
-                "can't listen on {address}: {error}; is another program there, or the port below 1024?"
-            ),
+            Self::Listen(Listen::Plain(address) | Listen::Tls(address, _), error) => {
+                write!(
+                    f,
+                    "can't listen on {address}: {error}; is another program there, or the port below 1024?"
+                )
+            }
+            Self::Listen(Listen::Unix(path), error) => {
+                write!(
+                    f,
+                    "can't listen on `{}`: {error}; is the directory there, and this user's?",
+                    path.display()
+                )
+            }
             Self::Signals(error) => write!(f, "signals can't be waited for: {error}"),
         }
     }
@@ -89,11 +87,11 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
         .map_err(|error| Failed::Audit(settings.audit.clone(), error))?;
     let audit = Arc::new(audit);
     let mut listeners = Vec::new();
-    for address in &settings.listen {
+    for listen in &settings.listen {
         listeners.push(
-            TcpListener::bind(address)
+            Listener::bind(listen)
                 .await
-                .map_err(|error| Failed::Listen(*address, error))?,
+                .map_err(|error| Failed::Listen(listen.clone(), error))?,
         );
     }
     let (gate, mut ended) = Gate::new(current.clone(), tokens, audit.clone());
@@ -103,8 +101,7 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
     let mut tasks = JoinSet::new();
     let mut signals = Signals::new().map_err(Failed::Signals)?;
     for listener in listeners {
-        let address = listener.local_addr().map_err(Failed::Signals)?;
-        info!(%address, tls = false, "listening");
+        info!(address = %listener, tls = listener.is_tls(), "listening");
         let door = Door {
             gate: gate.clone(),
             slots: slots.clone(),
@@ -172,149 +169,5 @@ impl Signals {
             _ = self.term.recv() => Some(Signal::Stop),
             _ = self.int.recv() => Some(Signal::Stop),
         }
-    }
-}
-
-/// A listener's way to its connections.
-#[derive(Clone)]
-struct Door {
-    gate: Arc<Gate>,
-    slots: Arc<Semaphore>,
-    stopping: watch::Receiver<bool>,
-    patience: Patience,
-}
-
-impl Door {
-    async fn accept(mut self, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, address)) => self.admit(stream, address, &mut connections),
-                    Err(error) => {
-                        // Out of descriptors, mostly: it passes when connections end.
-                        warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-                Some(_) = connections.join_next() => {}
-                _ = self.stopping.changed() => break,
-            }
-        }
-        drop(listener);
-        while connections.join_next().await.is_some() {}
-    }
-
-    fn admit(&self, stream: TcpStream, address: SocketAddr, connections: &mut JoinSet<()>) {
-        match self.slots.clone().try_acquire_owned() {
-            Ok(slot) => {
-                connections.spawn(self.clone().serve(stream, address, slot));
-            }
-            Err(_) => {
-                connections.spawn(turn_away(stream));
-            }
-        }
-    }
-
-    async fn serve(mut self, stream: TcpStream, address: SocketAddr, _slot: OwnedSemaphorePermit) {
-        let _ = stream.set_nodelay(true);
-        let peer = Peer {
-            addr: ClientAddr::Ip(address.ip().to_canonical()),
-            tls: false,
-        };
-        let watch = Watch::new();
-        let service = service_fn(|request: Request<Incoming>| {
-            let busy = watch.busy();
-            let gate = self.gate.clone();
-            async move {
-                Ok::<_, Infallible>(
-                    gate.handle(request, peer)
-                        .await
-                        .map(|body| Held { body, _busy: busy }),
-                )
-            }
-        });
-        let limit = self
-            .gate
-            .serving()
-            .rules
-            .settings
-            .limits
-            .header_bytes
-            .bytes();
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_buf_size(limit + HEADROOM)
-            .serve_connection(Watched::new(TokioIo::new(stream), watch.clone()), service);
-        let mut connection = pin!(connection);
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        debug!(%error, "a connection ended");
-                    }
-                    return;
-                }
-                () = watch.overdue(self.patience) => return,
-                _ = self.stopping.wait_for(|stop| *stop), if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-        }
-    }
-}
-
-/// Beyond the limit of headers hyper answers with a bare 431; up to here tidegate says what is wrong.
-const HEADROOM: usize = 64 << 10;
-
-/// The answer to a connection beyond the most that are served at once.
-async fn turn_away(mut stream: TcpStream) {
-    let refusal = Refusal::new(
-        Code::Overloaded,
-        "tidegate has as many connections as it may have; nothing was read; try again",
-    );
-    let (status, headers, body) = refused(&refusal, "");
-    let mut head = format!(
-        "HTTP/1.1 {} Service Unavailable\r\nconnection: close\r\ncontent-length: {}\r\n",
-        status.as_u16(),
-        body.len()
-    );
-    for (name, value) in &headers {
-        let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
-    }
-    let whole = [head.as_bytes(), b"\r\n", &body].concat();
-    let _ = tokio::time::timeout(Duration::from_secs(1), async {
-        let _ = stream.write_all(&whole).await;
-        let _ = stream.shutdown().await;
-    })
-    .await;
-}
-
-/// An answer's body, which keeps its connection busy until it has gone.
-struct Held<B> {
-    body: B,
-    _busy: super::connection::Busy,
-}
-
-impl<B: hyper::body::Body + Unpin> hyper::body::Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<B::Data>, B::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
     }
 }

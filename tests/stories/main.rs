@@ -6,6 +6,7 @@ mod support;
 mod failures;
 mod forwarding;
 mod limits;
+mod listening;
 mod reading;
 mod record;
 mod roles;

@@ -1,0 +1,288 @@
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{HOST, HeaderValue};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use super::connection::{Busy, Patience, Watch, Watched};
+use super::gate::Gate;
+use super::listen::{Listener, Stream};
+use crate::identify::Peer;
+use crate::refusal::{Code, Refusal};
+use crate::response::refused;
+use crate::token::ClientAddr;
+
+/// A listener's way to its connections.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub gate: Arc<Gate>,
+    pub slots: Arc<Semaphore>,
+    pub stopping: watch::Receiver<bool>,
+    pub patience: Patience,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Door {
+    /// Takes connections in until the daemon stops, and then waits for those that are left.
+    pub async fn accept(mut self, listener: Listener) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok(stream) => self.admit(stream, &listener, &mut connections),
+                    Err(error) => {
+                        // Out of descriptors, mostly: it passes when connections end.
+                        warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                _ = self.stopping.changed() => break,
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    fn admit(&self, stream: Stream, listener: &Listener, connections: &mut JoinSet<()>) {
+        let slot = self.slots.clone().try_acquire_owned();
+        match (stream, slot) {
+            (Stream::Tcp(stream, address), Ok(slot)) => {
+                let _ = stream.set_nodelay(true);
+                let addr = ClientAddr::Ip(address.ip().to_canonical());
+                // The certificate of the moment: a reload changes it without a dropped connection.
+                let tls = match listener {
+                    Listener::Tcp {
+                        configured,
+                        tls: true,
+                        ..
+                    } => Some(self.gate.serving().rules.tls(configured).cloned()),
+                    Listener::Tcp { tls: false, .. } | Listener::Unix { .. } => None,
+                };
+                let door = self.clone();
+                match tls {
+                    None => connections.spawn(door.serve(
+                        stream,
+                        Peer { addr, tls: false },
+                        Version::One,
+                        slot,
+                    )),
+                    Some(None) => return, // a listener that the configuration has lost; it ends with the next start
+                    Some(Some(config)) => connections.spawn(door.shake_hands(
+                        stream,
+                        addr,
+                        TlsAcceptor::from(config),
+                        slot,
+                    )),
+                };
+            }
+            (Stream::Unix(stream), Ok(slot)) => {
+                let peer = Peer {
+                    addr: ClientAddr::Unix,
+                    tls: false,
+                };
+                connections.spawn(self.clone().serve(stream, peer, Version::One, slot));
+            }
+            (Stream::Tcp(stream, _), Err(_)) if !listener.is_tls() => {
+                connections.spawn(turn_away(stream));
+            }
+            (Stream::Tcp(..), Err(_)) => {} // to say why would take a handshake
+            (Stream::Unix(stream), Err(_)) => {
+                connections.spawn(turn_away(stream));
+            }
+        }
+    }
+
+    async fn shake_hands<S>(
+        self,
+        stream: S,
+        addr: ClientAddr,
+        acceptor: TlsAcceptor,
+        slot: OwnedSemaphorePermit,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let stream = match tokio::time::timeout(self.patience.head, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
+            Err(_) => return debug!("a TLS handshake took too long"),
+        };
+        let version = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Version::Two
+        } else {
+            Version::One
+        };
+        self.serve(stream, Peer { addr, tls: true }, version, slot)
+            .await;
+    }
+
+    async fn serve<S>(self, stream: S, peer: Peer, version: Version, _slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let watch = Watch::new();
+        let gate = self.gate.clone();
+        let seen = watch.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (busy, gate) = (seen.busy(), gate.clone());
+            async move {
+                let answer = gate.handle(as_of_version_one(request), peer).await;
+                Ok::<_, Infallible>(answer.map(|body| Held { body, _busy: busy }))
+            }
+        });
+        let limit = self
+            .gate
+            .serving()
+            .rules
+            .settings
+            .limits
+            .header_bytes
+            .bytes();
+        let watched = Watched::new(TokioIo::new(stream), watch.clone(), version == Version::One);
+        match version {
+            Version::One => {
+                let mut builder = http1::Builder::new();
+                builder
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(None)
+                    .max_buf_size(limit + HEADROOM);
+                let connection = pin!(builder.serve_connection(watched, service));
+                self.drive(connection, &watch, |connection| {
+                    connection.graceful_shutdown();
+                })
+                .await;
+            }
+            Version::Two => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                let most = u32::try_from(limit + HEADROOM).unwrap_or(u32::MAX);
+                builder
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(STREAMS)
+                    .max_header_list_size(most);
+                let connection = pin!(builder.serve_connection(watched, service));
+                self.drive(connection, &watch, |connection| {
+                    connection.graceful_shutdown();
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Runs a connection to its end, or until it is overdue; once the daemon stops, its requests under way may end.
+    async fn drive<C>(
+        mut self,
+        mut connection: Pin<&mut C>,
+        watch: &Watch,
+        shut_down: impl Fn(Pin<&mut C>),
+    ) where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        debug!(%error, "a connection ended");
+                    }
+                    return;
+                }
+                () = watch.overdue(self.patience) => return,
+                _ = self.stopping.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    shut_down(connection.as_mut());
+                }
+            }
+        }
+    }
+}
+
+/// Beyond the limit of headers hyper answers with a bare 431; up to here tidegate says what is wrong.
+const HEADROOM: usize = 64 << 10;
+/// Requests at once on one connection of HTTP/2.
+const STREAMS: u32 = 128;
+
+/// A request of HTTP/2 as one of HTTP/1.1 says the same: the authority in `Host`, and a target that is a path.
+fn as_of_version_one(mut request: Request<Incoming>) -> Request<Incoming> {
+    if request.version() != hyper::Version::HTTP_2 {
+        return request;
+    }
+    if let Some(authority) = request
+        .uri()
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    {
+        request.headers_mut().insert(HOST, authority);
+    }
+    if let Some(path) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = path.into();
+    }
+    request
+}
+
+/// The answer to a connection beyond the most that are served at once.
+async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
+    let refusal = Refusal::new(
+        Code::Overloaded,
+        "tidegate has as many connections as it may have; nothing was read; try again",
+    );
+    let (status, headers, body) = refused(&refusal, "");
+    let mut head = format!(
+        "HTTP/1.1 {} Service Unavailable\r\nconnection: close\r\ncontent-length: {}\r\n",
+        status.as_u16(),
+        body.len()
+    );
+    for (name, value) in &headers {
+        let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    let whole = [head.as_bytes(), b"\r\n", &body].concat();
+    let _ = tokio::time::timeout(Duration::from_secs(1), async {
+        let _ = stream.write_all(&whole).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+}
+
+/// An answer's body, which keeps its connection busy until it has gone.
+struct Held<B> {
+    body: B,
+    _busy: Busy,
+}
+
+impl<B: Body + Unpin> Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
