@@ -3,6 +3,14 @@
 //! They need Python, Node and a registry to install from, so they are not among what `cargo test` runs: install them by
 //! `tests/clients/install`, then run `cargo test --test clients`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -80,6 +80,7 @@ fn verdict(grants: &Grants, request: &str, body: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_decision() {
     // role, request, body, verdict, and why
     let table = [
@@ -756,6 +757,7 @@ fn mistakes_of(text: &str) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn mistakes_have_their_place_and_what_to_write_instead() {
     let roles = |role: &str| format!("version: 1\nroles:\n  r: {{ {role} }}\n");
     let cases = [

@@ -2,6 +2,7 @@ use crate::catalog::{Action, Catalog, Condition, Endpoint, Method, Place, ScopeI
 
 use super::json::Json;
 use super::target::Target;
+use crate::refusal::{Code, Refusal};
 
 /// A request as it was read: which endpoint, with what target, and with what body where that was read.
 #[derive(Debug)]
@@ -48,6 +49,38 @@ impl<'c> Asked<'c> {
         }
     }
 
+    /// Checks what only the endpoint can tell of the target.
+    ///
+    /// # Errors
+    /// `ambiguous_request`.
+    pub fn fits(&self) -> Result<(), Refusal> {
+        match self.endpoint {
+            Some(endpoint) => self.target.fits(endpoint)?,
+            None => self.target.fits_nothing_known()?,
+        }
+        Ok(())
+    }
+
+    /// Reads a body that decides, and returns it written anew: what is to be sent.
+    ///
+    /// # Errors
+    /// `body_unreadable`, or `ambiguous_request` where readers could disagree about it.
+    pub fn take_body(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let json = Json::read(bytes)?;
+        let written = json.write();
+        self.body = Some(json);
+        match self.disguised_key() {
+            None => Ok(written),
+            Some(key) => {
+                let why = "which some read as another one, or as another method; spell keys as the reference does";
+                Err(Refusal::new(
+                    Code::AmbiguousRequest,
+                    format!("the body has a key `{key}`, {why}"),
+                ))
+            }
+        }
+    }
+
     /// Whether the request changes nothing at DigitalOcean. What is unknown is judged by its method.
     pub fn reads(&self) -> bool {
         self.endpoint.map_or(self.method.reads(), Endpoint::reads)
@@ -60,7 +93,7 @@ impl<'c> Asked<'c> {
     }
 
     /// A key of the body that some readers take for one that decides something, or for another method.
-    pub fn disguised_key(&self) -> Option<String> {
+    fn disguised_key(&self) -> Option<String> {
         let body = self.body.as_ref()?;
         if let Some(key) = ["_method", "_METHOD"]
             .into_iter()

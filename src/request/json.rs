@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::catalog::{FieldPath, Step};
+use crate::refusal::{Code, Refusal};
 
 /// A JSON document, read strictly: no repeated key means two things, and numbers stay as they were written.
 ///
@@ -50,6 +51,16 @@ impl fmt::Display for NotJson {
                 "the body has the key `{key}` twice with different values; send one of them"
             ),
         }
+    }
+}
+
+impl From<NotJson> for Refusal {
+    fn from(error: NotJson) -> Self {
+        let code = match error {
+            NotJson::Repeated(_) => Code::AmbiguousRequest,
+            NotJson::Syntax(_) | NotJson::Depth => Code::BodyUnreadable,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::catalog::{Endpoint, Segment};
+use crate::refusal::{Code, Refusal};
 
 /// A path and query in canonical form.
 ///
@@ -54,6 +55,12 @@ impl fmt::Display for Ambiguity {
             Self::Disguised(name) => write!(f, "the parameter `{name}` differs from one that the API knows only in how it is spelled; spell it as the reference does"),
             Self::Override => f.write_str("the query overrides the method (`_method`); use the method itself"),
         }
+    }
+}
+
+impl From<Ambiguity> for Refusal {
+    fn from(ambiguity: Ambiguity) -> Self {
+        Self::new(Code::AmbiguousRequest, ambiguity.to_string())
     }
 }
 

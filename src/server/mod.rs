@@ -1,11 +1,13 @@
 //! The daemon: listeners, connections, reload and drain, and the one way through that every request takes.
 
+mod authenticate;
 mod connection;
 mod door;
 mod final_line;
 mod gate;
 mod listen;
 mod own;
+mod question;
 mod run;
 mod serving;
 

@@ -3,7 +3,7 @@ use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::gate::Grantee;
+use super::authenticate::Grantee;
 use super::serving::Serving;
 use crate::catalog::{Method, Scope, ScopeSet};
 use crate::policy::{BoundCovers, Source};

@@ -1,5 +1,15 @@
 //! The stories: black-box tests of the built daemon over real sockets, before a stand-in for the API.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and a table may be long"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,0 +1,291 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::body::Body as _;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use jiff::Timestamp;
+
+use super::authenticate::Grantee;
+use super::final_line::FinalLine;
+use super::serving::Serving;
+use crate::audit::{Permit, Resource};
+use crate::catalog::{Endpoint, Method};
+use crate::config::BaseUrl;
+use crate::identify::Client;
+use crate::policy::{Allowed, Body as BodyState, Decision, decide};
+use crate::refusal::{Code, Refusal};
+use crate::request::Asked;
+use crate::response::{self, Answer, Cut, Links, Scan, Shape};
+use crate::upstream::{self, Body, BodyFailure, Checked, ClientBody, carried};
+
+/// A request that was read, and a sub-token that asks it.
+pub(super) struct Question<'s> {
+    pub serving: &'s Serving,
+    pub grantee: &'s Grantee,
+    pub client: &'s Client,
+    pub asked: Asked<'s>,
+}
+
+impl Question<'_> {
+    /// Notes what is known of the request by now.
+    pub fn note(&self, line: &mut FinalLine) {
+        let names = |id| {
+            self.serving
+                .rules
+                .catalog
+                .scopes()
+                .name(id)
+                .map(ToString::to_string)
+        };
+        line.record.resources = self
+            .asked
+            .named()
+            .into_iter()
+            .map(|named| Resource {
+                kind: named.kind,
+                id: named.id,
+                scope: named.scope.and_then(names),
+            })
+            .collect();
+        if let Some(endpoint) = self.asked.endpoint {
+            line.record.endpoint = Some(endpoint.operation.clone());
+            let scopes = self.serving.rules.catalog.scopes();
+            let of_endpoint = endpoint
+                .scopes
+                .iter()
+                .flat_map(|set| scopes.names(set))
+                .map(ToString::to_string);
+            let mut asked: Vec<_> = of_endpoint
+                .chain(
+                    self.asked
+                        .fields()
+                        .into_iter()
+                        .filter_map(|field| names(field.scope)),
+                )
+                .collect();
+            let mut seen = HashSet::new();
+            asked.retain(|scope| seen.insert(scope.clone()));
+            line.record.scopes = asked;
+        }
+    }
+
+    pub fn headers(headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
+        carried(headers).map_err(|_| {
+            Refusal::new(
+                Code::AmbiguousRequest,
+                "a header overrides the method; use the method itself",
+            )
+        })
+    }
+
+    pub fn decide(&self, body: BodyState) -> Result<Allowed, Refusal> {
+        match decide(
+            &self.grantee.grants,
+            &self.asked,
+            body,
+            &self.serving.rules.catalog,
+        ) {
+            Decision::Allow(allowed) => Ok(allowed),
+            Decision::Deny(refusal) => Err(refusal),
+        }
+    }
+
+    /// Reads the body where something in it decides; prepares it for being handed on where not.
+    pub async fn body(&mut self, headers: &HeaderMap, body: ClientBody) -> Result<Body, Refusal> {
+        let limits = &self.serving.rules.settings.limits;
+        if self.asked.method == Method::Get || body.is_end_stream() {
+            return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
+        }
+        readable(headers)?;
+        let inspected = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
+        let limit = if inspected {
+            limits.inspected_body
+        } else {
+            limits.body
+        }
+        .bytes();
+        if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+            return Err(too_large(limit));
+        }
+        if !inspected {
+            let (stream, progress) = upstream::stream(body, limit, limits.idle_timeout);
+            return Ok(Body::Stream(stream, progress));
+        }
+        let bytes = upstream::read(body, limit, limits.idle_timeout)
+            .await
+            .map_err(|failure| unreadable(failure, limit))?;
+        if bytes.is_empty() {
+            return Ok(Body::None);
+        }
+        self.asked.take_body(&bytes).map(Body::Json)
+    }
+
+    /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end.
+    pub fn limit_derived(&mut self) {
+        let Some(parameter) = self
+            .asked
+            .endpoint
+            .and_then(|endpoint| endpoint.derived_expiry.as_deref())
+        else {
+            return;
+        };
+        let remaining = self
+            .grantee
+            .limits
+            .expires_at
+            .map(|end| end.duration_since(Timestamp::now()));
+        let remaining = remaining.map(|left| Duration::try_from(left).unwrap_or_default());
+        let most = remaining
+            .into_iter()
+            .fold(
+                self.serving.rules.settings.limits.derived_credentials,
+                Duration::min,
+            )
+            .as_secs()
+            .max(1);
+        let wanted = self
+            .asked
+            .target
+            .query_parameter(parameter)
+            .and_then(|text| text.parse::<u64>().ok())
+            .filter(|wanted| *wanted > 0);
+        let seconds = wanted.map_or(most, |wanted| wanted.min(most));
+        self.asked.target.set_query(parameter, &seconds.to_string());
+    }
+
+    pub async fn forward(
+        &self,
+        permit: &Permit,
+        headers: HeaderMap,
+        body: Body,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
+        let Serving { rules, upstream } = self.serving;
+        let reads = self.asked.reads();
+        let Some(token) = rules.real_token(permit.account()) else {
+            return Err(Refusal::new(
+                Code::RoleMissing,
+                "the account of this sub-token's role has no real token; tell who runs tidegate",
+            ));
+        };
+        let checked = Checked {
+            method: self.asked.method,
+            path_and_query: self.asked.target.path_and_query(),
+            headers,
+            body,
+        };
+        line.record.upstream_calls = Some(1);
+        let (answer, calls) = upstream
+            .forward(permit, token, checked)
+            .await
+            .map_err(|failure| failure.refusal(reads))?;
+        line.record.upstream_calls = Some(calls);
+        line.record.upstream_status = Some(answer.status().as_u16());
+        let official = BaseUrl::from_host(true, "api.digitalocean.com");
+        let reached = rules
+            .settings
+            .public_url
+            .as_ref()
+            .or(self.client.reached.as_ref());
+        let from: Vec<_> = std::iter::once(&upstream.settings().url)
+            .chain(&official)
+            .collect();
+        let shape = Shape {
+            scan: Scan::new(token.telling_part()),
+            links: Links::new(&from, reached),
+            patience: upstream.settings().timeout,
+        };
+        let shaped = response::shape(answer, shape).map_err(|cut| cut_off(&cut, reads))?;
+        // What changes something is answered whole or not at all, and short answers tell their length.
+        let limit = rules.settings.limits.inspected_body.bytes();
+        let limit = if reads { limit.min(SHORT) } else { limit };
+        response::held(shaped, limit)
+            .await
+            .map_err(|cut| cut_off(&cut, reads))
+    }
+}
+
+/// Answers to reads up to this many bytes are handed on whole.
+const SHORT: usize = 16 << 10;
+
+/// A body must be JSON as it stands: compressed, or as a form, the API could read it otherwise than it was read here.
+fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(Refusal::new(
+            Code::AmbiguousRequest,
+            "the body is compressed; send it as it is, without `content-encoding`",
+        ));
+    }
+    let json = headers
+        .get_all(CONTENT_TYPE)
+        .iter()
+        .all(|value| value.to_str().is_ok_and(is_json));
+    if !json {
+        return Err(Refusal::new(
+            Code::AmbiguousRequest,
+            "the body is not said to be JSON in UTF-8; send `content-type: application/json`",
+        ));
+    }
+    Ok(())
+}
+
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let utf8 = parts.all(|parameter| {
+        matches!(
+            parameter.to_ascii_lowercase().as_str(),
+            "" | "charset=utf-8" | "charset=\"utf-8\""
+        )
+    });
+    utf8 && (essence.is_empty()
+        || essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(
+        Code::BodyTooLarge,
+        format!("the body is larger than {limit} bytes; send less"),
+    )
+}
+
+fn unreadable(failure: BodyFailure, limit: usize) -> Refusal {
+    match failure {
+        BodyFailure::TooLarge { .. } => too_large(limit),
+        BodyFailure::Timeout => Refusal::new(
+            Code::Timeout,
+            "the body did not come in time; send it without pauses",
+        ),
+        BodyFailure::Broken => {
+            Refusal::new(Code::BodyUnreadable, "the body broke off; send it whole")
+        }
+    }
+}
+
+/// What the client gets for an answer of which nothing has gone out yet.
+fn cut_off(cut: &Cut, reads: bool) -> Refusal {
+    if *cut == Cut::Token {
+        tracing::error!("an answer of the API held the real token; it was cut off");
+    }
+    let refusal = match (cut, reads) {
+        (_, false) => Refusal::new(
+            Code::OutcomeUnknown,
+            "the request was sent to DigitalOcean, but its answer can't be handed on, so what came of it is not known here; look before you repeat it",
+        ),
+        (Cut::Timeout, true) => Refusal::new(
+            Code::UpstreamTimeout,
+            "DigitalOcean's API did not finish its answer in time; try again later",
+        ),
+        (Cut::Token | Cut::Broken(_), true) => Refusal::new(
+            Code::UpstreamBadAnswer,
+            "DigitalOcean's API answered in a way that can't be handed on; try again later",
+        ),
+    };
+    refusal.detail(cut)
+}
