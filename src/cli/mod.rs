@@ -3,6 +3,7 @@
 
 mod catalog;
 mod check;
+mod explain;
 mod serve;
 mod token;
 
@@ -27,10 +28,6 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, for the life of the command"
-)]
 enum Command {
     /// Run the daemon until SIGTERM or SIGINT; SIGHUP reloads.
     Serve(serve::Arguments),
@@ -39,6 +36,8 @@ enum Command {
     /// Create, list, show, revoke and rotate sub-tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
+    Explain(explain::Arguments),
     /// Show what tidegate knows of the API.
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -51,6 +50,8 @@ pub enum Outcome {
     Good,
     /// What was asked about is not well: exit 1.
     Bad,
+    /// It could not be told: exit 2.
+    Unknown,
 }
 
 /// Why a command could not do its work: lines for people.
@@ -83,11 +84,13 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&config, &arguments),
         Command::Check(arguments) => check::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
+        Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Catalog(command) => catalog::run(&command),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Ok(Outcome::Unknown) => ExitCode::from(2),
         Err(Failed(lines)) => {
             lines.iter().for_each(say);
             ExitCode::FAILURE

@@ -116,7 +116,8 @@ pub(super) struct Rotate {
     json: bool,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or("a variable is written NAME=VALUE")?;

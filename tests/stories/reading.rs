@@ -3,6 +3,7 @@
 use hyper::Method;
 use serde_json::json;
 
+use crate::support::standin::Heard;
 use crate::support::{Gate, StandInApi};
 
 const POLICY: &str = "
@@ -56,7 +57,7 @@ async fn odd_but_harmless_targets_arrive_in_one_form() {
     for (sent, heard) in cases {
         api.clear();
         let said = raw(&gate, &token, &format!("{sent} HTTP/1.1"), "\r\n").await;
-        let lines: Vec<_> = api.heard().iter().map(|heard| heard.line()).collect();
+        let lines: Vec<_> = api.heard().iter().map(Heard::line).collect();
         assert_eq!(lines, [heard], "{sent}: {said}");
     }
     gate.finish(&api).await;

@@ -1,0 +1,154 @@
+//! `explain` says what the daemon would do, without a request being sent.
+
+use hyper::Method;
+use serde_json::Value;
+
+use crate::support::{Gate, StandInApi};
+
+const POLICY: &str = "
+version: 1
+roles:
+  ops:
+    allow:
+      - scopes: ['droplet:*', image:read, tag:read, sizes:read, regions:read]
+        actions: [power_on, reboot]
+      - requests: ['GET /v2/registry/docker-credentials\\?read_write=false']
+      - scopes: ['volume:*', 'firewall:*']
+        only: { tag: web }
+    deny:
+      - scopes: [droplet:delete]
+";
+
+#[tokio::test]
+async fn its_verdict_is_the_daemons_for_every_request_tried() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, &POLICY.replace("'volume:*', ", "'block_storage:*', ")).await;
+    let token = gate.issue(&["ops", "--role", "ops"]).await;
+    let requests = [
+        ("GET", "/v2/droplets", ""),
+        ("GET", "/v2/droplets?tag_name=web", ""),
+        ("HEAD", "/v2/droplets/12/", ""),
+        ("DELETE", "/v2/droplets/12", ""),
+        ("POST", "/v2/droplets", r#"{"name":"x","image":7}"#),
+        (
+            "POST",
+            "/v2/droplets",
+            r#"{"name":"x","image":7,"tags":["a"]}"#,
+        ),
+        ("POST", "/v2/droplets", r#"{"name":"x","Image":7}"#),
+        ("POST", "/v2/droplets", r#"{"name":"#),
+        ("POST", "/v2/droplets/12/actions", r#"{"type":"reboot"}"#),
+        ("POST", "/v2/droplets/12/actions", r#"{"type":"rebuild"}"#),
+        (
+            "GET",
+            "/v2/registry/docker-credentials?read_write=false",
+            "",
+        ),
+        ("GET", "/v2/registry/docker-credentials?read_write=true", ""),
+        ("GET", "/v2/firewalls", ""),
+        ("GET", "/v2/regions", ""),
+        ("GET", "/v2/account", ""),
+        ("GET", "/v2/nothing", ""),
+        ("GET", "/v2/../x", ""),
+    ];
+    for (method, path, body) in requests {
+        let mut ask = gate
+            .request(Method::from_bytes(method.as_bytes()).unwrap(), path)
+            .token(&token);
+        let mut arguments = vec!["explain", method, path, "--token", "ops", "--json"];
+        let file = gate.files().path("body.json").display().to_string();
+        if !body.is_empty() {
+            ask = ask.body(body);
+            gate.files().write("body.json", body);
+            arguments.extend(["--body", &file]);
+        }
+        let daemon = ask.send().await.reason().map(str::to_owned);
+        let heard = api.heard_count();
+        let output = gate.cli(&arguments).await;
+        let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let code = (explained["decision"] == "deny")
+            .then(|| explained["reason"].as_str().unwrap().to_owned());
+        assert_eq!(code, daemon, "{method} {path} {body}");
+        assert_eq!(output.status.code(), Some(i32::from(daemon.is_some())));
+        assert_eq!(api.heard_count(), heard, "explaining sends nothing");
+    }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn it_names_the_deciding_grant_or_what_is_missing_and_the_yaml_for_it() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, &POLICY.replace("'volume:*', ", "")).await;
+    let said = async |arguments: &[&str]| {
+        let output = gate.cli(&[&["explain"], arguments].concat()).await;
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+            output.status.code(),
+        )
+    };
+    let (out, _, code) = said(&["GET", "/v2/droplets", "--role", "ops"]).await;
+    assert_eq!((out.as_str(), code), ("allow ops.allow[0]\n", Some(0)));
+    let (out, _, code) = said(&["GET", "/v2/account", "--role", "ops"]).await;
+    assert_eq!(
+        (out.as_str(), code),
+        (
+            "deny scope\nthis sub-token lacks the scope account:read for GET /v2/account; ask for a role that grants it\n\nthis in a role would allow it:\n\nallow:\n  - scopes: [account:read]\n",
+            Some(1)
+        )
+    );
+    let (out, _, _) = said(&["GET", "/v2/brand.new", "--role", "ops"]).await;
+    assert!(
+        out.ends_with("allow:\n  - requests: ['GET /v2/brand\\.new']\n"),
+        "{out}"
+    );
+    gate.issue(&["net", "--role", "ops", "--from", "203.0.113.0/24"])
+        .await;
+    let (out, _, _) = said(&[
+        "GET",
+        "/v2/droplets",
+        "--token",
+        "net",
+        "--from",
+        "198.51.100.1",
+    ])
+    .await;
+    assert!(out.starts_with("deny source_ip\n"), "{out}");
+    let (out, _, _) = said(&[
+        "GET",
+        "/v2/droplets",
+        "--token",
+        "net",
+        "--from",
+        "203.0.113.7",
+    ])
+    .await;
+    assert!(out.starts_with("allow "), "{out}");
+    assert!(gate.cli(&["token", "revoke", "net"]).await.status.success());
+    assert!(
+        said(&["GET", "/v2/droplets", "--token", "net"])
+            .await
+            .0
+            .starts_with("deny revoked\n")
+    );
+    for (arguments, expected) in [
+        (
+            &["GET", "/v2/droplets", "--token", "nobody"][..],
+            "there is no token `nobody`",
+        ),
+        (
+            &["FETCH", "/v2/x", "--role", "ops"],
+            "`FETCH`: the API has GET",
+        ),
+        (&["GET", "/v2/x"], "required"),
+    ] {
+        let (out, err, code) = said(arguments).await;
+        assert_eq!(
+            (out.as_str(), code),
+            ("", Some(2)),
+            "could not tell: {arguments:?}"
+        );
+        assert!(err.contains(expected), "{err}");
+    }
+    gate.finish(&api).await;
+}
