@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{error, info};
 
 use crate::config::{AuditSettings, AuditSink};
@@ -37,6 +39,8 @@ pub struct Unwritable;
 /// Lines that may wait to be written before requests are refused.
 const BACKLOG: usize = 100_000;
 const BATCH: usize = 1024;
+/// How long a line may take to be written.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Audit {
     /// Opens the sink and starts the writer.
@@ -68,9 +72,18 @@ impl Audit {
     pub async fn written(&self, line: Vec<u8>) -> Result<(), Unwritable> {
         let (done, waits) = oneshot::channel();
         self.send(line, Some(done));
-        match waits.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Unwritable),
+        match timeout(PATIENCE, waits).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) => Err(Unwritable),
+            Err(_) => {
+                // A pipe that nobody reads, a file system that hangs. The line may be written yet; its request does not go.
+                if !self.state.failing.swap(true, Ordering::AcqRel) {
+                    error!(
+                        "audit lines are not written in time; requests are refused until they are"
+                    );
+                }
+                Err(Unwritable)
+            }
         }
     }
 
@@ -91,6 +104,9 @@ impl Audit {
     }
 
     fn send(&self, line: Vec<u8>, done: Option<oneshot::Sender<bool>>) {
+        if done.is_none() && self.state.waiting.load(Ordering::Acquire) >= BACKLOG {
+            return; // nothing was let through since; memory is not for strangers to fill
+        }
         self.state.waiting.fetch_add(1, Ordering::AcqRel);
         if self.lines.send(Message::Line(line, done)).is_err() {
             self.state.failing.store(true, Ordering::Release);
@@ -104,10 +120,11 @@ impl Audit {
 }
 
 impl Drop for Audit {
-    /// Waits until every line that was handed in is written.
+    /// Waits until every line that was handed in is written, unless the sink has failed.
     fn drop(&mut self) {
         let _ = self.lines.send(Message::Stop);
-        if let Some(thread) = self.thread.take() {
+        let hangs = self.state.failing.load(Ordering::Acquire);
+        if let Some(thread) = self.thread.take().filter(|_| !hangs) {
             let _ = thread.join();
         }
     }

@@ -110,11 +110,22 @@ impl Endpoint {
         self.method.reads() || self.reads_only
     }
 
-    /// Whether its body must be read to decide: for its fields, its action or its touches.
+    /// Every place of the request that decides something: fields, the action, touches.
+    pub fn inspected(&self) -> impl Iterator<Item = &Place> {
+        let action = self.action.iter().filter_map(|action| match action {
+            Action::Named { at, .. } => Some(at),
+            Action::Always(_) => None,
+        });
+        self.fields
+            .iter()
+            .map(|field| &field.at)
+            .chain(self.touches.places())
+            .chain(action)
+    }
+
+    /// Whether something in its body decides.
     pub fn inspects_body(&self) -> bool {
-        let action = matches!(&self.action, Some(Action::Named { at, .. }) if at.is_body());
-        let fields = self.fields.iter().any(|field| field.at.is_body());
-        action || fields || self.touches.places().any(Place::is_body)
+        self.inspected().any(Place::is_body)
     }
 
     /// Whether `parameter` decides something, so that it must not be given twice or in disguise.
@@ -149,6 +160,8 @@ pub enum Segment {
         name: String,
         /// Whether its value may hold an encoded `/`, as names of repositories do.
         slash: bool,
+        /// Whether its value is the name of a DNS zone.
+        dns: bool,
     },
 }
 
@@ -162,6 +175,11 @@ impl Template {
                 Segment::Fixed(text) => Some(text.as_str()),
                 Segment::Parameter { .. } => None,
             })
+    }
+
+    /// Whether its last segment is a parameter.
+    pub fn ends_in_parameter(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::Parameter { .. }))
     }
 
     /// Where in the path the parameter of that name stands.
@@ -222,6 +240,7 @@ fn segment(text: &str) -> Result<Segment, NoTemplate> {
         Some(name) if is_name(name) => Ok(Segment::Parameter {
             name: name.to_owned(),
             slash: false,
+            dns: false,
         }),
         None if is_name(text) && text != "." && text != ".." => Ok(Segment::Fixed(text.to_owned())),
         Some(_) | None => Err(NoTemplate),

@@ -63,6 +63,31 @@ impl Catalog {
             .and_then(|number| self.endpoints.get(number))
     }
 
+    /// Whether these segments, in lower case, are an endpoint's to a reader who does not mind case.
+    pub fn find_loosely(&self, method: Method, segments: &[String]) -> bool {
+        let fits = |endpoint: &Endpoint| {
+            let template = &endpoint.template.segments;
+            template.len() == segments.len()
+                && template
+                    .iter()
+                    .zip(segments)
+                    .all(|(known, given)| match known {
+                        Segment::Fixed(text) => text.to_lowercase() == *given,
+                        Segment::Parameter { .. } => !given.is_empty(),
+                    })
+        };
+        // A path that a fixed segment keeps from an endpoint with a parameter there is no other spelling of that endpoint.
+        let strictly = self
+            .matcher
+            .find(method, segments.iter().map(String::as_str));
+        strictly.is_some()
+            || self.endpoints.iter().any(|endpoint| {
+                endpoint.method == method
+                    && !endpoint.template.ends_in_parameter()
+                    && fits(endpoint)
+            })
+    }
+
     /// All endpoints, in the order of the tables.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints

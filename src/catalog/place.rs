@@ -35,6 +35,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The outermost member of the body that it goes through.
+    pub fn first_key(&self) -> Option<&str> {
+        match self {
+            Self::Body(path) => path.steps.first().map(|step| step.key.as_str()),
+            Self::Path(_) | Self::Query(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

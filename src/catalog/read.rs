@@ -123,7 +123,20 @@ impl Reader {
             return;
         };
         let before = mistakes.count();
-        slashes(map.take("slash_in"), &mut template, mistakes);
+        mark(
+            map.take("slash_in"),
+            "`slash_in`",
+            &mut template,
+            |slash, _| *slash = true,
+            mistakes,
+        );
+        mark(
+            map.take("dns_in"),
+            "`dns_in`",
+            &mut template,
+            |_, dns| *dns = true,
+            mistakes,
+        );
         let endpoint = Endpoint {
             method,
             operation: map
@@ -417,17 +430,25 @@ impl Reader {
     }
 }
 
-fn slashes(node: Option<&Node>, template: &mut Template, mistakes: &mut Mistakes) {
-    for item in node.map_or(&[][..], |node| node.items("`slash_in`", mistakes)) {
-        let Some(wanted) = item.text("`slash_in`", mistakes) else {
+/// Marks the parameters of a template that a list names.
+fn mark(
+    node: Option<&Node>,
+    what: &str,
+    template: &mut Template,
+    mark: impl Fn(&mut bool, &mut bool),
+    mistakes: &mut Mistakes,
+) {
+    for item in node.map_or(&[][..], |node| node.items(what, mistakes)) {
+        let Some(wanted) = item.text(what, mistakes) else {
             continue;
         };
         let mut found = false;
         for segment in &mut template.segments {
-            if let Segment::Parameter { name, slash } = segment
+            if let Segment::Parameter { name, slash, dns } = segment
                 && name == wanted
             {
-                (*slash, found) = (true, true);
+                mark(slash, dns);
+                found = true;
             }
         }
         if !found {

@@ -95,7 +95,7 @@ impl FromStr for ScopePattern {
 }
 
 /// The number of a scope in its catalogue.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ScopeId(u16);
 
 /// Every scope that a catalogue knows, numbered.

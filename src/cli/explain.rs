@@ -107,7 +107,7 @@ fn asked<'c>(
     catalog: &'c Catalog,
 ) -> Result<Asked<'c>, Refusal> {
     let mut asked = Asked::new(method, Target::read(path)?, catalog);
-    asked.fits()?;
+    asked.fits(catalog)?;
     if let Some(body) = body.filter(|_| asked.endpoint.is_some_and(Endpoint::inspects_body)) {
         asked.take_body(body)?;
     }

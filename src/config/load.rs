@@ -229,6 +229,9 @@ fn listeners(
             continue;
         };
         match tls::server(files) {
+            Ok(_) if configs.contains_key(address) => wrong.push(Problem(format!(
+                "error: two listeners have the address {address}"
+            ))),
             Ok(config) => {
                 configs.insert(*address, config);
             }

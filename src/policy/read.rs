@@ -473,6 +473,9 @@ impl Reader<'_> {
         let mut vars = BTreeMap::new();
         for entry in self.not_empty_map(node, "`vars`") {
             if let Some(value) = self.text(Some(&entry.node), "the value of a variable") {
+                if value.is_empty() {
+                    self.mistakes.add(entry.node.at, format!("the variable `{}` is empty, which could widen what it stands in; give it a value", entry.key));
+                }
                 vars.insert(entry.key.clone(), value);
             }
         }

@@ -1,4 +1,8 @@
-use crate::catalog::{Action, Catalog, Condition, Endpoint, Method, Place, ScopeId, TouchRule};
+use std::collections::HashSet;
+
+use crate::catalog::{
+    Action, Catalog, Condition, Endpoint, Method, Place, ScopeId, TouchRule, TouchVerb,
+};
 
 use super::json::Json;
 use super::target::Target;
@@ -27,7 +31,7 @@ pub struct FieldUse {
 }
 
 /// A resource that the request names, for the record.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Named {
     /// Its kind.
     pub kind: String,
@@ -37,10 +41,16 @@ pub struct Named {
     pub scope: Option<ScopeId>,
 }
 
+/// The resources that a record tells of one request. What a policy decides does not depend on it.
+pub const MOST_NAMED: usize = 1000;
+
 impl<'c> Asked<'c> {
     /// A request whose body, if any, was not read.
-    pub fn new(method: Method, target: Target, catalog: &'c Catalog) -> Self {
+    pub fn new(method: Method, mut target: Target, catalog: &'c Catalog) -> Self {
         let endpoint = catalog.find(method, target.segments());
+        if let Some(endpoint) = endpoint {
+            target.settle(endpoint);
+        }
         Self {
             method,
             endpoint,
@@ -49,14 +59,29 @@ impl<'c> Asked<'c> {
         }
     }
 
+    /// The same request, as another catalogue knows it.
+    #[must_use]
+    pub fn again(self, catalog: &Catalog) -> Asked<'_> {
+        let Self {
+            method,
+            endpoint: _,
+            target,
+            body,
+        } = self;
+        Asked {
+            body,
+            ..Asked::new(method, target, catalog)
+        }
+    }
+
     /// Checks what only the endpoint can tell of the target.
     ///
     /// # Errors
     /// `ambiguous_request`.
-    pub fn fits(&self) -> Result<(), Refusal> {
+    pub fn fits(&self, catalog: &Catalog) -> Result<(), Refusal> {
         match self.endpoint {
             Some(endpoint) => self.target.fits(endpoint)?,
-            None => self.target.fits_nothing_known()?,
+            None => self.target.fits_nothing_known(self.method, catalog)?,
         }
         Ok(())
     }
@@ -95,25 +120,14 @@ impl<'c> Asked<'c> {
     /// A key of the body that some readers take for one that decides something, or for another method.
     fn disguised_key(&self) -> Option<String> {
         let body = self.body.as_ref()?;
-        if let Some(key) = ["_method", "_METHOD"]
-            .into_iter()
-            .find(|key| body.member(key).is_some())
-        {
+        let overriding = |key: &&str| key.eq_ignore_ascii_case("_method");
+        if let Some(key) = body.keys().find(overriding) {
             return Some(key.to_owned());
         }
-        let endpoint = self.endpoint?;
-        let action = endpoint.action.iter().filter_map(|action| match action {
-            Action::Named { at, .. } => Some(at),
-            Action::Always(_) => None,
+        let mut paths = self.endpoint?.inspected().filter_map(|place| match place {
+            Place::Body(path) => Some(path),
+            Place::Path(_) | Place::Query(_) => None,
         });
-        let fields = endpoint.fields.iter().map(|field| &field.at);
-        let mut paths = fields
-            .chain(endpoint.touches.places())
-            .chain(action)
-            .filter_map(|place| match place {
-                Place::Body(path) => Some(path),
-                Place::Path(_) | Place::Query(_) => None,
-            });
         paths
             .find_map(|path| body.disguised(path))
             .map(str::to_owned)
@@ -181,20 +195,50 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// The resources that the request names, as far as the catalogue says where.
+    /// The resources that the request names, as far as the catalogue says where; at most [`MOST_NAMED`] of them.
     pub fn named(&self) -> Vec<Named> {
+        let mut seen = HashSet::new();
+        let found = self.rules().flat_map(|rule| self.named_by(rule));
+        found
+            .filter(|named| seen.insert(named.clone()))
+            .take(MOST_NAMED)
+            .collect()
+    }
+
+    /// Whether the request makes something.
+    pub fn creates(&self) -> bool {
+        self.rules().any(|rule| rule.verb == TouchVerb::Create)
+    }
+
+    /// The scopes that the resources ask for which the request names, beside the endpoint's own.
+    pub fn touched_scopes(&self) -> Vec<ScopeId> {
+        let named = self
+            .rules()
+            .filter(|rule| rule.at.as_ref().is_none_or(|place| self.uses(place)));
+        named.filter_map(|rule| rule.scope).collect()
+    }
+
+    /// Where the request names something by number to read what is on it: an image or snapshot that may be private. Public
+    /// images go by their slugs too.
+    pub fn private_sources(&self) -> Vec<FieldUse> {
+        let by_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+        let sources = self.rules().filter(|rule| rule.verb == TouchVerb::Source);
+        let named = sources.filter_map(|rule| Some((rule.at.as_ref()?, rule.scope?)));
+        named
+            .filter(|(place, _)| self.names(place).iter().any(by_number))
+            .map(|(place, scope)| FieldUse {
+                field: place.to_string(),
+                scope,
+            })
+            .collect()
+    }
+
+    /// The rules of the table that apply to this request.
+    fn rules(&self) -> impl Iterator<Item = &TouchRule> {
         let rules = self
             .endpoint
             .map_or(&[][..], |endpoint| endpoint.touches.rules());
-        let mut named = Vec::new();
-        for rule in rules.iter().filter(|rule| self.applies(rule)) {
-            for found in self.named_by(rule) {
-                if !named.contains(&found) {
-                    named.push(found);
-                }
-            }
-        }
-        named
+        rules.iter().filter(|rule| self.applies(rule))
     }
 
     fn applies(&self, rule: &TouchRule) -> bool {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::spelling::plain;
 use crate::catalog::{FieldPath, Step};
 use crate::refusal::{Code, Refusal};
 
@@ -31,6 +32,10 @@ pub enum NotJson {
     Syntax(usize),
     /// They are nested deeper than any request of the API.
     Depth,
+    /// There are more values in them than in any request of the API.
+    Many,
+    /// A key has a control character in it, at which some readers end it.
+    Key,
     /// This key is repeated with another value.
     Repeated(String),
 }
@@ -46,6 +51,8 @@ impl fmt::Display for NotJson {
                 f,
                 "the body is nested deeper than {DEPTH} levels; no request of the API is"
             ),
+            Self::Many => write!(f, "the body has more than {MOST_VALUES} values; no request of the API has"),
+            Self::Key => f.write_str("the body has a key with a control character in it, at which some readers end it; no key of the API has one"),
             Self::Repeated(key) => write!(
                 f,
                 "the body has the key `{key}` twice with different values; send one of them"
@@ -57,14 +64,16 @@ impl fmt::Display for NotJson {
 impl From<NotJson> for Refusal {
     fn from(error: NotJson) -> Self {
         let code = match error {
-            NotJson::Repeated(_) => Code::AmbiguousRequest,
-            NotJson::Syntax(_) | NotJson::Depth => Code::BodyUnreadable,
+            NotJson::Repeated(_) | NotJson::Key => Code::AmbiguousRequest,
+            NotJson::Syntax(_) | NotJson::Depth | NotJson::Many => Code::BodyUnreadable,
         };
         Self::new(code, error.to_string())
     }
 }
 
 const DEPTH: usize = 64;
+/// A value takes up to a hundred bytes of memory, however few it has in the body.
+const MOST_VALUES: usize = 50_000;
 
 impl Json {
     /// Reads a whole document.
@@ -72,7 +81,11 @@ impl Json {
     /// # Errors
     /// `NotJson`. A key repeated with an equal value is read as one: an official client sends such bodies.
     pub fn read(bytes: &[u8]) -> Result<Self, NotJson> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader {
+            bytes,
+            at: 0,
+            values: 0,
+        };
         let value = reader.value(0)?;
         reader.space();
         if reader.at < bytes.len() {
@@ -131,6 +144,15 @@ impl Json {
         }
     }
 
+    /// The keys of an object.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let members = match self {
+            Self::Map(members) => members.as_slice(),
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => &[],
+        };
+        members.iter().map(|(key, _)| key.as_str())
+    }
+
     /// Whether there is nothing in it: `null`, `""`, `[]` or `{}`. Clients send these for what they do not set.
     pub fn is_nothing(&self) -> bool {
         match self {
@@ -181,8 +203,8 @@ impl Json {
         }
     }
 
-    /// A key on the way of `path` that differs from the path's own in letters' case alone, anywhere in the document that
-    /// the path leads to. Go's reader takes either for the other.
+    /// A key on the way of `path` that differs from the path's own only in how it is spelled, anywhere in the document that
+    /// the path leads to. Go's reader takes either case, protojson also `camelCase`, and Rails `tags[]` for `tags`.
     pub fn disguised(&self, path: &FieldPath) -> Option<&str> {
         let mut here = vec![self];
         for step in &path.steps {
@@ -203,19 +225,11 @@ impl Json {
             Self::Map(members) => members
                 .iter()
                 .map(|(known, _)| known.as_str())
-                .find(|known| *known != key && folded(known) == folded(key)),
+                .find(|known| *known != key && plain(known) == plain(key)),
             Self::List(items) => items.iter().find_map(|item| item.key_like(key)),
             Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => None,
         }
     }
-}
-
-/// A key without case, as Unicode folds it: `K` (the Kelvin sign) is `k`, `ſ` is `s`.
-fn folded(key: &str) -> String {
-    key.chars()
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
-        .collect()
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
@@ -234,6 +248,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
+    values: usize,
 }
 
 impl Reader<'_> {
@@ -262,6 +277,10 @@ impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Result<Json, NotJson> {
         if depth > DEPTH {
             return Err(NotJson::Depth);
+        }
+        self.values += 1;
+        if self.values > MOST_VALUES {
+            return Err(NotJson::Many);
         }
         self.space();
         match self.peek() {
@@ -422,6 +441,9 @@ impl Reader<'_> {
         loop {
             self.space();
             let key = self.text()?;
+            if key.chars().any(char::is_control) {
+                return Err(NotJson::Key);
+            }
             self.space();
             self.expect(b':')?;
             let value = self.value(depth + 1)?;
@@ -505,12 +527,17 @@ mod tests {
             (r#""\x41""#, NotJson::Syntax(2)),
             ("\u{feff}{}", NotJson::Syntax(0)),
             ("// x\n1", NotJson::Syntax(0)),
+            (r#"{"a\u0000":1}"#, NotJson::Key),
         ];
         for (text, error) in cases {
             assert_eq!(written(text), Err(error), "text {text:?}");
         }
         assert_eq!(Json::read(b"\"\xff\""), Err(NotJson::Syntax(2)));
         assert_eq!(written(&"[".repeat(1000)), Err(NotJson::Depth));
+        assert_eq!(
+            written(&format!("[{}0]", "0,".repeat(MOST_VALUES))),
+            Err(NotJson::Many)
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod asked;
 mod json;
+mod spelling;
 mod target;
 
 pub use asked::{Asked, FieldUse, Named};

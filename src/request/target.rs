@@ -1,6 +1,7 @@
 use std::fmt;
 
-use crate::catalog::{Endpoint, Segment};
+use super::spelling::plain;
+use crate::catalog::{Catalog, Endpoint, Method, Place, Segment};
 use crate::refusal::{Code, Refusal};
 
 /// A path and query in canonical form.
@@ -38,6 +39,12 @@ pub enum Ambiguity {
     Disguised(String),
     /// A method in the query.
     Override,
+    /// A parameter named like a member of the body that decides something.
+    Member(String),
+    /// An id that is a number, but not written as one.
+    Id(String),
+    /// A path that some reader takes for a known endpoint's.
+    Lookalike,
 }
 
 impl fmt::Display for Ambiguity {
@@ -53,6 +60,9 @@ impl fmt::Display for Ambiguity {
             Self::Nameless => f.write_str("the query has a parameter without a name; remove it"),
             Self::Repeated(name) => write!(f, "the parameter `{name}` is given twice; give it once"),
             Self::Disguised(name) => write!(f, "the parameter `{name}` differs from one that the API knows only in how it is spelled; spell it as the reference does"),
+            Self::Member(name) => write!(f, "the parameter `{name}` is named like a member of the body, and some read both as one; send it in the body"),
+            Self::Id(id) => write!(f, "the id `{id}` is a number in another form than the API's; write its digits alone"),
+            Self::Lookalike => f.write_str("the path differs from one of the API's only in case, spaces or a suffix; send it as the reference has it"),
             Self::Override => f.write_str("the query overrides the method (`_method`); use the method itself"),
         }
     }
@@ -155,28 +165,57 @@ impl Target {
         text
     }
 
-    /// Checks what only the endpoint can tell: encoded slashes, and parameters that decide something.
-    ///
-    /// # Errors
-    /// `Slash`, `Repeated` or `Disguised`.
-    pub fn fits(&self, endpoint: &Endpoint) -> Result<(), Ambiguity> {
-        for (value, segment) in self.segments.iter().zip(&endpoint.template.segments) {
-            if value.contains('/') && !matches!(segment, Segment::Parameter { slash: true, .. }) {
-                return Err(Ambiguity::Slash);
+    /// Brings to one form what only the endpoint can tell: names of DNS zones, which are the same in either case and with a dot
+    /// at their end.
+    pub fn settle(&mut self, endpoint: &Endpoint) {
+        for (value, segment) in self.segments.iter_mut().zip(&endpoint.template.segments) {
+            if matches!(segment, Segment::Parameter { dns: true, .. }) {
+                *value = value.strip_suffix('.').unwrap_or(value).to_lowercase();
             }
         }
+    }
+
+    /// Checks what only the endpoint can tell: encoded slashes, ids, and parameters that decide something.
+    ///
+    /// # Errors
+    /// `Slash`, `Id`, `Repeated`, `Disguised` or `Member`.
+    pub fn fits(&self, endpoint: &Endpoint) -> Result<(), Ambiguity> {
+        for (value, segment) in self.segments.iter().zip(&endpoint.template.segments) {
+            let Segment::Parameter {
+                name,
+                slash,
+                dns: _,
+            } = segment
+            else {
+                continue;
+            };
+            if value.contains('/') && !slash {
+                return Err(Ambiguity::Slash);
+            }
+            if names_id(name) && is_odd_number(value) {
+                return Err(Ambiguity::Id(value.clone()));
+            }
+        }
+        let members: Vec<_> = endpoint
+            .inspected()
+            .filter_map(Place::first_key)
+            .map(plain)
+            .collect();
         for (index, (name, _)) in self.query.iter().enumerate() {
-            let plain = plain_name(name);
+            let mut spelled = false;
             for known in endpoint
                 .query
                 .iter()
-                .filter(|known| plain_name(&known.name) == plain)
+                .filter(|known| plain(&known.name) == plain(name))
             {
-                if *name != known.name
-                    && !(known.repeats && name.strip_suffix("[]") == Some(&known.name))
-                {
+                spelled = *name == known.name
+                    || known.repeats && name.strip_suffix("[]") == Some(&known.name);
+                if !spelled {
                     return Err(Ambiguity::Disguised(name.clone()));
                 }
+            }
+            if !spelled && members.contains(&plain(name)) {
+                return Err(Ambiguity::Member(name.clone()));
             }
             let again = self
                 .query
@@ -189,25 +228,75 @@ impl Target {
         Ok(())
     }
 
-    /// Checks a target that matched no endpoint: there, nothing may hold an encoded slash.
+    /// Checks a target that matched no endpoint: nothing may hold an encoded slash, and it must not be an endpoint's to a
+    /// reader who does not mind case, spaces at a segment's end, or a format (`.json`) after it.
     ///
     /// # Errors
-    /// `Slash`.
-    pub fn fits_nothing_known(&self) -> Result<(), Ambiguity> {
+    /// `Slash` or `Lookalike`.
+    pub fn fits_nothing_known(&self, method: Method, catalog: &Catalog) -> Result<(), Ambiguity> {
         if self.segments.iter().any(|segment| segment.contains('/')) {
             return Err(Ambiguity::Slash);
         }
-        Ok(())
+        let loose: Vec<_> = self
+            .segments
+            .iter()
+            .map(|segment| segment.trim().to_lowercase())
+            .collect();
+        let mut without_format = loose.clone();
+        if let Some(last) = without_format.last_mut() {
+            *last = last
+                .split(['.', ';'])
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
+        }
+        let known = |segments: &[String]| catalog.find_loosely(method, segments);
+        if known(&loose) || known(&without_format) {
+            Err(Ambiguity::Lookalike)
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// A parameter's name without what some readers overlook: case, `_` and `-`, and `[]` at its end.
-fn plain_name(name: &str) -> String {
-    let name = name.split('[').next().unwrap_or(name);
-    name.chars()
-        .filter(|letter| !matches!(letter, '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect()
+/// Whether a path parameter is one by which the API names things by number or UUID.
+fn names_id(name: &str) -> bool {
+    ["id", "uuid", "identifier"].iter().any(|end| {
+        name == *end
+            || name
+                .strip_suffix(end)
+                .is_some_and(|rest| rest.ends_with('_'))
+    })
+}
+
+/// Whether a text is a number to some reader, but not one that the API writes: `012`, `+12`, `12.0`, `1e1`, ` 12`.
+fn is_odd_number(text: &str) -> bool {
+    let plain_digits =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let begins_as_number = text
+        .trim_start()
+        .trim_start_matches(['+', '-'])
+        .starts_with(|letter: char| letter.is_ascii_digit());
+    let in_number = |letter: char| {
+        letter.is_ascii_digit() || matches!(letter, '+' | '-' | '.' | 'e' | 'E' | '_' | ' ')
+    };
+    // A fingerprint or UUID may be all digits too, but is longer than any number and has separators of its own.
+    !plain_digits && begins_as_number && text.len() < 32 && text.chars().all(in_number)
+}
+
+/// A segment that is a UUID, which is the same in either case, in lower case; any other as it is.
+fn settled(segment: String) -> String {
+    let groups: Vec<_> = segment.split('-').map(str::len).collect();
+    let is_uuid = groups == [8, 4, 4, 4, 12]
+        && segment
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    if is_uuid {
+        segment.to_ascii_lowercase()
+    } else {
+        segment
+    }
 }
 
 fn read_path(path: &str) -> Result<Vec<String>, Ambiguity> {
@@ -234,7 +323,7 @@ fn read_segment(raw: &str) -> Result<String, Ambiguity> {
     if text.contains('\\') || text.chars().any(char::is_control) {
         return Err(Ambiguity::Character);
     }
-    Ok(text)
+    Ok(settled(text))
 }
 
 fn decodes_again(text: &str) -> bool {
@@ -353,6 +442,10 @@ mod tests {
                 "/v2/registry/r/repositories/a%2fb/tags",
                 "/v2/registry/r/repositories/a%2Fb/tags",
             ),
+            (
+                "/v2/vpcs/506F78A4-E098-11E5-AD9F-000F53306AE1",
+                "/v2/vpcs/506f78a4-e098-11e5-ad9f-000f53306ae1",
+            ),
             ("/v2/tags/a;b", "/v2/tags/a%3Bb"), // not a path parameter to anyone
             ("/v2/tags/%C3%A4", "/v2/tags/%C3%A4"),
             ("/v2/x?a=1&&b=2", "/v2/x?a=1&b=2"),
@@ -405,6 +498,24 @@ mod tests {
         for (text, ambiguity) in cases {
             assert_eq!(Target::read(text), Err(ambiguity), "target {text:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_written_in_one_way() {
+        let odd = [
+            "012", "+12", "-12", "12.0", "1e1", " 12", "12 ", "1_2", "00",
+        ];
+        let fine = [
+            "12",
+            "0",
+            "506f78a4-e098-11e5-ad9f-000f53306ae1",
+            "ubuntu",
+            "a12",
+            "3b:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa",
+            "12345678901234567890",
+        ];
+        assert!(odd.iter().all(|text| is_odd_number(text)));
+        assert!(!fine.iter().any(|text| is_odd_number(text)));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use super::serving::Serving;
 use crate::audit::Token;
 use crate::policy::{FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
+use crate::secret::SecretHash;
 use crate::token::{
     Activity, Admission, ClientAddr, Issued, Live, NoToken, SubToken, TokenId, Unavailable, admit,
 };
@@ -22,8 +23,12 @@ pub struct Grantee {
     pub name: String,
     /// Its roles.
     pub roles: Vec<String>,
+    /// The hash of the secret that was shown.
+    hash: SecretHash,
     /// What it is bound to.
     pub limits: Limits,
+    /// When it ends: its expiry, or the end of its grace if it was rotated.
+    pub ends: Option<Timestamp>,
     /// What it holds.
     pub grants: Arc<Grants>,
     /// How it is being used.
@@ -39,26 +44,55 @@ pub(super) async fn authenticate(
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
     let token = bearer(headers)?;
-    let in_policy = serving.rules.file_token(&token.id);
+    let hash = token.hash();
+    let grantee = recognise(tokens, &token.id, hash, from, serving, line).await?;
+    if let Some(rate) = grantee.limits.rate {
+        grantee.activity.take_rate(rate).map_err(rate_limited)?;
+    }
+    Ok(grantee)
+}
+
+/// The same question again, under the rules of now: a body may have taken its time, and who held it back must not thereby
+/// outlive an expiry, a revocation or a policy.
+pub(super) async fn still(
+    tokens: &Live,
+    grantee: &Grantee,
+    from: ClientAddr,
+    serving: &Serving,
+    line: &mut FinalLine,
+) -> Result<Grantee, Refusal> {
+    recognise(tokens, &grantee.id, grantee.hash, from, serving, line).await
+}
+
+async fn recognise(
+    tokens: &Live,
+    id: &TokenId,
+    hash: SecretHash,
+    from: ClientAddr,
+    serving: &Serving,
+    line: &mut FinalLine,
+) -> Result<Grantee, Refusal> {
+    let in_policy = serving.rules.file_token(id);
     let entry = tokens
-        .entry(&token.id, in_policy.is_some())
+        .entry(id, in_policy.is_some())
         .await
         .map_err(state_unavailable)?
         .unwrap_or_default();
     let now = Timestamp::now();
-    let kept = Kept::matching(in_policy, entry.issued.as_deref(), &token, now)
+    let kept = Kept::matching(in_policy, entry.issued.as_deref(), &hash, now)
         .ok_or_else(|| unknown_token(None))?;
     line.record.token = Some(Token {
-        id: token.id.to_string(),
+        id: id.to_string(),
         name: kept.name.to_owned(),
     });
-    let activity = tokens.activity(&token.id);
+    let activity = tokens.activity(id);
     let Kept {
         name,
         roles,
         vars,
         limits,
         since,
+        grace,
     } = kept;
     admit(
         &Admission {
@@ -70,9 +104,6 @@ pub(super) async fn authenticate(
         from,
         now,
     )?;
-    if let Some(rate) = limits.rate {
-        activity.take_rate(rate).map_err(rate_limited)?;
-    }
     let bound = activity.grants(serving.rules.generation, || {
         serving.rules.grants(roles, vars)
     });
@@ -84,11 +115,14 @@ pub(super) async fn authenticate(
         .detail(unbound)
     })?;
     line.record.account = Some(grants.account.clone());
+    let ends = limits.expires_at.into_iter().chain(grace).min();
     Ok(Grantee {
-        id: token.id,
+        id: id.clone(),
+        hash,
         name: name.to_owned(),
         roles: roles.to_owned(),
         limits: limits.clone(),
+        ends,
         grants,
         activity,
     })
@@ -101,6 +135,7 @@ struct Kept<'k> {
     vars: &'k Vars,
     limits: &'k Limits,
     since: Option<Timestamp>,
+    grace: Option<Timestamp>,
 }
 
 impl<'k> Kept<'k> {
@@ -108,17 +143,16 @@ impl<'k> Kept<'k> {
     fn matching(
         in_policy: Option<&'k FileToken>,
         issued: Option<&'k Issued>,
-        token: &SubToken,
+        hash: &SecretHash,
         now: Timestamp,
     ) -> Option<Self> {
-        let hash = token.hash();
         if let Some(FileToken {
             name,
             roles,
             vars,
             limits,
             ..
-        }) = in_policy.filter(|listed| listed.hash.matches(&hash))
+        }) = in_policy.filter(|listed| listed.hash.matches(hash))
         {
             return Some(Self {
                 name,
@@ -126,13 +160,14 @@ impl<'k> Kept<'k> {
                 vars,
                 limits,
                 since: None,
+                grace: None,
             });
         }
-        let in_grace = |issued: &Issued| {
-            issued
-                .old
-                .as_ref()
-                .is_some_and(|(old, until)| old.matches(&hash) && now < *until)
+        let issued = issued?;
+        let grace = match &issued.old {
+            _ if issued.hash.matches(hash) => None,
+            Some((old, until)) if old.matches(hash) && now < *until => Some(*until),
+            Some(_) | None => return None,
         };
         let Issued {
             name,
@@ -141,13 +176,14 @@ impl<'k> Kept<'k> {
             limits,
             created_at,
             ..
-        } = issued.filter(|issued| issued.hash.matches(&hash) || in_grace(issued))?;
+        } = issued;
         Some(Self {
             name,
             roles,
             vars,
             limits,
             since: Some(*created_at),
+            grace,
         })
     }
 }

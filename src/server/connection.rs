@@ -14,7 +14,14 @@ use tokio::time::{Instant, sleep_until};
 /// hyper has one time for the headers of a request, and it runs while a kept connection is quiet too; the two are to be told
 /// apart, as a client may be quiet for long but must not send a head byte by byte.
 #[derive(Clone)]
-pub struct Watch(Arc<Mutex<State>>);
+pub struct Watch(Arc<Mutex<Doing>>);
+
+#[derive(Clone, Copy)]
+struct Doing {
+    state: State,
+    /// Since when the other end has taken nothing of what is to be written.
+    stalled: Option<Instant>,
+}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
@@ -38,12 +45,15 @@ pub struct Patience {
 impl Watch {
     /// Of a connection that was made just now.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State::Quiet(Instant::now()))))
+        Self(Arc::new(Mutex::new(Doing {
+            state: State::Quiet(Instant::now()),
+            stalled: None,
+        })))
     }
 
     fn change(&self, change: impl FnOnce(State) -> State) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = change(*state);
+        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        doing.state = change(doing.state);
     }
 
     /// A request has come whole up to its body, and is busy until what this returns is dropped.
@@ -64,15 +74,27 @@ impl Watch {
         });
     }
 
-    /// Returns when the connection has done nothing for too long.
+    /// The other end took something, or would not.
+    fn wrote(&self, took: bool) {
+        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if took {
+            doing.stalled = None;
+        } else {
+            doing.stalled.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Returns when the connection has done nothing for too long, or the other end has taken nothing.
     pub async fn overdue(&self, patience: Patience) {
         loop {
-            let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = match state {
+            let doing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = match doing.state {
                 State::Quiet(since) => since + patience.quiet,
                 State::Head(since) => since + patience.head,
                 State::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
             };
+            let stalled = doing.stalled.map(|since| since + patience.quiet);
+            let due = stalled.into_iter().fold(due, Instant::min);
             if due <= Instant::now() {
                 return;
             }
@@ -132,7 +154,9 @@ impl<S: Write + Unpin> Write for Watched<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch.wrote(result.is_ready());
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -152,6 +176,8 @@ impl<S: Write + Unpin> Write for Watched<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.watch.wrote(result.is_ready());
+        result
     }
 }

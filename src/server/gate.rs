@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::authenticate::{Grantee, authenticate, state_unavailable};
+use super::authenticate::{Grantee, authenticate, state_unavailable, still};
 use super::final_line::FinalLine;
 use super::own;
 use super::question::Question;
@@ -147,16 +147,24 @@ impl Gate {
             asked,
         };
         question.note(line);
-        question.asked.fits()?;
+        question.asked.fits(&serving.rules.catalog)?;
         let headers = Question::headers(&head.headers)?;
         question.decide(BodyState::Unread)?; // what scopes alone refuse costs no byte of a body
         let body = question.body(&head.headers, body).await?;
         question.note(line);
+        // The body may have taken its time: whether the token may is asked again, and judged by the rules of now.
+        let now = self.serving();
+        let grantee = still(&self.tokens, &grantee, client.addr, &now, line).await?;
+        let mut question = Question {
+            serving: &now,
+            grantee: &grantee,
+            client: &client,
+            asked: question.asked.again(&now.rules.catalog),
+        };
         let allowed = question.decide(BodyState::Known)?;
         question.limit_derived();
         let permit = self.permit(&allowed, &question, line).await?;
-        let answer = question.forward(&permit, headers, body, line).await?;
-        Ok(answer)
+        question.forward(&permit, headers, body, line).await
     }
 
     fn awake(&self, head: &Parts, serving: &Serving) -> Result<(), Refusal> {

@@ -91,34 +91,42 @@ impl Question<'_> {
         }
     }
 
-    /// Reads the body where something in it decides; prepares it for being handed on where not.
-    pub async fn body(&mut self, headers: &HeaderMap, body: ClientBody) -> Result<Body, Refusal> {
+    /// Reads the body, if it is no longer than one that may be read. A longer one is handed on as it comes where nothing in
+    /// it decides, and refused where something does.
+    pub async fn body(
+        &mut self,
+        headers: &HeaderMap,
+        mut body: ClientBody,
+    ) -> Result<Body, Refusal> {
         let limits = &self.serving.rules.settings.limits;
         if self.asked.method == Method::Get || body.is_end_stream() {
             return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
         }
         readable(headers)?;
-        let inspected = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
-        let limit = if inspected {
-            limits.inspected_body
+        let decides = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
+        let (readable, most) = (limits.inspected_body.bytes(), limits.body.bytes());
+        let limit = if decides {
+            readable
         } else {
-            limits.body
-        }
-        .bytes();
-        if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+            most.max(readable)
+        };
+        let told = body.size_hint().lower();
+        if told > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err(too_large(limit));
         }
-        if !inspected {
-            let (stream, progress) = upstream::stream(body, limit, limits.idle_timeout);
+        let begun = upstream::read(&mut body, readable, limits.idle_timeout).await;
+        let (begun, whole) = begun.map_err(|failure| unreadable(failure, limit))?;
+        if !whole && decides {
+            return Err(too_large(limit));
+        }
+        if !whole {
+            let (stream, progress) = upstream::stream(begun, body, limit, limits.idle_timeout);
             return Ok(Body::Stream(stream, progress));
         }
-        let bytes = upstream::read(body, limit, limits.idle_timeout)
-            .await
-            .map_err(|failure| unreadable(failure, limit))?;
-        if bytes.is_empty() {
+        if begun.is_empty() {
             return Ok(Body::None);
         }
-        self.asked.take_body(&bytes).map(Body::Json)
+        self.asked.take_body(&begun).map(Body::Json)
     }
 
     /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end.
@@ -132,8 +140,7 @@ impl Question<'_> {
         };
         let remaining = self
             .grantee
-            .limits
-            .expires_at
+            .ends
             .map(|end| end.duration_since(Timestamp::now()));
         let remaining = remaining.map(|left| Duration::try_from(left).unwrap_or_default());
         let most = remaining

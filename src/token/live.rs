@@ -454,7 +454,11 @@ impl Reader {
     }
 
     fn look(&mut self, live: &Live, was_failing: bool) -> bool {
-        match self.state.changes_since(self.sequence) {
+        match self
+            .state
+            .is_in_place()
+            .and_then(|()| self.state.changes_since(self.sequence))
+        {
             Ok(changes) => {
                 self.sequence = live.apply(changes);
                 live.mark_read();

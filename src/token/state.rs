@@ -1,6 +1,6 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::units::Span;
 pub struct State {
     path: PathBuf,
     database: Connection,
+    file: (u64, u64),
 }
 
 /// An issued token, as it is kept: everything but the token itself.
@@ -75,6 +76,8 @@ pub enum StateError {
     Database(PathBuf, rusqlite::Error),
     /// The file was written by a later tidegate.
     Version(PathBuf, i64),
+    /// Another file is at the path than the one that was opened.
+    Replaced(PathBuf),
     /// A row does not read as what it is.
     Row(String),
     /// The name is in use.
@@ -97,6 +100,11 @@ impl fmt::Display for StateError {
             Self::Version(path, version) => write!(
                 f,
                 "the state file `{}` has version {version}, which a later tidegate wrote; use that one",
+                path.display()
+            ),
+            Self::Replaced(path) => write!(
+                f,
+                "the state file `{}` was replaced or removed while it was in use; start tidegate anew",
                 path.display()
             ),
             Self::Row(what) => write!(f, "the state file has a row that does not read: {what}"),
@@ -158,6 +166,7 @@ impl State {
         let mut state = Self {
             path: path.to_owned(),
             database,
+            file: identity(path).map_err(file)?,
         };
         state.migrate()?;
         for suffix in ["-wal", "-shm"] {
@@ -378,6 +387,18 @@ impl State {
         Ok(changes)
     }
 
+    /// Whether the file that was opened is still the one at its path.
+    ///
+    /// # Errors
+    /// `Replaced`: what is written to the new file is not seen through this one.
+    pub fn is_in_place(&self) -> Result<(), StateError> {
+        if identity(&self.path).is_ok_and(|there| there == self.file) {
+            Ok(())
+        } else {
+            Err(StateError::Replaced(self.path.clone()))
+        }
+    }
+
     /// All counters at once, for the start.
     ///
     /// # Errors
@@ -499,9 +520,14 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Gives a file that root made to the owner of its directory.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Gives a file that root made to the owner of its directory. That one may be an adversary of root's, so only a plain file
+/// that has no other name is given away, and a link is never followed.
 fn hand_over(path: &Path) -> std::io::Result<()> {
-    let (Ok(file), Some(directory)) = (fs::metadata(path), path.parent()) else {
+    let (Ok(file), Some(directory)) = (fs::symlink_metadata(path), path.parent()) else {
         return Ok(());
     };
     let directory = if directory.as_os_str().is_empty() {
@@ -510,8 +536,8 @@ fn hand_over(path: &Path) -> std::io::Result<()> {
         directory
     };
     let owner = fs::metadata(directory)?;
-    if file.uid() == 0 && owner.uid() != 0 {
-        chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    if file.is_file() && file.nlink() == 1 && file.uid() == 0 && owner.uid() != 0 {
+        lchown(path, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// The body of a request as it comes from a client.
 pub use hyper::body::Incoming;
@@ -75,11 +75,17 @@ pub fn whole(bytes: Vec<u8>) -> Outgoing {
         .boxed_unsync()
 }
 
-/// A body that is handed on as it comes, without trailers, up to `limit` bytes.
-pub fn stream(body: Incoming, limit: usize, patience: Duration) -> (Outgoing, Progress) {
+/// A body that is handed on as it comes, after what was read of it already, without trailers, up to `limit` bytes in all.
+pub fn stream(
+    begun: Bytes,
+    rest: Incoming,
+    limit: usize,
+    patience: Duration,
+) -> (Outgoing, Progress) {
     let progress = Progress::done();
     let bounded = Bounded {
-        body,
+        body: rest,
+        begun: Some(begun),
         limit,
         seen: 0,
         patience,
@@ -89,20 +95,36 @@ pub fn stream(body: Incoming, limit: usize, patience: Duration) -> (Outgoing, Pr
     (bounded.boxed_unsync(), progress)
 }
 
-/// Reads a body whole.
+/// Reads a body until its end or until it is longer than `limit`; and whether that was its end.
 ///
 /// # Errors
 /// `BodyFailure`.
-pub async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, BodyFailure> {
-    let (bounded, _) = stream(body, limit, patience);
-    bounded
-        .collect()
-        .await
-        .map(http_body_util::Collected::to_bytes)
+pub async fn read(
+    body: &mut Incoming,
+    limit: usize,
+    patience: Duration,
+) -> Result<(Bytes, bool), BodyFailure> {
+    let mut read = BytesMut::new();
+    while read.len() <= limit {
+        let frame = timeout(patience, body.frame())
+            .await
+            .map_err(|_| BodyFailure::Timeout)?;
+        match frame
+            .transpose()
+            .map_err(|_| BodyFailure::Broken)?
+            .map(Frame::into_data)
+        {
+            None => return Ok((read.freeze(), true)),
+            Some(Ok(data)) => read.extend_from_slice(&data),
+            Some(Err(_trailers)) => {}
+        }
+    }
+    Ok((read.freeze(), false))
 }
 
 struct Bounded {
     body: Incoming,
+    begun: Option<Bytes>,
     limit: usize,
     seen: usize,
     patience: Duration,
@@ -119,6 +141,10 @@ impl Body for Bounded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
         let this = &mut *self;
+        if let Some(begun) = this.begun.take() {
+            this.seen = begun.len();
+            return Poll::Ready(Some(Ok(Frame::data(begun))));
+        }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
                 ready!(this.late.as_mut().poll(cx));
@@ -144,10 +170,17 @@ impl Body for Bounded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.begun.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let begun = self.begun.as_ref().map_or(0, |begun| begun.len() as u64);
+        let rest = self.body.size_hint();
+        let mut whole = SizeHint::new();
+        whole.set_lower(begun + rest.lower());
+        if let Some(upper) = rest.upper() {
+            whole.set_upper(begun + upper);
+        }
+        whole
     }
 }

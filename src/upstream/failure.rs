@@ -84,6 +84,7 @@ impl Failure {
     /// knows: clients send again on 502 and 504.
     pub fn refusal(&self, reads: bool) -> Refusal {
         let refusal = match self.what {
+            _ if self.may_have_arrived && !reads => outcome_unknown(),
             What::Client(BodyFailure::TooLarge { limit }) => Refusal::new(
                 Code::BodyTooLarge,
                 format!("the body is larger than {limit} bytes; send less, or raise `limits.body`"),
@@ -122,6 +123,13 @@ impl Failure {
         };
         refusal.detail(&self.detail)
     }
+}
+
+fn outcome_unknown() -> Refusal {
+    Refusal::new(
+        Code::OutcomeUnknown,
+        "the request was sent to DigitalOcean, but no whole answer came, so it may or may not have been carried out; look before you repeat it",
+    )
 }
 
 fn ended_early(error: &legacy::Error) -> bool {

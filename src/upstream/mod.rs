@@ -194,8 +194,11 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
             "the API would switch protocols, which was not asked",
         ));
     }
-    let encoding = answer.headers().get(hyper::header::CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = answer
+        .headers()
+        .get_all(hyper::header::CONTENT_ENCODING)
+        .iter();
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::sent(
             What::BadAnswer,
             "the answer is compressed, though that was not asked; what is in it can't be checked",

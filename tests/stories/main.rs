@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod explaining;
 mod failures;
 mod forwarding;
