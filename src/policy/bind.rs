@@ -51,6 +51,24 @@ pub enum BoundCovers {
     Requests(Vec<RequestPattern>),
 }
 
+impl BoundCovers {
+    /// The scopes that it names, if it covers scopes.
+    pub fn named(&self) -> Option<&ScopeSet> {
+        match self {
+            Self::Scopes { named, all: _ } => Some(named),
+            Self::Requests(_) => None,
+        }
+    }
+
+    /// The scopes that it names and those that its wildcards stand for, if it covers scopes.
+    pub fn all(&self) -> Option<&ScopeSet> {
+        match self {
+            Self::Scopes { named: _, all } => Some(all),
+            Self::Requests(_) => None,
+        }
+    }
+}
+
 /// Why a token can't be held to a policy: it is refused whole, never judged by what remains.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unbound {

@@ -1,7 +1,7 @@
 use super::bind::{BoundCovers, BoundGrant, Grants};
 use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeSet, Touches};
 use crate::refusal::{Code, Refusal};
-use crate::request::Asked;
+use crate::request::{Asked, FieldUse};
 
 /// Whether a request may go.
 #[must_use]
@@ -125,10 +125,10 @@ impl Question<'_> {
 
     /// The scopes of a grant that count for an endpoint: where it is sensitive, only those that are named.
     fn scopes_of<'g>(endpoint: &Endpoint, grant: &'g BoundGrant) -> Option<&'g ScopeSet> {
-        match &grant.covers {
-            BoundCovers::Scopes { named, .. } if endpoint.sensitive.is_some() => Some(named),
-            BoundCovers::Scopes { all, .. } => Some(all),
-            BoundCovers::Requests(_) => None,
+        if endpoint.sensitive.is_some() {
+            grant.covers.named()
+        } else {
+            grant.covers.all()
         }
     }
 
@@ -207,65 +207,55 @@ impl Question<'_> {
     }
 
     fn fields_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
-        let mut held = ScopeSet::default();
-        for grant in grants
-            .allow
-            .iter()
-            .filter(|grant| self.falls_short(grant).is_none())
-        {
-            if let BoundCovers::Scopes { all, .. } = &grant.covers {
-                held.add(all);
-            }
-        }
-        let Some(lacking) = self
-            .asked
-            .fields()
-            .into_iter()
-            .find(|field| !held.has(field.scope))
-        else {
-            return Ok(());
-        };
-        let mut set = ScopeSet::default();
-        set.insert(lacking.scope);
-        let needs = self.names(&set);
-        let message = format!(
-            "the field `{}` of {endpoint} asks for the scope {}, which this sub-token lacks; leave the field out, or ask for a role that grants the scope",
-            lacking.field,
-            listed(&needs)
-        );
-        Err(Refusal::new(Code::FieldScope, message).needing(needs))
+        let held = self.union(grants, BoundCovers::all);
+        self.all_held(&held, &self.asked.fields(), |field, scope| {
+            format!("the field `{field}` of {endpoint} asks for the scope {scope}, which this sub-token lacks; leave the field out, or ask for a role that grants the scope")
+        })
     }
 
     /// What is on a private image is handed out to whom its scope is given by name: no wildcard covers that. Which images are
     /// private is not looked up in this release, so one that is named by number counts as private.
     fn sources_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
-        let mut by_name = ScopeSet::default();
-        for grant in grants
+        let held = self.union(grants, BoundCovers::named);
+        self.all_held(&held, &self.asked.private_sources(), |field, scope| {
+            format!("`{field}` of {endpoint} may be a private image, and what is on it is handed out only where a role names the scope {scope}; name a public image by its slug, or ask for such a role")
+        })
+    }
+
+    /// All scopes of one sort in the grants that cover this request.
+    fn union<'g>(
+        &self,
+        grants: &'g Grants,
+        scopes: fn(&'g BoundCovers) -> Option<&'g ScopeSet>,
+    ) -> ScopeSet {
+        let mut union = ScopeSet::default();
+        let covering = grants
             .allow
             .iter()
-            .filter(|grant| self.falls_short(grant).is_none())
-        {
-            if let BoundCovers::Scopes { named, .. } = &grant.covers {
-                by_name.add(named);
-            }
-        }
-        let Some(lacking) = self
-            .asked
-            .private_sources()
-            .into_iter()
-            .find(|source| !by_name.has(source.scope))
-        else {
+            .filter(|grant| self.falls_short(grant).is_none());
+        covering
+            .filter_map(|grant| scopes(&grant.covers))
+            .for_each(|scopes| union.add(scopes));
+        union
+    }
+
+    fn all_held(
+        &self,
+        held: &ScopeSet,
+        uses: &[FieldUse],
+        message: impl Fn(&str, &str) -> String,
+    ) -> Result<(), Refusal> {
+        let Some(lacking) = uses.iter().find(|used| !held.has(used.scope)) else {
             return Ok(());
         };
-        let mut set = ScopeSet::default();
-        set.insert(lacking.scope);
-        let needs = self.names(&set);
-        let message = format!(
-            "`{}` of {endpoint} may be a private image, and what is on it is handed out only where a role names the scope {}; name a public image by its slug, or ask for such a role",
-            lacking.field,
-            listed(&needs)
-        );
-        Err(Refusal::new(Code::FieldScope, message).needing(needs))
+        let needs: Vec<_> = self
+            .catalog
+            .scopes()
+            .name(lacking.scope)
+            .cloned()
+            .into_iter()
+            .collect();
+        Err(Refusal::new(Code::FieldScope, message(&lacking.field, &listed(&needs))).needing(needs))
     }
 
     fn not_covered(

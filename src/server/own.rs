@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::authenticate::Grantee;
 use super::serving::Serving;
 use crate::catalog::{Method, Scope, ScopeSet};
-use crate::policy::{BoundCovers, Source};
+use crate::policy::Source;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::response::{Answer, made};
@@ -83,9 +83,11 @@ fn token_info(grantee: &Grantee, serving: &Serving) -> Value {
 fn scopes(grantee: &Grantee, serving: &Serving) -> Vec<String> {
     let mut held = ScopeSet::default();
     for grant in &grantee.grants.allow {
-        if let BoundCovers::Scopes { all, .. } = &grant.covers {
-            held.add(all);
-        }
+        grant
+            .covers
+            .all()
+            .into_iter()
+            .for_each(|scopes| held.add(scopes));
     }
     serving
         .rules

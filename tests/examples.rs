@@ -1,0 +1,228 @@
+//! What `config/` shows must work: every file of it is read, `tidegate check` is content with it, and the tests that stand in
+//! the policy pass. What is shown commented out is tried too.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken assumption must stop the test"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use tidegate::catalog::Catalog;
+use tidegate::policy::{self, Policy, run_test};
+use tidegate::{config, yaml};
+
+#[test]
+fn check_is_content_with_the_examples() {
+    let example = Example::new();
+    let (good, said) = example.check();
+    assert!(good, "{said}");
+    let count = read_policy(&shown("policy.yaml"), &Catalog::builtin().unwrap())
+        .tests
+        .len();
+    let last = format!("1 tokens in the policy, {count} of {count} tests passed");
+    assert!(said.contains(&last), "{said}");
+    let warned: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("warning: `"))
+        .collect();
+    assert!(
+        !warned.is_empty(),
+        "who logs in to a registry reaches all of it, which is to be said: {said}"
+    );
+    for line in warned {
+        assert!(
+            line.contains("`registry-pu") && line.contains("docker-credentials"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_tests_of_the_policy_pass_and_every_role_has_some_of_both_kinds() {
+    let catalog = Catalog::builtin().unwrap();
+    let policy = read_policy(&shown("policy.yaml"), &catalog);
+    let failed: Vec<_> = policy
+        .tests
+        .iter()
+        .filter_map(|test| {
+            Some(format!(
+                "{}: {}",
+                test.at,
+                run_test(test, &policy, &catalog).err()?
+            ))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(policy.tests.len() >= 60, "{} tests", policy.tests.len());
+    for role in policy.roles.keys() {
+        for allowed in [true, false] {
+            let some = policy
+                .tests
+                .iter()
+                .any(|test| &test.role == role && test.allowed == allowed);
+            assert!(
+                some,
+                "the role `{role}` has no test with allowed: {allowed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_configuration_shows_every_key_with_its_default() {
+    let text = shown("tidegate.yaml");
+    let settings = config::read("tidegate.yaml", &text, Path::new("/etc/tidegate")).unwrap();
+    let least = "accounts: { default: { token_file: /run/credentials/tidegate.service/do-token } }\npolicy: policy.yaml\n\
+                 state: /var/lib/tidegate/tidegate.db\naudit: { file: /var/log/tidegate/audit.jsonl }\n";
+    let defaults = config::read("least.yaml", least, Path::new("/etc/tidegate")).unwrap();
+    assert_eq!(format!("{settings:?}"), format!("{defaults:?}"));
+    // The keys that a file may have, as PRODUCT.md and `config::read` name them; a new one belongs into the example.
+    let keys = [
+        "listen",
+        "address",
+        "allow_plaintext",
+        "public_url",
+        "trusted_proxies",
+        "upstream",
+        "url",
+        "ca_file",
+        "connect_timeout",
+        "timeout",
+        "accounts",
+        "token_file",
+        "token_env",
+        "policy",
+        "state",
+        "audit",
+        "file",
+        "sync",
+        "catalog",
+        "extra",
+        "limits",
+        "header_bytes",
+        "inspected_body",
+        "body",
+        "connections",
+        "header_timeout",
+        "idle_timeout",
+        "derived_credentials",
+    ];
+    for key in keys {
+        assert!(
+            text.contains(&format!("{key}:")),
+            "the key `{key}` is not shown"
+        );
+    }
+}
+
+#[test]
+fn what_is_commented_out_works_too() {
+    let example = Example::new();
+    let config = uncommented(&example.text("tidegate.yaml"), "# catalog:");
+    assert!(
+        config.contains("\ncatalog:\n  extra: extra-endpoints.yaml\n"),
+        "{config}"
+    );
+    let policy = uncommented(&shown("policy.yaml"), "  # acme-dns:");
+    assert!(policy.contains("\n  acme-dns:\n"), "{policy}");
+    let tests = "  - { role: acme-dns, request: GET /v2/sizes, expect: allow }
+  - { role: acme-dns, request: DELETE /v2/domains/example.com/records/1, expect: deny, reason: resource }
+  - { role: read-only, request: GET /v2/lighthouses, expect: allow }
+  - { role: read-only, request: GET /v2/lighthouses/1/keys, expect: deny, reason: scope }
+";
+    example.write("tidegate.yaml", &config);
+    example.write("policy.yaml", &(policy + tests));
+    let (good, said) = example.check();
+    assert!(good, "{said}");
+}
+
+#[test]
+fn no_file_of_the_examples_is_left_out_here() {
+    let mut names: Vec<_> = fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, FILES);
+}
+
+/// A copy of the examples on a machine that has none of the directories that they name.
+struct Example(TempDir);
+
+impl Example {
+    fn new() -> Self {
+        let example = Self(TempDir::new().unwrap());
+        for name in FILES {
+            example.write(name, &shown(name));
+        }
+        let config = shown("tidegate.yaml")
+            .replace("/run/credentials/tidegate.service/do-token", "do-token")
+            .replace("/var/lib/tidegate/", "")
+            .replace("/var/log/tidegate/", "");
+        example.write("tidegate.yaml", &config);
+        example.write("do-token", &format!("dop_v1_{}\n", "0".repeat(64)));
+        example
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.0.path().join(name)).unwrap()
+    }
+
+    /// Whether `tidegate check` is content, and what it says.
+    fn check(&self) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "--config"])
+            .arg(self.0.path().join("tidegate.yaml"))
+            .env_remove("TIDEGATE_CONFIG")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
+}
+
+fn read_policy(text: &str, catalog: &Catalog) -> Policy {
+    let accounts = ["default".to_owned()];
+    policy::read("policy.yaml", text, &accounts, catalog)
+        .map_err(yaml::Mistakes::into_lines)
+        .unwrap()
+        .policy
+}
+
+/// The text with the comment that begins with this line taken for what it comments out.
+fn uncommented(text: &str, first: &str) -> String {
+    let (before, _) = first.split_once("# ").unwrap();
+    let mark = format!("{before}# ");
+    let mut inside = false;
+    let lines = text.lines().map(|line| {
+        inside = line == first || (inside && line.starts_with(&mark));
+        if inside {
+            line.replacen("# ", "", 1)
+        } else {
+            line.to_owned()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+fn shown(name: &str) -> String {
+    fs::read_to_string(directory().join(name))
+        .unwrap_or_else(|error| panic!("config/{name}: {error}"))
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+const FILES: [&str; 3] = ["extra-endpoints.yaml", "policy.yaml", "tidegate.yaml"];
