@@ -14,6 +14,7 @@
 mod support;
 
 mod attacks;
+mod every_endpoint;
 mod explaining;
 mod failures;
 mod forwarding;
