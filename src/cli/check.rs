@@ -19,7 +19,7 @@ pub(super) struct Arguments {}
 pub(super) fn run(config: &Path, _arguments: &Arguments) -> Result<Outcome, Failed> {
     let rules = load(config)?;
     Upstream::new(&rules.settings.upstream)
-        .map_err(|error| Failed::because(format!("{}: error: {error}", config.display())))?;
+        .map_err(|error| Failed::because(format!("{}:1:1: error: {error}", config.display())))?;
     caution(&rules);
     check_state(&rules)?;
     let (passed, failed) = tests(&rules);
@@ -98,7 +98,7 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
     let path = &rules.settings.state;
     if !path.exists() {
         say(format!(
-            "{}: warning: there is no state file yet; the first `tidegate token issue` makes it",
+            "{}:1:1: warning: there is no state file yet; the first `tidegate token issue` makes it",
             path.display()
         ));
         return Ok(());
@@ -107,7 +107,7 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
     for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
         if let (Err(unbound), None) = (rules.grants(&token.roles, &token.vars), revoked_at) {
             say(format!(
-                "{}: warning: the token `{}` ({}) can't be used: {unbound}",
+                "{}:1:1: warning: the token `{}` ({}) can't be used: {unbound}",
                 path.display(),
                 token.name,
                 token.id

@@ -119,6 +119,9 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
     let mut wrong = Vec::new();
     let accounts = real_tokens(&settings, &mut wrong);
     let tls = listeners(&settings, &mut wrong);
+    for Problem(line) in &mut wrong {
+        *line = format!("{}:1:1: {line}", path.display()); // what it names is not in the file, but named by it
+    }
     let catalog = catalog(settings.extra_catalog.as_deref())
         .map_err(|more| wrong.extend(more))
         .ok();

@@ -77,7 +77,7 @@ impl Current {
 fn read(config: &Path) -> Result<Serving, Vec<Problem>> {
     let rules = load(config)?;
     let upstream = Upstream::new(&rules.settings.upstream)
-        .map_err(|error| vec![Problem(format!("{}: error: {error}", config.display()))])?;
+        .map_err(|error| vec![Problem(format!("{}:1:1: error: {error}", config.display()))])?;
     Ok(Serving {
         rules,
         upstream: Arc::new(upstream),
