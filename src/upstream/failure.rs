@@ -96,10 +96,6 @@ impl Failure {
             What::Client(BodyFailure::Broken) => {
                 Refusal::new(Code::BodyUnreadable, "the body broke off; send it whole")
             }
-            _ if self.may_have_arrived && !reads => Refusal::new(
-                Code::OutcomeUnknown,
-                "the request was sent to DigitalOcean, but no whole answer came, so it may or may not have been carried out; look before you repeat it",
-            ),
             What::Unreachable => Refusal::new(
                 Code::UpstreamUnreachable,
                 "DigitalOcean's API can't be reached from tidegate; nothing was sent; try again later",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{Answer, Fault, Framing, Gate, RawUpstream, StandInApi};
+use crate::support::{Answer, Fault, Framing, Gate, RawUpstream, Reply, StandInApi};
 
 const POLICY: &str = "
 version: 1
@@ -283,9 +283,7 @@ async fn a_large_answer_streams_through_byte_for_byte() {
 async fn a_large_answer_that_breaks_off_breaks_off_for_the_client_too() {
     let (api, gate, token) = gate().await;
     let long = json!({ "account": "x".repeat(1 << 20) });
-    api.fault_next(Fault::reply_with(move |_| {
-        crate::support::Reply::json(200, &long)
-    }));
+    api.fault_next(Fault::reply_with(move |_| Reply::json(200, &long)));
     assert!(read(&gate, &token).await.cut.is_none());
     let raw = RawUpstream::saying(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2000000\r\n\r\n{}",
@@ -378,5 +376,44 @@ async fn methods_travel_as_they_are() {
             .await;
         assert_eq!(api.heard()[0].line(), format!("{method} {path}"));
     }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn headers_about_the_apis_connection_site_and_cookies_stop_here() {
+    let (api, gate, token) = gate().await;
+    let stay = [
+        ("set-cookie", "session=1"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic"),
+        ("alt-svc", "h3=\":443\""),
+        ("strict-transport-security", "max-age=1"),
+        ("tidegate-reason", "as if it were refused"),
+    ];
+    let body = json!({ "account": {} });
+    let reply = stay
+        .iter()
+        .fold(Reply::json(200, &body), |reply, (name, value)| {
+            reply.with(name, value)
+        });
+    api.fault_next(Fault::Reply(
+        reply
+            .with("ratelimit-remaining", "4999")
+            .with("x-request-id", "theirs"),
+    ));
+    let answer = read(&gate, &token).await;
+    assert_eq!(answer.status, 200);
+    for (name, _) in stay {
+        assert_eq!(answer.header(name), None, "{name}");
+    }
+    assert_eq!(
+        (
+            answer.header("ratelimit-remaining"),
+            answer.header("x-request-id")
+        ),
+        (Some("4999"), Some("theirs"))
+    );
     gate.finish(&api).await;
 }
