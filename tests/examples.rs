@@ -129,7 +129,7 @@ fn what_is_commented_out_works_too() {
     );
     let policy = uncommented(&shown("policy.yaml"), "  # acme-dns:");
     assert!(policy.contains("\n  acme-dns:\n"), "{policy}");
-    let tests = "  - { role: acme-dns, request: GET /v2/sizes, expect: allow }
+    let tests = "  - { role: acme-dns, request: GET /v2/regions, expect: allow }
   - { role: acme-dns, request: DELETE /v2/domains/example.com/records/1, expect: deny, reason: resource }
   - { role: read-only, request: GET /v2/lighthouses, expect: allow }
   - { role: read-only, request: GET /v2/lighthouses/1/keys, expect: deny, reason: scope }

@@ -377,7 +377,7 @@ impl Desk {
             .rotate(&found.id, &token.hash(), grace)
             .map_err(Failed::because)?;
         match grace {
-            Some(until) => say(format!("the old secret is valid until {until}")),
+            Some(until) => say(format!("the old secret is valid until {until:.0}")),
             None => say("the old secret is not valid any more"),
         }
         tell(&token, &found, arguments.json)
@@ -444,7 +444,7 @@ fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
     }
     let until = shown.limits.expires_at.map_or_else(
         || "without an expiry".to_owned(),
-        |end| format!("until {end}"),
+        |end| format!("until {end:.0}"),
     );
     say(format!(
         "`{}` ({}) with {}, valid {until}; the token is shown this once:",

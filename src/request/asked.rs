@@ -195,7 +195,7 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// The resources that the request names, as far as the catalogue says where; at most [`MOST_NAMED`] of them.
+    /// The resources that the request names, as far as the catalogue says where; at most a thousand of them.
     pub fn named(&self) -> Vec<Named> {
         let mut seen = HashSet::new();
         let found = self.rules().flat_map(|rule| self.named_by(rule));
