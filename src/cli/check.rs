@@ -52,12 +52,17 @@ fn tests(rules: &Rules) -> (usize, usize) {
 /// Says which roles can get what reaches further than their grants: logins to whole registries, keys without an end.
 fn caution(rules: &Rules) {
     let file = rules.settings.policy.display();
+    let cautious: Vec<_> = rules
+        .catalog
+        .endpoints()
+        .iter()
+        .filter(|endpoint| endpoint.caution.is_some())
+        .collect();
     for grant in rules.policy.roles.values().flat_map(|role| &role.allow) {
-        for endpoint in rules
-            .catalog
-            .endpoints()
+        let patterns = patterns(grant);
+        for endpoint in cautious
             .iter()
-            .filter(|endpoint| reaches(grant, endpoint))
+            .filter(|endpoint| reaches(grant, &patterns, endpoint))
         {
             let (Some(caution), Some(why)) = (&endpoint.caution, &endpoint.sensitive) else {
                 continue;
@@ -70,13 +75,23 @@ fn caution(rules: &Rules) {
     }
 }
 
-fn reaches(grant: &Grant, endpoint: &Endpoint) -> bool {
+/// The patterns of a grant, its variables left empty: what is asked of them here is only which words they spell.
+fn patterns(grant: &Grant) -> Vec<RequestPattern> {
     match &grant.covers {
-        Covers::Scopes { named, .. } => endpoint.scopes.iter().any(|set| named.covers(set)),
-        Covers::Requests(patterns) => patterns.iter().any(|pattern| {
-            let pattern = RequestPattern::new(&pattern.fill(&policy::Vars::new(), regex::escape));
-            pattern.is_ok_and(|pattern| spells_all(&pattern, endpoint))
-        }),
+        Covers::Scopes { .. } => Vec::new(),
+        Covers::Requests(texts) => texts
+            .iter()
+            .filter_map(|text| {
+                RequestPattern::new(&text.fill(&policy::Vars::new(), regex::escape)).ok()
+            })
+            .collect(),
+    }
+}
+
+fn reaches(grant: &Grant, patterns: &[RequestPattern], endpoint: &Endpoint) -> bool {
+    match &grant.covers {
+        Covers::Scopes { named, all: _ } => endpoint.scopes.iter().any(|set| named.covers(set)),
+        Covers::Requests(_) => patterns.iter().any(|pattern| spells_all(pattern, endpoint)),
     }
 }
 

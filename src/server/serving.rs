@@ -66,6 +66,18 @@ impl Current {
         for (what, differs) in [
             ("listen", old.listen != new.listen),
             ("state", old.state != new.state),
+            (
+                "limits.connections",
+                old.limits.connections != new.limits.connections,
+            ),
+            (
+                "limits.header_timeout",
+                old.limits.header_timeout != new.limits.header_timeout,
+            ),
+            (
+                "limits.idle_timeout",
+                old.limits.idle_timeout != new.limits.idle_timeout,
+            ),
         ] {
             if differs {
                 warn!(key = what, "this key takes effect at the next start");
