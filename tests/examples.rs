@@ -197,7 +197,6 @@ fn read_policy(text: &str, catalog: &Catalog) -> Policy {
     policy::read("policy.yaml", text, &accounts, catalog)
         .map_err(yaml::Mistakes::into_lines)
         .unwrap()
-        .policy
 }
 
 /// The text with the comment that begins with this line taken for what it comments out.

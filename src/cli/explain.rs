@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Failed, Outcome, print};
-use crate::catalog::{Catalog, Endpoint, Method, Scope};
+use crate::catalog::{Catalog, Method, Scope};
 use crate::config;
 use crate::policy::{Body, Decision, Grants, Limits, Policy, Source, Vars, bind, decide};
 use crate::refusal::{Code, Refusal};
@@ -108,9 +108,10 @@ fn asked<'c>(
 ) -> Result<Asked<'c>, Refusal> {
     let mut asked = Asked::new(method, Target::read(path)?, catalog);
     asked.fits(catalog)?;
-    if let Some(body) = body.filter(|_| asked.endpoint.is_some_and(Endpoint::inspects_body)) {
+    if let Some(body) = body.filter(|_| method != Method::Get) {
         asked.take_body(body)?;
     }
+    asked.fits(catalog)?;
     Ok(asked)
 }
 

@@ -219,7 +219,7 @@ pub fn policy(settings: &Settings, catalog: &Catalog) -> Result<Policy, Vec<Prob
         &accounts,
         catalog,
     );
-    read.map(|read| read.policy).map_err(problems)
+    read.map_err(problems)
 }
 
 fn listeners(

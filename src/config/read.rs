@@ -189,8 +189,7 @@ impl Reader<'_> {
 
     fn upstream(&mut self, node: Option<&Node>) -> UpstreamSettings {
         let mut settings = UpstreamSettings {
-            url: BaseUrl::from_host(true, "api.digitalocean.com")
-                .unwrap_or_else(|| unreachable!("a fixed name")),
+            url: BaseUrl::digitalocean(),
             ca_file: None,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(60),

@@ -20,6 +20,14 @@ impl fmt::Display for NoUrl {
 }
 
 impl BaseUrl {
+    /// DigitalOcean's API.
+    pub fn digitalocean() -> Self {
+        Self {
+            https: true,
+            authority: "api.digitalocean.com".to_owned(),
+        }
+    }
+
     /// Whether it is `https`.
     pub fn is_https(&self) -> bool {
         self.https

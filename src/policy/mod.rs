@@ -21,7 +21,7 @@ pub use bind::{BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
 pub use decide::{Allowed, Body, Decision, decide};
 pub use only::{Only, Selector, Value};
 pub use pattern::{RequestPattern, Text};
-pub use read::{Read, read};
+pub use read::read;
 pub use test::{PolicyTest, run as run_test};
 
 use crate::catalog::ScopeSet;

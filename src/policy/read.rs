@@ -15,13 +15,6 @@ use crate::request::Json;
 use crate::secret::SecretHash;
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node, Value, nearest};
 
-/// What a policy file came to: the policy, and what is legal in it but likely not meant.
-#[derive(Debug)]
-pub struct Read {
-    /// The policy.
-    pub policy: Policy,
-}
-
 /// Reads a policy file, whole: one mistake anywhere and there is no policy.
 ///
 /// `accounts` are the accounts that a role may name.
@@ -33,7 +26,7 @@ pub fn read(
     text: &str,
     accounts: &[String],
     catalog: &Catalog,
-) -> Result<Read, Mistakes> {
+) -> Result<Policy, Mistakes> {
     let mut mistakes = Mistakes::new(file);
     let root = yaml::read(text, &mut mistakes);
     let mut reader = Reader {
@@ -46,9 +39,7 @@ pub fn read(
         reader.file(&root);
     }
     if reader.mistakes.is_empty() {
-        Ok(Read {
-            policy: reader.policy,
-        })
+        Ok(reader.policy)
     } else {
         Err(reader.mistakes)
     }

@@ -18,7 +18,7 @@ fn policy_of(roles: &str) -> Policy {
         &["default".to_owned(), "other".to_owned()],
         &CATALOG,
     ) {
-        Ok(read) => read.policy,
+        Ok(policy) => policy,
         Err(mistakes) => panic!("{}\n{text}", mistakes.into_lines().join("\n")),
     }
 }

@@ -74,7 +74,7 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// Checks what only the endpoint can tell of the target.
+    /// Checks what only the endpoint can tell of the target, and of the body once it was read.
     ///
     /// # Errors
     /// `ambiguous_request`.
@@ -83,19 +83,8 @@ impl<'c> Asked<'c> {
             Some(endpoint) => self.target.fits(endpoint)?,
             None => self.target.fits_nothing_known(self.method, catalog)?,
         }
-        Ok(())
-    }
-
-    /// Reads a body that decides, and returns it written anew: what is to be sent.
-    ///
-    /// # Errors
-    /// `body_unreadable`, or `ambiguous_request` where readers could disagree about it.
-    pub fn take_body(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let json = Json::read(bytes)?;
-        let written = json.write();
-        self.body = Some(json);
         match self.disguised_key() {
-            None => Ok(written),
+            None => Ok(()),
             Some(key) => {
                 let why = "which some read as another one, or as another method; spell keys as the reference does";
                 Err(Refusal::new(
@@ -104,6 +93,17 @@ impl<'c> Asked<'c> {
                 ))
             }
         }
+    }
+
+    /// Reads a body strictly, and returns it written anew: what is to be sent. [`Asked::fits`] then judges its keys.
+    ///
+    /// # Errors
+    /// `body_unreadable`, or `ambiguous_request` where a key is repeated with another value.
+    pub fn take_body(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let json = Json::read(bytes)?;
+        let written = json.write();
+        self.body = Some(json);
+        Ok(written)
     }
 
     /// Whether the request changes nothing at DigitalOcean. What is unknown is judged by its method.

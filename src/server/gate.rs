@@ -128,7 +128,8 @@ impl Gate {
         line.record.method = Some(method.to_string());
         let target = target_of(&head)?;
         line.record.path = Some(target.path());
-        if redacted(&target.path_and_query()) != target.path_and_query() {
+        let whole = target.path_and_query();
+        if redacted(&whole) != whole {
             let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
             return Err(Refusal::new(
                 Code::AmbiguousRequest,
@@ -151,7 +152,9 @@ impl Gate {
         let headers = Question::headers(&head.headers)?;
         question.decide(BodyState::Unread)?; // what scopes alone refuse costs no byte of a body
         let body = question.body(&head.headers, body).await?;
-        question.note(line);
+        if question.asked.body.is_some() {
+            question.note(line);
+        }
         // The body may have taken its time: whether the token may is asked again, and judged by the rules of now.
         let now = self.serving();
         let grantee = still(&self.tokens, &grantee, client.addr, &now, line).await?;
@@ -161,6 +164,8 @@ impl Gate {
             client: &client,
             asked: question.asked.again(&now.rules.catalog),
         };
+        question.asked.fits(&now.rules.catalog)?;
+        question.read_what_decides(&body)?;
         let allowed = question.decide(BodyState::Known)?;
         question.limit_derived();
         let permit = self.permit(&allowed, &question, line).await?;

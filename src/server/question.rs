@@ -129,6 +129,18 @@ impl Question<'_> {
         self.asked.take_body(&begun).map(Body::Json)
     }
 
+    /// Checks that a body in which something decides was read: a reload on the way may have brought a catalogue that asks for
+    /// more of it than the one by which it was passed over.
+    pub fn read_what_decides(&self, body: &Body) -> Result<(), Refusal> {
+        let decides = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
+        match body {
+            Body::Stream(..) if decides => Err(too_large(
+                self.serving.rules.settings.limits.inspected_body.bytes(),
+            )),
+            Body::Stream(..) | Body::None | Body::Json(_) => Ok(()),
+        }
+    }
+
     /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end.
     pub fn limit_derived(&mut self) {
         let Some(parameter) = self
@@ -189,15 +201,13 @@ impl Question<'_> {
             .map_err(|failure| failure.refusal(reads))?;
         line.record.upstream_calls = Some(calls);
         line.record.upstream_status = Some(answer.status().as_u16());
-        let official = BaseUrl::from_host(true, "api.digitalocean.com");
+        let official = BaseUrl::digitalocean();
         let reached = rules
             .settings
             .public_url
             .as_ref()
             .or(self.client.reached.as_ref());
-        let from: Vec<_> = std::iter::once(&upstream.settings().url)
-            .chain(&official)
-            .collect();
+        let from = [&upstream.settings().url, &official];
         let shape = Shape {
             scan: Scan::new(token.telling_part()),
             links: Links::new(&from, reached),

@@ -8,7 +8,6 @@ mod connect;
 mod failure;
 mod headers;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -206,6 +205,3 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
     }
     Ok(answer)
 }
-
-/// An upstream that is shared by all who forward.
-pub type Shared = Arc<Upstream>;
