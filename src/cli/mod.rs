@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the daemon until SIGTERM or SIGINT; SIGHUP reloads.
+    /// Run the daemon until SIGTERM or SIGINT; SIGHUP, or a change of a file, reloads.
     Serve(serve::Arguments),
     /// Read configuration, policy and state, say what is wrong with them, and run the policy's tests.
     Check(check::Arguments),

@@ -8,6 +8,7 @@ mod load;
 mod read;
 mod tls;
 mod url;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 pub use load::{Problem, RealToken, Rules, catalog, load, policy, settings};
 pub use read::read;
 pub use url::BaseUrl;
+pub use watch::Seen;
 
 use crate::units::Size;
 

@@ -10,6 +10,7 @@ mod own;
 mod question;
 mod run;
 mod serving;
+mod watcher;
 
 pub use gate::Gate;
 pub use run::{Failed, run};

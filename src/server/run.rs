@@ -13,7 +13,8 @@ use super::connection::Patience;
 use super::door::Door;
 use super::gate::Gate;
 use super::listen::Listener;
-use super::serving::Current;
+use super::serving::{Current, Why};
+use super::watcher::Watcher;
 use crate::audit::Audit;
 use crate::config::{AuditSettings, Listen, Problem, Settings};
 use crate::token::{Live, StateError};
@@ -74,7 +75,8 @@ impl std::error::Error for Failed {}
 /// How long requests under way may take to end once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Runs the daemon until SIGTERM or SIGINT; then lets requests under way end, and returns. SIGHUP reloads.
+/// Runs the daemon until SIGTERM or SIGINT; then lets requests under way end, and returns. SIGHUP reloads, and so
+/// does a change of a file.
 ///
 /// # Errors
 /// `Failed`, before anything is served.
@@ -111,13 +113,17 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
         tasks.spawn(door.accept(listener));
     }
     drop(serving);
-    while let Some(signal) = signals.next().await {
-        match signal {
-            Signal::Reload => {
-                current.reload();
-                audit.reopen(&current.get().rules.settings.audit);
-            }
-            Signal::Stop => break,
+    let mut files = Watcher::new(current.clone());
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Some(Signal::Reload) => {
+                    current.reload(Why::Signal);
+                    audit.reopen(&current.get().rules.settings.audit);
+                }
+                Some(Signal::Stop) | None => break,
+            },
+            () = files.changed() => current.reload(Why::Files),
         }
     }
     info!("stopping; requests under way may end");

@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
-use crate::config::{Problem, Rules, load};
+use crate::config::{Problem, Rules, Seen, Settings, load};
 use crate::upstream::Upstream;
 
 /// What requests are served by at a moment: rules, and connections to the upstream that they name.
@@ -19,6 +20,28 @@ pub struct Serving {
 pub struct Current {
     config: PathBuf,
     serving: ArcSwap<Serving>,
+    /// Never held while files are read, and never asked for by a request.
+    last: Mutex<Reading>,
+}
+
+/// How the files were read last.
+#[derive(Clone)]
+pub struct Reading {
+    /// The files as they were then.
+    pub seen: Seen,
+    /// What was wrong with them; nothing if what they say is in force.
+    pub problems: Vec<String>,
+    /// When that was.
+    pub at: Instant,
+}
+
+/// What makes the daemon read its files anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// Somebody asked for it.
+    Signal,
+    /// They are not what they were.
+    Files,
 }
 
 impl Current {
@@ -27,10 +50,15 @@ impl Current {
     /// # Errors
     /// Every problem that was found.
     pub fn load(config: &Path) -> Result<Self, Vec<Problem>> {
-        let serving = read(config)?;
+        let (seen, read) = read_at_rest(config, None);
         Ok(Self {
             config: config.to_owned(),
-            serving: ArcSwap::from_pointee(serving),
+            serving: ArcSwap::from_pointee(read?),
+            last: Mutex::new(Reading {
+                seen,
+                problems: Vec::new(),
+                at: Instant::now(),
+            }),
         })
     }
 
@@ -39,25 +67,37 @@ impl Current {
         self.serving.load_full()
     }
 
-    /// Reads everything anew, whole; if anything is wrong, what was in force stays.
-    pub fn reload(&self) {
-        match read(&self.config) {
+    /// How the files were read last.
+    pub fn last(&self) -> Reading {
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Reads everything anew, whole; if anything is wrong, what was in force stays. What is wrong is told once, however often
+    /// it is found, unless somebody asked.
+    pub fn reload(&self, why: Why) {
+        let in_force = self.get();
+        let (seen, read) = read_at_rest(&self.config, Some(&in_force.rules.settings));
+        let problems = match read {
             Ok(next) => {
                 self.tell_what_needs_a_restart(&next.rules);
                 let roles = next.rules.policy.roles.len();
                 self.serving.store(Arc::new(next));
                 info!(roles, "reloaded");
+                Vec::new()
             }
-            Err(problems) => {
-                for problem in &problems {
-                    error!(%problem, "reload failed");
-                }
-                error!(
-                    problems = problems.len(),
-                    "reload failed; the old configuration and policy stay in force"
-                );
-            }
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        };
+        if !problems.is_empty() && (why == Why::Signal || problems != self.last().problems) {
+            tell(&problems);
         }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Reading {
+            seen,
+            problems,
+            at: Instant::now(),
+        };
     }
 
     fn tell_what_needs_a_restart(&self, next: &Rules) {
@@ -85,6 +125,34 @@ impl Current {
         }
     }
 }
+
+fn tell(problems: &[String]) {
+    for problem in problems {
+        error!(%problem, "reload failed");
+    }
+    error!(
+        problems = problems.len(),
+        "reload failed; the old configuration and policy stay in force"
+    );
+}
+
+/// Reads everything from files that did not change meanwhile, so that it is no mixture of before and after. Who writes without
+/// pause gets what is there, and then the next reading.
+fn read_at_rest(
+    config: &Path,
+    in_force: Option<&Settings>,
+) -> (Seen, Result<Serving, Vec<Problem>>) {
+    for _ in 1..TRIES {
+        let seen = Seen::of(config, in_force);
+        let read = read(config);
+        if seen.again() == seen {
+            return (seen, read);
+        }
+    }
+    (Seen::of(config, in_force), read(config))
+}
+
+const TRIES: usize = 4;
 
 fn read(config: &Path) -> Result<Serving, Vec<Problem>> {
     let rules = load(config)?;

@@ -22,6 +22,7 @@ mod limits;
 mod listening;
 mod reading;
 mod record;
+mod reloading;
 mod roles;
 mod running;
 mod tokens;
