@@ -17,8 +17,10 @@
 //! | [`response`] | → the answer as the client may see it |
 //!
 //! Beside the way stand [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
+//! [`admin`] (what those who run it ask on a listener of its own),
 //! [`refusal`] (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
+pub mod admin;
 pub mod audit;
 pub mod catalog;
 pub mod cli;

@@ -85,6 +85,12 @@ fn the_configuration_shows_every_key_with_its_default() {
         "listen",
         "address",
         "allow_plaintext",
+        "tls",
+        "certificate",
+        "private_key",
+        "client_ca",
+        "unix",
+        "admin",
         "public_url",
         "trusted_proxies",
         "upstream",
@@ -123,10 +129,13 @@ fn the_configuration_shows_every_key_with_its_default() {
 fn what_is_commented_out_works_too() {
     let example = Example::new();
     let config = uncommented(&example.text("tidegate.yaml"), "# catalog:");
-    assert!(
-        config.contains("\ncatalog:\n  extra: extra-endpoints.yaml\n"),
-        "{config}"
-    );
+    let config = uncommented(&config, "# admin:");
+    for shown in [
+        "\ncatalog:\n  extra: extra-endpoints.yaml\n",
+        "\nadmin:\n  address: 127.0.0.1:9090\n",
+    ] {
+        assert!(config.contains(shown), "{config}");
+    }
     let policy = uncommented(&shown("policy.yaml"), "  # acme-dns:");
     assert!(policy.contains("\n  acme-dns:\n"), "{policy}");
     let tests = "  - { role: acme-dns, request: GET /v2/regions, expect: allow }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::ServerConfig;
 
-use super::{Listen, Settings, TokenSource, tls};
+use super::{Listen, RealToken, Settings, TokenSource, tls};
 use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
 use crate::secret::Secret;
@@ -29,31 +29,7 @@ pub struct Rules {
     bound: HashMap<Vec<String>, Result<Arc<Grants>, Unbound>>,
     accounts: HashMap<String, Arc<RealToken>>,
     tls: HashMap<SocketAddr, Arc<ServerConfig>>,
-}
-
-/// A real token, and what to look for so that no answer shows it.
-pub struct RealToken {
-    /// The account it is for.
-    pub account: String,
-    secret: Secret,
-}
-
-impl RealToken {
-    /// The token, for the one header it goes into.
-    pub fn expose(&self) -> &str {
-        self.secret.expose()
-    }
-
-    /// The part of it that is secret, without the prefix that all have.
-    pub fn telling_part(&self) -> &[u8] {
-        let text = self.secret.expose();
-        let telling = text.rsplit_once('_').map_or(text, |(_, secret)| secret);
-        if telling.len() >= 16 {
-            telling.as_bytes()
-        } else {
-            text.as_bytes()
-        }
-    }
+    admin_tls: Option<Arc<ServerConfig>>,
 }
 
 impl Rules {
@@ -76,6 +52,24 @@ impl Rules {
     /// What the listener at that address, as the configuration writes it, shows for TLS.
     pub fn tls(&self, address: &SocketAddr) -> Option<&Arc<ServerConfig>> {
         self.tls.get(address)
+    }
+
+    /// What the `admin` listener shows for TLS.
+    pub fn admin_tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.admin_tls.as_ref()
+    }
+
+    /// Keeps what the API has said to real tokens that the rules before had too, for the same API.
+    pub fn keep_what_is_known(&mut self, before: &Self) {
+        let (was, is) = (&before.settings.upstream, &self.settings.upstream);
+        if was.url != is.url || was.ca_file != is.ca_file {
+            return;
+        }
+        for (account, token) in &mut self.accounts {
+            if let Some(known) = before.real_token(account).filter(|known| known.is(token)) {
+                *token = known.clone();
+            }
+        }
     }
 
     /// The real token of an account.
@@ -119,6 +113,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
     let mut wrong = Vec::new();
     let accounts = real_tokens(&settings, &mut wrong);
     let tls = listeners(&settings, &mut wrong);
+    let admin_tls = admin(&settings, &mut wrong);
     for Problem(line) in &mut wrong {
         *line = format!("{}:1:1: {line}", path.display()); // what it names is not in the file, but named by it
     }
@@ -155,6 +150,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
         bound,
         accounts,
         tls,
+        admin_tls,
     })
 }
 
@@ -246,6 +242,15 @@ fn listeners(
     configs
 }
 
+fn admin(settings: &Settings, wrong: &mut Vec<Problem>) -> Option<Arc<ServerConfig>> {
+    let Some(Listen::Tls(address, files)) = &settings.admin else {
+        return None;
+    };
+    let config = tls::server(files);
+    let problem = |why: &String| Problem(format!("error: TLS of `admin` at {address}: {why}"));
+    config.inspect_err(|why| wrong.push(problem(why))).ok()
+}
+
 fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String, Arc<RealToken>> {
     let mut tokens = HashMap::new();
     for (account, source) in &settings.accounts {
@@ -253,10 +258,7 @@ fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String,
             Ok(secret) => {
                 tokens.insert(
                     account.clone(),
-                    Arc::new(RealToken {
-                        account: account.clone(),
-                        secret,
-                    }),
+                    Arc::new(RealToken::new(account.clone(), secret)),
                 );
             }
             Err(why) => wrong.push(Problem(format!(

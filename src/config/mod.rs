@@ -6,6 +6,7 @@
 
 mod load;
 mod read;
+mod real_token;
 mod tls;
 mod url;
 mod watch;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use load::{Problem, RealToken, Rules, catalog, load, policy, settings};
+pub use load::{Problem, Rules, catalog, load, policy, settings};
 pub use read::read;
+pub use real_token::{RealToken, Standing};
 pub use url::BaseUrl;
 pub use watch::Seen;
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Where the audit record goes.
     pub audit: AuditSettings,
+    /// Where those who run tidegate ask how it does.
+    pub admin: Option<Listen>,
     /// A file with endpoints that this release does not know.
     pub extra_catalog: Option<PathBuf>,
     /// How much of anything.

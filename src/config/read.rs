@@ -61,6 +61,10 @@ impl Reader<'_> {
                     sink: AuditSink::Stdout,
                     sync: false,
                 }),
+            admin: map
+                .take("admin")
+                .filter(|node| !node.is_null())
+                .and_then(|node| self.admin(node)),
             extra_catalog: map
                 .take("catalog")
                 .and_then(|node| self.extra_catalog(node)),
@@ -71,9 +75,6 @@ impl Reader<'_> {
         };
         if let Some(node) = map.take("field_scopes") {
             self.field_scopes(node);
-        }
-        if let Some(node) = map.take("admin") {
-            self.later(node, "`admin` (health, readiness and metrics)");
         }
         map.finish(&mut self.mistakes);
         Some(settings)
@@ -156,6 +157,40 @@ impl Reader<'_> {
             self.mistakes.add(at, "plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; give the listener `tls`, or set `allow_plaintext: true` here if another program adds it");
         }
         Some(Listen::Plain(address))
+    }
+
+    fn admin(&mut self, node: &Node) -> Option<Listen> {
+        let mut map = Map::of(node, "`admin`", &mut self.mistakes)?;
+        let unix = map.take("unix").and_then(|node| self.path(node, "`unix`"));
+        let address_node = map.take("address");
+        let address: Option<SocketAddr> = address_node
+            .and_then(|node| node.parsed("`address` (`127.0.0.1:9090`)", &mut self.mistakes));
+        let tls_node = map.take("tls");
+        let tls = tls_node.and_then(|node| self.tls(node));
+        map.finish(&mut self.mistakes);
+        match (unix, address_node, tls_node) {
+            (Some(path), None, None) => Some(Listen::Unix(path)),
+            (Some(_), None, Some(tls)) => {
+                self.mistakes
+                    .add(tls.at, "a unix socket needs no TLS: nobody is on the way");
+                None
+            }
+            (None, Some(_), Some(_)) => Some(Listen::Tls(address?, tls?)),
+            (None, Some(at), None) => {
+                let address = address?;
+                if !address.ip().to_canonical().is_loopback() {
+                    self.mistakes.add(at.at, "`admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket");
+                }
+                Some(Listen::Plain(address))
+            }
+            (Some(_), Some(_), _) | (None, None, _) => {
+                self.mistakes.add(
+                    node.at,
+                    "`admin` has either an `address` or a `unix` socket",
+                );
+                None
+            }
+        }
     }
 
     fn tls(&mut self, node: &Node) -> Option<TlsFiles> {
@@ -390,6 +425,29 @@ mod tests {
                 "t.yaml:5:18: the real token would travel in the clear; `http://` is for loopback only, so use `https://`",
             ),
             ("upstream: { url: \"http://127.0.0.1:1\" }", ""),
+            (
+                "admin: { address: 0.0.0.0:9090 }",
+                "t.yaml:5:19: `admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket",
+            ),
+            (
+                "admin: { address: 0.0.0.0:9090, allow_plaintext: true }",
+                "t.yaml:5:19: `admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket\nt.yaml:5:33: unknown key `allow_plaintext`; known here: `unix`, `address`, `tls`",
+            ),
+            (
+                "admin: { address: 0.0.0.0:9090, tls: { certificate: c, private_key: k } }",
+                "",
+            ),
+            ("admin: { address: \"[::1]:9090\" }", ""),
+            ("admin: { unix: admin.sock }", ""),
+            ("admin: null", ""),
+            (
+                "admin: {}",
+                "t.yaml:5:8: `admin` has either an `address` or a `unix` socket",
+            ),
+            (
+                "admin: { unix: a, tls: { certificate: c, private_key: k } }",
+                "t.yaml:5:24: a unix socket needs no TLS: nobody is on the way",
+            ),
         ];
         for (line, expected) in cases {
             let text = format!("{LEAST}{line}\n");

@@ -75,6 +75,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         policy,
         state: _,
         audit: _,
+        admin,
         extra_catalog,
         limits: _,
     } = settings;
@@ -82,7 +83,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         TokenSource::File(path) => Some(path),
         TokenSource::Env(_) => None,
     });
-    let shown = listen.iter().flat_map(|listen| match listen {
+    let shown = listen.iter().chain(admin).flat_map(|listen| match listen {
         Listen::Tls(_, files) => shown(files),
         Listen::Plain(_) | Listen::Unix(_) => Vec::new(),
     });
@@ -123,6 +124,7 @@ accounts: { a: { token_file: a-token }, b: { token_env: B } }
 policy: policy.yaml
 state: tidegate.db
 audit: { file: audit.jsonl }
+admin: { address: 127.0.0.1:0, tls: { certificate: admin.crt, private_key: admin.key } }
 catalog: { extra: extra.yaml }
 ";
 
@@ -148,6 +150,8 @@ catalog: { extra: extra.yaml }
             names,
             [
                 "a-token",
+                "admin.crt",
+                "admin.key",
                 "ca.pem",
                 "clients.pem",
                 "extra.yaml",

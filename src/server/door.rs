@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -20,18 +22,54 @@ use tracing::{debug, warn};
 use super::connection::{Busy, Patience, Watch, Watched};
 use super::gate::Gate;
 use super::listen::{Listener, Stream};
+use super::serving::Serving;
+use crate::admin::Admin;
 use crate::identify::Peer;
 use crate::refusal::{Code, Refusal};
-use crate::response::refused;
+use crate::response::{Answer, refused};
 use crate::token::ClientAddr;
 
 /// A listener's way to its connections.
 #[derive(Clone)]
 pub(super) struct Door {
-    pub gate: Arc<Gate>,
+    pub behind: Behind,
     pub slots: Arc<Semaphore>,
     pub stopping: watch::Receiver<bool>,
     pub patience: Patience,
+}
+
+/// Who answers at a listener: never both.
+#[derive(Clone)]
+pub(super) enum Behind {
+    /// Clients come to the API here.
+    Gate(Arc<Gate>),
+    /// Those who run tidegate ask here.
+    Admin(Arc<Admin>),
+}
+
+impl Behind {
+    async fn answer(self, request: Request<Incoming>, peer: Peer) -> Answer {
+        match self {
+            Self::Gate(gate) => gate.handle(request, peer).await,
+            Self::Admin(admin) => admin.answer(&request),
+        }
+    }
+
+    fn serving(&self) -> Arc<Serving> {
+        match self {
+            Self::Gate(gate) => gate.serving(),
+            Self::Admin(admin) => admin.current().get(),
+        }
+    }
+
+    /// The certificate of the moment: a reload changes it without a dropped connection.
+    fn tls(&self, configured: &SocketAddr) -> Option<Arc<ServerConfig>> {
+        let serving = self.serving();
+        match self {
+            Self::Gate(_) => serving.rules.tls(configured).cloned(),
+            Self::Admin(_) => serving.rules.admin_tls().cloned(),
+        }
+    }
 }
 
 /// A version of HTTP.
@@ -69,13 +107,12 @@ impl Door {
             (Stream::Tcp(stream, address), Ok(slot)) => {
                 let _ = stream.set_nodelay(true);
                 let addr = ClientAddr::Ip(address.ip().to_canonical());
-                // The certificate of the moment: a reload changes it without a dropped connection.
                 let tls = match listener {
                     Listener::Tcp {
                         configured,
                         tls: true,
                         ..
-                    } => Some(self.gate.serving().rules.tls(configured).cloned()),
+                    } => Some(self.behind.tls(configured)),
                     Listener::Tcp { tls: false, .. } | Listener::Unix { .. } => None,
                 };
                 let door = self.clone();
@@ -140,17 +177,17 @@ impl Door {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let watch = Watch::new();
-        let gate = self.gate.clone();
+        let behind = self.behind.clone();
         let seen = watch.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (busy, gate) = (seen.busy(), gate.clone());
+            let (busy, behind) = (seen.busy(), behind.clone());
             async move {
-                let answer = gate.handle(as_of_version_one(request), peer).await;
+                let answer = behind.answer(as_of_version_one(request), peer).await;
                 Ok::<_, Infallible>(answer.map(|body| Held { body, _busy: busy }))
             }
         });
         let limit = self
-            .gate
+            .behind
             .serving()
             .rules
             .settings

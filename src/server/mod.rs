@@ -14,4 +14,4 @@ mod watcher;
 
 pub use gate::Gate;
 pub use run::{Failed, run};
-pub use serving::Serving;
+pub use serving::{Current, Serving};

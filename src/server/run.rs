@@ -7,14 +7,16 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::connection::Patience;
-use super::door::Door;
+use super::door::{Behind, Door};
 use super::gate::Gate;
 use super::listen::Listener;
 use super::serving::{Current, Why};
 use super::watcher::Watcher;
+use crate::admin::{Admin, Phase, keep_asking};
 use crate::audit::Audit;
 use crate::config::{AuditSettings, Listen, Problem, Settings};
 use crate::token::{Live, StateError};
@@ -74,6 +76,10 @@ impl std::error::Error for Failed {}
 
 /// How long requests under way may take to end once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long those who ask at `admin` may take for their last answer.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// Connections to `admin` at once: apart from those of clients, so that neither keeps the other out.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// Runs the daemon until SIGTERM or SIGINT; then lets requests under way end, and returns. SIGHUP reloads, and so
 /// does a change of a file.
@@ -90,22 +96,36 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
     let audit = Arc::new(audit);
     let mut listeners = Vec::new();
     for listen in &settings.listen {
-        listeners.push(
-            Listener::bind(listen)
-                .await
-                .map_err(|error| Failed::Listen(listen.clone(), error))?,
-        );
+        listeners.push(bind(listen).await?);
     }
+    let admin_listener = match &settings.admin {
+        Some(listen) => Some(bind(listen).await?),
+        None => None,
+    };
     let (gate, mut ended) = Gate::new(current.clone(), tokens, audit.clone());
     let gate = Arc::new(gate);
+    let admin = Arc::new(Admin::new(current.clone()));
     let (stop, stopping) = watch::channel(false);
-    let slots = Arc::new(Semaphore::new(settings.limits.connections));
+    let (stop_admin, admin_stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let mut aside = JoinSet::new();
     let mut signals = Signals::new().map_err(Failed::Signals)?;
+    if let Some(listener) = admin_listener {
+        info!(address = %listener, tls = listener.is_tls(), admin = true, "listening");
+        let door = Door {
+            behind: Behind::Admin(admin.clone()),
+            slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+            stopping: admin_stopping,
+            patience: patience(settings),
+        };
+        aside.spawn(door.accept(listener));
+        tokio::spawn(keep_asking(current.clone()));
+    }
+    let slots = Arc::new(Semaphore::new(settings.limits.connections));
     for listener in listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
         let door = Door {
-            gate: gate.clone(),
+            behind: Behind::Gate(gate.clone()),
             slots: slots.clone(),
             stopping: stopping.clone(),
             patience: patience(settings),
@@ -113,6 +133,7 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
         tasks.spawn(door.accept(listener));
     }
     drop(serving);
+    admin.enter(Phase::Listening);
     let mut files = Watcher::new(current.clone());
     loop {
         tokio::select! {
@@ -127,6 +148,7 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
         }
     }
     info!("stopping; requests under way may end");
+    admin.enter(Phase::Draining);
     gate.drain();
     let _ = stop.send(true);
     let drained = async {
@@ -139,7 +161,18 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
         _ = signals.next() => warn!("stopped at once, as asked again"),
     }
     audit.flush().await;
+    let _ = stop_admin.send(true);
+    let _ = timeout(ADMIN_DRAIN, async {
+        while aside.join_next().await.is_some() {}
+    })
+    .await;
     Ok(())
+}
+
+async fn bind(listen: &Listen) -> Result<Listener, Failed> {
+    Listener::bind(listen)
+        .await
+        .map_err(|error| Failed::Listen(listen.clone(), error))
 }
 
 fn patience(settings: &Settings) -> Patience {

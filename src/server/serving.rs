@@ -81,7 +81,8 @@ impl Current {
         let in_force = self.get();
         let (seen, read) = read_at_rest(&self.config, Some(&in_force.rules.settings));
         let problems = match read {
-            Ok(next) => {
+            Ok(mut next) => {
+                next.rules.keep_what_is_known(&in_force.rules);
                 self.tell_what_needs_a_restart(&next.rules);
                 let roles = next.rules.policy.roles.len();
                 self.serving.store(Arc::new(next));
@@ -105,6 +106,7 @@ impl Current {
         let (old, new) = (&now.rules.settings, &next.settings);
         for (what, differs) in [
             ("listen", old.listen != new.listen),
+            ("admin", old.admin != new.admin),
             ("state", old.state != new.state),
             (
                 "limits.connections",

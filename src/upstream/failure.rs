@@ -75,6 +75,11 @@ impl Failure {
         Self::unsent(what, detail)
     }
 
+    /// What went wrong.
+    pub fn what(&self) -> What {
+        self.what
+    }
+
     /// Whether the connection ended where an answer was due.
     pub(super) fn broke_off(&self) -> bool {
         self.broke_off

@@ -118,6 +118,23 @@ impl Upstream {
         }
     }
 
+    /// Shows a real token to the API by asking for the account it is of, and returns the status. Nothing of a client goes
+    /// along, and nothing of the answer but its status is used.
+    ///
+    /// # Errors
+    /// `Failure`, if no answer came.
+    pub async fn show(&self, token: &RealToken) -> Result<StatusCode, Failure> {
+        let checked = Checked {
+            method: Method::Get,
+            path_and_query: "/v2/account".to_owned(),
+            headers: hyper::HeaderMap::new(),
+            body: Body::None,
+        };
+        self.send(token, checked)
+            .await
+            .map(|answer| answer.status())
+    }
+
     async fn send(
         &self,
         token: &RealToken,
@@ -135,6 +152,7 @@ impl Upstream {
             tokio::select! {
                 result = &mut answer => {
                     let answer = result.map_err(|error| Failure::of(&error))?;
+                    token.answered(answer.status());
                     return usable(answer);
                 }
                 () = sleep_until(due) => {

@@ -39,6 +39,17 @@ async fn connect(
     alpn: &str,
     own: Option<(&str, &str)>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = client(certificate, alpn, own);
+    over(gate.connect().await, config).await
+}
+
+async fn over(stream: TcpStream, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+    TlsConnector::from(Arc::new(config))
+        .connect(ServerName::try_from("localhost").unwrap(), stream)
+        .await
+}
+
+fn client(certificate: &str, alpn: &str, own: Option<(&str, &str)>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap())
@@ -61,10 +72,7 @@ async fn connect(
         }
     };
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    let stream = gate.connect().await;
-    TlsConnector::from(Arc::new(config))
-        .connect(ServerName::try_from("localhost").unwrap(), stream)
-        .await
+    config
 }
 
 async fn tls_gate(api: &StandInApi, more: serde_json::Value) -> (Gate, String) {
@@ -176,6 +184,38 @@ async fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_never() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200, "a connection that is there goes on");
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn new_certificates_are_shown_without_a_signal_at_admin_too() {
+    let api = StandInApi::start().await;
+    let (pem, key) = certificate();
+    let tls = json!({ "certificate": "tls.crt", "private_key": "tls.key" });
+    let place = json!({ "address": "127.0.0.1:0", "tls": tls });
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .file("tls.crt", &pem)
+        .file("tls.key", &key)
+        .set("listen", json!([place]))
+        .set("admin", place.clone())
+        .start()
+        .await;
+    let shown = async |pem: &str| {
+        connect(&gate, pem, "h2", None).await?;
+        let stream = TcpStream::connect(gate.admin_address().unwrap()).await?;
+        let stream = over(stream, client(pem, "http/1.1", None)).await?;
+        let asked = gate.get("/healthz").open_over(stream).await.unwrap();
+        assert_eq!(asked.rest().await.unwrap().status, 200);
+        Ok::<_, std::io::Error>(())
+    };
+    shown(&pem).await.unwrap();
+    let (next, key) = certificate();
+    gate.files().write("tls.crt", &next);
+    gate.files().write("tls.key", &key);
+    gate.log_until("reloaded").await;
+    shown(&next).await.unwrap();
+    assert!(shown(&pem).await.is_err(), "the old one is gone");
     gate.finish(&api).await;
 }
 

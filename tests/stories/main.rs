@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod attacks;
 mod every_endpoint;
 mod explaining;

@@ -1,0 +1,115 @@
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hyper::StatusCode;
+
+use crate::secret::Secret;
+use crate::upstream::What;
+
+/// A real token, what to look for so that no answer shows it, and what the API has said to it.
+pub struct RealToken {
+    /// The account it is for.
+    pub account: String,
+    secret: Secret,
+    standing: ArcSwap<Standing>,
+}
+
+/// Whether the API takes a real token, as far as is known.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// It has not been asked yet.
+    #[default]
+    Unasked,
+    /// It takes it.
+    Accepted,
+    /// It does not.
+    Refused,
+    /// It answered nothing that tells.
+    Unclear(u16),
+    /// It could not be asked.
+    Unreachable(What),
+}
+
+/// For those who run tidegate.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unasked => f.write_str("whether the API accepts the real token is not known yet; it is being asked"),
+            Self::Accepted => f.write_str("the API accepts the real token"),
+            Self::Refused => f.write_str("the API does not accept the real token (401); put one that is valid where the configuration says"),
+            Self::Unclear(status) => write!(f, "whether the API accepts the real token is not known, as it answered {status}; it will be asked again"),
+            Self::Unreachable(what) => {
+                let why = match what {
+                    What::Unreachable => "it can't be reached",
+                    What::Tls => "the TLS connection to it can't be trusted",
+                    What::Timeout => "it did not answer in time",
+                    What::BadAnswer | What::BadRequest | What::Client(_) => "it did not answer in a way that can be read",
+                };
+                write!(f, "whether the API accepts the real token is not known, as {why}; it will be asked again")
+            }
+        }
+    }
+}
+
+impl RealToken {
+    /// A token of which nothing is known yet.
+    pub(super) fn new(account: String, secret: Secret) -> Self {
+        Self {
+            account,
+            secret,
+            standing: ArcSwap::default(),
+        }
+    }
+
+    /// The token, for the one header it goes into.
+    pub fn expose(&self) -> &str {
+        self.secret.expose()
+    }
+
+    /// The part of it that is secret, without the prefix that all have.
+    pub fn telling_part(&self) -> &[u8] {
+        let text = self.secret.expose();
+        let telling = text.rsplit_once('_').map_or(text, |(_, secret)| secret);
+        if telling.len() >= 16 {
+            telling.as_bytes()
+        } else {
+            text.as_bytes()
+        }
+    }
+
+    /// Whether it is the same token, for the same account.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.account == other.account && self.secret.hash().matches(&other.secret.hash())
+    }
+
+    /// Whether the API takes it.
+    pub fn standing(&self) -> Standing {
+        **self.standing.load()
+    }
+
+    /// Takes in what the API answered to it. 401 is the only refusal of a token itself; 403 says that it lacks a scope, so
+    /// that it is known there. What else there is may be said before a token is looked at, and changes nothing.
+    pub fn answered(&self, status: StatusCode) {
+        match status {
+            StatusCode::UNAUTHORIZED => self.stands(Standing::Refused),
+            StatusCode::FORBIDDEN => self.stands(Standing::Accepted),
+            status if status.is_success() => self.stands(Standing::Accepted),
+            _ => {}
+        }
+    }
+
+    /// Notes why asking told nothing, unless something is known by now.
+    pub fn not_told(&self, why: Standing) {
+        match self.standing() {
+            Standing::Accepted | Standing::Refused => {}
+            Standing::Unasked | Standing::Unclear(_) | Standing::Unreachable(_) => self.stands(why),
+        }
+    }
+
+    fn stands(&self, standing: Standing) {
+        if self.standing() != standing {
+            self.standing.store(Arc::new(standing));
+        }
+    }
+}
