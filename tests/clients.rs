@@ -1,4 +1,5 @@
-//! Client libraries as their registries have them, unmodified, through the built daemon.
+//! Client libraries as their registries have them, unmodified, through the built daemon; and Prometheus' own reading of its
+//! metrics.
 //!
 //! They need Python, Node and a registry to install from, so they are not among what `cargo test` runs: install them by
 //! `tests/clients/install`, then run `cargo test --test clients`.
@@ -13,10 +14,12 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use support::{Gate, StandInApi};
 
@@ -137,5 +140,41 @@ async fn dots_wrapper_runs_its_story_and_gets_why_it_is_refused() {
             "{next} would lead around tidegate"
         );
     }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn promtool_reads_the_metrics_and_has_nothing_to_say_of_them() {
+    let api = StandInApi::start().await;
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("admin", json!({ "address": "127.0.0.1:0" }))
+        .start()
+        .await;
+    let token = gate.issue(&["read", "--role", "read"]).await;
+    for path in ["/v2/droplets", "/v2/images", "/v2/nowhere"] {
+        gate.get(path).token(&token).send().await;
+    }
+    let admin = TcpStream::connect(gate.admin_address().unwrap()).await;
+    let asked = gate.get("/metrics").open_over(admin.unwrap()).await;
+    let text = asked.unwrap().rest().await.unwrap().text();
+    assert!(text.contains("ratelimit_remaining"), "{text}");
+    let mut promtool = Command::new(installed().join("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "");
+    assert!(output.status.success());
     gate.finish(&api).await;
 }

@@ -1,16 +1,21 @@
 use std::sync::Arc;
 
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{self, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::exposition::{CONTENT_TYPE, Gauges, expose};
 use super::readiness::{Phase, Readiness};
 use crate::response::{Answer, made};
 use crate::server::Current;
+use crate::token::Live;
 
 /// What answers on the `admin` listener.
 pub struct Admin {
     current: Arc<Current>,
+    tokens: Arc<Live>,
+    started: Timestamp,
     phase: watch::Sender<Phase>,
 }
 
@@ -22,9 +27,11 @@ struct Page {
 
 impl Admin {
     /// Of a daemon that is starting.
-    pub fn new(current: Arc<Current>) -> Self {
+    pub fn new(current: Arc<Current>, tokens: Arc<Live>) -> Self {
         Self {
             current,
+            tokens,
+            started: Timestamp::now(),
             phase: watch::Sender::new(Phase::Starting),
         }
     }
@@ -40,13 +47,14 @@ impl Admin {
     }
 
     /// Answers one request. Its body is not read.
-    pub fn answer<B>(&self, request: &Request<B>) -> Answer {
+    pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Answer {
         let page = match request.uri().path() {
             "/healthz" => Page::text(StatusCode::OK, "alive\n"),
             "/readyz" => self.ready(),
+            "/metrics" => self.metrics().await,
             _ => Page::text(
                 StatusCode::NOT_FOUND,
-                "there is nothing here; ask for /healthz or /readyz\n",
+                "there is nothing here; ask for /healthz, /readyz or /metrics\n",
             ),
         };
         let known = page.status != StatusCode::NOT_FOUND;
@@ -61,6 +69,39 @@ impl Admin {
                 answer
             }
             _ => page.whole(),
+        }
+    }
+
+    /// Counting tokens takes a while where there are many, so it is done aside.
+    async fn metrics(self: Arc<Self>) -> Page {
+        let text = tokio::task::spawn_blocking(move || {
+            expose(self.current.metrics().clone(), self.gauges())
+        });
+        match text.await {
+            Ok(Ok(body)) => Page {
+                status: StatusCode::OK,
+                content_type: CONTENT_TYPE,
+                body,
+            },
+            Ok(Err(_)) | Err(_) => Page::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the metrics could not be written\n",
+            ),
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        let rules = &self.current.get().rules;
+        let mut rate_limits: Vec<_> = rules
+            .real_tokens()
+            .filter_map(|token| Some((token.account.clone(), token.ratelimit_remaining()?)))
+            .collect();
+        rate_limits.sort();
+        Gauges {
+            tokens: self.tokens.count(&rules.policy.tokens, Timestamp::now()),
+            reload_success: self.current.last().problems.is_empty(),
+            rate_limits,
+            started: self.started,
         }
     }
 
@@ -90,7 +131,10 @@ impl Page {
 
     fn headers(&self) -> HeaderMap {
         HeaderMap::from_iter([
-            (CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(self.content_type),
+            ),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (CONTENT_LENGTH, HeaderValue::from(self.body.len())),
         ])

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,7 +19,7 @@ pub(super) struct Arguments {}
 
 pub(super) fn run(config: &Path, _arguments: &Arguments) -> Result<Outcome, Failed> {
     let rules = load(config)?;
-    Upstream::new(&rules.settings.upstream)
+    Upstream::new(&rules.settings.upstream, Arc::default())
         .map_err(|error| Failed::because(format!("{}:1:1: error: {error}", config.display())))?;
     caution(&rules);
     check_state(&rules)?;

@@ -1,8 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode};
 
 use crate::secret::Secret;
 use crate::upstream::What;
@@ -13,6 +14,8 @@ pub struct RealToken {
     pub account: String,
     secret: Secret,
     standing: ArcSwap<Standing>,
+    /// How many requests the API takes yet; below 0 where it has not said.
+    ratelimit_remaining: AtomicI64,
 }
 
 /// Whether the API takes a real token, as far as is known.
@@ -59,6 +62,7 @@ impl RealToken {
             account,
             secret,
             standing: ArcSwap::default(),
+            ratelimit_remaining: AtomicI64::new(-1),
         }
     }
 
@@ -90,13 +94,26 @@ impl RealToken {
 
     /// Takes in what the API answered to it. 401 is the only refusal of a token itself; 403 says that it lacks a scope, so
     /// that it is known there. What else there is may be said before a token is looked at, and changes nothing.
-    pub fn answered(&self, status: StatusCode) {
+    pub fn answered(&self, status: StatusCode, headers: &HeaderMap) {
+        let remaining = headers
+            .get("ratelimit-remaining")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse::<u32>().ok());
+        if let Some(remaining) = remaining {
+            self.ratelimit_remaining
+                .store(remaining.into(), Ordering::Relaxed);
+        }
         match status {
             StatusCode::UNAUTHORIZED => self.stands(Standing::Refused),
             StatusCode::FORBIDDEN => self.stands(Standing::Accepted),
             status if status.is_success() => self.stands(Standing::Accepted),
             _ => {}
         }
+    }
+
+    /// How many requests the API takes yet, as it said last.
+    pub fn ratelimit_remaining(&self) -> Option<u64> {
+        u64::try_from(self.ratelimit_remaining.load(Ordering::Relaxed)).ok()
     }
 
     /// Notes why asking told nothing, unless something is known by now.

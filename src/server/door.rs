@@ -51,7 +51,7 @@ impl Behind {
     async fn answer(self, request: Request<Incoming>, peer: Peer) -> Answer {
         match self {
             Self::Gate(gate) => gate.handle(request, peer).await,
-            Self::Admin(admin) => admin.answer(&request),
+            Self::Admin(admin) => admin.answer(request).await,
         }
     }
 
@@ -59,6 +59,14 @@ impl Behind {
         match self {
             Self::Gate(gate) => gate.serving(),
             Self::Admin(admin) => admin.current().get(),
+        }
+    }
+
+    /// Counts a client that was turned away unheard.
+    fn turned_away(&self) {
+        match self {
+            Self::Gate(gate) => gate.turned_away(),
+            Self::Admin(_) => {}
         }
     }
 
@@ -103,6 +111,9 @@ impl Door {
 
     fn admit(&self, stream: Stream, listener: &Listener, connections: &mut JoinSet<()>) {
         let slot = self.slots.clone().try_acquire_owned();
+        if slot.is_err() {
+            self.behind.turned_away();
+        }
         match (stream, slot) {
             (Stream::Tcp(stream, address), Ok(slot)) => {
                 let _ = stream.set_nodelay(true);

@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -9,8 +9,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tracing::error;
 
+use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
 
 /// The final line of a request, written when it is dropped: at the end of the answer, or wherever the request ended before.
@@ -18,21 +19,30 @@ pub struct FinalLine {
     /// The record, as far as it is known.
     pub record: Record,
     audit: Arc<Audit>,
+    metrics: Arc<Metrics>,
+    refused: Option<Code>,
     began: Instant,
+    elsewhere: Duration,
+    counted: bool,
 }
 
 impl FinalLine {
     /// The line of a request that has just come.
-    pub fn new(audit: Arc<Audit>, request_id: String) -> Self {
+    pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, request_id: String) -> Self {
         Self {
             record: Record::new(request_id),
             audit,
+            metrics,
+            refused: None,
             began: Instant::now(),
+            elsewhere: Duration::ZERO,
+            counted: false,
         }
     }
 
     /// Notes a refusal.
     pub fn refused(&mut self, refusal: &Refusal) {
+        self.refused = Some(refusal.code);
         self.record.decision = Some(Verdict::Deny);
         self.record.reason = Some(refusal.code.as_str().to_owned());
         self.record.detail = refusal
@@ -40,6 +50,22 @@ impl FinalLine {
             .clone()
             .or_else(|| Some(refusal.message.clone()));
         self.record.status = Some(refusal.code.status());
+    }
+
+    /// Notes time in which the API was waited for.
+    pub fn elsewhere(&mut self, took: Duration) {
+        self.elsewhere += took;
+    }
+
+    fn count(&mut self) {
+        let outcome = match (self.refused, self.record.decision) {
+            (Some(code), _) => Outcome::Refused(code),
+            (None, Some(Verdict::Allow)) => Outcome::Allowed,
+            (None, Some(Verdict::Deny) | None) => Outcome::Abandoned,
+        };
+        self.metrics
+            .request(self.record.endpoint.as_deref(), outcome);
+        self.counted = true;
     }
 
     /// The line for a request that is about to be sent.
@@ -50,6 +76,9 @@ impl FinalLine {
     /// Lets the line be written when the answer has gone, or as much of it as went.
     pub fn follow(mut self, answer: Answer) -> Answer {
         self.record.status = Some(answer.status().as_u16());
+        self.count();
+        self.metrics
+            .added(self.began.elapsed().saturating_sub(self.elsewhere));
         answer.map(|body| {
             Followed {
                 body,
@@ -63,6 +92,9 @@ impl FinalLine {
 
 impl Drop for FinalLine {
     fn drop(&mut self) {
+        if !self.counted {
+            self.count();
+        }
         self.record.duration_ms = Some((self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
         self.audit
             .write(self.record.line(Event::Answer, Timestamp::now()));

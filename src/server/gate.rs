@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -13,6 +14,7 @@ use super::final_line::FinalLine;
 use super::own;
 use super::question::Question;
 use super::serving::{Current, Serving};
+use crate::admin::Outcome;
 use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::Method;
 use crate::identify::{self, Peer};
@@ -56,6 +58,12 @@ impl Gate {
         self.current.get()
     }
 
+    /// Counts a client beyond the most that are served at once.
+    pub fn turned_away(&self) {
+        let outcome = Outcome::Refused(Code::Overloaded);
+        self.current.metrics().request(None, outcome);
+    }
+
     /// Refuses every request from now on that has not come yet.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -95,7 +103,11 @@ impl Gate {
     }
 
     async fn follow(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
-        let mut line = FinalLine::new(self.audit.clone(), request_id());
+        let mut line = FinalLine::new(
+            self.audit.clone(),
+            self.current.metrics().clone(),
+            request_id(),
+        );
         let mut answer = match self.answer(request, peer, &mut line).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -169,7 +181,10 @@ impl Gate {
         let allowed = question.decide(BodyState::Known)?;
         question.limit_derived();
         let permit = self.permit(&allowed, &question, line).await?;
-        question.forward(&permit, headers, body, line).await
+        let sent = Instant::now();
+        let answer = question.forward(&permit, headers, body, line).await;
+        line.elsewhere(sent.elapsed());
+        answer
     }
 
     fn awake(&self, head: &Parts, serving: &Serving) -> Result<(), Refusal> {

@@ -102,9 +102,9 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
         Some(listen) => Some(bind(listen).await?),
         None => None,
     };
-    let (gate, mut ended) = Gate::new(current.clone(), tokens, audit.clone());
+    let (gate, mut ended) = Gate::new(current.clone(), tokens.clone(), audit.clone());
     let gate = Arc::new(gate);
-    let admin = Arc::new(Admin::new(current.clone()));
+    let admin = Arc::new(Admin::new(current.clone(), tokens));
     let (stop, stopping) = watch::channel(false);
     let (stop_admin, admin_stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();

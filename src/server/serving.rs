@@ -5,6 +5,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
+use crate::admin::{Metrics, Reload};
 use crate::config::{Problem, Rules, Seen, Settings, load};
 use crate::upstream::Upstream;
 
@@ -19,6 +20,7 @@ pub struct Serving {
 /// The current one, and how to get the next.
 pub struct Current {
     config: PathBuf,
+    metrics: Arc<Metrics>,
     serving: ArcSwap<Serving>,
     /// Never held while files are read, and never asked for by a request.
     last: Mutex<Reading>,
@@ -50,9 +52,11 @@ impl Current {
     /// # Errors
     /// Every problem that was found.
     pub fn load(config: &Path) -> Result<Self, Vec<Problem>> {
-        let (seen, read) = read_at_rest(config, None);
+        let metrics = Arc::default();
+        let (seen, read) = read_at_rest(config, None, &metrics);
         Ok(Self {
             config: config.to_owned(),
+            metrics,
             serving: ArcSwap::from_pointee(read?),
             last: Mutex::new(Reading {
                 seen,
@@ -67,6 +71,11 @@ impl Current {
         self.serving.load_full()
     }
 
+    /// What is counted, whichever rules are in force.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// How the files were read last.
     pub fn last(&self) -> Reading {
         self.last
@@ -79,7 +88,14 @@ impl Current {
     /// it is found, unless somebody asked.
     pub fn reload(&self, why: Why) {
         let in_force = self.get();
-        let (seen, read) = read_at_rest(&self.config, Some(&in_force.rules.settings));
+        let (seen, read) =
+            read_at_rest(&self.config, Some(&in_force.rules.settings), &self.metrics);
+        let outcome = if read.is_ok() {
+            Reload::Done
+        } else {
+            Reload::Failed
+        };
+        self.metrics.reloaded(outcome);
         let problems = match read {
             Ok(mut next) => {
                 next.rules.keep_what_is_known(&in_force.rules);
@@ -143,22 +159,23 @@ fn tell(problems: &[String]) {
 fn read_at_rest(
     config: &Path,
     in_force: Option<&Settings>,
+    metrics: &Arc<Metrics>,
 ) -> (Seen, Result<Serving, Vec<Problem>>) {
     for _ in 1..TRIES {
         let seen = Seen::of(config, in_force);
-        let read = read(config);
+        let read = read(config, metrics);
         if seen.again() == seen {
             return (seen, read);
         }
     }
-    (Seen::of(config, in_force), read(config))
+    (Seen::of(config, in_force), read(config, metrics))
 }
 
 const TRIES: usize = 4;
 
-fn read(config: &Path) -> Result<Serving, Vec<Problem>> {
+fn read(config: &Path, metrics: &Arc<Metrics>) -> Result<Serving, Vec<Problem>> {
     let rules = load(config)?;
-    let upstream = Upstream::new(&rules.settings.upstream)
+    let upstream = Upstream::new(&rules.settings.upstream, metrics.clone())
         .map_err(|error| vec![Problem(format!("{}:1:1: error: {error}", config.display()))])?;
     Ok(Serving {
         rules,

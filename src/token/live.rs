@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use super::admit::{Admission, Standing, standing};
 use super::format::TokenId;
 use super::state::{Changes, Count, Issued, State, StateError, Usage};
-use crate::policy::{Grants, Unbound};
+use crate::policy::{FileToken, Grants, Limits, Unbound};
 use crate::units::Rate;
 
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
@@ -238,6 +239,45 @@ impl Live {
                 entries
             });
         }
+    }
+
+    /// How many tokens are in which state, those of the policy file included. It reads what is in memory as it stands, and no
+    /// request waits for it.
+    pub fn count(&self, in_policy: &[FileToken], now: Timestamp) -> Vec<(&'static str, u64)> {
+        let mut counts = [
+            Standing::Active,
+            Standing::Expired,
+            Standing::NotYetValid,
+            Standing::Revoked,
+        ]
+        .map(|standing| (standing.as_str(), 0));
+        let mut count = |limits: &Limits, since, entry: &Entry| {
+            let token = Admission {
+                limits,
+                since,
+                revoked_at: entry.revoked_at,
+                usage: entry.activity.usage(),
+            };
+            let state = standing(&token, now).as_str();
+            if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == state) {
+                *count += 1;
+            }
+        };
+        for shard in &self.shards {
+            for entry in shard.load_full().values() {
+                if let Some(issued) = &entry.issued {
+                    count(&issued.limits, Some(issued.created_at), entry);
+                }
+            }
+        }
+        for token in in_policy {
+            count(
+                &token.limits,
+                None,
+                &self.known(&token.id).unwrap_or_default(),
+            );
+        }
+        counts.to_vec()
     }
 
     /// The activity of a token of the policy file, made at its first use; issued ones have it in their entry.

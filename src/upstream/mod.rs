@@ -8,6 +8,7 @@ mod connect;
 mod failure;
 mod headers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -24,6 +25,7 @@ pub use connect::NoUpstream;
 pub use failure::{Failure, What};
 pub use headers::{Overridden, carried};
 
+use crate::admin::{Metrics, Purpose};
 use crate::audit::Permit;
 use crate::catalog::Method;
 use crate::config::{RealToken, UpstreamSettings};
@@ -32,6 +34,7 @@ use crate::config::{RealToken, UpstreamSettings};
 pub struct Upstream {
     client: Client<connect::Connector, Outgoing>,
     settings: UpstreamSettings,
+    metrics: Arc<Metrics>,
 }
 
 /// A request as it is to be sent: everything in it was checked or made here.
@@ -61,7 +64,7 @@ impl Upstream {
     ///
     /// # Errors
     /// `NoUpstream` if no certificate authority can be had to trust.
-    pub fn new(settings: &UpstreamSettings) -> Result<Self, NoUpstream> {
+    pub fn new(settings: &UpstreamSettings, metrics: Arc<Metrics>) -> Result<Self, NoUpstream> {
         let connector = connect::connector(settings)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -72,6 +75,7 @@ impl Upstream {
         Ok(Self {
             client,
             settings: settings.clone(),
+            metrics,
         })
     }
 
@@ -103,7 +107,7 @@ impl Upstream {
                 checked.headers.clone(),
             )
         });
-        match (self.send(token, checked).await, again) {
+        match (self.send(Purpose::Forward, token, checked).await, again) {
             (Err(failure), Some((method, path_and_query, headers))) if failure.broke_off() => {
                 // A kept connection that the API closes as a request comes is nobody's fault; a read may be sent again.
                 let checked = Checked {
@@ -112,7 +116,9 @@ impl Upstream {
                     headers,
                     body: Body::None,
                 };
-                self.send(token, checked).await.map(|answer| (answer, 2))
+                self.send(Purpose::Forward, token, checked)
+                    .await
+                    .map(|answer| (answer, 2))
             }
             (result, _) => result.map(|answer| (answer, 1)),
         }
@@ -130,13 +136,14 @@ impl Upstream {
             headers: hyper::HeaderMap::new(),
             body: Body::None,
         };
-        self.send(token, checked)
+        self.send(Purpose::Check, token, checked)
             .await
             .map(|answer| answer.status())
     }
 
     async fn send(
         &self,
+        purpose: Purpose,
         token: &RealToken,
         checked: Checked,
     ) -> Result<Response<Incoming>, Failure> {
@@ -145,18 +152,22 @@ impl Upstream {
             Body::None | Body::Json(_) => Progress::done(),
         };
         let request = self.request(token, checked)?;
+        self.metrics.upstream_call(purpose);
+        let sent = Instant::now();
         let answer = self.client.request(request);
         tokio::pin!(answer);
         loop {
             let due = progress.last() + self.settings.timeout;
             tokio::select! {
                 result = &mut answer => {
+                    self.metrics.upstream_took(sent.elapsed());
                     let answer = result.map_err(|error| Failure::of(&error))?;
-                    token.answered(answer.status());
+                    token.answered(answer.status(), answer.headers());
                     return usable(answer);
                 }
                 () = sleep_until(due) => {
                     if progress.last() + self.settings.timeout <= Instant::now() {
+                        self.metrics.upstream_took(sent.elapsed());
                         return Err(Failure::sent(What::Timeout, "no answer came in time"));
                     }
                 }

@@ -21,6 +21,7 @@ mod failures;
 mod forwarding;
 mod limits;
 mod listening;
+mod metrics;
 mod reading;
 mod record;
 mod reloading;

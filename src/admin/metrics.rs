@@ -1,0 +1,294 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::times::Times;
+use crate::refusal::Code;
+
+/// What tidegate counts of itself.
+///
+/// Counting takes no lock: a number is atomic, and the table that leads to it is read through an atomic pointer, and
+/// replaced when an endpoint or an outcome is seen for the first time. What it counts by comes from closed sets, so that
+/// no client can make it grow.
+#[derive(Default)]
+pub struct Metrics {
+    requests: ArcSwap<HashMap<String, Arc<Outcomes>>>,
+    pub(super) added: Times,
+    pub(super) upstream: Times,
+    calls: Calls,
+    facts: Results,
+    lists: Results,
+    reloads: Reloads,
+}
+
+type Outcomes = HashMap<Outcome, Arc<AtomicU64>>;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Outcome {
+    /// It was let through.
+    Allowed,
+    /// It was refused.
+    Refused(Code),
+    /// Its client left before there was a decision.
+    Abandoned,
+}
+
+impl Outcome {
+    /// As the label has it.
+    pub(super) fn decision(self) -> &'static str {
+        match self {
+            Self::Allowed => "allow",
+            Self::Refused(_) => "deny",
+            Self::Abandoned => "none",
+        }
+    }
+
+    /// As the label has it: the code of a refusal. Which grant allowed is no closed set, and stands in the audit record.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused(code) => code.as_str(),
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// What the API is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// A client's own request.
+    Forward,
+    /// What a resource is like, to judge by.
+    Facts,
+    /// A whole list, to filter.
+    List,
+    /// Whether a real token is accepted, for readiness.
+    Check,
+}
+
+#[derive(Default)]
+struct Calls {
+    forward: AtomicU64,
+    facts: AtomicU64,
+    list: AtomicU64,
+    check: AtomicU64,
+}
+
+/// What is kept for a few seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cache {
+    /// What resources are like.
+    Facts,
+    /// Lists that were read whole.
+    Lists,
+}
+
+/// What a look into a cache came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// It was there.
+    Hit,
+    /// It was not, and is fetched.
+    Miss,
+    /// It was not, and another request is fetching it already.
+    Shared,
+}
+
+#[derive(Default)]
+struct Results {
+    hit: AtomicU64,
+    miss: AtomicU64,
+    shared: AtomicU64,
+}
+
+/// What a reload came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reload {
+    /// The new files are in force.
+    Done,
+    /// The old ones stay.
+    Failed,
+}
+
+#[derive(Default)]
+struct Reloads {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// The endpoint of a request that is none's of the catalogue, or was refused before that was known.
+const UNKNOWN: &str = "unknown";
+
+impl Metrics {
+    /// Counts a request. `endpoint` is an operation id of the catalogue, or nothing.
+    pub fn request(&self, endpoint: Option<&str>, outcome: Outcome) {
+        let endpoint = endpoint.unwrap_or(UNKNOWN);
+        if self.count_known(endpoint, outcome) {
+            return;
+        }
+        self.requests.rcu(|endpoints| {
+            let mut endpoints = HashMap::clone(endpoints);
+            let outcomes = endpoints.entry(endpoint.to_owned()).or_default();
+            Arc::make_mut(outcomes).entry(outcome).or_default();
+            endpoints
+        });
+        self.count_known(endpoint, outcome);
+    }
+
+    fn count_known(&self, endpoint: &str, outcome: Outcome) -> bool {
+        let endpoints = self.requests.load();
+        let count = endpoints
+            .get(endpoint)
+            .and_then(|outcomes| outcomes.get(&outcome));
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        count.is_some()
+    }
+
+    /// Notes how long a request took beyond what the API took for it.
+    pub fn added(&self, took: Duration) {
+        self.added.add(took);
+    }
+
+    /// Counts a call of the API as it goes out.
+    pub fn upstream_call(&self, purpose: Purpose) {
+        self.calls.of(purpose).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes how long the API took to begin its answer.
+    pub fn upstream_took(&self, took: Duration) {
+        self.upstream.add(took);
+    }
+
+    /// Counts a look into a cache.
+    pub fn looked_up(&self, cache: Cache, found: Found) {
+        self.cache(cache).of(found).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, reload: Reload) {
+        self.reloads.of(reload).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests by endpoint and outcome, in order.
+    pub(super) fn requests(&self) -> Vec<(String, Outcome, u64)> {
+        let endpoints = self.requests.load();
+        let mut all: Vec<_> = endpoints
+            .iter()
+            .flat_map(|(endpoint, outcomes)| {
+                outcomes.iter().map(|(outcome, count)| {
+                    (endpoint.clone(), *outcome, count.load(Ordering::Relaxed))
+                })
+            })
+            .collect();
+        all.sort_by(|(a, x, _), (b, y, _)| (a, x.reason()).cmp(&(b, y.reason())));
+        all
+    }
+
+    pub(super) fn calls(&self) -> [(&'static str, u64); 4] {
+        [
+            ("forward", Purpose::Forward),
+            ("facts", Purpose::Facts),
+            ("list", Purpose::List),
+            ("check", Purpose::Check),
+        ]
+        .map(|(name, purpose)| (name, self.calls.of(purpose).load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn caches(&self) -> Vec<([&'static str; 2], u64)> {
+        let caches = [("facts", Cache::Facts), ("lists", Cache::Lists)];
+        let results = [
+            ("hit", Found::Hit),
+            ("miss", Found::Miss),
+            ("shared", Found::Shared),
+        ];
+        caches
+            .into_iter()
+            .flat_map(|(name, cache)| {
+                results.map(|(result, found)| {
+                    let count = self.cache(cache).of(found).load(Ordering::Relaxed);
+                    ([name, result], count)
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn reloads(&self) -> [(&'static str, u64); 2] {
+        [("success", Reload::Done), ("failure", Reload::Failed)]
+            .map(|(name, reload)| (name, self.reloads.of(reload).load(Ordering::Relaxed)))
+    }
+
+    fn cache(&self, cache: Cache) -> &Results {
+        match cache {
+            Cache::Facts => &self.facts,
+            Cache::Lists => &self.lists,
+        }
+    }
+}
+
+impl Calls {
+    fn of(&self, purpose: Purpose) -> &AtomicU64 {
+        match purpose {
+            Purpose::Forward => &self.forward,
+            Purpose::Facts => &self.facts,
+            Purpose::List => &self.list,
+            Purpose::Check => &self.check,
+        }
+    }
+}
+
+impl Results {
+    fn of(&self, found: Found) -> &AtomicU64 {
+        match found {
+            Found::Hit => &self.hit,
+            Found::Miss => &self.miss,
+            Found::Shared => &self.shared,
+        }
+    }
+}
+
+impl Reloads {
+    fn of(&self, reload: Reload) -> &AtomicU64 {
+        match reload {
+            Reload::Done => &self.done,
+            Reload::Failed => &self.failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn requests_that_are_the_first_of_their_kind_at_once_are_all_counted() {
+        let metrics = Metrics::default();
+        let outcome = |odd| {
+            if odd {
+                Outcome::Allowed
+            } else {
+                Outcome::Refused(Code::Scope)
+            }
+        };
+        thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| {
+                    for round in 0..1000 {
+                        let endpoint = (round % 3 > 0).then_some("droplets_get");
+                        metrics.request(endpoint, outcome(round % 2 > 0));
+                    }
+                });
+            }
+        });
+        let requests = metrics.requests();
+        let sum: u64 = requests.iter().map(|(_, _, count)| count).sum();
+        assert_eq!((requests.len(), sum), (4, 8000), "{requests:?}");
+    }
+}
