@@ -17,11 +17,12 @@
 //! | [`response`] | → the answer as the client may see it |
 //!
 //! Beside the way stand [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
-//! [`admin`] (what those who run it ask on a listener of its own),
+//! [`admin`] (what those who run it ask on a listener of its own), [`authority`] (certificates for listeners),
 //! [`refusal`] (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
 pub mod admin;
 pub mod audit;
+pub mod authority;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -2,6 +2,7 @@
 //! standard error.
 
 mod catalog;
+mod cert;
 mod check;
 mod explain;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     /// Show what tidegate knows of the API.
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Make a private authority and a listener's certificate, and say how clients trust them.
+    Cert(cert::Arguments),
 }
 
 /// What a command came to, beside what it printed.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Catalog(command) => catalog::run(&command),
+        Command::Cert(arguments) => cert::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

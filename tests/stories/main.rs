@@ -15,6 +15,7 @@ mod support;
 
 mod admin;
 mod attacks;
+mod certificate;
 mod every_endpoint;
 mod explaining;
 mod failures;
