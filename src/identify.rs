@@ -80,7 +80,8 @@ fn direct(peer: Peer, headers: &HeaderMap) -> Client {
     }
 }
 
-fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
+/// Whether an address is one of the trusted.
+pub fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
 }
 

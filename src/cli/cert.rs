@@ -93,8 +93,8 @@ fn how_to_trust(authority: &Path) -> String {
         "
 Clients are to trust {file}. Copy it to their machine, and set there:
 
-Go (doctl, Terraform, lego)         SSL_CERT_FILE={file}   in place of the system's authorities
-Python (pydo, certbot)              REQUESTS_CA_BUNDLE={file}
+Go (doctl, Terraform, lego)         SSL_CERT_FILE={file}
+Python (pydo, certbot)              REQUESTS_CA_BUNDLE={file}   (then that alone is trusted)
 Node.js                             NODE_EXTRA_CA_CERTS={file}
 curl                                curl --cacert {file} …
 all programs of a Debian or Ubuntu  copy it to /usr/local/share/ca-certificates/tidegate.crt and run update-ca-certificates"

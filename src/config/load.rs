@@ -224,7 +224,7 @@ fn listeners(
 ) -> HashMap<SocketAddr, Arc<ServerConfig>> {
     let mut configs = HashMap::new();
     for listen in &settings.listen {
-        let Listen::Tls(address, files) = listen else {
+        let Listen::Tls(address, _, files) = listen else {
             continue;
         };
         match tls::server(files) {
@@ -243,7 +243,7 @@ fn listeners(
 }
 
 fn admin(settings: &Settings, wrong: &mut Vec<Problem>) -> Option<Arc<ServerConfig>> {
-    let Some(Listen::Tls(address, files)) = &settings.admin else {
+    let Some(Listen::Tls(address, _, files)) = &settings.admin else {
         return None;
     };
     let config = tls::server(files);

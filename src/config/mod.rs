@@ -60,11 +60,20 @@ pub struct Settings {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listen {
     /// An address, for plain HTTP.
-    Plain(SocketAddr),
+    Plain(SocketAddr, ProxyHeader),
     /// An address, for TLS.
-    Tls(SocketAddr, TlsFiles),
+    Tls(SocketAddr, ProxyHeader, TlsFiles),
     /// A unix socket, for plain HTTP.
     Unix(PathBuf),
+}
+
+/// What comes before anything else on a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyHeader {
+    /// Nothing does.
+    None,
+    /// The header of the PROXY protocol, from a trusted proxy.
+    Required,
 }
 
 /// What a listener shows for TLS.

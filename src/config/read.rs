@@ -6,12 +6,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    AuditSettings, AuditSink, BaseUrl, LimitSettings, Listen, Settings, TlsFiles, TokenSource,
-    UpstreamSettings,
+    AuditSettings, AuditSink, BaseUrl, LimitSettings, Listen, ProxyHeader, Settings, TlsFiles,
+    TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
-use crate::yaml::{self, Map, Mistakes, Node, Value};
+use crate::yaml::{self, At, Map, Mistakes, Node, Value};
 
 /// Reads the text of a configuration file. Relative paths in it are relative to `directory`.
 ///
@@ -21,6 +21,7 @@ pub fn read(file: &str, text: &str, directory: &Path) -> Result<Settings, Mistak
     let mut reader = Reader {
         mistakes: Mistakes::new(file),
         directory,
+        proxied: Vec::new(),
     };
     let settings = yaml::read(text, &mut reader.mistakes).and_then(|root| reader.file(&root));
     match settings {
@@ -32,6 +33,8 @@ pub fn read(file: &str, text: &str, directory: &Path) -> Result<Settings, Mistak
 struct Reader<'d> {
     mistakes: Mistakes,
     directory: &'d Path,
+    /// Where a listener requires a PROXY header.
+    proxied: Vec<At>,
 }
 
 impl Reader<'_> {
@@ -39,7 +42,7 @@ impl Reader<'_> {
         let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
         let settings = Settings {
             listen: map.take("listen").map_or_else(
-                || vec![Listen::Plain(DEFAULT_LISTEN)],
+                || vec![Listen::Plain(DEFAULT_LISTEN, ProxyHeader::None)],
                 |node| self.listen(node),
             ),
             public_url: self.parsed(&mut map, "public_url"),
@@ -73,6 +76,11 @@ impl Reader<'_> {
                 .map(|node| self.limits(node))
                 .unwrap_or_default(),
         };
+        if settings.trusted_proxies.is_empty() {
+            for at in self.proxied.drain(..) {
+                self.mistakes.add(at, "a PROXY header is taken from `trusted_proxies` only, and there are none, so nobody could connect; name the proxies there, as [10.0.0.5]");
+            }
+        }
         if let Some(node) = map.take("field_scopes") {
             self.field_scopes(node);
         }
@@ -130,9 +138,8 @@ impl Reader<'_> {
             .unwrap_or(false);
         let tls_node = map.take("tls");
         let tls = tls_node.and_then(|node| self.tls(node));
-        if let Some(node) = map.take("proxy_protocol") {
-            self.later(node, "`proxy_protocol` of a listener");
-        }
+        let proxy_node = map.take("proxy_protocol");
+        let header = self.proxy_header(proxy_node);
         map.finish(&mut self.mistakes);
         if address_node.is_some() == unix.is_some() {
             self.mistakes.add(
@@ -146,17 +153,32 @@ impl Reader<'_> {
                 self.mistakes
                     .add(node.at, "a unix socket needs no TLS: nobody is on the way");
             }
+            if let (ProxyHeader::Required, Some(node)) = (header, proxy_node) {
+                self.mistakes.add(node.at, "a PROXY header is taken from `trusted_proxies` only, which are networks, and a unix socket is in none; remove it, or give the listener an `address`");
+            }
             return Some(Listen::Unix(path));
         }
         let address = address?;
         if tls_node.is_some() {
-            return Some(Listen::Tls(address, tls?));
+            return Some(Listen::Tls(address, header, tls?));
         }
         if !address.ip().to_canonical().is_loopback() && !plaintext {
             let at = address_node.map_or(node.at, |node| node.at);
             self.mistakes.add(at, "plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; give the listener `tls`, or set `allow_plaintext: true` here if another program adds it");
         }
-        Some(Listen::Plain(address))
+        Some(Listen::Plain(address, header))
+    }
+
+    fn proxy_header(&mut self, node: Option<&Node>) -> ProxyHeader {
+        match node
+            .and_then(|node| Some((node.at, node.flag("`proxy_protocol`", &mut self.mistakes)?)))
+        {
+            Some((at, true)) => {
+                self.proxied.push(at);
+                ProxyHeader::Required
+            }
+            Some((_, false)) | None => ProxyHeader::None,
+        }
     }
 
     fn admin(&mut self, node: &Node) -> Option<Listen> {
@@ -175,13 +197,13 @@ impl Reader<'_> {
                     .add(tls.at, "a unix socket needs no TLS: nobody is on the way");
                 None
             }
-            (None, Some(_), Some(_)) => Some(Listen::Tls(address?, tls?)),
+            (None, Some(_), Some(_)) => Some(Listen::Tls(address?, ProxyHeader::None, tls?)),
             (None, Some(at), None) => {
                 let address = address?;
                 if !address.ip().to_canonical().is_loopback() {
                     self.mistakes.add(at.at, "`admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket");
                 }
-                Some(Listen::Plain(address))
+                Some(Listen::Plain(address, ProxyHeader::None))
             }
             (Some(_), Some(_), _) | (None, None, _) => {
                 self.mistakes.add(
@@ -400,7 +422,10 @@ mod tests {
     #[test]
     fn the_least_configuration_has_safe_defaults() {
         let settings = read("t.yaml", LEAST, Path::new("/etc/tidegate")).unwrap();
-        assert_eq!(settings.listen, [Listen::Plain(DEFAULT_LISTEN)]);
+        assert_eq!(
+            settings.listen,
+            [Listen::Plain(DEFAULT_LISTEN, ProxyHeader::None)]
+        );
         assert_eq!(
             settings.upstream.url.to_string(),
             "https://api.digitalocean.com"
@@ -452,6 +477,33 @@ mod tests {
         for (line, expected) in cases {
             let text = format!("{LEAST}{line}\n");
             assert_eq!(mistakes_of(&text).join("\n"), expected, "line {line:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_header_needs_a_proxy_to_trust() {
+        let cases = [
+            (
+                "listen: [{ address: 127.0.0.1:1, proxy_protocol: true }]\ntrusted_proxies: [10.0.0.5]",
+                "",
+            ),
+            (
+                "listen: [{ address: 127.0.0.1:1, proxy_protocol: false }]",
+                "",
+            ),
+            ("listen: [{ unix: s, proxy_protocol: false }]", ""),
+            (
+                "listen: [{ address: 127.0.0.1:1, proxy_protocol: true }]",
+                "t.yaml:5:50: a PROXY header is taken from `trusted_proxies` only, and there are none, so nobody could connect; name the proxies there, as [10.0.0.5]",
+            ),
+            (
+                "listen: [{ unix: s, proxy_protocol: true }]\ntrusted_proxies: [10.0.0.5]",
+                "t.yaml:5:37: a PROXY header is taken from `trusted_proxies` only, which are networks, and a unix socket is in none; remove it, or give the listener an `address`",
+            ),
+        ];
+        for (lines, expected) in cases {
+            let text = format!("{LEAST}{lines}\n");
+            assert_eq!(mistakes_of(&text).join("\n"), expected, "lines {lines:?}");
         }
     }
 

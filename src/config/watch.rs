@@ -84,8 +84,8 @@ fn files(settings: &Settings) -> Vec<&Path> {
         TokenSource::Env(_) => None,
     });
     let shown = listen.iter().chain(admin).flat_map(|listen| match listen {
-        Listen::Tls(_, files) => shown(files),
-        Listen::Plain(_) | Listen::Unix(_) => Vec::new(),
+        Listen::Tls(.., files) => shown(files),
+        Listen::Plain(..) | Listen::Unix(_) => Vec::new(),
     });
     std::iter::once(policy)
         .chain(extra_catalog)

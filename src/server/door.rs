@@ -1,10 +1,10 @@
 use std::convert::Infallible;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -22,9 +23,11 @@ use tracing::{debug, warn};
 use super::connection::{Busy, Patience, Watch, Watched};
 use super::gate::Gate;
 use super::listen::{Listener, Stream};
+use super::proxy::{self, Told};
 use super::serving::Serving;
 use crate::admin::Admin;
-use crate::identify::Peer;
+use crate::config::ProxyHeader;
+use crate::identify::{Peer, is_trusted};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, refused};
 use crate::token::ClientAddr;
@@ -36,6 +39,22 @@ pub(super) struct Door {
     pub slots: Arc<Semaphore>,
     pub stopping: watch::Receiver<bool>,
     pub patience: Patience,
+    pub told: Arc<Seldom>,
+}
+
+/// What is said at most once a minute, however often there is reason to: anyone can connect.
+#[derive(Default)]
+pub(super) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    fn once_in_a_while(&self, say: impl FnOnce()) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
+            *last = Some(Instant::now());
+            drop(last);
+            say();
+        }
+    }
 }
 
 /// Who answers at a listener: never both.
@@ -117,7 +136,7 @@ impl Door {
         match (stream, slot) {
             (Stream::Tcp(stream, address), Ok(slot)) => {
                 let _ = stream.set_nodelay(true);
-                let addr = ClientAddr::Ip(address.ip().to_canonical());
+                let addr = address.ip().to_canonical();
                 let tls = match listener {
                     Listener::Tcp {
                         configured,
@@ -126,22 +145,17 @@ impl Door {
                     } => Some(self.behind.tls(configured)),
                     Listener::Tcp { tls: false, .. } | Listener::Unix { .. } => None,
                 };
-                let door = self.clone();
-                match tls {
-                    None => connections.spawn(door.serve(
-                        stream,
-                        Peer { addr, tls: false },
-                        Version::One,
-                        slot,
-                    )),
+                let acceptor = match tls {
+                    None => None,
                     Some(None) => return, // a listener that the configuration has lost; it ends with the next start
-                    Some(Some(config)) => connections.spawn(door.shake_hands(
-                        stream,
-                        addr,
-                        TlsAcceptor::from(config),
-                        slot,
-                    )),
+                    Some(Some(config)) => Some(TlsAcceptor::from(config)),
                 };
+                let (door, header) = (self.clone(), listener.header());
+                connections.spawn(async move {
+                    if let Some((stream, addr)) = door.client(stream, addr, header).await {
+                        door.enter(stream, addr, acceptor, slot).await;
+                    }
+                });
             }
             (Stream::Unix(stream), Ok(slot)) => {
                 let peer = Peer {
@@ -150,13 +164,67 @@ impl Door {
                 };
                 connections.spawn(self.clone().serve(stream, peer, Version::One, slot));
             }
-            (Stream::Tcp(stream, _), Err(_)) if !listener.is_tls() => {
+            (Stream::Tcp(stream, _), Err(_))
+                if !listener.is_tls() && listener.header() == ProxyHeader::None =>
+            {
                 connections.spawn(turn_away(stream));
             }
-            (Stream::Tcp(..), Err(_)) => {} // to say why would take a handshake
+            (Stream::Tcp(..), Err(_)) => {} // to say why would take a handshake, or a header
             (Stream::Unix(stream), Err(_)) => {
                 connections.spawn(turn_away(stream));
             }
+        }
+    }
+
+    /// The client's address: where a PROXY header is required, the one that it tells. Nothing is read from whoever may not
+    /// send one, as each could say to be anybody.
+    async fn client(
+        &self,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        header: ProxyHeader,
+    ) -> Option<(TcpStream, IpAddr)> {
+        if header == ProxyHeader::None {
+            return Some((stream, peer));
+        }
+        if !is_trusted(peer, &self.behind.serving().rules.settings.trusted_proxies) {
+            self.told.once_in_a_while(|| warn!(%peer, "a connection was closed: its listener requires a PROXY header, and this peer is not in `trusted_proxies`"));
+            return None;
+        }
+        match tokio::time::timeout(self.patience.head, proxy::take(&mut stream)).await {
+            Ok(Ok(Told::Client(addr))) => Some((stream, addr)),
+            Ok(Ok(Told::ProxyItself)) => Some((stream, peer)),
+            Ok(Err(why @ proxy::Failed::Header(_))) => {
+                self.told
+                    .once_in_a_while(|| warn!(%peer, %why, "a connection was closed"));
+                None
+            }
+            // Load balancers look whether a port is open, and say nothing.
+            Ok(Err(why @ proxy::Failed::Connection(_))) => {
+                debug!(%peer, %why, "a connection was closed");
+                None
+            }
+            Err(_) => {
+                debug!(%peer, "a connection was closed: its PROXY header took too long");
+                None
+            }
+        }
+    }
+
+    async fn enter(
+        self,
+        stream: TcpStream,
+        addr: IpAddr,
+        acceptor: Option<TlsAcceptor>,
+        slot: OwnedSemaphorePermit,
+    ) {
+        let addr = ClientAddr::Ip(addr);
+        match acceptor {
+            None => {
+                self.serve(stream, Peer { addr, tls: false }, Version::One, slot)
+                    .await;
+            }
+            Some(acceptor) => self.shake_hands(stream, addr, acceptor, slot).await,
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::config::Listen;
+use crate::config::{Listen, ProxyHeader};
 
 /// A place where connections come in.
 pub enum Listener {
@@ -19,6 +19,8 @@ pub enum Listener {
         configured: SocketAddr,
         /// Whether it speaks TLS.
         tls: bool,
+        /// What comes before that.
+        header: ProxyHeader,
     },
     /// A unix socket.
     Unix {
@@ -46,15 +48,17 @@ impl Listener {
     /// The system's own.
     pub async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
-            Listen::Plain(address) => Ok(Self::Tcp {
+            Listen::Plain(address, header) => Ok(Self::Tcp {
                 listener: TcpListener::bind(address).await?,
                 configured: *address,
                 tls: false,
+                header: *header,
             }),
-            Listen::Tls(address, _) => Ok(Self::Tcp {
+            Listen::Tls(address, header, _) => Ok(Self::Tcp {
                 listener: TcpListener::bind(address).await?,
                 configured: *address,
                 tls: true,
+                header: *header,
             }),
             Listen::Unix(path) => {
                 let listener = bind_unix(path)?;
@@ -81,6 +85,14 @@ impl Listener {
                 .accept()
                 .await
                 .map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+
+    /// What comes first on its connections.
+    pub fn header(&self) -> ProxyHeader {
+        match self {
+            Self::Tcp { header, .. } => *header,
+            Self::Unix { .. } => ProxyHeader::None,
         }
     }
 

@@ -7,6 +7,7 @@ mod final_line;
 mod gate;
 mod listen;
 mod own;
+mod proxy;
 mod question;
 mod run;
 mod serving;

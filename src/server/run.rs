@@ -54,7 +54,7 @@ impl fmt::Display for Failed {
                     path.display()
                 ),
             },
-            Self::Listen(Listen::Plain(address) | Listen::Tls(address, _), error) => {
+            Self::Listen(Listen::Plain(address, _) | Listen::Tls(address, ..), error) => {
                 write!(
                     f,
                     "can't listen on {address}: {error}; is another program there, or the port below 1024?"
@@ -117,6 +117,7 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
             slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             stopping: admin_stopping,
             patience: patience(settings),
+            told: Arc::default(),
         };
         aside.spawn(door.accept(listener));
         tokio::spawn(keep_asking(current.clone()));
@@ -129,6 +130,7 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
             slots: slots.clone(),
             stopping: stopping.clone(),
             patience: patience(settings),
+            told: Arc::default(),
         };
         tasks.spawn(door.accept(listener));
     }

@@ -23,6 +23,7 @@ mod forwarding;
 mod limits;
 mod listening;
 mod metrics;
+mod proxied;
 mod reading;
 mod record;
 mod reloading;
