@@ -4,7 +4,9 @@
 mod catalog;
 mod cert;
 mod check;
+mod completions;
 mod explain;
+mod man;
 mod serve;
 mod token;
 
@@ -44,6 +46,10 @@ enum Command {
     Catalog(catalog::Command),
     /// Make a private authority and a listener's certificate, and say how clients trust them.
     Cert(cert::Arguments),
+    /// Print what makes a shell complete the commands of tidegate.
+    Completions(completions::Arguments),
+    /// Write the man pages, one for each command.
+    Man(man::Arguments),
 }
 
 /// What a command came to, beside what it printed.
@@ -90,6 +96,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Catalog(command) => catalog::run(&command),
         Command::Cert(arguments) => cert::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

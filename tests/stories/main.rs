@@ -29,5 +29,6 @@ mod record;
 mod reloading;
 mod roles;
 mod running;
+mod shells;
 mod tokens;
 mod upstream;
