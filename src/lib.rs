@@ -18,7 +18,8 @@
 //!
 //! Beside the way stand [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
 //! [`admin`] (what those who run it ask on a listener of its own), [`authority`] (certificates for listeners),
-//! [`refusal`] (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
+//! [`specification`] (what DigitalOcean changed since), [`refusal`] (every way to say no, in one table), [`secret`],
+//! [`units`] and [`yaml`].
 
 pub mod admin;
 pub mod audit;
@@ -33,6 +34,7 @@ pub mod request;
 pub mod response;
 pub mod secret;
 pub mod server;
+pub mod specification;
 pub mod token;
 pub mod units;
 pub mod upstream;

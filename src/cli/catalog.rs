@@ -12,6 +12,11 @@ pub(super) enum Command {
     /// List the endpoints, with the scopes they need and what they touch.
     #[command(after_help = "Example:\n  tidegate catalog endpoints /v2/domains")]
     Endpoints(Endpoints),
+    /// Compare what this release knows of the API with a newer specification of it.
+    #[command(
+        after_help = "Example:\n  tidegate catalog diff DigitalOcean-public.v2.yaml --extra /etc/tidegate/my-endpoints.yaml\n\nExit status: 0 nothing changed, 1 something did, 2 the file can't be compared."
+    )]
+    Diff(super::diff::Arguments),
 }
 
 #[derive(Args)]
@@ -35,6 +40,7 @@ pub(super) fn run(command: &Command) -> Result<Outcome, Failed> {
     match command {
         Command::Scopes(listing) => scopes(&catalog, listing)?,
         Command::Endpoints(listing) => endpoints(&catalog, listing)?,
+        Command::Diff(arguments) => return super::diff::run(arguments),
     }
     Ok(Outcome::Good)
 }

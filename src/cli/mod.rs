@@ -5,8 +5,10 @@ mod catalog;
 mod cert;
 mod check;
 mod completions;
+mod diff;
 mod explain;
 mod man;
+mod rows;
 mod serve;
 mod token;
 

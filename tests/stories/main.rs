@@ -16,6 +16,7 @@ mod support;
 mod admin;
 mod attacks;
 mod certificate;
+mod diffing;
 mod every_endpoint;
 mod explaining;
 mod failures;
