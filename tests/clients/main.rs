@@ -12,6 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::Write;
