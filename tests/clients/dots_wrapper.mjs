@@ -19,10 +19,6 @@ const url = required("TIDEGATE_URL").replace(/\/+$/, "");
 const perPage = Number(process.env.PER_PAGE ?? "2");
 const clients = process.env.TIDEGATE_CLIENTS ?? fileURLToPath(new URL("../../target/clients", import.meta.url));
 
-// Whatever is not meant for this machine ends at a closed port of it.
-process.env.https_proxy = "http://127.0.0.1:9";
-process.env.no_proxy = "127.0.0.1,localhost,::1";
-
 const { createApiClient } = createRequire(path.resolve(clients, "package.json"))("dots-wrapper");
 
 async function main() {

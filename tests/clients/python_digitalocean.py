@@ -23,11 +23,6 @@ os.environ["DIGITALOCEAN_END_POINT"] = URL + "/v2/"
 os.environ["PYTHON_DIGITALOCEAN_REQUEST_TIMEOUT_SEC"] = "30"
 os.environ.pop("DIGITALOCEAN_ACCESS_TOKEN", None)
 
-# The library follows `links.pages.next` wherever it leads. Should that be api.digitalocean.com after all, the
-# request ends at a closed port of this machine, and the step fails.
-os.environ["https_proxy"] = "http://127.0.0.1:9"
-os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
-
 import digitalocean  # noqa: E402: reads the environment above
 
 

@@ -1,0 +1,239 @@
+//! ACME clients that prove by a TXT record that a domain is theirs: lego and certbot, from beginning to end.
+//!
+//! The authority looks the records up in the stand-in's own zone, so that a certificate is had only if the right records
+//! went through tidegate and were there in time.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::authority::Authority;
+use super::certificates::Certificates;
+use super::support::standin::Heard;
+use super::support::{Gate, REAL_TOKEN, StandInApi, World};
+use super::zone::NameServer;
+use super::{NOWHERE_ELSE, installed};
+
+/// What each client needs and no more: lego writes without a look, certbot looks for the zone and for its records.
+const POLICY: &str = "
+version: 1
+roles:
+  lego:
+    allow: [{ scopes: ['domain:update'] }]
+  certbot:
+    allow: [{ scopes: ['domain:read', 'domain:update'] }]
+  looks:
+    allow: [{ scopes: ['domain:read'] }]
+";
+
+const REFUSED: &str = "this sub-token lacks the scope domain:create for POST /v2/domains/{domain_name}/records; ask for a role that grants it";
+
+/// All that a client of ACME meets.
+struct Scene {
+    api: Arc<StandInApi>,
+    gate: Gate,
+    names: NameServer,
+    authority: Authority,
+    certificates: Certificates,
+    directory: TempDir,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let api = Arc::new(StandInApi::start_with(crowded()).await);
+        let gate = Gate::start(&api, POLICY).await;
+        let names = NameServer::start(&api).await;
+        let certificates = Certificates::make();
+        let authority = Authority::start(&certificates, &names).await;
+        let directory = TempDir::new().unwrap();
+        Self {
+            api,
+            gate,
+            names,
+            authority,
+            certificates,
+            directory,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// lego, with this sub-token, for a certificate of the zone and of all names in it.
+    fn lego(&self, token: &str) -> Command {
+        let mut command = Command::new("lego");
+        command
+            .args(["--accept-tos", "--email", "ops@example.com"])
+            .args(["--server", &self.authority.url()])
+            .args(["--dns", "digitalocean", "--dns.disable-cp"])
+            .args(["--dns.resolvers", &self.names.address().to_string()])
+            .args(["--domains", "example.com", "--domains", "*.example.com"])
+            .arg("--path")
+            .arg(self.path("lego"))
+            .arg("run")
+            .env("LEGO_CA_CERTIFICATES", self.certificates.authority())
+            .env("DO_API_URL", self.gate.url())
+            .env("DO_AUTH_TOKEN", token)
+            .env("DO_POLLING_INTERVAL", "1");
+        command
+    }
+
+    /// certbot with its plugin, with this sub-token, for the same certificate.
+    fn certbot(&self, token: &str) -> Command {
+        let credentials = self.path("digitalocean.ini");
+        fs::write(&credentials, format!("dns_digitalocean_token = {token}\n")).unwrap();
+        fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut command = Command::new(installed().join("venv/bin/certbot"));
+        command
+            .args(["certonly", "--non-interactive", "--agree-tos"])
+            .arg("--register-unsafely-without-email")
+            .args(["--server", &self.authority.url()])
+            .args(["--authenticator", "dns-digitalocean"])
+            .args(["--dns-digitalocean-propagation-seconds", "0"])
+            .arg("--dns-digitalocean-credentials")
+            .arg(credentials)
+            .args(["-d", "example.com", "-d", "*.example.com"])
+            .env("REQUESTS_CA_BUNDLE", self.certificates.authority())
+            .env("DIGITALOCEAN_END_POINT", format!("{}/v2/", self.gate.url()))
+            .env_remove("DIGITALOCEAN_ACCESS_TOKEN");
+        for directory in ["--config-dir", "--work-dir", "--logs-dir"] {
+            command.arg(directory).arg(self.path("certbot"));
+        }
+        command
+    }
+
+    /// Runs a client; what it said, and whether it succeeded.
+    async fn run(&self, mut command: Command) -> (bool, String) {
+        command.envs(NOWHERE_ELSE).stdin(Stdio::null());
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = run.await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+
+    /// Runs a client that is to succeed, and takes what the API heard of it.
+    async fn succeed(&self, command: Command) -> Vec<String> {
+        let (succeeded, said) = self.run(command).await;
+        assert!(succeeded, "{said}\npebble:\n{}", self.authority.log());
+        let heard = self.api.heard();
+        assert!(heard.iter().all(|heard| heard.bearer() == Some(REAL_TOKEN)));
+        heard.iter().map(told).collect()
+    }
+
+    /// Runs a client that is to be refused, and checks that its user learns why.
+    async fn be_refused(&self, command: Command) {
+        let (succeeded, said) = self.run(command).await;
+        assert!(!succeeded, "{said}");
+        // Clients break lines where they like.
+        let words: Vec<_> = said.split_whitespace().collect();
+        assert!(words.join(" ").contains(REFUSED), "{said}");
+        assert_eq!(self.api.writes().len(), 0, "nothing was written");
+    }
+
+    async fn finish(self) {
+        let left = self.api.world(|world| world.names(RECORDS));
+        assert!(
+            !left.iter().any(|name| name.starts_with("_acme-challenge")),
+            "the challenges are cleaned away"
+        );
+        self.gate.finish(&self.api).await;
+    }
+}
+
+/// An account in which the zone, and what is added to it, stand on the second page of 200.
+fn crowded() -> World {
+    let domain = |name: String| json!({ "name": name, "ttl": 1800, "zone_file": null });
+    let others = (0..200).map(|number| domain(format!("zone-{number}.example")));
+    let zone = [domain("example.com".to_owned())];
+    let world = World::empty().with("domains", others.chain(zone));
+    (0..200).fold(world, |world, number| {
+        world.with_record(
+            "example.com",
+            1000 + number,
+            "A",
+            &format!("host-{number}"),
+            "192.0.2.1",
+        )
+    })
+}
+
+/// What was heard, with the numbers of records taken out.
+fn told(heard: &Heard) -> String {
+    let line = heard.line();
+    match line.rsplit_once('/') {
+        Some((start, id)) if id.parse::<u64>().is_ok() => format!("{start}/ID"),
+        _ => line,
+    }
+}
+
+/// S7: lego proves by two records of one name that zone and wildcard are its user's, and reads nothing for it.
+#[tokio::test]
+async fn lego_gets_a_certificate() {
+    let scene = Scene::start().await;
+    let token = scene.gate.issue(&["lego", "--role", "lego"]).await;
+    let mut heard = scene.succeed(scene.lego(&token)).await;
+    heard.sort();
+    assert_eq!(
+        heard,
+        [DELETED, DELETED, CREATED, CREATED],
+        "and no look at anything"
+    );
+    let certificate = scene.path("lego/certificates/example.com.crt");
+    assert!(
+        fs::read_to_string(certificate)
+            .unwrap()
+            .contains("BEGIN CERTIFICATE")
+    );
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn lego_tells_why_it_is_refused() {
+    let scene = Scene::start().await;
+    let token = scene.gate.issue(&["looks", "--role", "looks"]).await;
+    scene.be_refused(scene.lego(&token)).await;
+    scene.finish().await;
+}
+
+/// S7: certbot finds zone and records by following links, which lead back to tidegate.
+#[tokio::test]
+async fn certbot_gets_a_certificate() {
+    let scene = Scene::start().await;
+    let token = scene.gate.issue(&["certbot", "--role", "certbot"]).await;
+    let heard = scene.succeed(scene.certbot(&token)).await;
+    let create = [ZONES, MORE_ZONES, CREATED];
+    let clean = [ZONES, MORE_ZONES, RECORDS_OF_ZONE, MORE_RECORDS, DELETED];
+    assert_eq!(heard, [&create[..], &create, &clean, &clean].concat());
+    let certificate = scene.path("certbot/live/example.com/fullchain.pem");
+    assert!(
+        fs::read_to_string(certificate)
+            .unwrap()
+            .contains("BEGIN CERTIFICATE")
+    );
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn certbot_tells_why_it_is_refused() {
+    let scene = Scene::start().await;
+    let token = scene.gate.issue(&["looks", "--role", "looks"]).await;
+    scene.be_refused(scene.certbot(&token)).await;
+    scene.finish().await;
+}
+
+const ZONES: &str = "GET /v2/domains?per_page=200";
+const MORE_ZONES: &str = "GET /v2/domains?page=2&per_page=200";
+const RECORDS_OF_ZONE: &str = "GET /v2/domains/example.com/records?per_page=200";
+const MORE_RECORDS: &str = "GET /v2/domains/example.com/records?page=2&per_page=200";
+const CREATED: &str = "POST /v2/domains/example.com/records";
+const DELETED: &str = "DELETE /v2/domains/example.com/records/ID";
+const RECORDS: &str = "domains/example.com/records";
