@@ -32,8 +32,8 @@ fn certificate() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// A client that trusts `certificate` and offers `alpn`, and shows a certificate of its own if it is given one.
-async fn connect(
+/// A client that trusts `certificate` and offers `alpn` (nothing where that is empty), and shows a certificate of its own if it is given one.
+pub(crate) async fn connect(
     gate: &Gate,
     certificate: &str,
     alpn: &str,
@@ -71,11 +71,16 @@ fn client(certificate: &str, alpn: &str, own: Option<(&str, &str)>) -> ClientCon
                 .unwrap()
         }
     };
-    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    config.alpn_protocols = [alpn]
+        .iter()
+        .filter(|alpn| !alpn.is_empty())
+        .map(|alpn| alpn.as_bytes().to_vec())
+        .collect();
     config
 }
 
-async fn tls_gate(api: &StandInApi, more: serde_json::Value) -> (Gate, String) {
+/// A gate that listens over TLS, and its certificate; the role is `all`.
+pub(crate) async fn tls_gate(api: &StandInApi, more: serde_json::Value) -> (Gate, String) {
     let (pem, key) = certificate();
     let mut tls = json!({ "certificate": "tls.crt", "private_key": "tls.key" });
     tls.as_object_mut()

@@ -16,6 +16,7 @@ mod support;
 mod admin;
 mod attacks;
 mod certificate;
+mod clients;
 mod diffing;
 mod every_endpoint;
 mod explaining;
