@@ -48,7 +48,7 @@ impl Scene {
         let api = Arc::new(StandInApi::start_with(crowded()).await);
         let gate = Gate::start(&api, POLICY).await;
         let names = NameServer::start(&api).await;
-        let certificates = Certificates::make();
+        let certificates = Certificates::make(&["127.0.0.1"]);
         let authority = Authority::start(&certificates, &names).await;
         let directory = TempDir::new().unwrap();
         Self {

@@ -1,26 +1,21 @@
-//! Certificates for this machine, of an authority that clients are told to trust: what `tidegate cert` makes.
+//! Certificates of an authority that clients are told to trust: what `tidegate cert` makes.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// The files of `tidegate cert` for `localhost` and `127.0.0.1`; they go with this.
+/// The files of `tidegate cert`; they go with this.
 pub struct Certificates(TempDir);
 
 impl Certificates {
-    /// Makes them.
-    pub fn make() -> Self {
+    /// Makes them for these hosts.
+    pub fn make(hosts: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let made = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args([
-                "cert",
-                "--host",
-                "localhost",
-                "--host",
-                "127.0.0.1",
-                "--dir",
-            ])
+            .arg("cert")
+            .args(hosts.iter().flat_map(|host| ["--host", host]))
+            .arg("--dir")
             .arg(directory.path())
             .output()
             .unwrap();

@@ -1,13 +1,12 @@
 //! Client libraries, each of which lists, gets, writes and is refused.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::certificates::Certificates;
 use super::support::{Gate, REAL_TOKEN, StandInApi};
-use super::{NOWHERE_ELSE, installed};
+use super::{NOWHERE_ELSE, installed, python, script};
 
 /// A role for each of the two tokens that the scripts use.
 const POLICY: &str = "
@@ -20,12 +19,6 @@ roles:
 ";
 
 const REFUSED: &str = "this sub-token lacks the scope droplet:delete for DELETE /v2/droplets/{droplet_id}; ask for a role that grants it";
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name)
-}
 
 /// Runs a client's story before a gate that is found at `url`, and returns what each step told.
 async fn run(gate: &Gate, url: &str, mut command: Command) -> Vec<Value> {
@@ -91,12 +84,6 @@ fn assert_links_lead_back(step: &Value, url: &str) {
     }
 }
 
-fn python(name: &str) -> Command {
-    let mut command = Command::new(installed().join("venv/bin/python"));
-    command.arg(script(name));
-    command
-}
-
 #[tokio::test]
 async fn python_digitalocean_runs_its_story_and_prints_why_it_is_refused() {
     let api = StandInApi::start().await;
@@ -110,7 +97,7 @@ async fn python_digitalocean_runs_its_story_and_prints_why_it_is_refused() {
 #[tokio::test]
 async fn pydo_runs_its_story_over_tls_and_prints_why_it_is_refused() {
     let api = StandInApi::start().await;
-    let certificates = Certificates::make();
+    let certificates = Certificates::make(&["localhost"]);
     let tls = json!({ "certificate": certificates.server(), "private_key": certificates.key() });
     let gate = Gate::builder(&api)
         .policy(POLICY)

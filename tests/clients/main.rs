@@ -14,6 +14,7 @@
 mod acme;
 mod authority;
 mod certificates;
+mod fixed_host;
 mod libraries;
 mod metrics;
 #[path = "../support/mod.rs"]
@@ -21,6 +22,7 @@ mod support;
 mod zone;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn installed() -> PathBuf {
     let given = std::env::var_os("TIDEGATE_CLIENTS").map(PathBuf::from);
@@ -32,6 +34,19 @@ fn installed() -> PathBuf {
         directory.display()
     );
     directory
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name)
+}
+
+/// Runs a script beside this file with the clients that are installed.
+fn python(name: &str) -> Command {
+    let mut command = Command::new(installed().join("venv/bin/python"));
+    command.arg(script(name));
+    command
 }
 
 /// Whatever is not meant for this machine ends at a closed port of it: a link that led around tidegate would be noticed.

@@ -11,7 +11,7 @@
 //! | 5 | doctl drops failing pages | `refusals::a_listing_is_refused_on_its_first_page_or_not_at_all` |
 //! | 6 | pydo returns the body of a 404 | `refusals::a_404_of_the_api_stays_one` |
 //! | 7 | Terraform polls until 404 | `refusals::a_404_of_the_api_stays_one` |
-//! | 8 | links are followed as they stand | `links::python_digitalocean_is_led_back`, `links::lexicon_finds_its_own_base`; certbot in `tests/clients` |
+//! | 8 | links are followed as they stand | `links::python_digitalocean_is_led_back`, `links::lexicon_finds_its_own_base`; certbot and lexicon in `tests/clients` |
 //! | 9 | `links` is read in every list | `links::octodns_walks_to_the_last_page` |
 //! | 10 | slashes at the end, an empty `?` | `targets::slashes_and_queries_that_clients_add_change_nothing`, `reading::odd_but_harmless_targets_arrive_in_one_form` |
 //! | 11 | queries on every method | `targets::slashes_and_queries_that_clients_add_change_nothing`, `targets::a_deletion_by_tag_is_told_by_its_tag` |
@@ -30,7 +30,7 @@
 //! | 24 | what was made is read back at once | `flows::terraform_reads_back_what_it_made` |
 //! | 25 | who asks for gzip takes plain answers | `wire::every_client_is_heard_as_itself_and_no_more` |
 //! | 26 | TLS with h2, with HTTP/1.1, without ALPN | `wire::a_client_that_names_no_protocol_gets_http_1`, `listening::tls_serves_http_1_and_2_and_links_lead_back_by_https` |
-//! | 27 | pydo speaks TLS alone, others have a fixed host | pydo in `tests/clients`, `links::lexicon_finds_its_own_base` |
+//! | 27 | pydo speaks TLS alone, others have a fixed host | pydo and lexicon in `tests/clients`, `links::lexicon_finds_its_own_base` |
 //! | 28 | `content_type`, headers in lower case, `Connection: close` | `wire::every_client_is_heard_as_itself_and_no_more`, `wire::connections_end_as_clients_ask` |
 //! | 29 | redirects are followed, and may mislead | `targets::slashes_and_queries_that_clients_add_change_nothing`, `failures::redirects_are_handed_back_and_never_followed` |
 //! | 30 | answers that are no JSON, addresses elsewhere | `wire::what_is_no_json_or_leads_elsewhere_passes_as_it_is` |
