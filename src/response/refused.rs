@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -34,6 +36,47 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, V
         );
     }
     headers.extend(retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
-    let body = json!({ "id": code.id(), "message": redacted(message), "request_id": request_id });
+    let message = redacted(&told(status, message));
+    let body = json!({ "id": code.id(), "message": message, "request_id": request_id });
     (status, headers, body.to_string().into_bytes())
+}
+
+/// What the client reads. A 401 begins with DigitalOcean's own words, as certbot asks its user for a valid token only where
+/// they stand.
+fn told(status: StatusCode, message: &str) -> Cow<'_, str> {
+    if status == StatusCode::UNAUTHORIZED {
+        Cow::Owned(format!("Unable to authenticate you: {message}"))
+    } else {
+        Cow::Borrowed(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::refusal::Code;
+
+    #[test]
+    fn every_401_begins_with_the_words_that_certbot_looks_for() {
+        let unable = "Unable to authenticate you: why; what to do";
+        let cases = [
+            (Code::NoToken, unable),
+            (Code::UnknownToken, unable),
+            (Code::RealToken, unable),
+            (Code::Revoked, unable),
+            (Code::Expired, unable),
+            (Code::NotYetValid, unable),
+            (Code::UsesExhausted, unable),
+            (Code::SourceIp, "why; what to do"), // the token is good
+            (Code::Scope, "why; what to do"),
+            (Code::RateLimited, "why; what to do"),
+        ];
+        for (code, expected) in cases {
+            let (_, _, body) = refused(&Refusal::new(code, "why; what to do"), "id");
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["message"], expected, "{code}");
+        }
+    }
 }

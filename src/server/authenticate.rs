@@ -197,13 +197,13 @@ fn bearer(headers: &HeaderMap) -> Result<SubToken, Refusal> {
         (None, _) => {
             return Err(Refusal::new(
                 Code::NoToken,
-                format!("Unable to authenticate you: there is no sub-token; {HOW}"),
+                format!("there is no sub-token; {HOW}"),
             ));
         }
         (Some(_), Some(_)) => {
             return Err(Refusal::new(
                 Code::NoToken,
-                format!("Unable to authenticate you: there are two `Authorization` headers; {HOW}"),
+                format!("there are two `Authorization` headers; {HOW}"),
             ));
         }
     };
@@ -215,13 +215,11 @@ fn bearer(headers: &HeaderMap) -> Result<SubToken, Refusal> {
     let Some((_, token)) = text else {
         return Err(Refusal::new(
             Code::NoToken,
-            format!(
-                "Unable to authenticate you: the `Authorization` header is no bearer token; {HOW}"
-            ),
+            format!("the `Authorization` header is no bearer token; {HOW}"),
         ));
     };
     SubToken::read(token.trim_matches(' ')).map_err(|error| match error {
-        NoToken::Real => Refusal::new(Code::RealToken, "Unable to authenticate you: this is a real DigitalOcean token, and tidegate takes sub-tokens only; revoke it if it was meant to be kept from here"),
+        NoToken::Real => Refusal::new(Code::RealToken, "this is a real DigitalOcean token, and tidegate takes sub-tokens only; revoke it if it was meant to be kept from here"),
         NoToken::Form | NoToken::Checksum | NoToken::Id => unknown_token(Some(error)),
     })
 }
@@ -230,9 +228,7 @@ fn unknown_token(why: Option<NoToken>) -> Refusal {
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     Refusal::new(
         Code::UnknownToken,
-        format!(
-            "Unable to authenticate you: this is no sub-token that was issued here{why}; ask for a new one"
-        ),
+        format!("this is no sub-token that was issued here{why}; ask for a new one"),
     )
 }
 
