@@ -149,10 +149,10 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
             () = files.changed() => current.reload(Why::Files),
         }
     }
-    info!("stopping; requests under way may end");
     admin.enter(Phase::Draining);
     gate.drain();
     let _ = stop.send(true);
+    info!("stopping; requests under way may end");
     let drained = async {
         while tasks.join_next().await.is_some() {}
         while ended.recv().await.is_some() {}
