@@ -11,6 +11,7 @@
 //! | [`token`] | → a sub-token that may be used here and now; nothing else is read for strangers |
 //! | [`request`] | → one canonical target, and a body that was read strictly where it decides; or a refusal |
 //! | [`catalog`] | → which endpoint of the API that is, and what it asks for: data under `src/catalog/data` |
+//! | [`resource`] | → what the request touches, and what that is before and after it: facts from the API |
 //! | [`policy`] | → allowed or refused. Pure: no I/O, no clock, no globals |
 //! | [`audit`] | → a permit: the use is taken and the decision on record before a write leaves |
 //! | [`upstream`] | → an answer; the real token is put in here and nowhere else |
@@ -31,6 +32,7 @@ pub mod identify;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod resource;
 pub mod response;
 pub mod secret;
 pub mod server;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::place::Place;
+use super::place::{FieldPath, Place};
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::Touches;
 
@@ -92,6 +92,9 @@ pub struct Endpoint {
     pub caution: Option<String>,
     /// It only reads, though its method says otherwise.
     pub reads_only: bool,
+    /// The members of its body, where the table lists them: for sub-tokens that are narrowed, others are dropped. `*` at the
+    /// end of one keeps whatever is below.
+    pub body: Vec<BodyMember>,
     /// The query parameters it knows.
     pub query: Vec<Parameter>,
     /// Where an `…/actions` request says what it does, or what it always does.
@@ -265,6 +268,15 @@ pub struct FieldScope {
     pub at: Place,
     /// The scope.
     pub scope: ScopeId,
+}
+
+/// A member that a body may have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BodyMember {
+    /// Where it stands.
+    pub path: FieldPath,
+    /// Whether it may hold anything.
+    pub free: bool,
 }
 
 /// A query parameter.

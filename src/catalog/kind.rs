@@ -2,6 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::endpoint::Template;
+use super::place::FieldPath;
+use super::scope::ScopeId;
+
 /// The name of a kind of resource, as policies write it: `droplet`, `domain_record`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KindName(pub(super) Arc<str>);
@@ -28,14 +32,77 @@ pub struct Kind {
     pub family: String,
     /// The kind whose selector covers it too.
     pub parent: Option<KindName>,
+    /// Another kind under which the API has the same thing, by the same id.
+    pub also: Option<KindName>,
+    /// What it is called in URNs, `do:NAME:id`.
+    pub urns: Vec<String>,
+    /// The scope by which the API changes one; `None` where nothing does.
+    pub changes: Option<ScopeId>,
+    /// The scope by which the API shows one.
+    pub reads: Option<ScopeId>,
+    /// The scope by which the API destroys one.
+    pub deletes: Option<ScopeId>,
+    /// How one is looked up.
+    pub get: Option<LookUp>,
+    /// How the one is looked up that paths mean where they name none.
+    pub default: Option<LookUp>,
+    /// How all of them, or all of a parent's, are.
+    pub list: Option<LookUp>,
+    /// For selectors one is the resource that it acted on: the members that hold that one's type and its id.
+    pub counts_as: Option<(FieldPath, FieldPath)>,
+    /// The members of its JSON that identify it, the one in paths first.
+    pub identified_by: Vec<FieldPath>,
+    /// The members of its JSON that show its children.
+    pub shows_children: Vec<FieldPath>,
+    /// The attributes that are names in its parent's DNS zone.
+    pub names_in_zone: Vec<String>,
     /// What a selector can ask about.
-    pub attributes: Vec<String>,
+    pub attributes: Vec<Attribute>,
+}
+
+/// One thing that a selector can ask about.
+#[derive(Debug)]
+pub struct Attribute {
+    /// Its name in a policy.
+    pub name: String,
+    /// Where the API says it; any of these.
+    pub from: Vec<Source>,
+}
+
+/// Where the API says what an attribute is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// In the resource's JSON.
+    Member(FieldPath),
+    /// In the path of the look-up, for what no answer repeats.
+    Path(String),
+    /// In the list of a project's resources, by URN.
+    Urn,
+}
+
+/// A GET that shows a resource, or a list of them.
+#[derive(Debug)]
+pub struct LookUp {
+    /// Its path.
+    pub template: Template,
+    /// The member of the answer that holds what is looked for; without one, the answer itself.
+    pub at: Option<FieldPath>,
 }
 
 impl Kind {
     /// Whether it has that attribute.
     pub fn has(&self, attribute: &str) -> bool {
-        self.attributes.iter().any(|known| known == attribute)
+        self.attribute(attribute).is_some()
+    }
+
+    /// The attribute of that name.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.iter().find(|known| known.name == name)
+    }
+
+    /// The names of its attributes.
+    pub fn attribute_names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|known| known.name.as_str())
     }
 }
 
@@ -51,6 +118,13 @@ impl Kinds {
         self.by_name.get(name)
     }
 
+    /// The kind that URNs call that.
+    pub fn by_urn(&self, name: &str) -> Option<&Kind> {
+        self.by_name
+            .values()
+            .find(|kind| kind.urns.iter().any(|urn| urn == name))
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Kind> {
         self.by_name.values()
@@ -59,5 +133,15 @@ impl Kinds {
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// The kinds that a resource of this kind belongs to, nearest first.
+    pub fn ancestors<'k>(&'k self, kind: &'k Kind) -> impl Iterator<Item = &'k Kind> {
+        std::iter::successors(Some(kind), |kind| {
+            kind.parent
+                .as_ref()
+                .and_then(|parent| self.find(parent.as_str()))
+        })
+        .skip(1)
     }
 }

@@ -13,12 +13,13 @@ mod scope;
 mod touch;
 
 pub use endpoint::{
-    Action, Endpoint, FieldScope, Method, NoMethod, Parameter, ScopeWhen, Segment, Template,
+    Action, BodyMember, Endpoint, FieldScope, Method, NoMethod, Parameter, ScopeWhen, Segment,
+    Template,
 };
-pub use kind::{Kind, KindName, Kinds};
+pub use kind::{Attribute, Kind, KindName, Kinds, LookUp, Source};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
-pub use touch::{Condition, TouchRule, TouchVerb, Touches};
+pub use touch::{Condition, TouchKind, TouchRule, TouchVerb, Touches};
 
 use matcher::Matcher;
 

@@ -190,3 +190,154 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
         );
     }
 }
+
+/// The sections of the reference whose endpoints are modelled: each says what it touches, or why that can't be told.
+const MODELLED: [&str; 26] = [
+    "Account",
+    "Actions",
+    "Block Storage",
+    "Block Storage Actions",
+    "Container Registries",
+    "Container Registry",
+    "Domain Records",
+    "Domains",
+    "Droplet Actions",
+    "Droplets",
+    "Firewalls",
+    "Floating IP Actions",
+    "Floating IPs",
+    "Image Actions",
+    "Images",
+    "Load Balancers",
+    "Project Resources",
+    "Projects",
+    "Reserved IP Actions",
+    "Reserved IPs",
+    "Reserved IPv6",
+    "Reserved IPv6 Actions",
+    "SSH Keys",
+    "Snapshots",
+    "Tags",
+    "VPCs",
+];
+
+fn modelled(catalog: &Catalog) -> impl Iterator<Item = &Endpoint> {
+    let endpoints = catalog.endpoints().iter();
+    endpoints.filter(|endpoint| MODELLED.contains(&endpoint.section.as_str()))
+}
+
+#[test]
+fn an_endpoint_of_a_modelled_section_says_what_it_touches_or_why_that_cant_be_told() {
+    let catalog = catalog();
+    let sections: BTreeSet<_> = modelled(&catalog)
+        .map(|endpoint| endpoint.section.as_str())
+        .collect();
+    assert_eq!(sections.len(), MODELLED.len());
+    for endpoint in modelled(&catalog) {
+        match &endpoint.touches {
+            Touches::Nobody | Touches::Unmodelled { reason: Some(_) } => {}
+            Touches::Unmodelled { reason: None } => panic!("{endpoint} says nothing"),
+            Touches::These(rules) => assert!(
+                rules.iter().any(TouchRule::is_first),
+                "{endpoint} is about nothing"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_modelled_body_lists_every_member_that_the_reference_has() {
+    let catalog = catalog();
+    let mut missing = Vec::new();
+    for line in include_str!("../../tests/facts/bodies.tsv").lines().skip(1) {
+        let columns: Vec<_> = line.split('\t').collect();
+        let [method, path, members] = columns.as_slice() else {
+            panic!("{line}")
+        };
+        let call = format!("{method} {path}");
+        let Some(endpoint) = modelled(&catalog).find(|endpoint| endpoint.to_string() == call)
+        else {
+            continue;
+        };
+        if endpoint.touches.rules().is_empty() {
+            continue;
+        }
+        let known: BTreeSet<_> = endpoint
+            .body
+            .iter()
+            .map(|member| format!("{}{}", member.path, if member.free { ".*" } else { "" }))
+            .collect();
+        for member in members.split(' ') {
+            if !known.contains(member) {
+                missing.push(format!("{call}: {member}"));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn what_a_touch_looks_at_in_a_body_is_passed_on() {
+    let catalog = catalog();
+    for endpoint in modelled(&catalog) {
+        for place in endpoint.touches.places() {
+            let Place::Body(path) = place else { continue };
+            let leads_to = |member: &BodyMember| {
+                let steps = member.path.steps.iter().map(|step| &step.key);
+                path.steps
+                    .iter()
+                    .map(|step| &step.key)
+                    .zip(steps)
+                    .all(|(a, b)| a == b)
+                    && member.path.steps.len() >= path.steps.len()
+            };
+            assert!(
+                endpoint.body.iter().any(leads_to),
+                "{endpoint} would drop `{place}`"
+            );
+        }
+    }
+}
+
+/// Fields whose scope is not asked for over what they name, and why.
+const FIELDS_BESIDE: [(&str, &str, &str); 8] = [
+    ("POST /v2/tags", "body.resources", TAGGED),
+    ("POST /v2/tags", "body.resources.droplets", COUNTS),
+    ("POST /v2/tags", "body.resources.images", COUNTS),
+    ("POST /v2/tags", "body.resources.volumes", COUNTS),
+    ("POST /v2/tags", "body.resources.volume_snapshots", COUNTS),
+    ("POST /v2/tags", "body.resources.databases", COUNTS),
+    ("POST /v2/tags/{tag_id}/resources", "body.resources", TAGGED),
+    (
+        "DELETE /v2/tags/{tag_id}/resources",
+        "body.resources",
+        TAGGED,
+    ),
+];
+const TAGGED: &str =
+    "the API asks for `droplet:read` whatever is tagged, so it is asked for with the tag";
+const COUNTS: &str = "members of what answers show, which are dropped from a request";
+
+#[test]
+fn a_field_that_asks_for_a_scope_is_touched_with_it() {
+    let catalog = catalog();
+    let mut beside = Vec::new();
+    for endpoint in modelled(&catalog) {
+        let rules = endpoint.touches.rules();
+        for field in endpoint.fields.iter().filter(|_| !rules.is_empty()) {
+            let place = field.at.to_string();
+            let touched = rules.iter().any(|rule| {
+                let is_it = |at: &Place| at.to_string().trim_end_matches("[]") == place;
+                rule.at.as_ref().is_some_and(is_it) && rule.scope == Some(field.scope)
+            });
+            if !touched {
+                beside.push(format!("{endpoint} {place}"));
+            }
+        }
+    }
+    let known: Vec<_> = FIELDS_BESIDE
+        .iter()
+        .map(|(call, field, _)| format!("{call} {field}"))
+        .collect();
+    assert_eq!(beside, known);
+}

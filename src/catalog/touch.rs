@@ -39,17 +39,39 @@ pub struct TouchRule {
     /// What happens to it.
     pub verb: TouchVerb,
     /// What it is.
-    pub kind: KindName,
+    pub kind: TouchKind,
     /// Where it is named; absent for what is created or listed.
     pub at: Option<Place>,
+    /// What the path calls it without naming it: `default`.
+    pub called: Option<String>,
     /// By which of its attributes it is named there; `id` unless said otherwise. `tag` names all who carry it.
     pub by: Vec<String>,
     /// The scope that it asks for; absent where the endpoint has just one.
     pub scope: Option<ScopeId>,
-    /// The parent it belongs to, and where that is named.
-    pub of: Option<(KindName, Place)>,
+    /// The parents it belongs to, outermost first, and where they are named.
+    pub of: Vec<(KindName, Place)>,
     /// What the request would make of its attributes, and where it says so.
     pub after: Vec<(String, Vec<Place>)>,
+    /// Values that the request adds to an attribute, and where it says them.
+    pub adds: Vec<(String, Vec<Place>)>,
+    /// Values that it takes away from one.
+    pub removes: Vec<(String, Vec<Place>)>,
+    /// Attributes that it leaves with nothing.
+    pub clears: Vec<String>,
+    /// Attributes that it changes to what only the API will tell.
+    pub unsure: Vec<String>,
+    /// The member of the first resource's JSON that names it, where the request does not: what goes with that resource.
+    pub held_in: Option<FieldPath>,
+    /// What else is said of a resource that is named by its name.
+    pub narrowed: Vec<(String, Place)>,
+    /// The member of the first resource's JSON that the place replaces: what it adds and what it takes away is touched, what
+    /// stays is not.
+    pub replaces: Option<FieldPath>,
+    /// Whether it is what the request is about, where its verb does not tell: then it asks for the endpoint's scopes, and
+    /// otherwise for its own.
+    pub first: Option<bool>,
+    /// It comes with the first touch: whatever covers that covers it, but a deny can strike it.
+    pub implied: bool,
     /// It is touched only where these hold.
     pub when: Vec<(Place, Condition)>,
     /// It is touched once for each value here (`names` beside `name`).
@@ -58,18 +80,39 @@ pub struct TouchRule {
     pub answer: Option<FieldPath>,
     /// That member is a mapping by id, not a list.
     pub keyed: bool,
+    /// The answer says no more of it than its id.
+    pub bare: bool,
     /// Parameters of the request that narrow the list by an attribute.
     pub filter: Vec<(String, Place)>,
 }
 
 impl TouchRule {
+    /// Whether what it touches is what the request is about, rather than something that it names beside.
+    pub fn is_first(&self) -> bool {
+        let by_verb = match self.verb {
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Create
+            | TouchVerb::Change
+            | TouchVerb::Delete => self.scope.is_none(),
+            TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Attach
+            | TouchVerb::Join
+            | TouchVerb::Label => false,
+        };
+        self.first.unwrap_or(by_verb) && !self.implied
+    }
+
     fn places(&self) -> impl Iterator<Item = &Place> {
         let named = self
             .at
             .iter()
             .chain(&self.each)
-            .chain(self.of.iter().map(|(_, place)| place));
-        let after = self.after.iter().flat_map(|(_, places)| places);
+            .chain(self.of.iter().map(|(_, place)| place))
+            .chain(self.narrowed.iter().map(|(_, place)| place));
+        let changes = [&self.after, &self.adds, &self.removes];
+        let after = changes.into_iter().flatten().flat_map(|(_, places)| places);
         let when = self.when.iter().map(|(place, _)| place);
         named
             .chain(after)
@@ -78,11 +121,51 @@ impl TouchRule {
     }
 }
 
+/// Of what kind a touched resource is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TouchKind {
+    /// This.
+    One(KindName),
+    /// What the URN that names it says.
+    Urn,
+    /// What a member beside its id says.
+    Typed {
+        /// The member that holds the id.
+        id: String,
+        /// The member that holds the type.
+        member: String,
+        /// The types that the API knows, and the kinds that they are.
+        types: Vec<(String, KindName)>,
+    },
+}
+
+impl TouchKind {
+    /// The kind, where the table says it.
+    pub fn one(&self) -> Option<&KindName> {
+        match self {
+            Self::One(kind) => Some(kind),
+            Self::Urn | Self::Typed { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for TouchKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(kind) => write!(f, "{kind}"),
+            Self::Urn => f.write_str("by_urn"),
+            Self::Typed { .. } => f.write_str("by_type"),
+        }
+    }
+}
+
 /// What a place must say for a rule to apply.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Condition {
     /// Anything but nothing.
     Any,
+    /// Nothing: what a request that replaces the whole leaves out, it takes away.
+    Nothing,
     /// One of these.
     OneOf(Vec<String>),
 }
@@ -139,9 +222,12 @@ impl fmt::Display for TouchVerb {
 impl fmt::Display for TouchRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.kind)?;
-        match &self.at {
-            Some(place) => write!(f, " ({place})"),
-            None => Ok(()),
+        match (&self.at, &self.held_in, &self.called) {
+            (Some(place), _, _) if self.by == ["tag"] => write!(f, " (tagged {place})"),
+            (Some(place), _, _) => write!(f, " ({place})"),
+            (None, Some(member), _) => write!(f, " (its {member})"),
+            (None, None, Some(called)) => write!(f, " ({called})"),
+            (None, None, None) => Ok(()),
         }
     }
 }

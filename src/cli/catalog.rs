@@ -140,11 +140,11 @@ fn touched(endpoint: &Endpoint) -> String {
         Touches::Unmodelled {
             reason: Some(reason),
         } => format!("can't be modelled: {reason}"),
-        Touches::These(rules) => rules
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        Touches::These(rules) => {
+            let mut touched: Vec<_> = rules.iter().map(ToString::to_string).collect();
+            touched.dedup(); // one thing, changed in one way or another
+            touched.join(", ")
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::{Failed, Outcome, print};
 use crate::catalog::{Catalog, Method, Scope};
 use crate::config;
-use crate::policy::{Body, Decision, Grants, Limits, Policy, Source, Vars, bind, decide};
+use crate::policy::{Decision, Grants, Limits, Policy, Source, Vars, bind, decide, touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
+use crate::resource::Given;
 use crate::token::{Admission, ClientAddr, State, Usage, admit};
 
 #[derive(Args)]
@@ -84,7 +85,8 @@ fn verdict(config: &Path, arguments: &Arguments) -> Result<Verdict, Failed> {
     let decided = who.admitted(arguments.from).and_then(|()| {
         let grants = who.grants(&policy)?;
         let asked = asked(method, &arguments.path, body.as_deref(), &catalog)?;
-        match decide(&grants, &asked, Body::Known, &catalog) {
+        let touches = touches(&grants, &asked, &Given::default(), &catalog)?;
+        match decide(&grants, &asked, &touches, &catalog) {
             Decision::Allow(allowed) => Ok(allowed.place().to_owned()),
             Decision::Deny(refusal) => Err(refusal),
         }

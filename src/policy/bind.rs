@@ -1,10 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::matching::BoundOnly;
 use super::pattern::RequestPattern;
-use super::{Covers, Grant, Policy, Role};
-use crate::catalog::ScopeSet;
+use super::{Covers, Grant, OnCreate, Policy, Role};
+use crate::catalog::{Kind, KindName, ScopeSet};
 
 /// The values of a token's variables, by name.
 pub type Vars = BTreeMap<String, String>;
@@ -18,6 +19,8 @@ pub struct Grants {
     pub deny: Vec<BoundGrant>,
     /// The account whose real token goes in.
     pub account: String,
+    /// Whether any of them is narrowed to some resources.
+    pub has_only: bool,
 }
 
 /// A grant with its variables filled in.
@@ -27,14 +30,23 @@ pub struct BoundGrant {
     pub place: String,
     /// What it covers.
     pub covers: BoundCovers,
-    /// Whether it is narrowed to some resources.
-    pub narrowed: bool,
+    /// What it is narrowed to; `None` is not narrowed.
+    pub only: Option<BoundOnly>,
     /// The actions that it is limited to.
     pub actions: Option<Vec<String>>,
-    /// Whether it adds something to what is created under it.
-    pub adds_on_create: bool,
+    /// What it adds to what is created under it.
+    pub on_create: Option<Additions>,
     /// The grant as it was written, variables filled in.
     pub written: serde_json::Value,
+}
+
+/// Tags and a project for what is created.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Additions {
+    /// Tags to put on it.
+    pub tags: Vec<String>,
+    /// The project to put it in, by id or name.
+    pub project: Option<String>,
 }
 
 /// What a bound grant covers.
@@ -104,6 +116,43 @@ impl fmt::Display for Unbound {
     }
 }
 
+impl Grants {
+    /// What they ask about the resources of a kind.
+    pub fn asks(&self, kind: &Kind) -> BTreeSet<String> {
+        let mut asked = BTreeSet::new();
+        let also = kind.also.as_ref().map(KindName::as_str);
+        for only in self.onlys() {
+            only.asks(kind.name.as_str(), also, &mut asked);
+        }
+        asked
+    }
+
+    /// Whether one of them names this project, by id or name.
+    pub fn names_project(&self, called: &str) -> bool {
+        self.onlys()
+            .flat_map(BoundOnly::projects)
+            .any(|project| project.matches(called))
+    }
+
+    /// The projects into which they put what is created.
+    pub fn added_projects(&self) -> Vec<&str> {
+        let additions = self
+            .allow
+            .iter()
+            .filter_map(|grant| grant.on_create.as_ref());
+        additions
+            .filter_map(|additions| additions.project.as_deref())
+            .collect()
+    }
+
+    fn onlys(&self) -> impl Iterator<Item = &BoundOnly> {
+        self.allow
+            .iter()
+            .chain(&self.deny)
+            .filter_map(|grant| grant.only.as_ref())
+    }
+}
+
 /// Binds roles and variables to what they grant under a policy.
 ///
 /// # Errors
@@ -123,6 +172,7 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
         allow: Vec::new(),
         deny: Vec::new(),
         account: first.account.clone(),
+        has_only: false,
     };
     for role in &found {
         if role.account != first.account {
@@ -141,6 +191,11 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
             grants.deny.push(bound(grant, vars)?);
         }
     }
+    grants.has_only = grants
+        .allow
+        .iter()
+        .chain(&grants.deny)
+        .any(|grant| grant.only.is_some());
     Ok(grants)
 }
 
@@ -170,14 +225,27 @@ fn bound(grant: &Grant, vars: &Vars) -> Result<BoundGrant, Unbound> {
             )
         }
     };
+    let bound_only = |only| BoundOnly::bind(only, vars);
+    let only = only.as_ref().map(bound_only).transpose();
     Ok(BoundGrant {
         place: place.clone(),
         covers,
-        narrowed: only.is_some(),
+        only: only.map_err(|_| Unbound::Pattern(place.clone()))?,
         actions: actions.clone(),
-        adds_on_create: on_create.is_some(),
+        on_create: on_create
+            .as_ref()
+            .map(|additions| additions_of(additions, vars)),
         written: filled(written, vars),
     })
+}
+
+fn additions_of(additions: &OnCreate, vars: &Vars) -> Additions {
+    let OnCreate { tags, project } = additions;
+    let filled = |text: &super::Text| text.fill(vars, str::to_owned);
+    Additions {
+        tags: tags.iter().map(filled).collect(),
+        project: project.as_ref().map(filled),
+    }
 }
 
 fn filled(written: &serde_json::Value, vars: &Vars) -> serde_json::Value {

@@ -1,7 +1,8 @@
-use super::bind::{BoundCovers, BoundGrant, Grants};
-use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeSet, Touches};
+use super::bind::{Additions, BoundCovers, BoundGrant, Grants};
+use crate::catalog::{Action, Catalog, Endpoint, Place, Scope, ScopeSet, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
+use crate::resource::{State, Touch};
 
 /// Whether a request may go.
 #[must_use]
@@ -13,10 +14,12 @@ pub enum Decision {
     Deny(Refusal),
 }
 
-/// That a request was allowed, and by which grant. Only [`decide`] makes one.
+/// That a request was allowed, by which grant, and what follows from that. Only [`decide`] makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Allowed {
-    place: String,
+    pub(super) place: String,
+    pub(super) additions: Option<Additions>,
+    pub(super) narrows: bool,
 }
 
 impl Allowed {
@@ -24,52 +27,149 @@ impl Allowed {
     pub fn place(&self) -> &str {
         &self.place
     }
+
+    /// What the grant adds to what is created.
+    pub fn additions(&self) -> Option<&Additions> {
+        self.additions.as_ref()
+    }
+
+    /// Whether the answer must be judged, or cut to what the token may see: [`shows`] tells what that is.
+    pub fn narrows(&self) -> bool {
+        self.narrows
+    }
 }
 
 /// How much of the request is known when the question is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Body {
-    /// The body was read where it decides, or there is none.
-    Known,
-    /// It is still with the client: what depends on it is left open, so `Allow` means "not refused yet".
-    Unread,
+pub(super) enum Known {
+    /// The body is still with the client, and nothing was looked up: what depends on these is left open.
+    Head,
+    /// All of it, and what it touches.
+    Whole,
 }
 
-/// Decides one request: allowed where every scope that it asks for is covered by an allow grant, and no deny grant strikes.
+/// What a token may see of a resource.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shown {
+    /// All that the endpoint shows.
+    Whole,
+    /// All but what shows its children.
+    WithoutChildren,
+    /// Not that it exists.
+    Hidden,
+}
+
+/// Refuses what the head of a request alone refuses, whatever its body says and whatever it touches.
 ///
-/// Grants with `only` cover what belongs to nobody and nothing else yet, and deny grants with `only` strike whatever
-/// they could strike: which resources a request touches is not looked up in this release, and what is not known refuses.
-pub fn decide(grants: &Grants, asked: &Asked<'_>, body: Body, catalog: &Catalog) -> Decision {
+/// # Errors
+/// The refusal that [`decide`] would come to.
+pub fn precheck(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Result<(), Refusal> {
     let question = Question {
         asked,
-        body,
+        known: Known::Head,
         catalog,
     };
-    let decided = question
-        .allowed(grants)
-        .and_then(|place| question.not_denied(grants).map(|()| place));
+    question.by_scopes(grants)?;
+    question.not_denied(grants)
+}
+
+/// Whether [`decide`] needs to know what the request touches.
+pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
+    let held_by_name = |source: &FieldUse| {
+        let named = |grant: &BoundGrant| {
+            let scopes = grant.covers.named();
+            grant.only.is_none() && scopes.is_some_and(|named| named.has(source.scope))
+        };
+        grants.allow.iter().any(named)
+    };
+    let unknown_source = || !asked.private_sources().iter().all(held_by_name);
+    modelled(asked.endpoint) && (grants.has_only || unknown_source())
+}
+
+/// Decides one request: allowed where every resource that it touches is covered by an allow grant, with every scope that is
+/// asked for there, and where no deny grant strikes.
+///
+/// `touches` is what the request touches, where [`wants_touches`] says so, and otherwise empty. Where it is wanted and empty,
+/// nothing is allowed.
+pub fn decide(
+    grants: &Grants,
+    asked: &Asked<'_>,
+    touches: &[Touch],
+    catalog: &Catalog,
+) -> Decision {
+    let question = Question {
+        asked,
+        known: Known::Whole,
+        catalog,
+    };
+    let decided = if wants_touches(grants, asked) {
+        question.by_touches(grants, touches)
+    } else {
+        let place = question.by_scopes(grants);
+        place.and_then(|allowed| question.not_denied(grants).map(|()| allowed))
+    };
     match decided {
-        Ok(place) => Decision::Allow(Allowed { place }),
+        Ok(allowed) => Decision::Allow(allowed),
         Err(refusal) => Decision::Deny(refusal),
     }
 }
 
-struct Question<'q> {
-    asked: &'q Asked<'q>,
-    body: Body,
-    catalog: &'q Catalog,
+/// What a token that was let through may see of a resource in the answer.
+pub fn shows(
+    grants: &Grants,
+    asked: &Asked<'_>,
+    touch: &Touch,
+    state: &State,
+    catalog: &Catalog,
+) -> Shown {
+    let question = Question {
+        asked,
+        known: Known::Whole,
+        catalog,
+    };
+    question.shows(grants, touch, state)
+}
+
+fn modelled(endpoint: Option<&Endpoint>) -> bool {
+    endpoint.is_some_and(|endpoint| matches!(endpoint.touches, Touches::These(_)))
+}
+
+pub(super) struct Question<'q> {
+    pub(super) asked: &'q Asked<'q>,
+    pub(super) known: Known,
+    pub(super) catalog: &'q Catalog,
 }
 
 /// Why a grant that has the scopes does not cover this request all the same.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Short {
+pub(super) enum Short {
     Narrowed,
     Action,
     OnCreate,
 }
 
 impl Question<'_> {
-    fn allowed(&self, grants: &Grants) -> Result<String, Refusal> {
+    /// Who allows it, if resources are left out of account: grants with `only` count where what they touch is yet to be told.
+    fn by_scopes(&self, grants: &Grants) -> Result<Allowed, Refusal> {
+        let allowed = self.by_scopes_alone(grants)?;
+        let by_request =
+            |grant: &BoundGrant| self.falls_short(grant).is_none() && self.request_matches(grant);
+        if let Some(endpoint) = self.asked.endpoint
+            && !grants.allow.iter().any(by_request)
+        {
+            self.fields_covered(endpoint, grants)?;
+            self.sources_covered(endpoint, grants)?;
+        }
+        Ok(allowed)
+    }
+
+    /// The same for the scopes of the endpoint alone, without those of fields.
+    pub(super) fn by_scopes_alone(&self, grants: &Grants) -> Result<Allowed, Refusal> {
+        let allowed = |grant: &BoundGrant| Allowed {
+            place: grant.place.clone(),
+            additions: grant.on_create.clone().filter(|_| self.creates()),
+            narrows: false,
+        };
         let full = |grant: &&BoundGrant| self.falls_short(grant).is_none();
         if let Some(grant) = grants
             .allow
@@ -77,7 +177,7 @@ impl Question<'_> {
             .filter(full)
             .find(|grant| self.request_matches(grant))
         {
-            return Ok(grant.place.clone());
+            return Ok(allowed(grant));
         }
         let Some(endpoint) = self.asked.endpoint else {
             return Err(self.unknown());
@@ -87,18 +187,16 @@ impl Question<'_> {
         if !needs.iter().any(|set| held.covers(set)) {
             return Err(self.not_covered(endpoint, grants, &needs, &held));
         }
-        self.fields_covered(endpoint, grants)?;
-        self.sources_covered(endpoint, grants)?;
         let first = grants.allow.iter().filter(full).find(|grant| {
             needs
                 .iter()
                 .any(|set| Self::scopes_of(endpoint, grant).is_some_and(|scopes| scopes.meets(set)))
         });
-        Ok(first.map(|grant| grant.place.clone()).unwrap_or_default())
+        first.map(allowed).ok_or_else(|| self.unknown())
     }
 
     /// The scopes of which the request needs one set whole.
-    fn needs(&self, endpoint: &Endpoint) -> Vec<ScopeSet> {
+    pub(super) fn needs(&self, endpoint: &Endpoint) -> Vec<ScopeSet> {
         let target = &self.asked.target;
         let besides = endpoint.scopes_when.iter().filter(|rule| {
             target
@@ -115,7 +213,10 @@ impl Question<'_> {
         endpoint.scopes.iter().map(with_more).collect()
     }
 
-    fn held<'g>(endpoint: &Endpoint, grants: impl Iterator<Item = &'g BoundGrant>) -> ScopeSet {
+    pub(super) fn held<'g>(
+        endpoint: &Endpoint,
+        grants: impl Iterator<Item = &'g BoundGrant>,
+    ) -> ScopeSet {
         let mut held = ScopeSet::default();
         grants
             .filter_map(|grant| Self::scopes_of(endpoint, grant))
@@ -124,7 +225,10 @@ impl Question<'_> {
     }
 
     /// The scopes of a grant that count for an endpoint: where it is sensitive, only those that are named.
-    fn scopes_of<'g>(endpoint: &Endpoint, grant: &'g BoundGrant) -> Option<&'g ScopeSet> {
+    pub(super) fn scopes_of<'g>(
+        endpoint: &Endpoint,
+        grant: &'g BoundGrant,
+    ) -> Option<&'g ScopeSet> {
         if endpoint.sensitive.is_some() {
             grant.covers.named()
         } else {
@@ -132,21 +236,54 @@ impl Question<'_> {
         }
     }
 
-    fn falls_short(&self, grant: &BoundGrant) -> Option<Short> {
-        let belongs_to_nobody = self
-            .asked
-            .endpoint
-            .is_some_and(|endpoint| matches!(endpoint.touches, Touches::Nobody));
-        if grant.narrowed && !belongs_to_nobody {
+    pub(super) fn falls_short(&self, grant: &BoundGrant) -> Option<Short> {
+        let endpoint = self.asked.endpoint;
+        let open = matches!(
+            endpoint.map(|endpoint| &endpoint.touches),
+            Some(Touches::Nobody | Touches::These(_))
+        );
+        if grant.only.is_some() && !open {
             return Some(Short::Narrowed);
         }
-        if grant.adds_on_create && self.creates() {
+        if !self.can_add(grant) {
             return Some(Short::OnCreate);
         }
         (!self.action_fits(grant)).then_some(Short::Action)
     }
 
-    fn creates(&self) -> bool {
+    /// Whether what a grant adds to what is created can be added here: never is it left out in silence.
+    fn can_add(&self, grant: &BoundGrant) -> bool {
+        let Some(additions) = &grant.on_create else {
+            return true;
+        };
+        if !self.creates() {
+            return true;
+        }
+        let kinds = self.catalog.kinds();
+        let rules = self
+            .asked
+            .endpoint
+            .map_or(&[][..], |endpoint| endpoint.touches.rules());
+        let created = rules
+            .iter()
+            .find(|rule| rule.verb == TouchVerb::Create && !rule.implied);
+        let takes = |attribute: &str| {
+            let in_body = |places: &[Place]| places.iter().any(Place::is_body);
+            created.is_some_and(|rule| {
+                rule.after
+                    .iter()
+                    .any(|(name, places)| name == attribute && in_body(places))
+            })
+        };
+        let has_urn = created
+            .and_then(|rule| rule.kind.one())
+            .and_then(|kind| kinds.find(kind.as_str()))
+            .is_some_and(|kind| !kind.urns.is_empty());
+        (additions.tags.is_empty() || takes("tag"))
+            && (additions.project.is_none() || takes("project") || has_urn)
+    }
+
+    pub(super) fn creates(&self) -> bool {
         let Some(endpoint) = self.asked.endpoint else {
             return !self.asked.method.reads();
         };
@@ -160,7 +297,7 @@ impl Question<'_> {
     }
 
     /// Whether a grant's `actions` lets this request by: it does if the request is no action, or one that is listed.
-    fn action_fits(&self, grant: &BoundGrant) -> bool {
+    pub(super) fn action_fits(&self, grant: &BoundGrant) -> bool {
         let Some(actions) = &grant.actions else {
             return true;
         };
@@ -171,14 +308,14 @@ impl Question<'_> {
         {
             return true;
         }
-        match (self.asked.action(), self.body) {
+        match (self.asked.action(), self.known) {
             (Some(action), _) => actions.iter().any(|listed| listed == action),
-            (None, Body::Unread) => true,
-            (None, Body::Known) => false,
+            (None, Known::Head) => true,
+            (None, Known::Whole) => false,
         }
     }
 
-    fn request_matches(&self, grant: &BoundGrant) -> bool {
+    pub(super) fn request_matches(&self, grant: &BoundGrant) -> bool {
         let BoundCovers::Requests(patterns) = &grant.covers else {
             return false;
         };
@@ -208,7 +345,16 @@ impl Question<'_> {
 
     fn fields_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
         let held = self.union(grants, BoundCovers::all);
-        self.all_held(&held, &self.asked.fields(), |field, scope| {
+        self.fields_held(endpoint, &held, &self.asked.fields())
+    }
+
+    pub(super) fn fields_held(
+        &self,
+        endpoint: &Endpoint,
+        held: &ScopeSet,
+        fields: &[FieldUse],
+    ) -> Result<(), Refusal> {
+        self.all_held(held, fields, |field, scope| {
             format!("the field `{field}` of {endpoint} asks for the scope {scope}, which this sub-token lacks; leave the field out, or ask for a role that grants the scope")
         })
     }
@@ -258,7 +404,7 @@ impl Question<'_> {
         Err(Refusal::new(Code::FieldScope, message(&lacking.field, &listed(&needs))).needing(needs))
     }
 
-    fn not_covered(
+    pub(super) fn not_covered(
         &self,
         endpoint: &Endpoint,
         grants: &Grants,
@@ -278,8 +424,17 @@ impl Question<'_> {
         if would_do(Short::Action) {
             return self.wrong_action(grants);
         }
-        if would_do(Short::Narrowed) || would_do(Short::OnCreate) {
-            let why = "the grants that have its scopes are narrowed (`only`, `on_create`), and this release does not look up which resources a request touches";
+        if would_do(Short::OnCreate) {
+            let why = "the grants that have its scopes add tags or a project to what is created (`on_create`), and what this creates takes none";
+            return Refusal::new(
+                Code::Resource,
+                format!(
+                    "{endpoint} is refused: {why}; a role without `on_create` is needed for it"
+                ),
+            );
+        }
+        if would_do(Short::Narrowed) {
+            let why = "the grants that have its scopes are narrowed (`only`), and which resources it touches is not known";
             return Refusal::new(
                 Code::Resource,
                 format!("{endpoint} is refused: {why}; a role without `only` is needed for it"),
@@ -312,7 +467,7 @@ impl Question<'_> {
         .needing(missing)
     }
 
-    fn wrong_action(&self, grants: &Grants) -> Refusal {
+    pub(super) fn wrong_action(&self, grants: &Grants) -> Refusal {
         let mut allowed: Vec<_> = grants
             .allow
             .iter()
@@ -335,7 +490,7 @@ impl Question<'_> {
         )
     }
 
-    fn unknown(&self) -> Refusal {
+    pub(super) fn unknown(&self) -> Refusal {
         let path = self.asked.target.path();
         let hint = match path.strip_prefix("/v2/v2/") {
             Some(_) => "; the client's base URL must be tidegate's address without `/v2`",
@@ -350,7 +505,7 @@ impl Question<'_> {
         )
     }
 
-    fn not_denied(&self, grants: &Grants) -> Result<(), Refusal> {
+    pub(super) fn not_denied(&self, grants: &Grants) -> Result<(), Refusal> {
         match grants.deny.iter().find(|grant| self.strikes(grant)) {
             None => Ok(()),
             Some(grant) => {
@@ -365,26 +520,32 @@ impl Question<'_> {
         }
     }
 
-    /// Whether a deny grant forbids the request. Whatever is not known counts as matching.
+    /// Whether a deny grant forbids the request, as far as that can be told without what it touches. What is not known counts
+    /// as matching, unless it is still to be looked at.
     fn strikes(&self, grant: &BoundGrant) -> bool {
+        let narrowed = grant.only.is_some();
+        match self.asked.endpoint.map(|endpoint| &endpoint.touches) {
+            Some(Touches::Nobody) if narrowed => false,
+            Some(Touches::These(_)) if narrowed => {
+                self.known == Known::Whole && self.denies_this(grant)
+            }
+            Some(Touches::Nobody | Touches::These(_) | Touches::Unmodelled { .. }) | None => {
+                self.denies_this(grant)
+            }
+        }
+    }
+
+    /// Whether what a deny grant covers takes this request in, whatever it is narrowed to.
+    pub(super) fn denies_this(&self, grant: &BoundGrant) -> bool {
         let BoundGrant {
             place: _,
             covers,
-            narrowed,
-            actions: _,
-            adds_on_create: _,
+            only: _,
+            actions,
+            on_create: _,
             written: _,
         } = grant;
-        if *narrowed
-            && self
-                .asked
-                .endpoint
-                .is_some_and(|endpoint| matches!(endpoint.touches, Touches::Nobody))
-        {
-            return false;
-        }
-        if self.body == Body::Unread && grant.actions.is_some()
-            || !self.action_fits_or_is_unknown(grant)
+        if self.known == Known::Head && actions.is_some() || !self.action_fits_or_is_unknown(grant)
         {
             return false;
         }

@@ -6,10 +6,12 @@
 
 mod bind;
 mod decide;
+mod matching;
 mod only;
 mod pattern;
 mod read;
 mod test;
+mod touched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +19,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub use bind::{BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
-pub use decide::{Allowed, Body, Decision, decide};
+pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
+pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touches};
+pub use matching::{BoundOnly, Fit, Matcher, Use};
 pub use only::{Only, Selector, Value};
 pub use pattern::{RequestPattern, Text};
 pub use read::read;
-pub use test::{PolicyTest, run as run_test};
+pub use test::{PolicyTest, run as run_test, touches};
+pub use touched::{hidden, one_tag};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;
@@ -147,5 +151,7 @@ pub enum Source {
     Unix,
 }
 
+#[cfg(test)]
+mod doors;
 #[cfg(test)]
 mod tests;

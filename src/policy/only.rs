@@ -104,9 +104,14 @@ fn selector(
         mistakes,
     ) {
         if !has(kind, &asked.key, catalog) {
-            let near = nearest(&asked.key, kind.attributes.iter().map(String::as_str));
+            let near = nearest(&asked.key, kind.attribute_names());
             let instead = near.map_or_else(
-                || format!("it has {}", kind.attributes.join(", ")),
+                || {
+                    format!(
+                        "it has {}",
+                        kind.attribute_names().collect::<Vec<_>>().join(", ")
+                    )
+                },
                 |near| format!("did you mean `{near}`?"),
             );
             mistakes.add(

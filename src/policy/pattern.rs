@@ -60,6 +60,18 @@ impl Text {
         Ok(Self { parts })
     }
 
+    /// Hands each part on in order, and whether it is a variable's value.
+    pub fn parts(&self, vars: &BTreeMap<String, String>, mut take: impl FnMut(&str, bool)) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => take(text, false),
+                Part::Variable(name) => {
+                    take(vars.get(name).map(String::as_str).unwrap_or_default(), true);
+                }
+            }
+        }
+    }
+
     /// The text with each variable's value in its place, after `guard` made the value mean nothing but itself.
     pub fn fill(&self, vars: &BTreeMap<String, String>, guard: impl Fn(&str) -> String) -> String {
         self.parts

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use super::pattern::{RequestPattern, Text};
 use super::test::PolicyTest;
 use super::{Covers, FileToken, Grant, Limits, OnCreate, Policy, Role, Source, Vars, only};
-use crate::catalog::{Catalog, Scope, ScopePattern, ScopeSet};
+use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
 use crate::request::Json;
+use crate::resource::{Attributes, Given, Known, spelled};
 use crate::secret::SecretHash;
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node, Value, nearest};
 
@@ -550,9 +551,10 @@ impl Reader<'_> {
             .need("expect", &mut self.mistakes)
             .and_then(|node| self.expectation(node));
         let reason = self.text(map.take("reason"), "`reason`");
-        if let Some(given) = map.take("given") {
-            self.given(given);
-        }
+        let given = map
+            .take("given")
+            .map(|node| self.given(node))
+            .unwrap_or_default();
         map.finish(&mut self.mistakes);
         if let (Some(role), Some(request), Some(allowed)) = (name, request, expect) {
             self.policy.tests.push(PolicyTest {
@@ -561,6 +563,7 @@ impl Reader<'_> {
                 vars,
                 request,
                 body,
+                given,
                 allowed,
                 reason,
             });
@@ -579,7 +582,8 @@ impl Reader<'_> {
     }
 
     /// Facts of a test: by kind, a list of resources with their attributes.
-    fn given(&mut self, node: &Node) {
+    fn given(&mut self, node: &Node) -> Given {
+        let mut given = Given::default();
         for entry in self.not_empty_map(node, "`given`") {
             let Some(kind) = self.catalog.kinds().find(&entry.key) else {
                 let instead = nearest(&entry.key, self.catalog.kinds().names())
@@ -590,26 +594,45 @@ impl Reader<'_> {
                 continue;
             };
             for resource in self.not_empty_list(&entry.node, "the resources of a kind") {
-                for attribute in self.not_empty_map(resource, "a resource") {
-                    let key = if attribute.key == "tags" {
-                        "tag"
-                    } else {
-                        attribute.key.as_str()
-                    };
-                    if !kind.has(key) {
-                        self.mistakes.add(
-                            attribute.at,
-                            format!(
-                                "a {} has no attribute `{}`; it has {}",
-                                kind.name,
-                                attribute.key,
-                                kind.attributes.join(", ")
-                            ),
-                        );
-                    }
-                }
+                let attributes = self.given_resource(resource, kind);
+                given
+                    .resources
+                    .entry(entry.key.clone())
+                    .or_default()
+                    .push(attributes);
             }
         }
+        given
+    }
+
+    fn given_resource(&mut self, node: &Node, kind: &Kind) -> Attributes {
+        let mut attributes = Attributes::new();
+        for attribute in self.not_empty_map(node, "a resource") {
+            let key = if attribute.key == "tags" {
+                "tag"
+            } else {
+                attribute.key.as_str()
+            };
+            if !kind.has(key) {
+                self.mistakes.add(
+                    attribute.at,
+                    format!(
+                        "a {} has no attribute `{}`; it has {}",
+                        kind.name,
+                        attribute.key,
+                        kind.attribute_names().collect::<Vec<_>>().join(", ")
+                    ),
+                );
+                continue;
+            }
+            let values = attribute.node.one_or_more().iter();
+            let values: Vec<String> = values
+                .filter_map(|item| item.text("a value", &mut self.mistakes))
+                .map(|text| spelled(kind, key, text, None))
+                .collect();
+            attributes.insert(key.to_owned(), Known::exactly(values));
+        }
+        attributes
     }
 }
 

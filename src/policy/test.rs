@@ -1,8 +1,12 @@
+use futures_util::FutureExt;
+
 use super::Policy;
-use super::bind::{Vars, bind};
-use super::decide::{Body, Decision, decide};
+use super::bind::{Grants, Vars, bind};
+use super::decide::{Decision, decide, wants_touches};
 use crate::catalog::{Catalog, Method};
+use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
+use crate::resource::{Given, Interest, Touch, resolve};
 use crate::yaml::At;
 
 /// One of the policy's own tests.
@@ -18,6 +22,8 @@ pub struct PolicyTest {
     pub request: String,
     /// The body.
     pub body: Option<Json>,
+    /// The facts: what there is, and nothing else.
+    pub given: Given,
     /// Whether it is to be allowed.
     pub allowed: bool,
     /// The code that it is to be refused with.
@@ -41,7 +47,11 @@ pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), 
     let target = Target::read(target).map_err(|error| format!("the test can't run: {error}"))?;
     let mut asked = Asked::new(method, target, catalog);
     asked.body.clone_from(&test.body);
-    match (decide(&grants, &asked, Body::Known, catalog), test.allowed) {
+    let decision = match touches(&grants, &asked, &test.given, catalog) {
+        Ok(touches) => decide(&grants, &asked, &touches, catalog),
+        Err(refusal) => Decision::Deny(refusal),
+    };
+    match (decision, test.allowed) {
         (Decision::Allow(_), true) => Ok(()),
         (Decision::Allow(allowed), false) => Err(format!(
             "test failed: `{}` by role `{}` is allowed by `{}`, expected deny",
@@ -61,4 +71,28 @@ pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), 
             Some(_) | None => Ok(()),
         },
     }
+}
+
+/// What a request touches, by facts that are given.
+///
+/// # Errors
+/// The refusal where the request names what can't be.
+pub fn touches(
+    grants: &Grants,
+    asked: &Asked<'_>,
+    given: &Given,
+    catalog: &Catalog,
+) -> Result<Vec<Touch>, Refusal> {
+    if !wants_touches(grants, asked) {
+        return Ok(Vec::new());
+    }
+    let interest = Interest {
+        asks: &|kind| grants.asks(kind),
+        project: &|called| grants.names_project(called),
+        adds: grants.added_projects(),
+        defers: false,
+    };
+    // Facts that are given are there at once.
+    let resolved = resolve(asked, catalog, &interest, given).now_or_never();
+    resolved.unwrap_or_else(|| Ok(Vec::new()))
 }

@@ -195,6 +195,42 @@ impl<'c> Asked<'c> {
         }
     }
 
+    /// The values that stand at a place, flags included.
+    pub fn values(&self, place: &Place) -> Vec<String> {
+        match place {
+            Place::Path(_) | Place::Query(_) => {
+                self.names(place).into_iter().map(str::to_owned).collect()
+            }
+            Place::Body(path) => {
+                let found = self.body.iter().flat_map(|body| body.at(path));
+                found
+                    .filter_map(|value| match value {
+                        Json::Flag(flag) => Some(flag.to_string()),
+                        Json::Null
+                        | Json::Number(_)
+                        | Json::Text(_)
+                        | Json::List(_)
+                        | Json::Map(_) => value.name().map(str::to_owned),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// Whether the request says anything at a place, be it that there is nothing.
+    pub fn gives(&self, place: &Place) -> bool {
+        match place {
+            Place::Path(_) => true,
+            Place::Query(name) => self.target.query_parameter(name).is_some(),
+            Place::Body(path) => {
+                let outer = path.steps.first().map(|step| step.key.as_str());
+                self.body
+                    .as_ref()
+                    .is_some_and(|body| outer.is_some_and(|outer| body.member(outer).is_some()))
+            }
+        }
+    }
+
     /// The resources that the request names, as far as the catalogue says where; at most a thousand of them.
     pub fn named(&self) -> Vec<Named> {
         let mut seen = HashSet::new();
@@ -223,10 +259,15 @@ impl<'c> Asked<'c> {
     pub fn private_sources(&self) -> Vec<FieldUse> {
         let by_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
         let sources = self.rules().filter(|rule| rule.verb == TouchVerb::Source);
-        let named = sources.filter_map(|rule| Some((rule.at.as_ref()?, rule.scope?)));
+        let named = sources.filter_map(|rule| Some((rule, rule.at.as_ref()?, rule.scope?)));
         named
-            .filter(|(place, _)| self.names(place).iter().any(by_number))
-            .map(|(place, scope)| FieldUse {
+            .filter(|(rule, place, _)| {
+                let by_slug = rule.by.iter().any(|by| by == "slug");
+                self.names(place)
+                    .iter()
+                    .any(|name| !by_slug || by_number(name))
+            })
+            .map(|(_, place, scope)| FieldUse {
                 field: place.to_string(),
                 scope,
             })
@@ -241,11 +282,13 @@ impl<'c> Asked<'c> {
         rules.iter().filter(|rule| self.applies(rule))
     }
 
-    fn applies(&self, rule: &TouchRule) -> bool {
+    /// Whether a rule of the table applies to this request.
+    pub fn applies(&self, rule: &TouchRule) -> bool {
         rule.when.iter().all(|(place, condition)| match condition {
             Condition::Any => self.uses(place),
+            Condition::Nothing => !self.uses(place),
             Condition::OneOf(values) => self
-                .names(place)
+                .values(place)
                 .iter()
                 .any(|name| values.iter().any(|value| value == name)),
         })

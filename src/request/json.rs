@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::spelling::plain;
-use crate::catalog::{FieldPath, Step};
+use crate::catalog::{BodyMember, FieldPath, Step};
 use crate::refusal::{Code, Refusal};
 
 /// A JSON document, read strictly: no repeated key means two things, and numbers stay as they were written.
@@ -170,6 +170,87 @@ impl Json {
             Self::Text(text) | Self::Number(text) => Some(text),
             Self::Null | Self::Flag(_) | Self::List(_) | Self::Map(_) => None,
         }
+    }
+
+    /// The document with the members that are known, and no others.
+    #[must_use]
+    pub fn only(&self, known: &[BodyMember]) -> Self {
+        let members: Vec<(&[Step], bool)> = known
+            .iter()
+            .map(|member| (member.path.steps.as_slice(), member.free))
+            .collect();
+        self.kept(&members)
+    }
+
+    fn kept(&self, known: &[(&[Step], bool)]) -> Self {
+        match self {
+            Self::List(items) => Self::List(items.iter().map(|item| item.kept(known)).collect()),
+            Self::Map(members) => {
+                let kept = members.iter().filter_map(|(key, value)| {
+                    let below: Vec<_> = known
+                        .iter()
+                        .filter_map(|(steps, free)| {
+                            let (first, rest) = steps.split_first()?;
+                            (first.key == *key).then_some((rest, *free))
+                        })
+                        .collect();
+                    if below.is_empty() {
+                        return None;
+                    }
+                    let free = below.iter().any(|(rest, free)| *free && rest.is_empty());
+                    let value = if free {
+                        value.clone()
+                    } else {
+                        value.kept(&below)
+                    };
+                    Some((key.clone(), value))
+                });
+                Self::Map(kept.collect())
+            }
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => self.clone(),
+        }
+    }
+
+    /// Gives a member of an object another value.
+    pub fn set(&mut self, key: &str, value: Self) {
+        if let Self::Map(members) = self {
+            match members.iter_mut().find(|(known, _)| known == key) {
+                Some((_, held)) => *held = value,
+                None => members.push((key.to_owned(), value)),
+            }
+        }
+    }
+
+    /// Adds texts to a member of an object that is a list of them, those that differ from all in it in more than case.
+    ///
+    /// # Errors
+    /// Where this is no object, or the member no list of texts.
+    pub fn add_to_list(&mut self, key: &str, more: &[String]) -> Result<(), ()> {
+        let Self::Map(members) = self else {
+            return Err(());
+        };
+        if !members.iter().any(|(known, _)| known == key) {
+            members.push((key.to_owned(), Self::Null));
+        }
+        let Some((_, held)) = members.iter_mut().find(|(known, _)| known == key) else {
+            return Err(());
+        };
+        let mut items = match std::mem::replace(held, Self::Null) {
+            Self::Null => Vec::new(),
+            Self::List(items) if items.iter().all(|item| matches!(item, Self::Text(_))) => items,
+            _ => return Err(()),
+        };
+        for text in more {
+            let same = |item: &Self| {
+                item.name()
+                    .is_some_and(|item| item.to_lowercase() == text.to_lowercase())
+            };
+            if !items.iter().any(same) {
+                items.push(Self::Text(text.clone()));
+            }
+        }
+        *held = Self::List(items);
+        Ok(())
     }
 
     /// Everything that stands at `path`. A list on the way is gone into wherever it is found, whether the path says so or

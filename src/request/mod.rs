@@ -11,4 +11,4 @@ mod target;
 
 pub use asked::{Asked, FieldUse, Named};
 pub use json::{Json, NotJson};
-pub use target::{Ambiguity, Target};
+pub use target::{Ambiguity, Target, encoded};

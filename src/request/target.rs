@@ -124,6 +124,11 @@ impl Target {
         &self.query
     }
 
+    /// Drops the parameters that are not to be kept.
+    pub fn keep_query(&mut self, keep: impl Fn(&str) -> bool) {
+        self.query.retain(|(name, _)| keep(name));
+    }
+
     /// Sets a query parameter, in place of any it had.
     pub fn set_query(&mut self, name: &str, value: &str) {
         self.query.retain(|(known, _)| known != name);
@@ -385,6 +390,13 @@ fn decode(raw: &str, plus_is_space: bool) -> Result<String, Ambiguity> {
 }
 
 /// Writes a text so that every reader reads it back: all but unreserved characters, `:` and `@` are percent-encoded.
+/// A text as it stands in a segment of a path, or in a query.
+pub fn encoded(text: &str) -> String {
+    let mut written = String::new();
+    encode(text, &mut written);
+    written
+}
+
 fn encode(text: &str, into: &mut String) {
     const HEX: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::links::Links;
 use super::scan::{Found, Scan};
+use crate::upstream::Gunzip;
 
 /// An answer on its way to a client.
 pub type Answer = Response<AnswerBody>;
@@ -76,6 +77,7 @@ pub fn shape(answer: Response<Incoming>, shape: Shape) -> Result<Response<Shaped
         return Err(Cut::Token);
     }
     head.headers = headers(&head.headers, &links);
+    let gunzip = Gunzip::of(&mut head.headers);
     let is_json = head
         .headers
         .get(CONTENT_TYPE)
@@ -89,6 +91,7 @@ pub fn shape(answer: Response<Incoming>, shape: Shape) -> Result<Response<Shaped
     head.extensions.clear();
     let body = ShapedBody {
         body,
+        gunzip,
         scan,
         links,
         patience,
@@ -152,6 +155,7 @@ fn is_json(content_type: &str) -> bool {
 /// The API's body, checked and with its links brought back as it comes.
 pub struct ShapedBody {
     body: Incoming,
+    gunzip: Option<Gunzip>,
     scan: Scan,
     links: Option<Links>,
     patience: Duration,
@@ -161,6 +165,10 @@ pub struct ShapedBody {
 
 impl ShapedBody {
     fn piece(&mut self, data: Bytes) -> Result<Bytes, Cut> {
+        let data = match &mut self.gunzip {
+            Some(gunzip) => gunzip.push(&data).map_err(broken)?,
+            None => data,
+        };
         let free = self.scan.push(data).map_err(|Found| Cut::Token)?;
         Ok(match &mut self.links {
             Some(links) => links.push(&free),
@@ -168,15 +176,29 @@ impl ShapedBody {
         })
     }
 
-    fn last(&mut self) -> Bytes {
-        let rest = self.scan.finish();
+    fn last(&mut self) -> Result<Bytes, Cut> {
+        let opened = match &mut self.gunzip {
+            Some(gunzip) => gunzip.finish().map_err(broken)?,
+            None => Bytes::new(),
+        };
+        let mut rest = self.scan.push(opened).map_err(|Found| Cut::Token)?.to_vec();
+        rest.extend_from_slice(&self.scan.finish());
+        let rest = Bytes::from(rest);
         let Some(links) = &mut self.links else {
-            return rest;
+            return Ok(rest);
         };
         let mut last = links.push(&rest).to_vec();
         last.extend_from_slice(&links.finish());
-        Bytes::from(last)
+        Ok(Bytes::from(last))
     }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands on"
+)]
+fn broken(error: std::io::Error) -> Cut {
+    Cut::Broken(format!("its compression is broken: {error}"))
 }
 
 impl Body for ShapedBody {
@@ -199,7 +221,7 @@ impl Body for ShapedBody {
             let piece = match frame {
                 None => {
                     this.ended = true;
-                    Ok(this.last())
+                    this.last()
                 }
                 Some(Err(error)) => Err(Cut::Broken(error.to_string())),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -224,7 +246,7 @@ impl Body for ShapedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.links.is_some() {
+        if self.links.is_some() || self.gunzip.is_some() {
             SizeHint::default()
         } else {
             self.body.size_hint()

@@ -5,10 +5,12 @@
 
 mod answer;
 mod links;
+mod narrow;
 mod refused;
 mod scan;
 
 pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, shape};
 pub use links::Links;
+pub use narrow::{Cutting, ListPage, slices, without};
 pub use refused::refused;
 pub use scan::{Found, Scan};

@@ -12,24 +12,26 @@ use tokio::sync::mpsc;
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
 use super::final_line::FinalLine;
 use super::own;
-use super::question::Question;
+use super::question::{Question, Way};
 use super::serving::{Current, Serving};
 use crate::admin::Outcome;
 use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::Method;
 use crate::identify::{self, Peer};
-use crate::policy::{Allowed, Body as BodyState};
+use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
+use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
 use crate::secret::redacted;
-use crate::token::Live;
+use crate::token::{ClientAddr, Live};
 
 /// Everything that the way through needs.
 pub struct Gate {
     current: Arc<Current>,
     tokens: Arc<Live>,
     audit: Arc<Audit>,
+    facts: Facts,
     draining: AtomicBool,
     /// A copy goes with each request that is seen to its end; when all are gone, so are the requests.
     under_way: Mutex<Option<mpsc::Sender<()>>>,
@@ -47,6 +49,7 @@ impl Gate {
             current,
             tokens,
             audit,
+            facts: Facts::default(),
             draining: AtomicBool::new(false),
             under_way: Mutex::new(Some(under_way)),
         };
@@ -162,7 +165,7 @@ impl Gate {
         question.note(line);
         question.asked.fits(&serving.rules.catalog)?;
         let headers = Question::headers(&head.headers)?;
-        question.decide(BodyState::Unread)?; // what scopes alone refuse costs no byte of a body
+        question.precheck()?; // what scopes alone refuse costs no byte of a body
         let body = question.body(&head.headers, body).await?;
         if question.asked.body.is_some() {
             question.note(line);
@@ -170,7 +173,7 @@ impl Gate {
         // The body may have taken its time: whether the token may is asked again, and judged by the rules of now.
         let now = self.serving();
         let grantee = still(&self.tokens, &grantee, client.addr, &now, line).await?;
-        let mut question = Question {
+        let question = Question {
             serving: &now,
             grantee: &grantee,
             client: &client,
@@ -178,13 +181,60 @@ impl Gate {
         };
         question.asked.fits(&now.rules.catalog)?;
         question.read_what_decides(&body)?;
-        let allowed = question.decide(BodyState::Known)?;
-        question.limit_derived();
+        let reader = question.reader(&self.facts)?;
+        let touches = self.look(&question, &reader, client.addr, line).await?;
+        let allowed = question.decide(&touches)?;
+        let derived = question.limited_derived();
+        let body = question.body_to_send(body, &allowed, &reader).await?;
         let permit = self.permit(&allowed, &question, line).await?;
+        let way = Way {
+            allowed: &allowed,
+            touches: &touches,
+            reader: &reader,
+            derived,
+        };
         let sent = Instant::now();
-        let answer = question.forward(&permit, headers, body, line).await;
+        let answer = question.go(&permit, way, headers, body, line).await;
         line.elsewhere(sent.elapsed());
+        let refused = answer.as_ref().err().map(|refusal| refusal.code);
+        self.settle(&question, refused).await;
         answer
+    }
+
+    /// A use is for what was let through: what its own answer refused gives it back, and did not keep the token alive.
+    async fn settle(&self, question: &Question<'_>, refused: Option<Code>) {
+        let Grantee {
+            id,
+            limits,
+            activity,
+            ..
+        } = question.grantee;
+        if refused != Some(Code::ResourceHidden) {
+            self.tokens.touch(id, activity, Timestamp::now());
+        } else if limits.max_uses.is_some() {
+            self.tokens.give_back(id, activity).await;
+        }
+    }
+
+    /// Finds out what a request touches. That takes time too, so whether the token may is asked once more.
+    async fn look(
+        &self,
+        question: &Question<'_>,
+        reader: &Reader<'_>,
+        from: ClientAddr,
+        line: &mut FinalLine,
+    ) -> Result<Vec<Touch>, Refusal> {
+        let began = Instant::now();
+        let touches = question.touches(reader).await;
+        if reader.calls() > 0 {
+            line.elsewhere(began.elapsed());
+        }
+        line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
+        let touches = touches?;
+        if reader.calls() > 0 {
+            still(&self.tokens, question.grantee, from, question.serving, line).await?;
+        }
+        Ok(touches)
     }
 
     fn awake(&self, head: &Parts, serving: &Serving) -> Result<(), Refusal> {
@@ -253,7 +303,6 @@ impl Gate {
                 "tidegate can't write its audit record, so it lets nothing through; nothing was sent; tell who runs tidegate",
             ));
         };
-        self.tokens.touch(id, activity, Timestamp::now());
         Ok(permit)
     }
 }

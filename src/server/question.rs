@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -11,13 +12,26 @@ use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method};
-use crate::config::BaseUrl;
+use crate::config::{BaseUrl, RealToken};
 use crate::identify::Client;
-use crate::policy::{Allowed, Body as BodyState, Decision, decide};
+use crate::policy::{Allowed, Decision, decide, precheck, wants_touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
+use crate::resource::{Facts, Interest, Reader, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
 use crate::upstream::{self, Body, BodyFailure, Checked, ClientBody, carried};
+
+/// What goes with a request that was let through.
+pub(super) struct Way<'w> {
+    /// That it was, and what follows from it.
+    pub allowed: &'w Allowed,
+    /// What it touches.
+    pub touches: &'w [Touch],
+    /// The way to facts.
+    pub reader: &'w Reader<'w>,
+    /// The parameter that ends what it hands out in time.
+    pub derived: Option<(String, String)>,
+}
 
 /// A request that was read, and a sub-token that asks it.
 pub(super) struct Question<'s> {
@@ -79,16 +93,60 @@ impl Question<'_> {
         })
     }
 
-    pub fn decide(&self, body: BodyState) -> Result<Allowed, Refusal> {
-        match decide(
+    /// Refuses what the head alone refuses.
+    pub fn precheck(&self) -> Result<(), Refusal> {
+        precheck(
             &self.grantee.grants,
             &self.asked,
-            body,
             &self.serving.rules.catalog,
-        ) {
+        )
+    }
+
+    /// A way to facts about resources, in the account of the sub-token.
+    pub fn reader<'r>(&'r self, facts: &'r Facts) -> Result<Reader<'r>, Refusal> {
+        let Serving { rules, upstream } = self.serving;
+        let token = self.real_token(&self.grantee.grants.account)?;
+        let anew = !self.asked.reads();
+        Ok(Reader::new(
+            facts,
+            upstream,
+            token,
+            &rules.catalog,
+            rules.generation,
+            upstream.metrics(),
+            anew,
+        ))
+    }
+
+    /// What the request touches, as far as that decides.
+    pub async fn touches(&self, reader: &Reader<'_>) -> Result<Vec<Touch>, Refusal> {
+        let grants = &self.grantee.grants;
+        if !wants_touches(grants, &self.asked) {
+            return Ok(Vec::new());
+        }
+        let interest = Interest {
+            asks: &|kind| grants.asks(kind),
+            project: &|called| grants.names_project(called),
+            adds: grants.added_projects(),
+            defers: true,
+        };
+        resolve(&self.asked, &self.serving.rules.catalog, &interest, reader).await
+    }
+
+    pub fn decide(&self, touches: &[Touch]) -> Result<Allowed, Refusal> {
+        let catalog = &self.serving.rules.catalog;
+        match decide(&self.grantee.grants, &self.asked, touches, catalog) {
             Decision::Allow(allowed) => Ok(allowed),
             Decision::Deny(refusal) => Err(refusal),
         }
+    }
+    fn real_token(&self, account: &str) -> Result<&Arc<RealToken>, Refusal> {
+        self.serving.rules.real_token(account).ok_or_else(|| {
+            Refusal::new(
+                Code::RoleMissing,
+                "the account of this sub-token's role has no real token; tell who runs tidegate",
+            )
+        })
     }
 
     /// Reads the body, if it is no longer than one that may be read. A longer one is handed on as it comes where nothing in
@@ -141,15 +199,10 @@ impl Question<'_> {
         }
     }
 
-    /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end.
-    pub fn limit_derived(&mut self) {
-        let Some(parameter) = self
-            .asked
-            .endpoint
-            .and_then(|endpoint| endpoint.derived_expiry.as_deref())
-        else {
-            return;
-        };
+    /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end: the parameter that says
+    /// so, and the seconds.
+    pub fn limited_derived(&self) -> Option<(String, String)> {
+        let parameter = self.asked.endpoint?.derived_expiry.as_deref()?;
         let remaining = self
             .grantee
             .ends
@@ -170,36 +223,80 @@ impl Question<'_> {
             .and_then(|text| text.parse::<u64>().ok())
             .filter(|wanted| *wanted > 0);
         let seconds = wanted.map_or(most, |wanted| wanted.min(most));
-        self.asked.target.set_query(parameter, &seconds.to_string());
+        Some((parameter.to_owned(), seconds.to_string()))
     }
 
-    pub async fn forward(
+    /// Sends what was let through on its way, and answers with what the sub-token may see.
+    pub async fn go(
         &self,
         permit: &Permit,
+        way: Way<'_>,
         headers: HeaderMap,
         body: Body,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
+        let Way {
+            allowed,
+            touches,
+            reader,
+            derived,
+        } = way;
+        let list = allowed
+            .narrows()
+            .then(|| self.paged_list(touches))
+            .flatten();
+        if let Some(list) = list {
+            let answer = self.list(list, reader).await;
+            line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
+            return answer;
+        }
+        let changes = !self.asked.reads();
+        if changes {
+            reader.facts.drop_all(permit.account());
+        }
+        let before = reader.calls();
+        let answer = self.forward(permit, headers, body, derived, line).await;
+        if changes {
+            reader.facts.drop_all(permit.account());
+        }
+        let answer = answer?;
+        let answer = if allowed.narrows() {
+            self.narrowed(answer, touches, reader).await
+        } else if changes && self.grantee.grants.has_only {
+            self.followed_up(answer, permit, allowed, touches, reader, line)
+                .await
+        } else {
+            Ok(answer)
+        };
+        let so_far = line.record.upstream_calls.unwrap_or_default();
+        line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
+        answer
+    }
+
+    async fn forward(
+        &self,
+        permit: &Permit,
+        headers: HeaderMap,
+        body: Body,
+        derived: Option<(String, String)>,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
         let Serving { rules, upstream } = self.serving;
         let reads = self.asked.reads();
-        let Some(token) = rules.real_token(permit.account()) else {
-            return Err(Refusal::new(
-                Code::RoleMissing,
-                "the account of this sub-token's role has no real token; tell who runs tidegate",
-            ));
-        };
+        let token = self.real_token(permit.account())?;
         let checked = Checked {
             method: self.asked.method,
-            path_and_query: self.asked.target.path_and_query(),
+            path_and_query: self.target_to_send(derived),
             headers,
             body,
         };
-        line.record.upstream_calls = Some(1);
+        let looked_up = line.record.upstream_calls.unwrap_or_default();
+        line.record.upstream_calls = Some(looked_up + 1);
         let (answer, calls) = upstream
             .forward(permit, token, checked)
             .await
             .map_err(|failure| failure.refusal(reads))?;
-        line.record.upstream_calls = Some(calls);
+        line.record.upstream_calls = Some(looked_up + calls);
         line.record.upstream_status = Some(answer.status().as_u16());
         let official = BaseUrl::digitalocean();
         let reached = rules
@@ -286,7 +383,7 @@ fn unreadable(failure: BodyFailure, limit: usize) -> Refusal {
 }
 
 /// What the client gets for an answer of which nothing has gone out yet.
-fn cut_off(cut: &Cut, reads: bool) -> Refusal {
+pub(super) fn cut_off(cut: &Cut, reads: bool) -> Refusal {
     if *cut == Cut::Token {
         tracing::error!("an answer of the API held the real token; it was cut off");
     }

@@ -6,11 +6,13 @@
 mod body;
 mod connect;
 mod failure;
+mod gzip;
 mod headers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
@@ -23,6 +25,7 @@ pub use body::{
 };
 pub use connect::NoUpstream;
 pub use failure::{Failure, What};
+pub use gzip::Gunzip;
 pub use headers::{Overridden, carried};
 
 use crate::admin::{Metrics, Purpose};
@@ -77,6 +80,11 @@ impl Upstream {
             settings: settings.clone(),
             metrics,
         })
+    }
+
+    /// What its calls are counted in.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How it was set up.
@@ -139,6 +147,46 @@ impl Upstream {
         self.send(Purpose::Check, token, checked)
             .await
             .map(|answer| answer.status())
+    }
+
+    /// Looks something up with the real token: a GET, to a path that was made from the catalogue and never from a client's
+    /// bytes alone. The answer is read whole, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// `Failure`.
+    pub async fn look_up(
+        &self,
+        purpose: Purpose,
+        token: &RealToken,
+        path_and_query: &str,
+        limit: usize,
+    ) -> Result<(u16, Bytes), Failure> {
+        let checked = || Checked {
+            method: Method::Get,
+            path_and_query: path_and_query.to_owned(),
+            headers: hyper::HeaderMap::new(),
+            body: Body::None,
+        };
+        let answer = match self.send(purpose, token, checked()).await {
+            Err(failure) if failure.broke_off() => self.send(purpose, token, checked()).await,
+            result => result,
+        }?;
+        let (mut head, mut body) = answer.into_parts();
+        let gunzip = Gunzip::of(&mut head.headers);
+        let (bytes, whole) = read(&mut body, limit, self.settings.timeout)
+            .await
+            .map_err(|_| Failure::sent(What::BadAnswer, "the answer to a look-up broke off"))?;
+        if !whole {
+            return Err(Failure::sent(
+                What::BadAnswer,
+                format!("the answer to a look-up is larger than {limit} bytes"),
+            ));
+        }
+        let bytes = match gunzip {
+            None => bytes,
+            Some(gunzip) => opened(gunzip, &bytes, limit)?,
+        };
+        Ok((head.status.as_u16(), bytes))
     }
 
     async fn send(
@@ -222,15 +270,41 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
             "the API would switch protocols, which was not asked",
         ));
     }
-    let mut encodings = answer
-        .headers()
-        .get_all(hyper::header::CONTENT_ENCODING)
-        .iter();
-    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let encodings = answer.headers().get_all(hyper::header::CONTENT_ENCODING);
+    let readable = |encoding: &[u8]| {
+        encoding.eq_ignore_ascii_case(b"identity") || encoding.eq_ignore_ascii_case(b"gzip")
+    };
+    let strange = encodings
+        .iter()
+        .any(|encoding| !readable(encoding.as_bytes()));
+    if strange || encodings.iter().count() > 1 {
         return Err(Failure::sent(
             What::BadAnswer,
-            "the answer is compressed, though that was not asked; what is in it can't be checked",
+            "the answer is compressed in a way that was not asked; what is in it can't be checked",
         ));
     }
     Ok(answer)
 }
+
+/// A compressed answer to a look-up, opened up to `limit` bytes, however small it was.
+fn opened(mut gunzip: Gunzip, bytes: &Bytes, limit: usize) -> Result<Bytes, Failure> {
+    let broken = |_| {
+        Failure::sent(
+            What::BadAnswer,
+            "the compressed answer to a look-up is broken",
+        )
+    };
+    let mut whole = Vec::new();
+    for piece in bytes.chunks(GZIP_PIECE) {
+        whole.extend_from_slice(&gunzip.push(piece).map_err(broken)?);
+        if whole.len() > limit {
+            let what = format!("the answer to a look-up is larger than {limit} bytes");
+            return Err(Failure::sent(What::BadAnswer, what));
+        }
+    }
+    whole.extend_from_slice(&gunzip.finish().map_err(broken)?);
+    Ok(Bytes::from(whole))
+}
+
+/// The compressed bytes that are opened at once: a thousand times as many may come of them.
+const GZIP_PIECE: usize = 4 << 10;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
+use crate::support::standin::{REAL_TOKEN, gzip};
 use crate::support::{Answer, Fault, Framing, Gate, RawUpstream, Reply, StandInApi};
 
 const POLICY: &str = "
@@ -66,7 +67,21 @@ async fn after_a_byte_of_a_write_has_left_the_client_is_told_to_look_first() {
             Fault::DelayBody(Duration::from_secs(5)),
             (504, "upstream_timeout"),
         ),
-        ("compressed", Fault::Gzip, (502, "upstream_bad_answer")),
+        (
+            "compressed in a way that nobody asked for",
+            Fault::Reply(
+                Reply::bytes(200, "application/json", "{}").with("content-encoding", "br"),
+            ),
+            (502, "upstream_bad_answer"),
+        ),
+        (
+            "compressed and cut",
+            Fault::Reply(
+                Reply::bytes(200, "application/json", gzip(b"{}")[..20].to_vec())
+                    .with("content-encoding", "gzip"),
+            ),
+            (502, "upstream_bad_answer"),
+        ),
     ];
     for (what, fault, reading) in cases {
         api.clear();
@@ -99,6 +114,25 @@ async fn after_a_byte_of_a_write_has_left_the_client_is_told_to_look_first() {
         assert_eq!(api.heard_count(), 1, "a write is sent once, {what}");
         api.clear_faults();
     }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_compressed_unasked_is_opened_and_searched() {
+    let (api, gate, token) = gate().await;
+    let plain = read(&gate, &token).await;
+    api.fault_all("/v2/account", Fault::Gzip);
+    let opened = read(&gate, &token).await;
+    assert_eq!(opened.text(), plain.text());
+    assert_eq!(opened.header("content-encoding"), None);
+    api.clear_faults();
+    let leak = gzip(format!("{{\"x\":\"{REAL_TOKEN}\"}}").as_bytes());
+    let reply = Reply::bytes(200, "application/json", leak).with("content-encoding", "gzip");
+    api.fault_all("/v2/account", Fault::Reply(reply));
+    assert_eq!(
+        told(&read(&gate, &token).await),
+        (502, Some("upstream_bad_answer"))
+    );
     gate.finish(&api).await;
 }
 

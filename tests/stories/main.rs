@@ -26,6 +26,7 @@ mod limits;
 mod listening;
 mod metrics;
 mod proxied;
+mod narrowed;
 mod reading;
 mod record;
 mod reloading;

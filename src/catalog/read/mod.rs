@@ -1,15 +1,16 @@
-use std::sync::Arc;
+mod kinds;
+mod touches;
 
 use super::Catalog;
 use super::endpoint::{
-    Action, Endpoint, FieldScope, Method, Parameter, ScopeWhen, Segment, Template,
+    Action, BodyMember, Endpoint, FieldScope, Method, Parameter, ScopeWhen, Segment, Template,
 };
-use super::kind::{Kind, KindName, Kinds};
+use super::kind::Kinds;
 use super::matcher::Matcher;
-use super::place::{FieldPath, Place};
+use super::place::Place;
 use super::scope::{Scope, ScopeId, ScopeSet, ScopeTable};
-use super::touch::{Condition, TouchRule, Touches, VERBS};
-use crate::yaml::{self, Entry, Map, Mistakes, Node, nearest};
+use super::touch::{Condition, Touches};
+use crate::yaml::{self, Entry, Map, Mistakes, Node};
 
 /// Reads the built-in tables and, after them, an extra one.
 pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistakes>> {
@@ -34,6 +35,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    reader.scopes_of_kinds();
     Ok(Catalog {
         endpoints: reader.endpoints,
         scopes: reader.scopes,
@@ -52,7 +54,7 @@ struct Reader {
 impl Reader {
     fn kinds_table(&mut self) -> Option<Mistakes> {
         let mut mistakes = Mistakes::new("kinds.yaml");
-        if let Some(root) = yaml::read(include_str!("data/kinds.yaml"), &mut mistakes)
+        if let Some(root) = yaml::read(include_str!("../data/kinds.yaml"), &mut mistakes)
             && let Some(mut top) = Map::of(&root, "the table of kinds", &mut mistakes)
         {
             let kinds = top
@@ -64,38 +66,6 @@ impl Reader {
             top.finish(&mut mistakes);
         }
         (!mistakes.is_empty()).then_some(mistakes)
-    }
-
-    fn kind(&mut self, entry: &Entry, mistakes: &mut Mistakes) {
-        let Some(mut map) = Map::of(&entry.node, "a kind", mistakes) else {
-            return;
-        };
-        let family = map
-            .need("family", mistakes)
-            .and_then(|node| node.text("`family`", mistakes))
-            .unwrap_or_default();
-        let parent = map
-            .take("parent")
-            .and_then(|node| node.text("`parent`", mistakes))
-            .map(|name| KindName(Arc::from(name)));
-        let attributes = map
-            .need("attributes", mistakes)
-            .map_or(&[][..], |node| node.entries("`attributes`", mistakes));
-        let attributes = attributes
-            .iter()
-            .map(|attribute| attribute.key.clone())
-            .collect();
-        for for_facts in ["changes", "urn", "get", "list", "identified_by", "also"] {
-            map.take(for_facts); // how facts are looked up
-        }
-        map.finish(mistakes);
-        let kind = Kind {
-            name: KindName(Arc::from(entry.key.as_str())),
-            family: family.to_owned(),
-            parent,
-            attributes,
-        };
-        self.kinds.by_name.insert(entry.key.clone(), kind);
     }
 
     fn table(&mut self, root: &Node, mistakes: &mut Mistakes) {
@@ -169,6 +139,10 @@ impl Reader {
                 .take("reads_only")
                 .and_then(|node| node.flag("`reads_only`", mistakes))
                 .unwrap_or(false),
+            body: map
+                .take("body")
+                .map(|node| body(node, mistakes))
+                .unwrap_or_default(),
             query: map
                 .take("query")
                 .map(|node| query(node, mistakes))
@@ -315,102 +289,6 @@ impl Reader {
         }
     }
 
-    fn touch(&mut self, node: &Node, mistakes: &mut Mistakes) -> Option<TouchRule> {
-        let mut map = Map::of(node, "a touch", mistakes)?;
-        let named: Vec<_> = VERBS
-            .iter()
-            .filter_map(|(word, verb)| map.take(word).map(|node| (*verb, node)))
-            .collect();
-        let [(verb, kind)] = named.as_slice() else {
-            let verbs = VERBS.map(|(word, _)| format!("`{word}`")).join(", ");
-            mistakes.add(
-                node.at,
-                format!("a touch says one thing that happens; one of {verbs}"),
-            );
-            return None;
-        };
-        let kind = self.kind_name(kind, mistakes)?;
-        let rule = TouchRule {
-            verb: *verb,
-            at: map
-                .take("in")
-                .and_then(|node| node.parsed("`in`", mistakes)),
-            by: map
-                .take("by")
-                .map(|node| texts(node, "`by`", mistakes))
-                .unwrap_or_default(),
-            scope: map.take("scope").and_then(|node| {
-                let text = node.text("`scope`", mistakes)?.to_owned();
-                self.scope(&text, node, mistakes)
-            }),
-            of: map.take("of").and_then(|node| self.parent(node, mistakes)),
-            after: map
-                .take("after")
-                .map(|node| places(node, "`after`", mistakes))
-                .unwrap_or_default(),
-            when: map
-                .take("when")
-                .map(|node| conditions(node, mistakes))
-                .unwrap_or_default(),
-            each: map
-                .take("each")
-                .and_then(|node| node.parsed("`each`", mistakes)),
-            answer: map
-                .take("at")
-                .and_then(|node| node.parsed::<FieldPath>("`at`", mistakes)),
-            keyed: map
-                .take("keyed")
-                .and_then(|node| node.flag("`keyed`", mistakes))
-                .unwrap_or(false),
-            filter: one_place_each(map.take("filter"), mistakes),
-            kind,
-        };
-        map.finish(mistakes);
-        self.attributes_exist(&rule, node, mistakes);
-        Some(rule)
-    }
-
-    fn kind_name(&self, node: &Node, mistakes: &mut Mistakes) -> Option<KindName> {
-        let text = node.text("a kind", mistakes)?;
-        let found = self.kinds.find(text);
-        if found.is_none() {
-            let near = nearest(text, self.kinds.names())
-                .map(|near| format!("; did you mean `{near}`?"))
-                .unwrap_or_default();
-            mistakes.add(node.at, format!("unknown kind `{text}`{near}"));
-        }
-        found.map(|kind| kind.name.clone())
-    }
-
-    fn parent(&self, node: &Node, mistakes: &mut Mistakes) -> Option<(KindName, Place)> {
-        let [entry] = node.entries("`of`", mistakes) else {
-            mistakes.add(node.at, "`of` names one parent and where it is named");
-            return None;
-        };
-        let Some(kind) = self.kinds.find(&entry.key) else {
-            mistakes.add(entry.at, format!("unknown kind `{}`", entry.key));
-            return None;
-        };
-        Some((kind.name.clone(), entry.node.parsed("`of`", mistakes)?))
-    }
-
-    fn attributes_exist(&self, rule: &TouchRule, node: &Node, mistakes: &mut Mistakes) {
-        let Some(kind) = self.kinds.find(rule.kind.as_str()) else {
-            return;
-        };
-        let asked = rule
-            .after
-            .iter()
-            .map(|(name, _)| name)
-            .chain(rule.filter.iter().map(|(name, _)| name));
-        for attribute in asked.filter(|attribute| !kind.has(attribute)) {
-            mistakes.add(
-                node.at,
-                format!("a {} has no attribute `{attribute}`", kind.name),
-            );
-        }
-    }
-
     /// A request that changes something never passes on a scope to read alone.
     fn verb_rule(&self, endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
         if endpoint.reads() {
@@ -502,6 +380,25 @@ fn texts(node: &Node, what: &str, mistakes: &mut Mistakes) -> Vec<String> {
         .collect()
 }
 
+/// `name`, `region`, `rules[].ports`; `metadata.*` may hold anything.
+fn body(node: &Node, mistakes: &mut Mistakes) -> Vec<BodyMember> {
+    let mut members = Vec::new();
+    for item in node.items("`body`", mistakes) {
+        let Some(text) = item.text("a member of the body", mistakes) else {
+            continue;
+        };
+        let inner = text.strip_suffix(".*");
+        match inner.unwrap_or(text).parse() {
+            Ok(path) => members.push(BodyMember {
+                path,
+                free: inner.is_some(),
+            }),
+            Err(error) => mistakes.add(item.at, format!("`{text}`: {error}")),
+        }
+    }
+    members
+}
+
 fn query(node: &Node, mistakes: &mut Mistakes) -> Vec<Parameter> {
     let parameter = |text: String| match text.strip_suffix("[]") {
         Some(name) => Parameter {
@@ -569,9 +466,13 @@ fn places(node: &Node, what: &str, mistakes: &mut Mistakes) -> Vec<(String, Vec<
     found
 }
 
-fn one_place_each(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<(String, Place)> {
+fn one_place_each(
+    node: Option<&Node>,
+    what: &str,
+    mistakes: &mut Mistakes,
+) -> Vec<(String, Place)> {
     let mut found = Vec::new();
-    for entry in node.map_or(&[][..], |node| node.entries("`filter`", mistakes)) {
+    for entry in node.map_or(&[][..], |node| node.entries(what, mistakes)) {
         if let Some(place) = entry.node.parsed("a place", mistakes) {
             found.push((entry.key.clone(), place));
         }
@@ -587,10 +488,10 @@ fn conditions(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Condition)> {
             continue;
         };
         let values = texts(&entry.node, "`when`", mistakes);
-        let condition = if values == ["any"] {
-            Condition::Any
-        } else {
-            Condition::OneOf(values)
+        let condition = match values.as_slice() {
+            [word] if word == "any" => Condition::Any,
+            [word] if word == "none" => Condition::Nothing,
+            _ => Condition::OneOf(values),
         };
         found.push((place, condition));
     }
@@ -599,7 +500,7 @@ fn conditions(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Condition)> {
 
 macro_rules! tables {
     ($($file:literal),* $(,)?) => {
-        [$(($file, include_str!(concat!("data/endpoints/", $file)))),*]
+        [$(($file, include_str!(concat!("../data/endpoints/", $file)))),*]
     };
 }
 

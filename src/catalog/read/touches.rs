@@ -1,0 +1,193 @@
+use super::{Reader, conditions, one_place_each, places, texts};
+use crate::catalog::kind::KindName;
+use crate::catalog::place::{FieldPath, Place};
+use crate::catalog::touch::{TouchKind, TouchRule, TouchVerb, VERBS};
+use crate::yaml::{Map, Mistakes, Node, nearest};
+
+impl Reader {
+    pub(super) fn touch(&mut self, node: &Node, mistakes: &mut Mistakes) -> Option<TouchRule> {
+        let mut map = Map::of(node, "a touch", mistakes)?;
+        let named: Vec<_> = VERBS
+            .iter()
+            .filter_map(|(word, verb)| map.take(word).map(|node| (*verb, node)))
+            .collect();
+        let [(verb, kind)] = named.as_slice() else {
+            let verbs = VERBS.map(|(word, _)| format!("`{word}`")).join(", ");
+            mistakes.add(
+                node.at,
+                format!("a touch says one thing that happens; one of {verbs}"),
+            );
+            return None;
+        };
+        let kind = self.touch_kind(kind, &mut map, mistakes)?;
+        let rule = self.rule(*verb, kind, &mut map, mistakes);
+        map.finish(mistakes);
+        self.attributes_exist(&rule, node, mistakes);
+        Some(rule)
+    }
+
+    fn rule(
+        &mut self,
+        verb: TouchVerb,
+        kind: TouchKind,
+        map: &mut Map<'_>,
+        mistakes: &mut Mistakes,
+    ) -> TouchRule {
+        let mut changes = |key| {
+            map.take(key)
+                .map(|node| places(node, key, mistakes))
+                .unwrap_or_default()
+        };
+        let (after, adds, removes) = (changes("after"), changes("adds"), changes("removes"));
+        TouchRule {
+            verb,
+            kind,
+            at: map
+                .take("in")
+                .and_then(|node| node.parsed("`in`", mistakes)),
+            called: map
+                .take("called")
+                .and_then(|node| node.text("`called`", mistakes))
+                .map(str::to_owned),
+            by: map
+                .take("by")
+                .map(|node| texts(node, "`by`", mistakes))
+                .unwrap_or_default(),
+            scope: map.take("scope").and_then(|node| {
+                let text = node.text("`scope`", mistakes)?.to_owned();
+                self.scope(&text, node, mistakes)
+            }),
+            of: map
+                .take("of")
+                .map(|node| self.parents(node, mistakes))
+                .unwrap_or_default(),
+            after,
+            adds,
+            removes,
+            clears: map
+                .take("clears")
+                .map(|node| texts(node, "`clears`", mistakes))
+                .unwrap_or_default(),
+            unsure: map
+                .take("unsure")
+                .map(|node| texts(node, "`unsure`", mistakes))
+                .unwrap_or_default(),
+            held_in: map
+                .take("held_in")
+                .and_then(|node| node.parsed("`held_in`", mistakes)),
+            narrowed: one_place_each(map.take("narrowed"), "`narrowed`", mistakes),
+            replaces: map
+                .take("replaces")
+                .and_then(|node| node.parsed("`replaces`", mistakes)),
+            first: map
+                .take("first")
+                .and_then(|node| node.flag("`first`", mistakes)),
+            implied: map
+                .take("implied")
+                .and_then(|node| node.flag("`implied`", mistakes))
+                .unwrap_or(false),
+            when: map
+                .take("when")
+                .map(|node| conditions(node, mistakes))
+                .unwrap_or_default(),
+            each: map
+                .take("each")
+                .and_then(|node| node.parsed("`each`", mistakes)),
+            answer: map
+                .take("at")
+                .and_then(|node| node.parsed::<FieldPath>("`at`", mistakes)),
+            keyed: map
+                .take("keyed")
+                .and_then(|node| node.flag("`keyed`", mistakes))
+                .unwrap_or(false),
+            bare: map
+                .take("bare")
+                .and_then(|node| node.flag("`bare`", mistakes))
+                .unwrap_or(false),
+            filter: one_place_each(map.take("filter"), "`filter`", mistakes),
+        }
+    }
+
+    /// The kind of a touch: named, or `by_urn`, or `by_type` with where the type and the id stand.
+    fn touch_kind(
+        &self,
+        node: &Node,
+        map: &mut Map<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<TouchKind> {
+        match node.text("a kind", mistakes)? {
+            "by_urn" => Some(TouchKind::Urn),
+            "by_type" => {
+                let mut member = |key| {
+                    let node = map.need(key, mistakes)?;
+                    node.text(key, mistakes).map(str::to_owned)
+                };
+                let (id, type_in) = (member("id_in")?, member("type_in")?);
+                let types = map.need("types", mistakes)?;
+                let types = types
+                    .entries("`types`", mistakes)
+                    .iter()
+                    .filter_map(|entry| {
+                        Some((entry.key.clone(), self.kind_name(&entry.node, mistakes)?))
+                    })
+                    .collect();
+                Some(TouchKind::Typed {
+                    id,
+                    member: type_in,
+                    types,
+                })
+            }
+            _ => self.kind_name(node, mistakes).map(TouchKind::One),
+        }
+    }
+
+    fn kind_name(&self, node: &Node, mistakes: &mut Mistakes) -> Option<KindName> {
+        let text = node.text("a kind", mistakes)?;
+        let found = self.kinds.find(text);
+        if found.is_none() {
+            let near = nearest(text, self.kinds.names())
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
+            mistakes.add(node.at, format!("unknown kind `{text}`{near}"));
+        }
+        found.map(|kind| kind.name.clone())
+    }
+
+    fn parents(&self, node: &Node, mistakes: &mut Mistakes) -> Vec<(KindName, Place)> {
+        let mut parents = Vec::new();
+        for entry in node.entries("`of`", mistakes) {
+            let place = entry.node.parsed("`of`", mistakes);
+            match (self.kinds.find(&entry.key), place) {
+                (Some(kind), Some(place)) => parents.push((kind.name.clone(), place)),
+                (None, _) => mistakes.add(entry.at, format!("unknown kind `{}`", entry.key)),
+                (Some(_), None) => {}
+            }
+        }
+        parents
+    }
+
+    fn attributes_exist(&self, rule: &TouchRule, node: &Node, mistakes: &mut Mistakes) {
+        let Some(kind) = rule
+            .kind
+            .one()
+            .and_then(|kind| self.kinds.find(kind.as_str()))
+        else {
+            return;
+        };
+        let changed = [&rule.after, &rule.adds, &rule.removes];
+        let asked = changed
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name)
+            .chain(rule.filter.iter().map(|(name, _)| name))
+            .chain(rule.narrowed.iter().map(|(name, _)| name))
+            .chain(&rule.clears)
+            .chain(&rule.unsure);
+        for attribute in asked.filter(|attribute| !kind.has(attribute)) {
+            mistakes.add(
+                node.at,
+                format!("a {} has no attribute `{attribute}`", kind.name),
+            );
+        }
+    }
+}

@@ -1,0 +1,389 @@
+use std::collections::BTreeSet;
+
+use regex::{Regex, RegexBuilder};
+
+use super::bind::Vars;
+use super::only::{Only, Selector, Value};
+use crate::catalog::{KindName, Kinds};
+use crate::resource::{Known, State, folded, is_under, minds_case};
+
+/// Whether a resource is one of those that an `only` names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fit {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Too little is known of it to tell.
+    Unknown,
+}
+
+impl Fit {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, Self::Yes) => Self::Yes,
+            (Self::Unknown | Self::Yes, Self::Unknown) | (Self::Unknown, Self::Yes) => {
+                Self::Unknown
+            }
+        }
+    }
+}
+
+/// What is done to a resource, as far as selectors tell it apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Use {
+    /// It is only looked at.
+    Look,
+    /// It is created, or changed.
+    Change,
+    /// It is destroyed, with all that belongs to it.
+    Destroy,
+}
+
+/// An `only` with its variables filled in.
+#[derive(Debug)]
+pub struct BoundOnly {
+    kinds: Vec<(KindName, BoundSelector)>,
+    attributes: Vec<(String, Vec<Matcher>)>,
+}
+
+#[derive(Debug)]
+enum BoundSelector {
+    Any,
+    Attributes(Vec<(String, Vec<Matcher>)>),
+}
+
+/// One value that an attribute may have.
+#[derive(Debug)]
+pub enum Matcher {
+    /// This.
+    Exact(String),
+    /// This, `*` being any characters and `?` any one.
+    Glob(Vec<Piece>),
+    /// What the expression matches whole.
+    Regex(Regex),
+}
+
+/// A part of a glob.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Piece {
+    /// This character.
+    Character(char),
+    /// Any one character.
+    One,
+    /// Any number of characters.
+    Many,
+}
+
+impl BoundOnly {
+    /// Fills in the variables of an `only`.
+    ///
+    /// # Errors
+    /// The expression that can't be built with them.
+    pub fn bind(only: &Only, vars: &Vars) -> Result<Self, regex::Error> {
+        let Only { kinds, attributes } = only;
+        let selector = |kind: &KindName, selector: &Selector| {
+            Ok(match selector {
+                Selector::Any => BoundSelector::Any,
+                Selector::Attributes(asked) => {
+                    BoundSelector::Attributes(bound(kind.as_str(), asked, vars)?)
+                }
+            })
+        };
+        Ok(Self {
+            kinds: kinds
+                .iter()
+                .map(|(kind, asked)| Ok((kind.clone(), selector(kind, asked)?)))
+                .collect::<Result<_, regex::Error>>()?,
+            attributes: bound("", attributes, vars)?,
+        })
+    }
+
+    /// Whether an allow grant narrowed to this covers a resource for that use.
+    pub fn covers(&self, state: &State, r#use: Use, kinds: &Kinds) -> Fit {
+        if r#use != Use::Look && self.is_for_children_of(state, kinds) {
+            return Fit::No; // narrowed to its children, a grant lets it be read and no more
+        }
+        self.fits(state, false)
+    }
+
+    /// Whether what is shown of a resource must leave out its children: the grant is narrowed to some of them.
+    pub fn is_for_children_of(&self, state: &State, kinds: &Kinds) -> bool {
+        let names = |kind: &str| self.kinds.iter().any(|(named, _)| named.as_str() == kind);
+        names(state.kind.as_str())
+            && self
+                .kinds
+                .iter()
+                .any(|(named, _)| is_under(kinds, named.as_str(), state.kind.as_str()))
+    }
+
+    /// Whether a deny grant narrowed to this strikes a resource put to that use; what can't be told is for the caller to
+    /// count as struck.
+    pub fn strikes(&self, state: &State, r#use: Use, kinds: &Kinds) -> Fit {
+        let children: Vec<&str> = self
+            .kinds
+            .iter()
+            .map(|(named, _)| named.as_str())
+            .filter(|named| is_under(kinds, named, state.kind.as_str()))
+            .collect();
+        if children.is_empty() {
+            return self.fits(state, true);
+        }
+        if r#use != Use::Destroy {
+            return Fit::No; // what is denied are its children
+        }
+        // They go with it. Which there are is not known; what is asked of itself is.
+        match self.selectors_fit(state, true) {
+            Some(Fit::No) => Fit::No,
+            Some(Fit::Yes | Fit::Unknown) | None => Fit::Unknown,
+        }
+    }
+
+    /// Whether a resource matches, a deny also taking it under the other kind that the API has for it.
+    fn fits(&self, state: &State, denies: bool) -> Fit {
+        let by_kind = match self.selectors_fit(state, denies) {
+            Some(fit) => fit,
+            None if self.kinds.is_empty() => Fit::Yes,
+            None => return Fit::No,
+        };
+        self.attributes
+            .iter()
+            .map(|(attribute, values)| shared_fits(state, attribute, values))
+            .fold(by_kind, Fit::and)
+    }
+
+    /// How the selectors of its kind and of those it belongs to fit; `None` where there are none.
+    fn selectors_fit(&self, state: &State, denies: bool) -> Option<Fit> {
+        let mut fit = None;
+        for link in state.chain() {
+            for (kind, selector) in &self.kinds {
+                let same = *kind == link.kind;
+                let other = denies && link.also.as_ref() == Some(kind);
+                if same || other {
+                    let this = selector.fits(link, other);
+                    fit = Some(fit.map_or(this, |fit: Fit| fit.and(this)));
+                }
+            }
+        }
+        fit
+    }
+
+    /// Whether it names that kind, by itself or through the attribute that stands for it.
+    pub fn names(&self, kind: &str) -> bool {
+        self.kinds.iter().any(|(named, _)| named.as_str() == kind)
+            || self.attributes.iter().any(|(named, _)| named == kind)
+    }
+
+    /// Whether it could cover some resource of that kind.
+    pub fn reaches(&self, kind: &str, kinds: &Kinds) -> bool {
+        let Some(known) = kinds.find(kind) else {
+            return false;
+        };
+        let named = |name: &str| self.kinds.iter().any(|(named, _)| named.as_str() == name);
+        let by_kind = self.kinds.is_empty()
+            || named(kind)
+            || kinds
+                .ancestors(known)
+                .any(|ancestor| named(ancestor.name.as_str()));
+        let has = |attribute: &str| {
+            kind == attribute
+                || known.has(attribute)
+                || kinds
+                    .ancestors(known)
+                    .any(|ancestor| ancestor.has(attribute))
+        };
+        by_kind && self.attributes.iter().all(|(attribute, _)| has(attribute))
+    }
+
+    /// Adds what must be known of a resource of that kind to tell whether it matches.
+    pub fn asks(&self, kind: &str, also: Option<&str>, asked: &mut BTreeSet<String>) {
+        for (named, selector) in &self.kinds {
+            if named.as_str() == kind || also == Some(named.as_str()) {
+                match selector {
+                    BoundSelector::Any => {}
+                    BoundSelector::Attributes(attributes) => {
+                        asked.extend(attributes.iter().map(|(name, _)| name.clone()));
+                    }
+                }
+            }
+        }
+        for (attribute, _) in &self.attributes {
+            let own = if attribute == kind { "name" } else { attribute };
+            asked.insert(own.to_owned());
+        }
+    }
+
+    /// Whether it asks about one of these attributes of that kind.
+    pub fn asks_about(&self, kind: &str, also: Option<&str>, attributes: &[String]) -> bool {
+        let mut asked = BTreeSet::new();
+        self.asks(kind, also, &mut asked);
+        attributes.iter().any(|attribute| asked.contains(attribute))
+    }
+
+    /// The projects that it asks for, by id or name.
+    pub fn projects(&self) -> impl Iterator<Item = &Matcher> {
+        let direct = self.attributes.iter();
+        let in_kinds = self.kinds.iter().flat_map(|(_, selector)| match selector {
+            BoundSelector::Any => &[][..],
+            BoundSelector::Attributes(attributes) => attributes,
+        });
+        direct
+            .chain(in_kinds)
+            .filter(|(attribute, _)| attribute == "project")
+            .flat_map(|(_, values)| values)
+    }
+
+    /// The one tag that alone decides over resources of that kind, if it is so.
+    pub fn one_tag(&self, kind: &str) -> Option<&str> {
+        let values = match (self.kinds.as_slice(), self.attributes.as_slice()) {
+            ([], [(attribute, values)]) if attribute == "tag" => values,
+            ([(named, BoundSelector::Attributes(asked))], []) if named.as_str() == kind => {
+                match asked.as_slice() {
+                    [(attribute, values)] if attribute == "tag" => values,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        match values.as_slice() {
+            [Matcher::Exact(tag)] => Some(tag),
+            _ => None,
+        }
+    }
+}
+
+impl BoundSelector {
+    fn fits(&self, state: &State, under_another_kind: bool) -> Fit {
+        match self {
+            Self::Any => Fit::Yes,
+            Self::Attributes(attributes) => attributes
+                .iter()
+                .map(|(attribute, values)| match state.known(attribute) {
+                    Some(known) => any_fits(values, &known),
+                    // What is the same thing elsewhere may have it there.
+                    None if under_another_kind => Fit::Unknown,
+                    None => Fit::No,
+                })
+                .fold(Fit::Yes, Fit::and),
+        }
+    }
+}
+
+/// `tag: x` covers the tag x itself too, and `project: p` the project p.
+fn shared_fits(state: &State, attribute: &str, values: &[Matcher]) -> Fit {
+    if state.kind.as_str() != attribute {
+        return match state.known(attribute) {
+            Some(known) => any_fits(values, &known),
+            None => Fit::No,
+        };
+    }
+    let own = ["id", "name"].map(|own| state.known(own).unwrap_or_default());
+    let [by_id, by_name] = own.map(|known| any_fits(values, &known));
+    match (by_id, by_name) {
+        (Fit::Yes, _) | (_, Fit::Yes) => Fit::Yes,
+        (Fit::Unknown, _) | (_, Fit::Unknown) => Fit::Unknown,
+        (Fit::No, Fit::No) => Fit::No,
+    }
+}
+
+fn any_fits(values: &[Matcher], known: &Known) -> Fit {
+    let fits = |value: &String| values.iter().any(|matcher| matcher.matches(value));
+    match (known.values.iter().any(fits), known.complete) {
+        (true, _) => Fit::Yes,
+        (false, true) => Fit::No,
+        (false, false) => Fit::Unknown,
+    }
+}
+
+fn bound(
+    kind: &str,
+    asked: &[(String, Vec<Value>)],
+    vars: &Vars,
+) -> Result<Vec<(String, Vec<Matcher>)>, regex::Error> {
+    asked
+        .iter()
+        .map(|(attribute, values)| {
+            let values = values
+                .iter()
+                .map(|value| Matcher::bind(value, vars, kind, attribute))
+                .collect::<Result<_, _>>()?;
+            Ok((attribute.clone(), values))
+        })
+        .collect()
+}
+
+impl Matcher {
+    fn bind(value: &Value, vars: &Vars, kind: &str, attribute: &str) -> Result<Self, regex::Error> {
+        let fold = |text: &str| folded(kind, attribute, text);
+        Ok(match value {
+            Value::Exact(text) => Self::Exact(fold(&text.fill(vars, str::to_owned))),
+            Value::Glob(text) => {
+                let mut pieces = Vec::new();
+                text.parts(vars, |part, from_variable| {
+                    pieces.extend(fold(part).chars().map(|letter| match letter {
+                        '*' if !from_variable => Piece::Many,
+                        '?' if !from_variable => Piece::One,
+                        other => Piece::Character(other),
+                    }));
+                });
+                Self::Glob(pieces)
+            }
+            Value::Regex(text) => {
+                let source = text.fill(vars, regex::escape);
+                let regex = RegexBuilder::new(&format!("^(?:{source})$"))
+                    .case_insensitive(!minds_case(kind, attribute))
+                    .build()?;
+                Self::Regex(regex)
+            }
+        })
+    }
+
+    /// Whether a value, folded, is one of those meant.
+    pub fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Exact(text) => text == value,
+            Self::Glob(pieces) => glob_matches(pieces, value),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+/// Matches in time proportional to the product of the lengths, whatever the pattern: on a mismatch only the last `*` that was
+/// passed takes one character more.
+fn glob_matches(pieces: &[Piece], text: &str) -> bool {
+    let letters: Vec<char> = text.chars().collect();
+    let (mut piece, mut letter) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while letter < letters.len() {
+        match pieces.get(piece) {
+            Some(Piece::Many) => {
+                back = Some((piece, letter));
+                piece += 1;
+                continue;
+            }
+            Some(Piece::One) => {
+                piece += 1;
+                letter += 1;
+                continue;
+            }
+            Some(Piece::Character(wanted)) if letters.get(letter) == Some(wanted) => {
+                piece += 1;
+                letter += 1;
+                continue;
+            }
+            Some(Piece::Character(_)) | None => {}
+        }
+        let Some((many, taken)) = back else {
+            return false;
+        };
+        back = Some((many, taken + 1));
+        piece = many + 1;
+        letter = taken + 1;
+    }
+    pieces
+        .get(piece..)
+        .unwrap_or_default()
+        .iter()
+        .all(|rest| *rest == Piece::Many)
+}

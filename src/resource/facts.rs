@@ -1,0 +1,613 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use moka::future::Cache;
+
+use super::look::{Found, Look, Parents, attributes_of, with_parents};
+use super::pages::{Page, page};
+use super::state::{Attributes, Known, State, folded};
+use crate::admin::{Cache as Kept, Found as Outcome, Metrics, Purpose};
+use crate::catalog::{Catalog, Kind, LookUp, Source};
+use crate::config::RealToken;
+use crate::refusal::{Code, Refusal};
+use crate::request::{Json, encoded};
+use crate::upstream::Upstream;
+
+/// What was learnt of resources, for a few seconds.
+///
+/// Everything is kept under the account's *turn*, which every change through tidegate moves on: what was read before a
+/// change, or was under way during it, is found by nobody after it.
+pub struct Facts {
+    single: Cache<Key, Arc<Option<Bytes>>>,
+    lists: Cache<Key, Arc<Listed>>,
+    actions: moka::sync::Cache<(String, String), Arc<State>>,
+    assigned: moka::sync::Cache<(String, String), Known>,
+    turns: Mutex<HashMap<String, Arc<AtomicU64>>>,
+}
+
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct Key {
+    /// The rules under which it was read: another upstream or real token sees other things.
+    generation: u64,
+    turn: u64,
+    account: String,
+    path_and_query: String,
+}
+
+/// A whole list, as it came.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its items, byte for byte, and what is known of each.
+    pub items: Vec<(Bytes, Attributes)>,
+    /// How many bytes its pages have.
+    bytes: usize,
+}
+
+/// How long what was read may be used for requests that change nothing.
+const FRESH: Duration = Duration::from_secs(3);
+/// How long an action that went through here is known to be of its resource.
+const ACTION: Duration = Duration::from_secs(3600);
+/// How long DigitalOcean may take to show a project what was put into it.
+const ASSIGNED: Duration = Duration::from_secs(60);
+/// The bytes of single resources, and of lists, that are kept.
+const SINGLE_BYTES: u64 = 16 << 20;
+const LIST_BYTES: u64 = 128 << 20;
+/// The bytes of one look-up, and of one whole list.
+const ONE_BYTES: usize = 8 << 20;
+const WHOLE_BYTES: usize = 64 << 20;
+/// The actions and assignments that are remembered.
+const REMEMBERED: u64 = 10_000;
+/// The most that the API gives at once.
+pub const PER_PAGE: usize = 200;
+
+impl Default for Facts {
+    fn default() -> Self {
+        let size = |bytes: usize| u32::try_from(bytes + 200).unwrap_or(u32::MAX);
+        Self {
+            single: Cache::builder()
+                .time_to_live(FRESH)
+                .max_capacity(SINGLE_BYTES)
+                .weigher(move |_, found: &Arc<Option<Bytes>>| {
+                    size(found.as_ref().as_ref().map_or(0, Bytes::len))
+                })
+                .build(),
+            lists: Cache::builder()
+                .time_to_live(FRESH)
+                .max_capacity(LIST_BYTES)
+                .weigher(move |_, list: &Arc<Listed>| size(list.bytes))
+                .build(),
+            actions: moka::sync::Cache::builder()
+                .time_to_live(ACTION)
+                .max_capacity(REMEMBERED)
+                .build(),
+            assigned: moka::sync::Cache::builder()
+                .time_to_live(ASSIGNED)
+                .max_capacity(REMEMBERED)
+                .build(),
+            turns: Mutex::default(),
+        }
+    }
+}
+
+impl Facts {
+    fn turn(&self, account: &str) -> Arc<AtomicU64> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(account) {
+            return turn.clone();
+        }
+        let turn = Arc::<AtomicU64>::default();
+        turns.insert(account.to_owned(), turn.clone());
+        turn
+    }
+
+    /// Forgets what was learnt in an account: a change is about to go, or its answer came.
+    pub fn drop_all(&self, account: &str) {
+        self.turn(account).fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Remembers which resource an action is of.
+    pub fn remember_action(&self, account: &str, action: &str, of: State) {
+        self.actions
+            .insert((account.to_owned(), action.to_owned()), Arc::new(of));
+    }
+
+    /// The resource that an action which went through here is of.
+    pub fn action(&self, account: &str, action: &str) -> Option<Arc<State>> {
+        self.actions.get(&(account.to_owned(), action.to_owned()))
+    }
+
+    /// Remembers into which project something was put.
+    pub fn remember_project(&self, account: &str, urn: &str, project: Known) {
+        self.assigned
+            .insert((account.to_owned(), urn.to_owned()), project);
+    }
+}
+
+/// One request's way to the facts: the door that only looks.
+pub struct Reader<'r> {
+    /// What is known already.
+    pub facts: &'r Facts,
+    /// The API.
+    pub upstream: &'r Upstream,
+    /// The real token of the account.
+    pub token: &'r RealToken,
+    /// What the API looks like.
+    pub catalog: &'r Catalog,
+    /// The generation of the rules.
+    pub generation: u64,
+    /// Whether nothing that is known already will do: the request changes something.
+    pub anew: bool,
+    /// What is counted.
+    pub metrics: &'r Metrics,
+    /// How many calls it took.
+    calls: AtomicU32,
+    /// What this request read: no request reads the same thing twice.
+    read: Mutex<HashMap<String, Arc<Option<Bytes>>>>,
+    lists: Mutex<HashMap<String, Arc<Listed>>>,
+}
+
+impl<'r> Reader<'r> {
+    /// A way to the facts for one request.
+    pub fn new(
+        facts: &'r Facts,
+        upstream: &'r Upstream,
+        token: &'r RealToken,
+        catalog: &'r Catalog,
+        generation: u64,
+        metrics: &'r Metrics,
+        anew: bool,
+    ) -> Self {
+        Self {
+            facts,
+            upstream,
+            token,
+            catalog,
+            generation,
+            metrics,
+            anew,
+            calls: AtomicU32::new(0),
+            read: Mutex::default(),
+            lists: Mutex::default(),
+        }
+    }
+
+    /// How many calls of the API it made.
+    pub fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn key(&self, path_and_query: &str) -> Key {
+        Key {
+            generation: self.generation,
+            turn: self.facts.turn(&self.token.account).load(Ordering::Acquire),
+            account: self.token.account.clone(),
+            path_and_query: path_and_query.to_owned(),
+        }
+    }
+
+    /// What the API has at a path; `None` where it has nothing there.
+    async fn at(&self, path_and_query: &str) -> Result<Arc<Option<Bytes>>, Refusal> {
+        let mine = |read: &Mutex<HashMap<String, Arc<Option<Bytes>>>>| {
+            let read = read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.get(path_and_query).cloned()
+        };
+        if let Some(found) = mine(&self.read) {
+            return Ok(found);
+        }
+        let found = if self.anew {
+            Arc::new(self.ask(path_and_query).await?)
+        } else {
+            let asked = async { self.ask(path_and_query).await.map(Arc::new) };
+            self.kept(Kept::Facts, &self.facts.single, path_and_query, asked)
+                .await?
+        };
+        self.read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path_and_query.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// What a cache has, or what is read now: once, however many wait for it.
+    async fn kept<T: Clone + Send + Sync + 'static>(
+        &self,
+        which: Kept,
+        cache: &Cache<Key, T>,
+        name: &str,
+        read: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let key = self.key(name);
+        if let Some(found) = cache.get(&key).await {
+            self.metrics.looked_up(which, Outcome::Hit);
+            return Ok(found);
+        }
+        let mine = AtomicBool::new(false);
+        let read = async {
+            mine.store(true, Ordering::Relaxed);
+            read.await
+        };
+        let found = cache.try_get_with(key, read).await;
+        let outcome = if mine.load(Ordering::Relaxed) {
+            Outcome::Miss
+        } else {
+            Outcome::Shared
+        };
+        self.metrics.looked_up(which, outcome);
+        found.map_err(|refusal: Arc<Refusal>| Refusal::clone(&refusal))
+    }
+
+    async fn ask(&self, path_and_query: &str) -> Result<Option<Bytes>, Refusal> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (status, body) = self
+            .upstream
+            .look_up(Purpose::Facts, self.token, path_and_query, ONE_BYTES)
+            .await
+            .map_err(|failure| failure.refusal(true))?;
+        match status {
+            200 => Ok(Some(body)),
+            400 | 404 | 410 | 422 => Ok(None),
+            other => Err(Refusal::new(
+                Code::UpstreamBadAnswer,
+                "tidegate must look up what the request touches, and DigitalOcean's API did not tell; try again later",
+            )
+            .detail(format!("a look-up was answered with {other}"))),
+        }
+    }
+
+    /// A whole list, by the path and query that it has upstream without paging.
+    ///
+    /// # Errors
+    /// The refusal where it can't be read, or is larger than anything that tidegate keeps.
+    pub async fn list(&self, kind: &Kind, look_up: &Pages<'_>) -> Result<Arc<Listed>, Refusal> {
+        let name = look_up.name();
+        {
+            let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(found) = lists.get(&name) {
+                return Ok(found.clone());
+            }
+        }
+        let found = if self.anew {
+            Arc::new(self.read_list(kind, look_up).await?)
+        } else {
+            let read = async { self.read_list(kind, look_up).await.map(Arc::new) };
+            self.kept(Kept::Lists, &self.facts.lists, &name, read)
+                .await?
+        };
+        self.lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, found.clone());
+        Ok(found)
+    }
+
+    async fn read_list(&self, kind: &Kind, look_up: &Pages<'_>) -> Result<Listed, Refusal> {
+        let first = self.read_page(kind, look_up, 1).await?;
+        let mut listed = Listed {
+            bytes: first.bytes,
+            items: first.items,
+        };
+        if !look_up.paged {
+            return Ok(listed);
+        }
+        let pages = first.total.map(|total| total.div_ceil(PER_PAGE));
+        let mut next = 2;
+        let mut full = listed.items.len() >= PER_PAGE;
+        loop {
+            let last = match pages {
+                Some(pages) if next > pages => break,
+                Some(pages) => pages.min(next + AT_ONCE - 1),
+                None if !full => break,
+                None => next,
+            };
+            let asked = (next..=last).map(|number| self.read_page(kind, look_up, number));
+            for page in try_join_all(asked).await? {
+                full = page.items.len() >= PER_PAGE;
+                listed.bytes += page.bytes;
+                listed.items.extend(page.items);
+            }
+            if listed.bytes > WHOLE_BYTES {
+                let why = "the list is larger than tidegate reads to cut it to what this sub-token may see; narrow it with a query, as by `tag_name`";
+                return Err(Refusal::new(Code::Resource, why));
+            }
+            next = last + 1;
+        }
+        Ok(listed)
+    }
+
+    async fn read_page(
+        &self,
+        kind: &Kind,
+        look_up: &Pages<'_>,
+        number: usize,
+    ) -> Result<Page, Refusal> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (status, body) = self
+            .upstream
+            .look_up(Purpose::List, self.token, &look_up.page(number), ONE_BYTES)
+            .await
+            .map_err(|failure| failure.refusal(true))?;
+        let found = (status == 200).then(|| page(body, kind, look_up));
+        found.flatten().ok_or_else(|| {
+            Refusal::new(
+                Code::UpstreamBadAnswer,
+                "tidegate must read the whole list to cut it to what this sub-token may see, and DigitalOcean's API did not give it; try again later",
+            )
+            .detail(format!("a page of {} was answered with {status}", look_up.path))
+        })
+    }
+
+    /// The path of a look-up, its parameters filled with what its parents and it are called.
+    fn path(look_up: &LookUp, called: &[&str]) -> Option<String> {
+        let mut called = called.iter();
+        let mut path = String::new();
+        for segment in &look_up.template.segments {
+            path.push('/');
+            match segment {
+                crate::catalog::Segment::Fixed(text) => path.push_str(text),
+                crate::catalog::Segment::Parameter { .. } => {
+                    path.push_str(&encoded(called.next()?));
+                }
+            }
+        }
+        called.next().is_none().then_some(path)
+    }
+
+    /// What a look-up shows at a path; `None` where nothing is there.
+    async fn shown(
+        &self,
+        kind: &Kind,
+        parents: Parents<'_>,
+        look_up: &LookUp,
+        path: &str,
+    ) -> Result<Option<Found>, Refusal> {
+        let Some(body) = self.at(path).await?.as_ref().clone() else {
+            return Ok(None);
+        };
+        let json = Json::read(&body).ok();
+        let it = json.and_then(|json| match &look_up.at {
+            Some(at) => json.at(at).first().map(|it| (*it).clone()),
+            None => Some(json),
+        });
+        let Some(it) = it else {
+            return Err(Refusal::new(
+                Code::UpstreamBadAnswer,
+                "tidegate must look up what the request touches, and can't read what DigitalOcean's API answered; try again later",
+            ));
+        };
+        let zone = zone(parents);
+        let attributes = attributes_of(kind, &it, zone.as_deref());
+        Ok(Some(Found {
+            attributes: with_parents(attributes, kind, parents),
+            json: Some(Arc::new(it)),
+        }))
+    }
+
+    /// One by its kind's list, where no look-up takes its identifier.
+    async fn in_list(
+        &self,
+        kind: &Kind,
+        parents: Parents<'_>,
+        identifier: &str,
+    ) -> Result<Option<Found>, Refusal> {
+        let Some(listed) = self.all(kind, parents).await? else {
+            return Ok(None);
+        };
+        let wanted = folded(kind.name.as_str(), "id", identifier);
+        let identifies = |attributes: &Attributes| {
+            kind.attributes.iter().any(|attribute| {
+                let by = attribute.from.iter().any(|from| {
+                    matches!(from, Source::Member(path) if kind.identified_by.contains(path))
+                });
+                by && attributes
+                    .get(&attribute.name)
+                    .is_some_and(|known| known.values.contains(&wanted))
+            })
+        };
+        let found = listed
+            .items
+            .iter()
+            .find(|(_, attributes)| identifies(attributes));
+        Ok(found.map(|(raw, attributes)| Found {
+            attributes: with_parents(attributes.clone(), kind, parents),
+            json: Json::read(raw).ok().map(Arc::new),
+        }))
+    }
+
+    /// All resources of a kind, or all of its parents'; `None` where the API has no such list.
+    pub async fn all(
+        &self,
+        kind: &Kind,
+        parents: Parents<'_>,
+    ) -> Result<Option<Arc<Listed>>, Refusal> {
+        let Some(look_up) = &kind.list else {
+            return Ok(None);
+        };
+        let called: Vec<&str> = parents.iter().map(|(_, called)| called.as_str()).collect();
+        let Some(path) = Self::path(look_up, &called) else {
+            return Ok(None);
+        };
+        let pages = Pages {
+            path: &path,
+            query: Vec::new(),
+            paged: self.is_paged(look_up),
+            at: look_up.at.as_ref(),
+            zone: zone(parents),
+        };
+        self.list(kind, &pages).await.map(Some)
+    }
+
+    fn is_paged(&self, look_up: &LookUp) -> bool {
+        let endpoint = self.catalog.endpoints().iter().find(|endpoint| {
+            endpoint.method == crate::catalog::Method::Get && endpoint.template == look_up.template
+        });
+        endpoint.is_some_and(|endpoint| endpoint.inspects_query("per_page"))
+    }
+}
+
+/// The pages that are read at once.
+const AT_ONCE: usize = 4;
+
+fn zone(parents: Parents<'_>) -> Option<String> {
+    parents.last().map(|(_, called)| called.clone())
+}
+
+/// A list upstream: where it is, and how its pages are asked for.
+pub struct Pages<'p> {
+    /// Its path.
+    pub path: &'p str,
+    /// What narrows it, without paging.
+    pub query: Vec<(String, String)>,
+    /// Whether it has pages.
+    pub paged: bool,
+    /// The member of the answer that holds it.
+    pub at: Option<&'p crate::catalog::FieldPath>,
+    /// The zone in which its names stand.
+    pub zone: Option<String>,
+}
+
+impl Pages<'_> {
+    fn name(&self) -> String {
+        self.target(&[])
+    }
+
+    fn page(&self, number: usize) -> String {
+        if !self.paged {
+            return self.name();
+        }
+        self.target(&[
+            ("page", number.to_string()),
+            ("per_page", PER_PAGE.to_string()),
+        ])
+    }
+
+    fn target(&self, more: &[(&str, String)]) -> String {
+        let own = self
+            .query
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let more = more.iter().map(|(name, value)| (*name, value.as_str()));
+        let parameters: Vec<String> = own
+            .chain(more)
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+            .collect();
+        if parameters.is_empty() {
+            self.path.to_owned()
+        } else {
+            format!("{}?{}", self.path, parameters.join("&"))
+        }
+    }
+}
+
+impl Look for Reader<'_> {
+    async fn one(
+        &self,
+        kind: &Kind,
+        parents: Parents<'_>,
+        identifier: &str,
+    ) -> Result<Option<Found>, Refusal> {
+        let called: Vec<&str> = parents
+            .iter()
+            .map(|(_, called)| called.as_str())
+            .chain([identifier])
+            .collect();
+        let path = kind.get.as_ref().and_then(|get| Self::path(get, &called));
+        let (Some(get), Some(path)) = (&kind.get, path) else {
+            return self.in_list(kind, parents, identifier).await;
+        };
+        self.shown(kind, parents, get, &path).await
+    }
+
+    async fn default(&self, kind: &Kind) -> Result<Option<Found>, Refusal> {
+        let Some(look_up) = &kind.default else {
+            return Ok(None);
+        };
+        match Self::path(look_up, &[]) {
+            Some(path) => self.shown(kind, &[], look_up, &path).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn named(
+        &self,
+        kind: &Kind,
+        name: &str,
+        narrowed: &[(String, String)],
+    ) -> Result<Vec<Found>, Refusal> {
+        let Some(listed) = self.all(kind, &[]).await? else {
+            return Ok(Vec::new());
+        };
+        let has = |attributes: &Attributes, key: &str, value: &str| {
+            let value = folded(kind.name.as_str(), key, value);
+            attributes
+                .get(key)
+                .is_some_and(|known| known.values.contains(&value))
+        };
+        let fits = |attributes: &Attributes| {
+            has(attributes, "name", name)
+                && narrowed
+                    .iter()
+                    .all(|(key, value)| has(attributes, key, value))
+        };
+        let found = listed
+            .items
+            .iter()
+            .filter(|(_, attributes)| fits(attributes));
+        Ok(found
+            .map(|(raw, attributes)| Found {
+                attributes: attributes.clone(),
+                json: Json::read(raw).ok().map(Arc::new),
+            })
+            .collect())
+    }
+
+    async fn project_of(
+        &self,
+        urn: &str,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Known, Refusal> {
+        let assigned = (self.token.account.clone(), urn.to_owned());
+        if let Some(known) = self.facts.assigned.get(&assigned) {
+            return Ok(known);
+        }
+        let kinds = self.catalog.kinds();
+        let (Some(project), Some(resource)) = (kinds.find("project"), kinds.find(MEMBER)) else {
+            return Ok(Known::unknown());
+        };
+        let Some(projects) = self.all(project, &[]).await? else {
+            return Ok(Known::unknown());
+        };
+        for (_, attributes) in &projects.items {
+            let both: Vec<String> = ["id", "name"]
+                .iter()
+                .filter_map(|name| attributes.get(*name))
+                .flat_map(|known| known.values.clone())
+                .collect();
+            if !both.iter().any(|value| wanted(value)) {
+                continue;
+            }
+            let Some(id) = attributes.get("id").and_then(|known| known.values.first()) else {
+                continue;
+            };
+            let members = self.all(resource, &[(project, id.clone())]).await?;
+            let is_it = |(_, attributes): &(Bytes, Attributes)| {
+                attributes.get("urn").is_some_and(|known| {
+                    known
+                        .values
+                        .iter()
+                        .any(|known| known.eq_ignore_ascii_case(urn))
+                })
+            };
+            if members.is_some_and(|members| members.items.iter().any(is_it)) {
+                return Ok(Known::exactly(both));
+            }
+        }
+        Ok(Known::exactly([]))
+    }
+}
+
+/// The kind of what stands in a project's list of resources.
+const MEMBER: &str = "project_resource";

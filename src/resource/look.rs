@@ -1,0 +1,238 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::state::{Attributes, Known, State, folded, record_name};
+use crate::catalog::{FieldPath, Kind, Kinds, Source};
+use crate::refusal::Refusal;
+use crate::request::Json;
+
+/// A resource as it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What is known of it.
+    pub attributes: Attributes,
+    /// Its JSON, where it was read from the API.
+    pub json: Option<Arc<Json>>,
+}
+
+/// What a resource belongs to, outermost first: kind and what it is called.
+pub type Parents<'p> = &'p [(&'p Kind, String)];
+
+/// Where facts about resources come from: the API, or a test that gives them.
+pub trait Look: Sync {
+    /// The resource of that kind that an identifier names; `None` where it is not there.
+    fn one(
+        &self,
+        kind: &Kind,
+        parents: Parents<'_>,
+        identifier: &str,
+    ) -> impl Future<Output = Result<Option<Found>, Refusal>> + Send;
+
+    /// The one of that kind that paths mean where they name none; `None` where there is none.
+    fn default(&self, kind: &Kind) -> impl Future<Output = Result<Option<Found>, Refusal>> + Send;
+
+    /// The resources of that kind with that name, and with these other attributes.
+    fn named(
+        &self,
+        kind: &Kind,
+        name: &str,
+        narrowed: &[(String, String)],
+    ) -> impl Future<Output = Result<Vec<Found>, Refusal>> + Send;
+
+    /// The project that a resource is in, by its URN, as id and name: empty where it is in none that `wanted` names.
+    fn project_of(
+        &self,
+        urn: &str,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+    ) -> impl Future<Output = Result<Known, Refusal>> + Send;
+}
+
+/// Facts that a test gives: by kind, resources with their attributes.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The resources.
+    pub resources: BTreeMap<String, Vec<Attributes>>,
+}
+
+impl Given {
+    fn of(&self, kind: &Kind) -> &[Attributes] {
+        self.resources
+            .get(kind.name.as_str())
+            .map_or(&[][..], Vec::as_slice)
+    }
+}
+
+impl Look for Given {
+    async fn one(
+        &self,
+        kind: &Kind,
+        parents: Parents<'_>,
+        identifier: &str,
+    ) -> Result<Option<Found>, Refusal> {
+        let identifier = folded(kind.name.as_str(), "id", identifier);
+        let is_it = |attributes: &&Attributes| {
+            let has = |name: &str, value: &str| {
+                let known = attributes.get(name);
+                known.is_some_and(|known| known.values.iter().any(|known| known == value))
+            };
+            let identifiers = kind.attributes.iter().filter(|attribute| {
+                attribute.from.iter().any(|from| {
+                    matches!(from, Source::Member(path) if kind.identified_by.contains(path))
+                })
+            });
+            let named = identifiers
+                .clone()
+                .any(|attribute| has(&attribute.name, &identifier));
+            named
+                && parents.iter().all(|(parent, called)| {
+                    !attributes.contains_key(parent.name.as_str())
+                        || has(parent.name.as_str(), called)
+                })
+        };
+        Ok(self.of(kind).iter().find(is_it).map(found))
+    }
+
+    async fn default(&self, kind: &Kind) -> Result<Option<Found>, Refusal> {
+        let is_it = |attributes: &&Attributes| {
+            let flagged = attributes.get("default");
+            !kind.has("default") || flagged.is_some_and(|known| known.values == ["true"])
+        };
+        Ok(self.of(kind).iter().find(is_it).map(found))
+    }
+
+    async fn named(
+        &self,
+        kind: &Kind,
+        name: &str,
+        narrowed: &[(String, String)],
+    ) -> Result<Vec<Found>, Refusal> {
+        let has = |attributes: &Attributes, key: &str, value: &str| {
+            let value = folded(kind.name.as_str(), key, value);
+            attributes
+                .get(key)
+                .is_some_and(|known| known.values.contains(&value))
+        };
+        let fits = |attributes: &&Attributes| {
+            has(attributes, "name", name)
+                && narrowed
+                    .iter()
+                    .all(|(key, value)| has(attributes, key, value))
+        };
+        Ok(self.of(kind).iter().filter(fits).map(found).collect())
+    }
+
+    async fn project_of(
+        &self,
+        urn: &str,
+        _wanted: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Known, Refusal> {
+        // What a test gives of a resource has its project in it, and an id that nothing else has.
+        let id = urn.splitn(3, ':').nth(2).unwrap_or_default();
+        let is_it = |attributes: &&Attributes| {
+            let known = attributes.get("id");
+            known.is_some_and(|known| known.values.iter().any(|known| known == id))
+        };
+        let mut found = self.resources.values().flatten().filter(is_it);
+        let project = found.find_map(|attributes| attributes.get("project"));
+        Ok(project.cloned().unwrap_or_else(Known::unknown))
+    }
+}
+
+fn found(attributes: &Attributes) -> Found {
+    Found {
+        attributes: attributes.clone(),
+        json: None,
+    }
+}
+
+/// The attributes of a resource as its JSON has them. What the JSON does not say at all the resource does not have; what
+/// only URNs or paths tell is left out.
+pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes {
+    let mut attributes = Attributes::new();
+    for attribute in &kind.attributes {
+        let members: Vec<&FieldPath> = attribute
+            .from
+            .iter()
+            .filter_map(|from| match from {
+                Source::Member(path) => Some(path),
+                Source::Path(_) | Source::Urn => None,
+            })
+            .collect();
+        if members.is_empty() {
+            continue;
+        }
+        let values = members.into_iter().flat_map(|path| json.at(path));
+        let values = values.filter_map(text_of);
+        let known = values.map(|text| spelled(kind, &attribute.name, &text, zone));
+        attributes.insert(attribute.name.clone(), Known::exactly(known));
+    }
+    attributes
+}
+
+/// A value as it is compared.
+pub fn spelled(kind: &Kind, attribute: &str, text: &str, zone: Option<&str>) -> String {
+    let relative = zone
+        .filter(|_| kind.names_in_zone.iter().any(|name| name == attribute))
+        .and_then(|zone| record_name(text, zone));
+    folded(
+        kind.name.as_str(),
+        attribute,
+        relative.as_deref().unwrap_or(text),
+    )
+}
+
+fn text_of(json: &Json) -> Option<String> {
+    match json {
+        Json::Flag(flag) => Some(flag.to_string()),
+        Json::Null | Json::Number(_) | Json::Text(_) | Json::List(_) | Json::Map(_) => {
+            json.name().map(str::to_owned)
+        }
+    }
+}
+
+/// What a name alone tells of a resource: its identifier, and what is the same thing.
+pub fn told_by_name(kind: &Kind, identifier: &str) -> Attributes {
+    let mut attributes = Attributes::new();
+    let [only] = kind.identified_by.as_slice() else {
+        return attributes; // by which of them it is named is not known
+    };
+    for attribute in &kind.attributes {
+        if attribute.from == [Source::Member(only.clone())] {
+            let value = folded(kind.name.as_str(), &attribute.name, identifier);
+            attributes.insert(attribute.name.clone(), Known::exactly([value]));
+        }
+    }
+    attributes
+}
+
+/// A child's attribute that is called as its parent's kind.
+pub fn with_parents(mut attributes: Attributes, kind: &Kind, parents: Parents<'_>) -> Attributes {
+    for (parent, called) in parents {
+        if kind.has(parent.name.as_str()) {
+            let value = folded(parent.name.as_str(), "id", called);
+            attributes
+                .entry(parent.name.as_str().to_owned())
+                .or_insert_with(|| Known::exactly([value]));
+        }
+    }
+    attributes
+}
+
+/// The zone in which a resource's names stand: what its parent is called.
+pub fn zone_of(parent: Option<&State>) -> Option<String> {
+    parent?.known("name")?.values.first().cloned()
+}
+
+/// The URN of a resource.
+pub fn urn_of(kind: &Kind, id: &str) -> Option<String> {
+    kind.urns.first().map(|name| format!("do:{name}:{id}"))
+}
+
+/// The kind and id that a URN names.
+pub fn of_urn<'k>(kinds: &'k Kinds, urn: &str) -> Option<(&'k Kind, String)> {
+    let (scheme, rest) = urn.split_once(':')?;
+    let (name, id) = rest.split_once(':')?;
+    let kind = kinds.by_urn(&name.to_ascii_lowercase())?;
+    (scheme.eq_ignore_ascii_case("do") && !id.is_empty())
+        .then(|| (kind, folded(kind.name.as_str(), "id", id)))
+}

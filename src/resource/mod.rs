@@ -1,0 +1,19 @@
+//! The resources that a request touches, and what is known of each before and after it.
+//!
+//! The catalogue says where a request names what; this room finds out what that is, from the API or from what a test gives,
+//! and only as far as the sub-token's grants ask about it. What can't be learnt is left unknown, and what is unknown allows
+//! nothing. Nothing here decides.
+
+mod facts;
+mod look;
+mod pages;
+mod resolve;
+mod state;
+mod touch;
+
+pub use facts::{Facts, Listed, PER_PAGE, Pages, Reader};
+pub use look::{Found, Given, Look, attributes_of, of_urn, spelled, urn_of, with_parents, zone_of};
+pub use pages::{items, member};
+pub use resolve::{Interest, resolve, resolve_one};
+pub use state::{Attributes, Known, SHARED, State, folded, is_under, minds_case, record_name};
+pub use touch::Touch;

@@ -1,0 +1,221 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::catalog::{Kind, KindName, Kinds};
+
+/// What is known of one attribute of a resource.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Known {
+    /// Its values, as far as they are known, in the spelling that [`folded`] gives.
+    pub values: Vec<String>,
+    /// Whether these are all of them. Where they are not, nothing can be told from what is missing.
+    pub complete: bool,
+}
+
+impl Known {
+    /// Exactly these values.
+    pub fn exactly(values: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            values: values.into_iter().collect(),
+            complete: true,
+        }
+    }
+
+    /// These, and maybe others.
+    pub fn at_least(values: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            values: values.into_iter().collect(),
+            complete: false,
+        }
+    }
+
+    /// Nothing is known.
+    pub fn unknown() -> Self {
+        Self::default()
+    }
+}
+
+/// The attributes of a resource, by name. What is not in it is not known, if the kind has it at all.
+pub type Attributes = BTreeMap<String, Known>;
+
+/// A resource at one moment: before a request, or as it would be after it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct State {
+    /// Its kind.
+    pub kind: KindName,
+    /// The other kind under which the API has the same thing.
+    pub also: Option<KindName>,
+    /// What is known of it.
+    pub attributes: Attributes,
+    /// The names of the attributes that its kind has.
+    has: Vec<String>,
+    /// What it belongs to.
+    pub parent: Option<Arc<State>>,
+}
+
+impl State {
+    /// A resource of a kind, of which this is known.
+    pub fn new(kind: &Kind, attributes: Attributes, parent: Option<Arc<State>>) -> Self {
+        Self {
+            kind: kind.name.clone(),
+            also: kind.also.clone(),
+            attributes,
+            has: kind.attribute_names().map(str::to_owned).collect(),
+            parent,
+        }
+    }
+
+    /// The same thing under the other kind that the API has for it.
+    #[must_use]
+    pub fn under(&self, kind: KindName) -> Self {
+        Self {
+            also: Some(self.kind.clone()),
+            kind,
+            ..self.clone()
+        }
+    }
+
+    /// What is known of an attribute: `None` where the kind does not have it. What a child does not have of `tag`, `project`
+    /// and `region` it has from its parent.
+    pub fn known(&self, attribute: &str) -> Option<Known> {
+        if self.has.iter().any(|known| known == attribute) {
+            return Some(
+                self.attributes
+                    .get(attribute)
+                    .cloned()
+                    .unwrap_or_else(Known::unknown),
+            );
+        }
+        match &self.parent {
+            Some(parent) if SHARED.contains(&attribute) => parent.known(attribute),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Whether it belongs to nobody: a public image.
+    pub fn is_public(&self) -> bool {
+        self.attributes
+            .get("public")
+            .is_some_and(|known| known.complete && known.values == ["true"])
+    }
+
+    /// The resource and those it belongs to, nearest first.
+    pub fn chain(&self) -> impl Iterator<Item = &State> {
+        std::iter::successors(Some(self), |state| state.parent.as_deref())
+    }
+}
+
+/// The attributes that a selector can ask of every kind, and that children have from their parents.
+pub const SHARED: [&str; 3] = ["tag", "project", "region"];
+
+/// A value in the spelling in which it is compared: in lower case where DigitalOcean minds no case.
+///
+/// Tags, names in the DNS and UUIDs are the same in either case; the names of Droplets are not.
+pub fn folded(kind: &str, attribute: &str, text: &str) -> String {
+    if minds_case(kind, attribute) && !is_uuid(text) {
+        text.to_owned()
+    } else {
+        text.to_lowercase()
+    }
+}
+
+/// Whether values that differ in case alone differ.
+pub fn minds_case(kind: &str, attribute: &str) -> bool {
+    match attribute {
+        "name" => !matches!(
+            kind,
+            "tag" | "domain" | "domain_record" | "registry" | "repository"
+        ),
+        "data" | "email" | "project" => true,
+        _ => false,
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    let dashes = [8, 13, 18, 23];
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| {
+            if dashes.contains(&index) {
+                byte == b'-'
+            } else {
+                byte.is_ascii_hexdigit()
+            }
+        })
+}
+
+/// The name of a record as it stands in its zone: relative, `@` for the zone itself. `None` where it could be read two ways:
+/// `www.example.com` without its dot is `www` to some, and `www.example.com.example.com` to others.
+pub fn record_name(written: &str, zone: &str) -> Option<String> {
+    let (written, zone) = (written.to_lowercase(), zone.to_lowercase());
+    let inside = |absolute: &str| -> Option<String> {
+        if absolute == zone {
+            return Some("@".to_owned());
+        }
+        let relative = absolute.strip_suffix(&zone)?.strip_suffix('.')?;
+        Some(relative.to_owned())
+    };
+    match written.strip_suffix('.') {
+        Some(absolute) => inside(absolute),
+        None if written.is_empty() => Some("@".to_owned()),
+        None if inside(&written).is_some() => None,
+        None => Some(written),
+    }
+}
+
+/// The kinds of the catalogue that a state of this kind could be a child of, for selectors.
+pub fn is_under(kinds: &Kinds, child: &str, ancestor: &str) -> bool {
+    kinds.find(child).is_some_and(|kind| {
+        kinds
+            .ancestors(kind)
+            .any(|kind| kind.name.as_str() == ancestor)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_one_name_however_it_is_written() {
+        let cases = [
+            ("_acme-challenge", Some("_acme-challenge")),
+            ("_acme-challenge.example.com.", Some("_acme-challenge")), // lego
+            ("_Acme-Challenge.www", Some("_acme-challenge.www")),
+            ("@", Some("@")),
+            ("", Some("@")),
+            ("example.com.", Some("@")),
+            ("example.com", None), // this zone, or a name in it
+            ("www.example.com", None),
+            ("www.other.org.", None), // no name of this zone
+            ("badexample.com.", None),
+            ("badexample.com", Some("badexample.com")),
+        ];
+        for (written, expected) in cases {
+            assert_eq!(
+                record_name(written, "Example.com").as_deref(),
+                expected,
+                "{written:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn case_matters_where_it_does_at_digitalocean() {
+        let cases = [
+            ("droplet", "tag", "Web", "web"),
+            ("droplet", "name", "Web", "Web"),
+            ("tag", "name", "Web", "web"),
+            ("domain", "name", "Example.COM", "example.com"),
+            ("droplet", "project", "Prod", "Prod"),
+            (
+                "droplet",
+                "project",
+                "4E1BFBC3-DC3E-41F2-A18F-1B4D7BA71679",
+                "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679",
+            ),
+        ];
+        for (kind, attribute, text, expected) in cases {
+            assert_eq!(folded(kind, attribute, text), expected);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+use super::state::{Known, State};
+use crate::catalog::{KindName, Kinds, ScopeId, TouchVerb};
+
+/// A resource that a request touches, with what it is before and what it would be after.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Touch {
+    /// Which rule of its endpoint's it comes from.
+    pub rule: usize,
+    /// What happens to it.
+    pub verb: TouchVerb,
+    /// Its kind.
+    pub kind: KindName,
+    /// What the request calls it, for the record; `None` for what is created or listed.
+    pub id: Option<String>,
+    /// The scope that it asks for, where that is not the endpoint's.
+    pub scope: Option<ScopeId>,
+    /// Before the request; `None` for what does not exist yet, and for what could not be found.
+    pub before: Option<State>,
+    /// After it; `None` for what is destroyed.
+    pub after: Option<State>,
+    /// The attributes that the request changes.
+    pub changes: Vec<String>,
+    /// Whether it was looked for and is not there, or not to be seen with the real token.
+    pub missing: bool,
+    /// Whether the path names it, so that hiding it is a 404.
+    pub in_path: bool,
+    /// Whether it is what the request is about, and so asks for the endpoint's scopes.
+    pub first: bool,
+    /// Whether it comes with the first touch: whatever covers that covers it.
+    pub implied: bool,
+    /// For what is created: the projects that grants would put it into, as they call them, with id and name.
+    pub homes: Vec<(String, Known)>,
+    /// Whether what it is will only be known from the answer.
+    pub deferred: bool,
+}
+
+impl Touch {
+    /// The scope that this touch comes to by itself, whatever the endpoint asks for: `<family>:update` for what is changed.
+    pub fn own_scope(&self, kinds: &Kinds) -> Option<ScopeId> {
+        let kind = kinds.find(self.kind.as_str())?;
+        match self.verb {
+            TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source => kind.reads,
+            TouchVerb::Change | TouchVerb::Attach => kind.changes,
+            TouchVerb::Delete => kind.deletes,
+            TouchVerb::Create | TouchVerb::Join | TouchVerb::Label => None,
+        }
+    }
+
+    /// The states before and after, as far as there are any.
+    pub fn states(&self) -> impl Iterator<Item = &State> {
+        self.before.iter().chain(&self.after)
+    }
+}

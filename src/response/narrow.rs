@@ -1,0 +1,243 @@
+//! Cutting an answer: what stays is byte for byte what came.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::catalog::FieldPath;
+use crate::resource::{items, member};
+
+/// What is to be done to a slice of an answer.
+struct Edit {
+    from: usize,
+    to: usize,
+    with: Vec<u8>,
+}
+
+/// An answer that is being cut.
+pub struct Cutting {
+    whole: Bytes,
+    edits: Vec<Edit>,
+}
+
+impl Cutting {
+    /// Begins with an answer as it came.
+    pub fn new(whole: Bytes) -> Self {
+        Self {
+            whole,
+            edits: Vec::new(),
+        }
+    }
+
+    /// The member at a path; `None` where the answer has none, or is no JSON.
+    pub fn at(&self, path: Option<&FieldPath>) -> Option<Bytes> {
+        let text = std::str::from_utf8(&self.whole).ok()?;
+        let whole: &RawValue = serde_json::from_str(text).ok()?;
+        let found = match path {
+            Some(path) => member(whole, path)?,
+            None => whole,
+        };
+        Some(self.whole.slice_ref(found.get().as_bytes()))
+    }
+
+    /// Keeps of an array the items that may stay, each maybe cut in turn.
+    pub fn keep(&mut self, array: &Bytes, kept: &[Bytes]) {
+        let mut with = vec![b'['];
+        for (index, item) in kept.iter().enumerate() {
+            if index > 0 {
+                with.push(b',');
+            }
+            with.extend_from_slice(item);
+        }
+        with.push(b']');
+        self.replace(array, with);
+    }
+
+    /// Puts something else in the place of a slice.
+    fn replace(&mut self, slice: &Bytes, with: Vec<u8>) {
+        let from = slice.as_ptr() as usize - self.whole.as_ptr() as usize;
+        self.edits.push(Edit {
+            from,
+            to: from + slice.len(),
+            with,
+        });
+    }
+
+    /// Puts a slice that was cut in the place of the whole.
+    pub fn put(&mut self, slice: &Bytes, with: &Bytes) {
+        self.replace(slice, with.to_vec());
+    }
+
+    /// Puts `null` in the place of a slice.
+    pub fn null(&mut self, slice: &Bytes) {
+        self.replace(slice, b"null".to_vec());
+    }
+
+    /// The answer, cut.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.edits.sort_by_key(|edit| edit.from);
+        let mut out = Vec::with_capacity(self.whole.len());
+        let mut at = 0;
+        for edit in &self.edits {
+            out.extend_from_slice(self.whole.get(at..edit.from).unwrap_or_default());
+            out.extend_from_slice(&edit.with);
+            at = edit.to;
+        }
+        out.extend_from_slice(self.whole.get(at..).unwrap_or_default());
+        out
+    }
+}
+
+/// The items of an array, as slices of it; `None` where it is none.
+pub fn slices(array: &Bytes) -> Option<Vec<Bytes>> {
+    let text = std::str::from_utf8(array).ok()?;
+    let list: &RawValue = serde_json::from_str(text).ok()?;
+    let items = items(list)?;
+    Some(
+        items
+            .into_iter()
+            .map(|item| array.slice_ref(item.get().as_bytes()))
+            .collect(),
+    )
+}
+
+/// A resource without the members that show its children.
+pub fn without(resource: &Bytes, members: &[FieldPath]) -> Bytes {
+    let mut cutting = Cutting::new(resource.clone());
+    for path in members {
+        if let Some(slice) = cutting.at(Some(path)) {
+            cutting.null(&slice);
+        }
+    }
+    Bytes::from(cutting.finish())
+}
+
+/// One page of a list, as the API writes one.
+pub struct ListPage<'p> {
+    /// The member that holds the list.
+    pub member: &'p str,
+    /// All items that may be seen.
+    pub items: &'p [Bytes],
+    /// Which page, from 1.
+    pub page: usize,
+    /// How many items a page has.
+    pub per_page: usize,
+}
+
+impl ListPage<'_> {
+    /// Writes the page, given how a page's address is made.
+    pub fn write(&self, link: impl Fn(usize) -> String) -> Vec<u8> {
+        let Self {
+            member,
+            items,
+            page,
+            per_page,
+        } = *self;
+        let total = items.len();
+        let last = total.div_ceil(per_page).max(1);
+        let from = (page - 1).saturating_mul(per_page).min(total);
+        let to = from.saturating_add(per_page).min(total);
+        let mut out = format!("{{{}:[", serde_json::Value::from(member)).into_bytes();
+        for (index, item) in items.get(from..to).unwrap_or_default().iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(item);
+        }
+        let mut pages = serde_json::Map::new();
+        let mut add = |name: &str, number: usize| {
+            pages.insert(name.to_owned(), link(number).into());
+        };
+        if page > 1 {
+            add("first", 1);
+            add("prev", page.min(last + 1) - 1);
+        }
+        if page < last {
+            add("next", page + 1);
+            add("last", last);
+        }
+        let links = if pages.is_empty() {
+            serde_json::json!({})
+        } else {
+            serde_json::json!({ "pages": pages })
+        };
+        out.extend_from_slice(
+            format!("],\"links\":{links},\"meta\":{{\"total\":{total}}}}}").as_bytes(),
+        );
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_is_what_came() {
+        let came = Bytes::from_static(
+            br#"{ "a" : [ {"id":12345678901234567890,"x":"\u00e9"} , {"id":2} ], "b":1.50 }"#,
+        );
+        let mut cutting = Cutting::new(came);
+        let array = cutting.at(Some(&"a".parse().unwrap())).unwrap();
+        let items = slices(&array).unwrap();
+        cutting.keep(&array, &items[..1]);
+        assert_eq!(
+            String::from_utf8(cutting.finish()).unwrap(),
+            r#"{ "a" : [{"id":12345678901234567890,"x":"\u00e9"}], "b":1.50 }"#
+        );
+    }
+
+    #[test]
+    fn children_are_not_shown() {
+        let domain = Bytes::from_static(br#"{"name":"a.org","zone_file":"secret\n","ttl":1}"#);
+        let cut = without(&domain, &["zone_file".parse().unwrap()]);
+        assert_eq!(&cut[..], br#"{"name":"a.org","zone_file":null,"ttl":1}"#);
+    }
+
+    #[test]
+    fn pages_are_the_lists_own() {
+        let items: Vec<Bytes> = (0..5).map(|n| Bytes::from(n.to_string())).collect();
+        let write = |page, per_page, items: &[Bytes]| {
+            let page = ListPage {
+                member: "droplets",
+                items,
+                page,
+                per_page,
+            };
+            String::from_utf8(page.write(|number| format!("p{number}"))).unwrap()
+        };
+        let cases = [
+            (
+                1,
+                2,
+                r#"{"droplets":[0,1],"links":{"pages":{"next":"p2","last":"p3"}},"meta":{"total":5}}"#,
+            ),
+            (
+                2,
+                2,
+                r#"{"droplets":[2,3],"links":{"pages":{"first":"p1","prev":"p1","next":"p3","last":"p3"}},"meta":{"total":5}}"#,
+            ),
+            (
+                3,
+                2,
+                r#"{"droplets":[4],"links":{"pages":{"first":"p1","prev":"p2"}},"meta":{"total":5}}"#,
+            ),
+            (
+                9,
+                2,
+                r#"{"droplets":[],"links":{"pages":{"first":"p1","prev":"p3"}},"meta":{"total":5}}"#,
+            ),
+            (
+                1,
+                200,
+                r#"{"droplets":[0,1,2,3,4],"links":{},"meta":{"total":5}}"#,
+            ),
+        ];
+        for (page, per_page, expected) in cases {
+            assert_eq!(write(page, per_page, &items), expected, "page {page}");
+        }
+        assert_eq!(
+            write(1, 20, &[]),
+            r#"{"droplets":[],"links":{},"meta":{"total":0}}"#
+        );
+    }
+}

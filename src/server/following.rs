@@ -1,0 +1,310 @@
+//! What goes along with a change for a narrowed sub-token: members that nobody knows stay behind, tags and a project are
+//! added to what is created, and its actions are remembered.
+
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::header::HeaderValue;
+
+use super::final_line::FinalLine;
+use super::question::{Question, cut_off};
+use crate::audit::Permit;
+use crate::catalog::{Method, Place, TouchRule, TouchVerb};
+use crate::policy::{Additions, Allowed};
+use crate::refusal::{Code, Refusal};
+use crate::request::{Json, encoded};
+use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
+use crate::response::{Answer, made};
+use crate::upstream::{Body, Checked};
+
+impl Question<'_> {
+    /// The body as it goes: for a narrowed sub-token, what the catalogue knows and no more, with what its grant adds.
+    pub async fn body_to_send(
+        &self,
+        body: Body,
+        allowed: &Allowed,
+        reader: &Reader<'_>,
+    ) -> Result<Body, Refusal> {
+        let additions = allowed.additions();
+        if !self.grantee.grants.has_only && additions.is_none() {
+            return Ok(body);
+        }
+        let Body::Json(bytes) = body else {
+            return match (body, additions) {
+                (Body::None, Some(additions)) if !additions.tags.is_empty() => {
+                    Err(cant_add("it has no body to add them to"))
+                }
+                (body, _) => Ok(body),
+            };
+        };
+        let Some(json) = self.asked.body.clone() else {
+            return Ok(Body::Json(bytes));
+        };
+        let mut json = match self.asked.endpoint {
+            Some(endpoint) if self.grantee.grants.has_only && !endpoint.body.is_empty() => {
+                json.only(&endpoint.body)
+            }
+            Some(_) | None => json,
+        };
+        if let Some(additions) = additions {
+            self.add(&mut json, additions, reader).await?;
+        }
+        Ok(Body::Json(json.write()))
+    }
+
+    /// Adds tags, and a project where the request itself names one.
+    async fn add(
+        &self,
+        json: &mut Json,
+        additions: &Additions,
+        reader: &Reader<'_>,
+    ) -> Result<(), Refusal> {
+        let rule = self.creating();
+        let place = |attribute: &str| {
+            let rule = rule?;
+            let (_, places) = rule.after.iter().find(|(name, _)| name == attribute)?;
+            places.iter().find_map(|place| match place {
+                Place::Body(path) => path.steps.first(),
+                Place::Path(_) | Place::Query(_) => None,
+            })
+        };
+        if !additions.tags.is_empty() {
+            let Some(step) = place("tag") else {
+                return Err(cant_add("what it creates takes no tags"));
+            };
+            json.add_to_list(&step.key, &additions.tags)
+                .map_err(|()| cant_add("its tags are no list of names"))?;
+        }
+        if let Some(project) = &additions.project
+            && let Some(step) = place("project")
+        {
+            let kinds = self.serving.rules.catalog.kinds();
+            let kind = kinds.find("project");
+            let kind = kind.ok_or_else(|| cant_add("the catalogue has no projects"))?;
+            let found = find_project(kind, project, reader).await?;
+            let (id, _) = found.ok_or_else(|| cant_add("there is no such project"))?;
+            json.set(&step.key, Json::Text(id));
+        }
+        Ok(())
+    }
+
+    fn creating(&self) -> Option<&TouchRule> {
+        let rules = self.asked.endpoint?.touches.rules();
+        rules
+            .iter()
+            .find(|rule| rule.verb == TouchVerb::Create && !rule.implied)
+    }
+
+    /// The target as it goes: for a narrowed sub-token without parameters that nobody knows.
+    pub fn target_to_send(&self, derived: Option<(String, String)>) -> String {
+        let mut target = self.asked.target.clone();
+        if let Some(endpoint) = self.asked.endpoint
+            && self.grantee.grants.has_only
+        {
+            target.keep_query(|name| endpoint.query.iter().any(|known| known.name == name));
+        }
+        if let Some((parameter, seconds)) = derived {
+            target.set_query(&parameter, &seconds);
+        }
+        target.path_and_query()
+    }
+
+    /// After a change: its actions are remembered, and what was created is put into its project.
+    pub async fn followed_up(
+        &self,
+        answer: Answer,
+        permit: &Permit,
+        allowed: &Allowed,
+        touches: &[Touch],
+        reader: &Reader<'_>,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
+        let (head, body) = answer.into_parts();
+        if !head.status.is_success() {
+            return Ok(Answer::from_parts(head, body));
+        }
+        let body = body.collect().await.map_err(|cut| cut_off(&cut, false))?;
+        let body = body.to_bytes();
+        let mut headers = head.headers;
+        if let Ok(json) = Json::read(&body) {
+            self.remember(&json, permit, touches, reader);
+            self.assign(&json, &mut headers, permit, allowed, reader, line)
+                .await;
+        }
+        Ok(made(head.status, headers, Vec::from(body)))
+    }
+
+    /// Remembers of which resource the actions in an answer are.
+    fn remember(&self, json: &Json, permit: &Permit, touches: &[Touch], reader: &Reader<'_>) {
+        let firsts: Vec<&Touch> = touches.iter().filter(|touch| touch.first).collect();
+        let [first] = firsts.as_slice() else {
+            return; // of several, which action is of which is not told
+        };
+        let Some(mut state) = first.after.clone().or_else(|| first.before.clone()) else {
+            return;
+        };
+        if first.verb == TouchVerb::Create
+            && let Some(id) = self.created_ids(json).first()
+        {
+            state
+                .attributes
+                .insert("id".to_owned(), Known::exactly([id.clone()]));
+        }
+        for path in ACTIONS {
+            let Ok(path) = path.parse() else { continue };
+            for action in json.at(&path).into_iter().filter_map(Json::name) {
+                reader
+                    .facts
+                    .remember_action(permit.account(), action, State::clone(&state));
+            }
+        }
+    }
+
+    fn created_ids(&self, json: &Json) -> Vec<String> {
+        let Some(rule) = self.creating() else {
+            return Vec::new();
+        };
+        let kinds = self.serving.rules.catalog.kinds();
+        let identifier = rule
+            .kind
+            .one()
+            .and_then(|kind| kinds.find(kind.as_str()))
+            .and_then(|kind| kind.identified_by.first());
+        let Some(identifier) = identifier else {
+            return Vec::new();
+        };
+        // One is shown under its name, several under the list's.
+        let shown = rule.answer.iter().flat_map(|at| {
+            let several = format!("{at}s").parse();
+            let several = several.map(|several| json.at(&several)).unwrap_or_default();
+            json.at(at).into_iter().chain(several)
+        });
+        let ids = shown.flat_map(|it| match it {
+            Json::List(items) => items.iter().flat_map(|item| item.at(identifier)).collect(),
+            one => one.at(identifier),
+        });
+        ids.filter_map(Json::name).map(str::to_owned).collect()
+    }
+
+    /// Puts what was created into the project that the grant says. If that fails the answer stays, with a warning.
+    async fn assign(
+        &self,
+        json: &Json,
+        headers: &mut HeaderMap,
+        permit: &Permit,
+        allowed: &Allowed,
+        reader: &Reader<'_>,
+        line: &mut FinalLine,
+    ) {
+        let Some(project) = allowed.additions().and_then(|add| add.project.as_ref()) else {
+            return;
+        };
+        let kinds = self.serving.rules.catalog.kinds();
+        let Some(rule) = self.creating() else { return };
+        if rule
+            .after
+            .iter()
+            .any(|(attribute, _)| attribute == "project")
+        {
+            return; // the request named it
+        }
+        let kind = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
+        let urns: Vec<String> = self
+            .created_ids(json)
+            .iter()
+            .filter_map(|id| urn_of(kind?, id))
+            .collect();
+        if urns.is_empty() {
+            return;
+        }
+        let put = self.put_into(project, &urns, permit, reader).await;
+        line.record.upstream_calls = line.record.upstream_calls.map(|calls| calls + 1);
+        match put {
+            Ok(known) => {
+                for urn in &urns {
+                    reader
+                        .facts
+                        .remember_project(permit.account(), urn, known.clone());
+                }
+            }
+            Err(why) => {
+                let warning = format!("created, but not put into the project `{project}`: {why}");
+                line.record.detail = Some(warning.clone());
+                if let Ok(value) = HeaderValue::from_str(&warning) {
+                    headers.insert("tidegate-warning", value);
+                }
+            }
+        }
+        reader.facts.drop_all(permit.account());
+    }
+
+    async fn put_into(
+        &self,
+        project: &str,
+        urns: &[String],
+        permit: &Permit,
+        reader: &Reader<'_>,
+    ) -> Result<Known, String> {
+        let kinds = self.serving.rules.catalog.kinds();
+        let kind = kinds
+            .find("project")
+            .ok_or("the catalogue has no projects")?;
+        let (id, name) = find_project(kind, project, reader)
+            .await
+            .map_err(|refusal| refusal.message)?
+            .ok_or("there is no such project")?;
+        let resources = urns.iter().cloned().map(Json::Text).collect();
+        let body = Json::Map(vec![("resources".to_owned(), Json::List(resources))]);
+        let checked = Checked {
+            method: Method::Post,
+            path_and_query: format!("/v2/projects/{}/resources", encoded(&id)),
+            headers: HeaderMap::new(),
+            body: Body::Json(body.write()),
+        };
+        let sent = self
+            .serving
+            .upstream
+            .forward(permit, reader.token, checked)
+            .await;
+        let (answer, _) = sent.map_err(|failure| failure.refusal(false).message)?;
+        if !answer.status().is_success() {
+            return Err(format!(
+                "the API answered with {}",
+                answer.status().as_u16()
+            ));
+        }
+        Ok(Known::exactly([id, name]))
+    }
+}
+
+/// The members of answers in which the actions of a change are named.
+const ACTIONS: [&str; 3] = ["action.id", "actions[].id", "links.actions[].id"];
+
+async fn find_project(
+    kind: &crate::catalog::Kind,
+    called: &str,
+    reader: &Reader<'_>,
+) -> Result<Option<(String, String)>, Refusal> {
+    let both = |attributes: &crate::resource::Attributes| {
+        let first = |name: &str| {
+            attributes
+                .get(name)
+                .and_then(|known| known.values.first().cloned())
+        };
+        Some((first("id")?, first("name").unwrap_or_default()))
+    };
+    let named = reader.named(kind, called, &[]).await?;
+    if let [found] = named.as_slice() {
+        return Ok(both(&found.attributes));
+    }
+    let found = reader.one(kind, &[], called).await?;
+    Ok(found.and_then(|found| both(&found.attributes)))
+}
+
+fn cant_add(why: &str) -> Refusal {
+    Refusal::new(
+        Code::Resource,
+        format!(
+            "the grant that allows this adds tags or a project to what is created, and {why}; ask for a role that allows it without"
+        ),
+    )
+}

@@ -1,0 +1,382 @@
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+
+use super::question::{Question, cut_off};
+use crate::catalog::{Endpoint, Kind, TouchRule, TouchVerb};
+use crate::config::BaseUrl;
+use crate::policy::{Shown, one_tag, shows};
+use crate::refusal::{Code, Refusal};
+use crate::request::{Json, encoded};
+use crate::resource::{
+    Attributes, Interest, Known, Look, PER_PAGE, Pages, Reader, State, Touch, attributes_of,
+    resolve_one, spelled, urn_of, with_parents, zone_of,
+};
+use crate::response::{Answer, Cutting, ListPage, Scan, made, slices, without};
+
+/// Answers that are cut are read whole, up to this many bytes.
+const MOST: usize = 16 << 20;
+
+/// A rule of the table that shows something, with its kind and its touch.
+struct Showing<'s> {
+    rule: &'s TouchRule,
+    kind: &'s Kind,
+    touch: &'s Touch,
+}
+
+impl Question<'_> {
+    /// The list that the request asks for, where the API gives it in pages: it must be read whole to be cut.
+    pub fn paged_list<'t>(&self, touches: &'t [Touch]) -> Option<&'t Touch> {
+        let endpoint = self.asked.endpoint?;
+        let paged = endpoint.inspects_query("per_page");
+        touches
+            .iter()
+            .find(|touch| paged && touch.verb == TouchVerb::List)
+    }
+
+    /// Answers a list: read whole, cut to what the sub-token may see, and paged anew.
+    pub async fn list(&self, list: &Touch, reader: &Reader<'_>) -> Result<Answer, Refusal> {
+        let endpoint = self.endpoint()?;
+        let showing = self.showing(endpoint, list)?;
+        let listed = self.read_whole(&showing, endpoint, reader).await?;
+        let mut shown = Vec::new();
+        for (raw, attributes) in &listed.items {
+            let state = self.state_of(&showing, attributes.clone(), reader).await?;
+            if let Some(kept) = self.kept(&showing, raw, &state) {
+                shown.push(kept);
+            }
+        }
+        let number = |name: &str, otherwise: usize, most: usize| {
+            let given = self.asked.target.query_parameter(name);
+            given
+                .and_then(|text| text.parse::<usize>().ok())
+                .filter(|number| *number > 0)
+                .map_or(otherwise, |number| number.min(most))
+        };
+        let page = ListPage {
+            member: &showing
+                .rule
+                .answer
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            items: &shown,
+            page: number("page", 1, usize::MAX / PER_PAGE - 1),
+            per_page: number("per_page", DEFAULT_PER_PAGE, PER_PAGE),
+        };
+        let body = page.write(|number| self.page_address(number));
+        self.answered(body, reader)
+    }
+
+    async fn read_whole(
+        &self,
+        showing: &Showing<'_>,
+        endpoint: &Endpoint,
+        reader: &Reader<'_>,
+    ) -> Result<std::sync::Arc<crate::resource::Listed>, Refusal> {
+        let target = &self.asked.target;
+        let catalog = &self.serving.rules.catalog;
+        let narrowing = |name: &str| {
+            endpoint.query.iter().any(|known| known.name == name) && !PAGING.contains(&name)
+        };
+        let mut query: Vec<(String, String)> = target
+            .query()
+            .iter()
+            .filter(|(name, value)| narrowing(name) && !value.is_empty())
+            .cloned()
+            .collect();
+        if narrowing("tag_name")
+            && target.query_parameter("tag_name").is_none()
+            && let Some(tag) = one_tag(&self.grantee.grants, &self.asked, showing.touch, catalog)
+        {
+            query.push(("tag_name".to_owned(), tag.to_owned()));
+        }
+        let path = target.path();
+        let pages = Pages {
+            path: &path,
+            query,
+            paged: true,
+            at: showing.rule.answer.as_ref(),
+            zone: zone_of(
+                showing
+                    .touch
+                    .before
+                    .as_ref()
+                    .and_then(|before| before.parent.as_deref()),
+            ),
+        };
+        reader.list(showing.kind, &pages).await
+    }
+
+    fn page_address(&self, number: usize) -> String {
+        let official = BaseUrl::digitalocean();
+        let base = self
+            .serving
+            .rules
+            .settings
+            .public_url
+            .as_ref()
+            .or(self.client.reached.as_ref())
+            .unwrap_or(&official);
+        let target = &self.asked.target;
+        let others = target
+            .query()
+            .iter()
+            .filter(|(name, _)| name != "page")
+            .map(|(name, value)| format!("&{}={}", encoded(name), encoded(value)))
+            .collect::<String>();
+        format!("{base}{}?page={number}{others}", target.path())
+    }
+
+    /// Cuts an answer that came to what the sub-token may see of it.
+    pub async fn narrowed(
+        &self,
+        answer: Answer,
+        touches: &[Touch],
+        reader: &Reader<'_>,
+    ) -> Result<Answer, Refusal> {
+        let (mut head, body) = answer.into_parts();
+        let judged = touches
+            .iter()
+            .filter(|touch| touch.deferred || touch.verb == TouchVerb::List);
+        if head.status == StatusCode::NOT_FOUND && touches.iter().any(|touch| touch.deferred) {
+            return Err(hidden()); // what is not there and what may not be seen are told alike
+        }
+        if !head.status.is_success() {
+            return Ok(Answer::from_parts(head, body));
+        }
+        let body = body.collect().await.map_err(|cut| cut_off(&cut, true))?;
+        let body = body.to_bytes();
+        if body.len() > MOST {
+            return Err(unreadable("the answer is too long to be cut"));
+        }
+        let endpoint = self.endpoint()?;
+        let mut cutting = Cutting::new(body);
+        for touch in judged {
+            let showing = self.showing(endpoint, touch)?;
+            self.cut(&showing, &mut cutting, reader).await?;
+        }
+        let body = cutting.finish();
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(made(head.status, head.headers, body))
+    }
+
+    async fn cut(
+        &self,
+        showing: &Showing<'_>,
+        cutting: &mut Cutting,
+        reader: &Reader<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(slice) = cutting.at(showing.rule.answer.as_ref()) else {
+            return if showing.touch.verb == TouchVerb::List {
+                Ok(()) // an empty list may be left out
+            } else {
+                Err(unreadable("the answer does not have what it should show"))
+            };
+        };
+        if showing.touch.verb != TouchVerb::List {
+            let attributes = self.attributes(showing, &slice)?;
+            let state = self.state_of(showing, attributes, reader).await?;
+            let kept = self.kept(showing, &slice, &state).ok_or_else(hidden)?;
+            if kept != slice {
+                cutting.put(&slice, &kept);
+            }
+            return Ok(());
+        }
+        if &slice[..] == b"null" {
+            return Ok(());
+        }
+        let items = slices(&slice).ok_or_else(|| unreadable("the answer has no list"))?;
+        let mut kept = Vec::new();
+        for item in items {
+            let attributes = self.attributes(showing, &item)?;
+            let state = self.state_of(showing, attributes, reader).await?;
+            kept.extend(self.kept(showing, &item, &state));
+        }
+        cutting.keep(&slice, &kept);
+        Ok(())
+    }
+
+    /// What may be shown of a resource, as bytes.
+    fn kept(&self, showing: &Showing<'_>, raw: &Bytes, state: &State) -> Option<Bytes> {
+        let catalog = &self.serving.rules.catalog;
+        let grants = &self.grantee.grants;
+        match shows(grants, &self.asked, showing.touch, state, catalog) {
+            Shown::Whole => Some(raw.clone()),
+            Shown::WithoutChildren => Some(without(raw, &showing.kind.shows_children)),
+            Shown::Hidden => None,
+        }
+    }
+
+    fn attributes(&self, showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
+        let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
+        let parent = showing
+            .touch
+            .before
+            .as_ref()
+            .and_then(|before| before.parent.as_deref());
+        if showing.rule.bare {
+            let id = json
+                .name()
+                .or_else(|| json.member("id").and_then(Json::name));
+            let id = id.map(|id| spelled(showing.kind, "id", id, None));
+            return Ok(Attributes::from([("id".to_owned(), Known::exactly(id))]));
+        }
+        Ok(attributes_of(
+            showing.kind,
+            &json,
+            zone_of(parent).as_deref(),
+        ))
+    }
+
+    /// A resource of an answer, with what the answer does not say of it.
+    async fn state_of(
+        &self,
+        showing: &Showing<'_>,
+        attributes: Attributes,
+        reader: &Reader<'_>,
+    ) -> Result<State, Refusal> {
+        let grants = &self.grantee.grants;
+        let kind = showing.kind;
+        let known = |attributes: &Attributes, name: &str| {
+            attributes
+                .get(name)
+                .and_then(|known| known.values.first().cloned())
+        };
+        if kind.counts_as.is_some() {
+            return self.acted_on(kind, &attributes, reader).await;
+        }
+        let mut attributes = attributes;
+        if showing.rule.bare {
+            let id = known(&attributes, "id").unwrap_or_default();
+            let listed = reader.all(kind, &[]).await?;
+            let found = listed.and_then(|listed| {
+                let is_it =
+                    |(_, found): &&(Bytes, Attributes)| known(found, "id").as_ref() == Some(&id);
+                listed
+                    .items
+                    .iter()
+                    .find(is_it)
+                    .map(|(_, found)| found.clone())
+            });
+            attributes = found.unwrap_or(attributes);
+        }
+        let parent = showing
+            .touch
+            .before
+            .as_ref()
+            .and_then(|before| before.parent.clone());
+        if let Some(before) = &showing.touch.before {
+            for (name, told) in &before.attributes {
+                attributes
+                    .entry(name.clone())
+                    .or_insert_with(|| told.clone());
+            }
+        }
+        let by_urn = kind.has("project") && !attributes.contains_key("project");
+        if by_urn && grants.asks(kind).contains("project") {
+            let urn = known(&attributes, "id").and_then(|id| urn_of(kind, &id));
+            if let Some(urn) = urn {
+                let wanted = |called: &str| grants.names_project(called);
+                let project = reader.project_of(&urn, &wanted).await?;
+                attributes.insert("project".to_owned(), project);
+            }
+        }
+        Ok(State::new(
+            kind,
+            with_parents(attributes, kind, &[]),
+            parent,
+        ))
+    }
+
+    /// What an action acted on: for selectors, an action is that resource. Where the API does not say, and nobody here
+    /// remembers, it stays hidden.
+    async fn acted_on(
+        &self,
+        kind_of_action: &Kind,
+        action: &Attributes,
+        reader: &Reader<'_>,
+    ) -> Result<State, Refusal> {
+        let untold = || State::new(kind_of_action, Attributes::new(), None);
+        let kinds = self.serving.rules.catalog.kinds();
+        let told = |name: &str| {
+            action
+                .get(name)
+                .and_then(|known| known.values.first().cloned())
+        };
+        let account = &self.grantee.grants.account;
+        if let Some(id) = told("id")
+            && let Some(remembered) = reader.facts.action(account, &id)
+        {
+            return Ok(State::clone(&remembered));
+        }
+        let kind = told("resource_type").and_then(|name| {
+            let name = match name.as_str() {
+                "floating_ip" => "reserved_ip",
+                other => other,
+            };
+            kinds.find(name)
+        });
+        let (Some(kind), Some(id)) = (kind, told("resource")) else {
+            return Ok(untold());
+        };
+        let grants = &self.grantee.grants;
+        let interest = Interest {
+            asks: &|kind| grants.asks(kind),
+            project: &|called| grants.names_project(called),
+            adds: Vec::new(),
+            defers: false,
+        };
+        let found = resolve_one(kind, &id, &interest, reader).await?;
+        Ok(found.unwrap_or_else(untold))
+    }
+
+    fn showing<'s>(
+        &'s self,
+        endpoint: &'s Endpoint,
+        touch: &'s Touch,
+    ) -> Result<Showing<'s>, Refusal> {
+        let kinds = self.serving.rules.catalog.kinds();
+        let rule = endpoint.touches.rules().get(touch.rule);
+        let kind = kinds.find(touch.kind.as_str());
+        match (rule, kind) {
+            (Some(rule), Some(kind)) => Ok(Showing { rule, kind, touch }),
+            _ => Err(unreadable("the catalogue does not say what it shows")),
+        }
+    }
+
+    fn endpoint(&self) -> Result<&Endpoint, Refusal> {
+        self.asked
+            .endpoint
+            .ok_or_else(|| unreadable("the catalogue does not know the endpoint"))
+    }
+
+    /// An answer that was put together here from what the API gave: it must not hold the real token either.
+    fn answered(&self, body: Vec<u8>, reader: &Reader<'_>) -> Result<Answer, Refusal> {
+        if Scan::new(reader.token.telling_part()).finds(&body) {
+            return Err(cut_off(&crate::response::Cut::Token, true));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(made(StatusCode::OK, headers, body))
+    }
+}
+
+fn hidden() -> Refusal {
+    crate::policy::hidden()
+}
+
+fn unreadable(why: &str) -> Refusal {
+    Refusal::new(
+        Code::UpstreamBadAnswer,
+        "DigitalOcean's API answered in a way that can't be cut to what this sub-token may see; try again later",
+    )
+    .detail(why)
+}
+
+/// What the API gives at once where nobody asks for more or less.
+const DEFAULT_PER_PAGE: usize = 20;
+const PAGING: [&str; 3] = ["page", "per_page", "page_token"];
