@@ -136,17 +136,43 @@ fn what_is_commented_out_works_too() {
     ] {
         assert!(config.contains(shown), "{config}");
     }
-    let policy = uncommented(&shown("policy.yaml"), "  # acme-dns:");
-    assert!(policy.contains("\n  acme-dns:\n"), "{policy}");
-    let tests = "  - { role: acme-dns, request: GET /v2/regions, expect: allow }
-  - { role: acme-dns, request: DELETE /v2/domains/example.com/records/1, expect: deny, reason: resource }
-  - { role: read-only, request: GET /v2/lighthouses, expect: allow }
+    let policy = shown("policy.yaml");
+    let tests = "  - { role: read-only, request: GET /v2/lighthouses, expect: allow }
   - { role: read-only, request: GET /v2/lighthouses/1/keys, expect: deny, reason: scope }
 ";
     example.write("tidegate.yaml", &config);
     example.write("policy.yaml", &(policy + tests));
     let (good, said) = example.check();
     assert!(good, "{said}");
+}
+
+#[test]
+fn every_role_of_the_examples_reads_and_keeps_its_tests() {
+    let catalog = Catalog::builtin().unwrap();
+    let roles = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/roles");
+    let files: Vec<_> = fs::read_dir(roles)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() >= 10, "{files:?}");
+    for file in files {
+        let policy = read_policy(&fs::read_to_string(&file).unwrap(), &catalog);
+        for role in policy.roles.keys() {
+            let some = |allowed| {
+                let mut tests = policy.tests.iter();
+                tests.any(|test| &test.role == role && test.allowed == allowed)
+            };
+            assert!(
+                some(true) && some(false),
+                "{}: `{role}` has no test of both kinds",
+                file.display()
+            );
+        }
+        for test in &policy.tests {
+            let run = run_test(test, &policy, &catalog);
+            assert_eq!(run, Ok(()), "{}:{}", file.display(), test.at);
+        }
+    }
 }
 
 #[test]
