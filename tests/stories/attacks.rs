@@ -215,7 +215,7 @@ async fn what_a_request_touches_asks_for_its_scope() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(api.heard_count(), 0);
+    assert_eq!(api.writes().len(), 0);
     gate.finish(&api).await;
 }
 
@@ -596,7 +596,7 @@ async fn a_write_whose_body_breaks_off_is_unknown_once_some_of_it_has_left_and_u
     let breaks_off = async |name: &str| {
         let body = format!(r#"{{"name":"{name}"}}"#);
         let mut stream = gate.connect().await;
-        let head = head("POST /v2/vpcs", &token, "transfer-encoding: chunked\r\n");
+        let head = head("POST /v2/uptime/checks", &token, "transfer-encoding: chunked\r\n");
         let _ = stream
             .write_all(format!("{head}{:x}\r\n{body}\r\n", body.len()).as_bytes())
             .await;

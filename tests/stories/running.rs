@@ -255,8 +255,8 @@ async fn check_reads_everything_and_runs_the_policys_tests() {
         "{POLICY}
 tests:
   - {{ role: all, request: 'DELETE /v2/droplets/12', expect: allow }}
-  - {{ role: client, vars: {{ id: '12' }}, request: 'GET /v2/droplets/12', expect: allow }}
-  - {{ role: client, vars: {{ id: '1.' }}, request: 'GET /v2/droplets/12', expect: deny, reason: resource }}
+  - {{ role: client, vars: {{ id: '12' }}, request: 'GET /v2/droplets/12', expect: allow, given: {{ droplet: [{{ id: 12, name: x-12 }}] }} }}
+  - {{ role: client, vars: {{ id: '1.' }}, request: 'GET /v2/droplets/12', expect: deny, reason: resource_hidden }}
   - {{ role: client, vars: {{ id: '12' }}, request: 'DELETE /v2/droplets/12', expect: deny, given: {{ droplet: [{{ id: 12, tags: [a] }}] }} }}
   - {{ role: all, request: 'POST /v2/droplets', body: {{ name: x, image: [1, true, null] }}, expect: allow }}
 "
