@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::{Failed, Outcome, print, print_table, say};
 use crate::config::{self, Settings};
 use crate::policy::{self, FileToken, Limits, Policy, Source};
-use crate::token::{Admission, Issued, State, SubToken, TokenId, Usage, standing};
+use crate::token::{
+    Admission, Issued, Listed, State, StateError, SubToken, TokenId, Usage, standing,
+};
 use crate::units::{Rate, Span};
 
 #[derive(Subcommand)]
@@ -247,10 +249,13 @@ impl Desk {
         tell(&token, &Shown::issued(issued, Usage::default(), None), json)
     }
 
-    fn all(&self) -> Result<Vec<Shown>, Failed> {
+    /// The tokens of the state that `pick` takes out of it, and all of the policy file.
+    fn shown(
+        &self,
+        pick: impl FnOnce(&State) -> Result<Vec<Listed>, StateError>,
+    ) -> Result<Vec<Shown>, Failed> {
         let state = self.state()?;
-        let mut all: Vec<_> = state
-            .list()
+        let mut all: Vec<_> = pick(&state)
             .map_err(Failed::because)?
             .into_iter()
             .map(|(token, usage, revoked)| Shown::issued(token, usage, revoked))
@@ -274,7 +279,7 @@ impl Desk {
     /// The token with that name or id; of several with the name, the one that lives.
     fn find(&self, wanted: &str) -> Result<Shown, Failed> {
         let (by_id, by_name): (Vec<_>, Vec<_>) = self
-            .all()?
+            .shown(|state| state.named(wanted))?
             .into_iter()
             .filter(|token| token.name == wanted || token.id.as_str() == wanted)
             .partition(|token| token.id.as_str() == wanted);
@@ -293,7 +298,7 @@ impl Desk {
 
     fn list(&self, arguments: &List) -> Result<(), Failed> {
         let now = Timestamp::now();
-        let all = self.all()?;
+        let all = self.shown(State::list)?;
         if arguments.json {
             return print(Value::Array(
                 all.iter().map(|token| token.as_json(now)).collect(),

@@ -11,4 +11,4 @@ mod state;
 pub use admit::{Admission, ClientAddr, Standing, admit, standing};
 pub use format::{NoToken, SubToken, TokenId};
 pub use live::{Activity, Entry, Live, Unavailable};
-pub use state::{Changes, Count, Issued, State, StateError, Usage};
+pub use state::{Changes, Count, Issued, Listed, State, StateError, Usage};

@@ -56,6 +56,9 @@ pub struct Usage {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// An issued token, how it was used, and when it was revoked.
+pub type Listed = (Issued, Usage, Option<Timestamp>);
+
 /// What changed since a number of the sequence.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -225,19 +228,28 @@ impl State {
     /// # Errors
     /// `NameTaken` if a token that is neither revoked nor expired has its name.
     pub fn issue(&mut self, token: &Issued, now: Timestamp) -> Result<(), StateError> {
-        let name_taken = self.write(|transaction| {
-            let living = "SELECT 1 FROM tokens WHERE name = ?1 AND (expires_at IS NULL OR expires_at > ?2) AND id NOT IN (SELECT id FROM revocations)";
-            if transaction.query_row(living, params![token.name, now.as_microsecond()], |_| Ok(())).optional()?.is_some() {
-                return Ok(true);
+        self.issue_all(std::slice::from_ref(token), now)
+    }
+
+    /// Keeps new tokens, all of them or none.
+    ///
+    /// # Errors
+    /// `NameTaken` if a token that is neither revoked nor expired, or one of these, has the name of one of them.
+    pub fn issue_all(&mut self, tokens: &[Issued], now: Timestamp) -> Result<(), StateError> {
+        let path = self.path.clone();
+        let wrong = |error| StateError::Database(path.clone(), error);
+        let transaction = self
+            .database
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(wrong)?;
+        for token in tokens {
+            if is_taken(&transaction, &token.name, now).map_err(wrong)? {
+                return Err(StateError::NameTaken(token.name.clone())); // and the transaction is taken back
             }
-            insert(transaction, token, next(transaction)?)?;
-            Ok(false)
-        })?;
-        if name_taken {
-            Err(StateError::NameTaken(token.name.clone()))
-        } else {
-            Ok(())
+            let sequence = next(&transaction).map_err(wrong)?;
+            insert(&transaction, token, sequence).map_err(wrong)?;
         }
+        transaction.commit().map_err(wrong)
     }
 
     /// Ends a token, issued or of the policy file, from now on. Again is no error, and keeps the first time.
@@ -290,7 +302,7 @@ impl State {
     ///
     /// # Errors
     /// `StateError`.
-    pub fn list(&self) -> Result<Vec<(Issued, Usage, Option<Timestamp>)>, StateError> {
+    pub fn list(&self) -> Result<Vec<Listed>, StateError> {
         let changes = self.changes_since(0)?;
         let revoked: std::collections::HashMap<_, _> = changes.revoked.into_iter().collect();
         let mut tokens = Vec::new();
@@ -301,6 +313,26 @@ impl State {
         }
         tokens.sort_by(|(a, ..), (b, ..)| (&a.name, a.created_at).cmp(&(&b.name, b.created_at)));
         Ok(tokens)
+    }
+
+    /// The tokens with that id or name, with how they were used and when they were revoked: a name is free again once its
+    /// token has ended.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError> {
+        let wrong = |error| self.wrong(error);
+        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?1 OR name = ?1");
+        let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
+        let rows = query
+            .query_map([wanted], |row| Ok(issued(row)))
+            .map_err(wrong)?;
+        rows.map(|row| {
+            let token = row.map_err(wrong)??;
+            let (usage, revoked_at) = (self.usage(&token.id)?, self.revoked_at(&token.id)?);
+            Ok((token, usage, revoked_at))
+        })
+        .collect()
     }
 
     /// When a token was revoked, if it was.
@@ -543,11 +575,17 @@ fn hand_over(path: &Path) -> std::io::Result<()> {
 }
 
 fn next(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
-    transaction.query_row(
-        "UPDATE sequence SET last = last + 1 RETURNING last",
-        [],
-        |row| row.get(0),
-    )
+    transaction
+        .prepare_cached("UPDATE sequence SET last = last + 1 RETURNING last")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Whether a token that is neither revoked nor expired has this name.
+fn is_taken(transaction: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<bool> {
+    let living = "SELECT 1 FROM tokens WHERE name = ?1 AND (expires_at IS NULL OR expires_at > ?2) AND id NOT IN (SELECT id FROM revocations)";
+    transaction
+        .prepare_cached(living)?
+        .exists(params![name, now.as_microsecond()])
 }
 
 fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusqlite::Result<()> {
@@ -576,26 +614,23 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
     let sources: Option<Vec<String>> = sources
         .as_ref()
         .map(|sources| sources.iter().map(Source::to_string).collect());
-    transaction.execute(
-        sql,
-        params![
-            id.as_str(),
-            sequence,
-            name,
-            hash.as_bytes(),
-            json(roles),
-            json(vars),
-            sources.map(|sources| json(&sources)),
-            created_at.as_microsecond(),
-            not_before.map(Timestamp::as_microsecond),
-            expires_at.map(Timestamp::as_microsecond),
-            idle.map(|idle| i64::try_from(idle.seconds()).unwrap_or(i64::MAX)),
-            max_uses.map(|uses| i64::try_from(uses).unwrap_or(i64::MAX)),
-            rate.map(|rate| rate.to_string()),
-            owner,
-            description,
-        ],
-    )?;
+    transaction.prepare_cached(sql)?.execute(params![
+        id.as_str(),
+        sequence,
+        name,
+        hash.as_bytes(),
+        json(roles),
+        json(vars),
+        sources.map(|sources| json(&sources)),
+        created_at.as_microsecond(),
+        not_before.map(Timestamp::as_microsecond),
+        expires_at.map(Timestamp::as_microsecond),
+        idle.map(|idle| i64::try_from(idle.seconds()).unwrap_or(i64::MAX)),
+        max_uses.map(|uses| i64::try_from(uses).unwrap_or(i64::MAX)),
+        rate.map(|rate| rate.to_string()),
+        owner,
+        description,
+    ])?;
     Ok(())
 }
 
