@@ -1,10 +1,10 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
 
@@ -27,10 +27,15 @@ pub struct Rules {
     pub policy: Policy,
     file_tokens: HashMap<TokenId, usize>,
     bound: HashMap<Vec<String>, Result<Arc<Grants>, Unbound>>,
+    bound_last: Mutex<VecDeque<Arc<Grants>>>,
     accounts: HashMap<String, Arc<RealToken>>,
     tls: HashMap<SocketAddr, Arc<ServerConfig>>,
     admin_tls: Option<Arc<ServerConfig>>,
 }
+
+/// For how many tokens that have several roles, or variables, what they may do is kept from one request to the next. Patterns
+/// with variables are compiled for each token, and take some ten kilobytes.
+const KEPT: usize = 512;
 
 impl Rules {
     /// The token of the policy file with that id.
@@ -38,7 +43,8 @@ impl Rules {
         self.policy.tokens.get(*self.file_tokens.get(id)?)
     }
 
-    /// What roles and variables come to. Roles without variables are bound once, when the policy is read.
+    /// What roles and variables come to. A role without variables is bound once, when the policy is read; of others, what was
+    /// bound last is kept for those who hold on to it weakly, and all of it goes with these rules.
     ///
     /// # Errors
     /// `Unbound` if a role or variable is gone.
@@ -46,7 +52,16 @@ impl Rules {
         if let Some(bound) = self.bound.get(roles) {
             return bound.clone();
         }
-        bind(&self.policy, roles, vars).map(Arc::new)
+        let grants = Arc::new(bind(&self.policy, roles, vars)?);
+        let mut last = self
+            .bound_last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= KEPT {
+            last.pop_front();
+        }
+        last.push_back(grants.clone());
+        Ok(grants)
     }
 
     /// What the listener at that address, as the configuration writes it, shows for TLS.
@@ -148,6 +163,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
         policy,
         file_tokens,
         bound,
+        bound_last: Mutex::default(),
         accounts,
         tls,
         admin_tls,

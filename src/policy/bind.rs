@@ -11,12 +11,14 @@ use crate::catalog::{Kind, KindName, ScopeSet};
 pub type Vars = BTreeMap<String, String>;
 
 /// What one token holds: the grants of all its roles, its variables filled in.
-#[derive(Debug)]
+///
+/// Grants in which no variable stands are the same for every token, and there once: compiled patterns are large.
+#[derive(Clone, Debug)]
 pub struct Grants {
     /// What is allowed, in the order of its roles.
-    pub allow: Vec<BoundGrant>,
+    pub allow: Vec<Arc<BoundGrant>>,
     /// What is forbidden.
-    pub deny: Vec<BoundGrant>,
+    pub deny: Vec<Arc<BoundGrant>>,
     /// The account whose real token goes in.
     pub account: String,
     /// Whether any of them is narrowed to some resources.
@@ -24,7 +26,7 @@ pub struct Grants {
 }
 
 /// A grant with its variables filled in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundGrant {
     /// Which one: `client.allow[0]`.
     pub place: String,
@@ -50,7 +52,7 @@ pub struct Additions {
 }
 
 /// What a bound grant covers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum BoundCovers {
     /// Scopes: the named ones, and all.
     Scopes {
@@ -117,6 +119,16 @@ impl fmt::Display for Unbound {
 }
 
 impl Grants {
+    /// What is allowed.
+    pub fn allowing(&self) -> impl Iterator<Item = &BoundGrant> + Clone {
+        self.allow.iter().map(AsRef::as_ref)
+    }
+
+    /// What is forbidden.
+    pub fn denying(&self) -> impl Iterator<Item = &BoundGrant> + Clone {
+        self.deny.iter().map(AsRef::as_ref)
+    }
+
     /// What they ask about the resources of a kind.
     pub fn asks(&self, kind: &Kind) -> BTreeSet<String> {
         let mut asked = BTreeSet::new();
@@ -137,8 +149,7 @@ impl Grants {
     /// The projects into which they put what is created.
     pub fn added_projects(&self) -> Vec<&str> {
         let additions = self
-            .allow
-            .iter()
+            .allowing()
             .filter_map(|grant| grant.on_create.as_ref());
         additions
             .filter_map(|additions| additions.project.as_deref())
@@ -146,9 +157,8 @@ impl Grants {
     }
 
     fn onlys(&self) -> impl Iterator<Item = &BoundOnly> {
-        self.allow
-            .iter()
-            .chain(&self.deny)
+        self.allowing()
+            .chain(self.denying())
             .filter_map(|grant| grant.only.as_ref())
     }
 }
@@ -185,18 +195,36 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
             return Err(Unbound::Variable(role.name.clone(), missing.clone()));
         }
         for grant in &role.allow {
-            grants.allow.push(bound(grant, vars)?);
+            grants.allow.push(shared(grant, vars)?);
         }
         for grant in &role.deny {
-            grants.deny.push(bound(grant, vars)?);
+            grants.deny.push(shared(grant, vars)?);
         }
     }
-    grants.has_only = grants
-        .allow
-        .iter()
-        .chain(&grants.deny)
-        .any(|grant| grant.only.is_some());
+    let has_only = grants.onlys().next().is_some();
+    grants.has_only = has_only;
     Ok(grants)
+}
+
+fn shared(grant: &Grant, vars: &Vars) -> Result<Arc<BoundGrant>, Unbound> {
+    if let Some(fixed) = grant.fixed.get() {
+        return Ok(fixed.clone());
+    }
+    let bound = Arc::new(bound(grant, vars)?);
+    if !has_variable(&grant.written) {
+        let _ = grant.fixed.set(bound.clone()); // another thread's is as good
+    }
+    Ok(bound)
+}
+
+fn has_variable(written: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match written {
+        Value::String(text) => text.contains("${"),
+        Value::Array(items) => items.iter().any(has_variable),
+        Value::Object(members) => members.values().any(has_variable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn bound(grant: &Grant, vars: &Vars) -> Result<BoundGrant, Unbound> {
@@ -208,6 +236,7 @@ fn bound(grant: &Grant, vars: &Vars) -> Result<BoundGrant, Unbound> {
         actions,
         on_create,
         written,
+        fixed: _,
     } = grant;
     let covers = match covers {
         Covers::Scopes { named, all } => BoundCovers::Scopes {

@@ -80,7 +80,7 @@ pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
             let scopes = grant.covers.named();
             grant.only.is_none() && scopes.is_some_and(|named| named.has(source.scope))
         };
-        grants.allow.iter().any(named)
+        grants.allowing().any(named)
     };
     let unknown_source = || !asked.private_sources().iter().all(held_by_name);
     modelled(asked.endpoint) && (grants.has_only || unknown_source())
@@ -155,7 +155,7 @@ impl Question<'_> {
         let by_request =
             |grant: &BoundGrant| self.falls_short(grant).is_none() && self.request_matches(grant);
         if let Some(endpoint) = self.asked.endpoint
-            && !grants.allow.iter().any(by_request)
+            && !grants.allowing().any(by_request)
         {
             self.fields_covered(endpoint, grants)?;
             self.sources_covered(endpoint, grants)?;
@@ -172,8 +172,7 @@ impl Question<'_> {
         };
         let full = |grant: &&BoundGrant| self.falls_short(grant).is_none();
         if let Some(grant) = grants
-            .allow
-            .iter()
+            .allowing()
             .filter(full)
             .find(|grant| self.request_matches(grant))
         {
@@ -182,12 +181,12 @@ impl Question<'_> {
         let Some(endpoint) = self.asked.endpoint else {
             return Err(self.unknown());
         };
-        let held = Self::held(endpoint, grants.allow.iter().filter(full));
+        let held = Self::held(endpoint, grants.allowing().filter(full));
         let needs = self.needs(endpoint);
         if !needs.iter().any(|set| held.covers(set)) {
             return Err(self.not_covered(endpoint, grants, &needs, &held));
         }
-        let first = grants.allow.iter().filter(full).find(|grant| {
+        let first = grants.allowing().filter(full).find(|grant| {
             needs
                 .iter()
                 .any(|set| Self::scopes_of(endpoint, grant).is_some_and(|scopes| scopes.meets(set)))
@@ -376,8 +375,7 @@ impl Question<'_> {
     ) -> ScopeSet {
         let mut union = ScopeSet::default();
         let covering = grants
-            .allow
-            .iter()
+            .allowing()
             .filter(|grant| self.falls_short(grant).is_none());
         covering
             .filter_map(|grant| scopes(&grant.covers))
@@ -413,8 +411,7 @@ impl Question<'_> {
     ) -> Refusal {
         let would_do = |short: Short| {
             let enough = grants
-                .allow
-                .iter()
+                .allowing()
                 .filter(|grant| self.falls_short(grant).is_none_or(|reason| reason == short));
             let by_scope = needs
                 .iter()
@@ -469,8 +466,7 @@ impl Question<'_> {
 
     pub(super) fn wrong_action(&self, grants: &Grants) -> Refusal {
         let mut allowed: Vec<_> = grants
-            .allow
-            .iter()
+            .allowing()
             .filter_map(|grant| grant.actions.as_ref())
             .flatten()
             .map(String::as_str)
@@ -506,7 +502,7 @@ impl Question<'_> {
     }
 
     pub(super) fn not_denied(&self, grants: &Grants) -> Result<(), Refusal> {
-        match grants.deny.iter().find(|grant| self.strikes(grant)) {
+        match grants.denying().find(|grant| self.strikes(grant)) {
             None => Ok(()),
             Some(grant) => {
                 let message = format!(

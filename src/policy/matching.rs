@@ -42,20 +42,20 @@ pub enum Use {
 }
 
 /// An `only` with its variables filled in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundOnly {
     kinds: Vec<(KindName, BoundSelector)>,
     attributes: Vec<(String, Vec<Matcher>)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum BoundSelector {
     Any,
     Attributes(Vec<(String, Vec<Matcher>)>),
 }
 
 /// One value that an attribute may have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Matcher {
     /// This.
     Exact(String),

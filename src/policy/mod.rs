@@ -14,7 +14,7 @@ mod test;
 mod touched;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -79,6 +79,8 @@ pub struct Grant {
     pub on_create: Option<OnCreate>,
     /// The grant as it was written, for those who ask what they hold.
     pub written: serde_json::Value,
+    /// The grant bound, once somebody needed it, if no variable stands in it: every token then has the same.
+    fixed: OnceLock<Arc<BoundGrant>>,
 }
 
 /// What a grant covers.

@@ -99,10 +99,10 @@ impl RequestPattern {
     /// # Errors
     /// What is wrong with the expression, in one line.
     pub fn new(source: &str) -> Result<Self, String> {
+        // What is bounded by `^(?:` and `)$` alone is bounded: `a)|(?:b` is not, and is no expression by itself.
+        regex_syntax::parse(source).map_err(|error| one_line(&error.to_string()))?;
         let regex =
             Regex::new(&format!("^(?:{source})$")).map_err(|error| one_line(&error.to_string()))?;
-        // What is bounded by `^(?:` and `)$` alone is bounded: `a)|(?:b` is not.
-        Regex::new(source).map_err(|error| one_line(&error.to_string()))?;
         Ok(Self {
             source: source.to_owned(),
             regex,

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -250,6 +250,7 @@ impl Reader<'_> {
             actions,
             on_create,
             written: as_json(node),
+            fixed: OnceLock::new(),
         })
     }
 

@@ -117,10 +117,9 @@ pub fn one_tag<'g>(
             .is_none_or(|only| only.reaches(kind, kinds));
         reaches && (by_scope || question.request_matches(grant))
     };
-    let denied = grants.deny.iter().any(|grant| grant.only.is_some());
+    let denied = grants.denying().any(|grant| grant.only.is_some());
     let mut tags = grants
-        .allow
-        .iter()
+        .allowing()
         .filter(has_part)
         .map(|grant| grant.only.as_ref()?.one_tag(kind));
     let first = tags.next()??;
@@ -136,7 +135,7 @@ struct Judge<'j> {
 impl<'j> Judge<'j> {
     /// The allow grants that cover a touch, whatever scopes they give.
     fn covering(&self, touch: &Touch) -> Vec<&'j BoundGrant> {
-        let grants = self.grants.allow.iter();
+        let grants = self.grants.allowing();
         grants
             .filter(|grant| self.question.falls_short(grant).is_none() && self.covers(grant, touch))
             .collect()
@@ -285,7 +284,7 @@ impl<'j> Judge<'j> {
     fn source_covered(&self, touch: &Touch, covering: &[&BoundGrant]) -> bool {
         let Some(state) = &touch.before else {
             // What is not there hands out nothing, but whether it is there must not be told.
-            return self.grants.allow.iter().any(|grant| {
+            return self.grants.allowing().any(|grant| {
                 grant.only.is_none() && self.names_source_scope(touch, touch.kind.as_str(), grant)
             });
         };
@@ -297,7 +296,7 @@ impl<'j> Judge<'j> {
                     .or(touch.own_scope(self.question.catalog.kinds()))
                     .is_some_and(|scope| scopes.is_some_and(|scopes| scopes.has(scope)))
             };
-            return self.grants.allow.iter().any(reads);
+            return self.grants.allowing().any(reads);
         }
         if covering
             .iter()
@@ -389,8 +388,7 @@ impl<'j> Judge<'j> {
         let covering = self.covering(first);
         let free = self
             .grants
-            .allow
-            .iter()
+            .allowing()
             .filter(|grant| grant.only.is_none() && self.question.action_fits(grant));
         let mut held = ScopeSet::default();
         for grant in covering.iter().copied().chain(free) {
@@ -424,7 +422,7 @@ impl<'j> Judge<'j> {
                 .as_ref()
                 .is_some_and(|only| only.asks_about(touch.kind.as_str(), also, &touch.changes))
         };
-        for grant in self.grants.allow.iter().filter(asks) {
+        for grant in self.grants.allowing().filter(asks) {
             let fits = |state: &State| {
                 let only = grant.only.as_ref();
                 only.map_or(Fit::Yes, |only| only.covers(state, Use::Look, kinds))
@@ -440,7 +438,7 @@ impl<'j> Judge<'j> {
                 return Err(self.refused(touch, &why));
             }
         }
-        for grant in self.grants.deny.iter().filter(asks) {
+        for grant in self.grants.denying().filter(asks) {
             let Some(only) = &grant.only else { continue };
             let struck = |state: &State| only.strikes(state, Use::Look, kinds);
             if struck(before) != Fit::No && struck(after) != Fit::Yes {
@@ -617,7 +615,7 @@ impl<'j> Judge<'j> {
                 .states()
                 .any(|state| only.strikes(state, use_of(touch), kinds) != Fit::No)
         };
-        self.grants.deny.iter().find(strikes)
+        self.grants.denying().find(strikes)
     }
 
     /// Whether the token may see the resource as it is, whatever else it may do with it.
@@ -633,13 +631,13 @@ impl<'j> Judge<'j> {
             return false;
         };
         let has = |grant: &BoundGrant| grant.covers.all().is_some_and(|all| all.has(reads));
-        let shown = self.grants.allow.iter().any(|grant| {
+        let shown = self.grants.allowing().any(|grant| {
             let only = grant.only.as_ref();
             let covers =
                 |only: &super::BoundOnly| only.covers(before, Use::Look, kinds) == Fit::Yes;
             has(grant) && (before.is_public() || only.is_none_or(covers))
         });
-        let taken = self.grants.deny.iter().any(|grant| {
+        let taken = self.grants.denying().any(|grant| {
             let only = grant.only.as_ref();
             has(grant)
                 && grant.actions.is_none()
@@ -673,8 +671,7 @@ impl<'j> Judge<'j> {
     fn lacks_action(&self, touch: &Touch) -> bool {
         let limited: Vec<_> = self
             .grants
-            .allow
-            .iter()
+            .allowing()
             .filter(|grant| self.covers(grant, touch))
             .collect();
         touch.first && self.has_scopes(touch, &limited)
@@ -693,7 +690,7 @@ impl<'j> Judge<'j> {
 
     /// Whether the answer must be judged or cut for what this touch shows.
     fn narrows(&self, touch: &Touch) -> bool {
-        let struck = self.grants.deny.iter().any(|grant| {
+        let struck = self.grants.denying().any(|grant| {
             let kinds = self.question.catalog.kinds();
             let only = grant.only.as_ref();
             only.is_some_and(|only| only.reaches(touch.kind.as_str(), kinds))
@@ -701,8 +698,7 @@ impl<'j> Judge<'j> {
         });
         let free: Vec<_> = self
             .grants
-            .allow
-            .iter()
+            .allowing()
             .filter(|grant| grant.only.is_none() && self.question.action_fits(grant))
             .collect();
         let shown = touch.deferred || touch.verb == TouchVerb::List;

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub struct Activity {
     last_used: AtomicI64,
     unsaved: AtomicBool,
     bucket: ArcSwap<Option<Bucket>>,
-    bound: ArcSwapOption<(u64, Arc<Grants>)>,
+    bound: ArcSwapOption<(u64, Weak<Grants>)>,
 }
 
 struct Bucket {
@@ -388,7 +388,7 @@ impl Activity {
         }
     }
 
-    /// What the token holds under the rules of this generation, bound anew when they change.
+    /// What the token holds under the rules of this generation, bound anew when they change, or have let go of it.
     ///
     /// # Errors
     /// What `bind` says.
@@ -399,12 +399,13 @@ impl Activity {
     ) -> Result<Arc<Grants>, Unbound> {
         if let Some(bound) = self.bound.load().as_deref()
             && bound.0 == generation
+            && let Some(grants) = bound.1.upgrade()
         {
-            return Ok(bound.1.clone());
+            return Ok(grants);
         }
         let grants = bind()?;
         self.bound
-            .store(Some(Arc::new((generation, grants.clone()))));
+            .store(Some(Arc::new((generation, Arc::downgrade(&grants)))));
         Ok(grants)
     }
 
@@ -461,7 +462,7 @@ impl Bucket {
 struct Reader {
     state: State,
     sequence: i64,
-    live: std::sync::Weak<Live>,
+    live: Weak<Live>,
 }
 
 impl Reader {
