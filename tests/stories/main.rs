@@ -27,6 +27,7 @@ mod listening;
 mod metrics;
 mod proxied;
 mod narrowed;
+mod load;
 mod reading;
 mod record;
 mod reloading;

@@ -22,8 +22,9 @@
     reason = "DigitalOcean is a name, and a shelf is no self"
 )]
 
+pub mod flips;
 pub mod gate;
 pub mod standin;
 
-pub use gate::{Answer, Gate};
+pub use gate::{Answer, Gate, Kept};
 pub use standin::{Fault, Framing, Hold, REAL_TOKEN, RawUpstream, Reply, StandInApi, World};

@@ -29,6 +29,26 @@ impl Pool {
     }
 }
 
+/// A connection that is kept, for one request after another.
+pub struct Kept(http1::SendRequest<Full<Bytes>>);
+
+impl Kept {
+    /// Keeps a connection that was made.
+    ///
+    /// # Errors
+    /// If it is no connection that HTTP can be spoken over.
+    pub async fn over<S>(stream: S) -> Result<Self, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| told(&error))?;
+        tokio::spawn(connection);
+        Ok(Self(sender))
+    }
+}
+
 /// A request to be.
 #[must_use = "a request is sent by `send`"]
 pub struct Ask<'g> {
@@ -136,10 +156,20 @@ impl<'g> Ask<'g> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| told(&error))?;
-        tokio::spawn(connection);
+        let mut kept = Kept::over(stream).await?;
+        self.open_kept(&mut kept).await
+    }
+
+    /// Sends the request over a connection that is kept, and reads the answer.
+    ///
+    /// # Errors
+    /// As `try_send`.
+    pub async fn try_send_over(self, kept: &mut Kept) -> Result<Answer, String> {
+        self.open_kept(kept).await?.rest().await
+    }
+
+    async fn open_kept(self, Kept(sender): &mut Kept) -> Result<Streaming<'g>, String> {
+        sender.ready().await.map_err(|error| told(&error))?;
         let (gate, deadline) = (self.gate, self.deadline);
         let request = self.request("");
         streaming(gate, deadline, sender.send_request(request)).await
@@ -159,9 +189,10 @@ impl<'g> Ask<'g> {
         *request.uri_mut() = uri
             .unwrap_or_else(|error| panic!("{:?} goes only over `gate.raw`: {error}", self.target));
         *request.headers_mut() = self.headers;
-        let host = HeaderValue::from_str(&self.gate.address().to_string())
-            .expect("an address is a header value");
-        request.headers_mut().entry(HOST).or_insert(host);
+        request.headers_mut().entry(HOST).or_insert_with(|| {
+            HeaderValue::from_str(&self.gate.address().to_string())
+                .expect("an address is a header value")
+        });
         request
     }
 }

@@ -23,7 +23,7 @@ use super::standin::{Ear, StandInApi};
 use client::Pool;
 use process::Process;
 
-pub use client::{Answer, Ask, Streaming};
+pub use client::{Answer, Ask, Kept, Streaming};
 pub use files::{Files, GateBuilder};
 pub use process::{NotStarted, Signal};
 
@@ -102,6 +102,13 @@ impl Gate {
     /// A DELETE.
     pub fn delete(&self, target: &str) -> Ask<'_> {
         self.request(Method::DELETE, target)
+    }
+
+    /// A connection to the first listener that is kept, for one request after another.
+    pub async fn keep(&self) -> Kept {
+        Kept::over(self.connect().await)
+            .await
+            .expect("a connection that was made")
     }
 
     /// A connection to the first listener, for what no client library would send.

@@ -1,0 +1,130 @@
+//! Whether a hundred thousand tokens and a thousand roles cost more than ten of each: `cargo bench --locked --bench scale`.
+//!
+//! Two daemons of the release build run side by side, a small one and a large one, and are measured in turns, so that what
+//! else the machine does weighs on both. What a request costs is the processor time that the daemon spent on it, which the
+//! client's own work and the stand-in's can't blur. A table is printed, and a bound that is broken exits with 1.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark is there to print, and stops where it can't measure"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod house;
+mod report;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use house::{Asking, House};
+use report::{Report, bytes, median, micros, millis};
+use support::StandInApi;
+
+const ROUNDS: usize = 9;
+const REQUESTS_A_ROUND: usize = 5_000;
+const ISSUES: usize = 5;
+
+/// Costs are called the same up to here; the median of nine rounds on a busy machine is not more exact.
+const SAME: f64 = 1.25;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let api = StandInApi::start().await;
+    let small = House::open(&api, 10, 10).await;
+    let large = House::open(&api, 100_000, 1_000).await;
+    let mut report = Report::new(["10 tokens, 10 roles", "100,000 tokens, 1,000 roles"]);
+    starts(&mut report, &small, &large);
+    memory(&mut report, "memory after the start", &small, &large);
+    small.use_all().await;
+    large.use_all().await;
+    memory(
+        &mut report,
+        "memory after every token was used",
+        &small,
+        &large,
+    );
+    for asking in [Asking::Refused, Asking::Forwarded] {
+        requests(&mut report, asking, &small, &large).await;
+    }
+    changes(&mut report, &small, &large).await;
+    small.close(&api).await;
+    large.close(&api).await;
+    report.print()
+}
+
+fn starts(report: &mut Report, small: &House, large: &House) {
+    let met = large.start < Duration::from_secs(2);
+    let cells = [millis(small.start), millis(large.start)];
+    report.row("start, until it listens", cells, "under 2 s", Some(met));
+}
+
+fn memory(report: &mut Report, what: &str, small: &House, large: &House) {
+    let (few, many) = (small.resident(), large.resident());
+    report.row(
+        what,
+        [bytes(few), bytes(many)],
+        "under 200 MB",
+        Some(many < 200_000_000),
+    );
+}
+
+/// Costs of a request in turns, first one daemon and then the other.
+async fn requests(report: &mut Report, asking: Asking, small: &House, large: &House) {
+    let (mut costs, mut times) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for round in 0..ROUNDS {
+        for (index, house) in [small, large].into_iter().enumerate() {
+            let (before, began) = (house.processor_time(), Instant::now());
+            house
+                .ask(asking, REQUESTS_A_ROUND, round * REQUESTS_A_ROUND)
+                .await;
+            let each = f64::from(u32::try_from(REQUESTS_A_ROUND).unwrap());
+            times[index].push(each / began.elapsed().as_secs_f64());
+            costs[index].push(house.processor_time().saturating_sub(before).as_secs_f64() / each);
+        }
+    }
+    let costs = costs.map(median);
+    let ratio = costs[1] / costs[0];
+    let cells = costs.map(micros);
+    let what = format!("{asking}, processor time each");
+    let bound = format!("{ratio:.2} times; under {SAME}");
+    report.row(&what, cells, &bound, Some(ratio < SAME));
+    let cells = times.map(|rates| format!("{:.0}/s", median(rates)));
+    report.row(
+        &format!("{asking}, over {} connections", house::LANES),
+        cells,
+        "",
+        None,
+    );
+}
+
+/// How long a command takes, and how long after it the daemon does as it says, at most.
+async fn changes(report: &mut Report, small: &House, large: &House) {
+    let (mut few, mut many) = (house::Changes::default(), house::Changes::default());
+    for number in 0..ISSUES {
+        few.note(small.issue_and_revoke(number).await);
+        many.note(large.issue_and_revoke(number).await);
+    }
+    let second = Duration::from_secs(1);
+    for (what, few, many) in [
+        ("`token issue`, begun → honoured", few.issued, many.issued),
+        (
+            "`token issue`, done → honoured",
+            few.honoured,
+            many.honoured,
+        ),
+        ("`token revoke`, begun → refused", few.revoked, many.revoked),
+        ("`token revoke`, done → refused", few.refused, many.refused),
+    ] {
+        report.row(
+            what,
+            [millis(few), millis(many)],
+            "under 1 s",
+            Some(many < second),
+        );
+    }
+}
