@@ -1,3 +1,5 @@
+//! `explain`: what the daemon would say to a request, by the same functions and in the same order, without sending it.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -5,12 +7,17 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::facts::{self, NotTold};
+use super::suggest::{Refused, suggestion};
 use super::{Failed, Outcome, print};
 use crate::catalog::{Catalog, Method, Scope};
-use crate::config;
-use crate::policy::{Decision, Grants, Limits, Policy, Source, Vars, bind, decide, touches};
+use crate::config::{self, Settings};
+use crate::policy::{
+    Decision, Grants, Limits, Policy, Source, Vars, bind, decide, precheck, read_given,
+    wants_touches,
+};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
@@ -21,7 +28,8 @@ use crate::token::{Admission, ClientAddr, State, Usage, admit};
     group(ArgGroup::new("who").required(true).args(["token", "roles"])),
     after_help = "Example:\n  tidegate explain DELETE /v2/droplets/12 --role reader\n\nExit status: 0 allowed, 1 refused, 2 could not tell."
 )]
-pub(super) struct Arguments {
+/// The arguments of `explain`.
+pub struct Arguments {
     /// The method.
     method: String,
     /// The path, with its query if it has one.
@@ -41,19 +49,22 @@ pub(super) struct Arguments {
     /// The body, a file with JSON.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// What there is, as `given` in the policy's tests has it; without it, the API is asked.
+    #[arg(long, value_name = "FILE")]
+    resource: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// What there is to say.
-struct Verdict {
+/// What there is to say: the deciding grant or the refusal, and what would allow the request.
+pub struct Verdict {
     decided: Result<String, Refusal>,
     suggestion: Option<String>,
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    match verdict(config, arguments) {
+    match Ground::read(config).and_then(|ground| ground.verdict(arguments)) {
         Ok(verdict) => {
             verdict.tell(arguments.json)?;
             Ok(if verdict.decided.is_ok() {
@@ -69,52 +80,122 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     }
 }
 
-fn verdict(config: &Path, arguments: &Arguments) -> Result<Verdict, Failed> {
-    let settings = config::settings(config)?;
-    let catalog = config::catalog(settings.extra_catalog.as_deref())?;
-    let policy = config::policy(&settings, &catalog)?;
-    let method: Method = match arguments.method.to_uppercase().as_str() {
-        "HEAD" => Method::Get,
-        method => method
-            .parse()
-            .map_err(|error| Failed::because(format!("`{}`: {error}", arguments.method)))?,
-    };
-    let body = arguments.body.as_ref().map(fs::read).transpose();
-    let body = body.map_err(|error| Failed::because(format!("the body can't be read: {error}")))?;
-    let who = Who::find(arguments, &policy, &settings.state)?;
-    let decided = who.admitted(arguments.from).and_then(|()| {
-        let grants = who.grants(&policy)?;
-        let asked = asked(method, &arguments.path, body.as_deref(), &catalog)?;
-        let touches = touches(&grants, &asked, &Given::default(), &catalog)?;
-        match decide(&grants, &asked, &touches, &catalog) {
-            Decision::Allow(allowed) => Ok(allowed.place().to_owned()),
-            Decision::Deny(refusal) => Err(refusal),
-        }
-    });
-    let suggestion = decided
-        .as_ref()
-        .err()
-        .and_then(|refusal| suggestion(refusal, method, &arguments.path));
-    Ok(Verdict {
-        decided,
-        suggestion,
-    })
+/// The files by which it is judged, as the daemon would read them.
+pub struct Ground {
+    config: PathBuf,
+    settings: Settings,
+    catalog: Catalog,
+    policy: Policy,
 }
 
-/// Reads the request as the daemon does: one canonical target, and a body where one decides.
-fn asked<'c>(
-    method: Method,
-    path: &str,
-    body: Option<&[u8]>,
-    catalog: &'c Catalog,
-) -> Result<Asked<'c>, Refusal> {
-    let mut asked = Asked::new(method, Target::read(path)?, catalog);
-    asked.fits(catalog)?;
-    if let Some(body) = body.filter(|_| method != Method::Get) {
-        asked.take_body(body)?;
+impl Ground {
+    /// Reads the configuration, the catalogue and the policy.
+    ///
+    /// # Errors
+    /// The mistakes in them.
+    pub fn read(config: &Path) -> Result<Self, Failed> {
+        let settings = config::settings(config)?;
+        let catalog = config::catalog(settings.extra_catalog.as_deref())?;
+        let policy = config::policy(&settings, &catalog)?;
+        Ok(Self {
+            config: config.to_owned(),
+            settings,
+            catalog,
+            policy,
+        })
     }
-    asked.fits(catalog)?;
-    Ok(asked)
+
+    /// What the daemon would say.
+    ///
+    /// # Errors
+    /// Why it can't be told: there is no such token, or the body can't be read.
+    pub fn verdict(&self, arguments: &Arguments) -> Result<Verdict, Failed> {
+        let method: Method = match arguments.method.to_uppercase().as_str() {
+            "HEAD" => Method::Get,
+            method => method
+                .parse()
+                .map_err(|error| Failed::because(format!("`{}`: {error}", arguments.method)))?,
+        };
+        let body = arguments.body.as_ref().map(fs::read).transpose();
+        let body =
+            body.map_err(|error| Failed::because(format!("the body can't be read: {error}")))?;
+        let who = Who::find(arguments, &self.policy, &self.settings.state)?;
+        let given = arguments.resource.as_ref().map(|path| self.given(path));
+        let given = given.transpose()?;
+        let tell = |grants: &Grants| {
+            let request = (method, arguments.path.as_str());
+            self.decided(grants, request, body.as_deref(), given.as_ref())
+        };
+        let grants = who
+            .admitted(arguments.from)
+            .and_then(|()| who.grants(&self.policy));
+        let decided = match &grants {
+            Ok(grants) => match tell(grants) {
+                Ok(place) => Ok(place),
+                Err(NotTold::Refused(refusal)) => Err(refusal),
+                Err(NotTold::Unknown(why)) => return Err(why),
+            },
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let judge = |grants: &Grants| {
+            tell(grants).map_err(|not| match not {
+                NotTold::Refused(refusal) => refusal,
+                NotTold::Unknown(Failed(why)) => Refusal::new(Code::Resource, why.join("; ")),
+            })
+        };
+        let suggestion = match (&grants, &decided) {
+            (Ok(grants), Err(refusal)) => {
+                let path = &arguments.path;
+                let refused = Refused {
+                    method,
+                    path,
+                    refusal,
+                };
+                suggestion(&refused, grants, &self.catalog, judge)
+            }
+            (Err(_), _) | (_, Ok(_)) => None, // no role helps who is not let in, and who passes needs none
+        };
+        Ok(Verdict {
+            decided,
+            suggestion,
+        })
+    }
+
+    /// Reads and decides the request as the daemon does: what scopes alone refuse is refused before its body is read, and what
+    /// it touches is looked up only where that decides.
+    fn decided(
+        &self,
+        grants: &Grants,
+        (method, path): (Method, &str),
+        body: Option<&[u8]>,
+        given: Option<&Given>,
+    ) -> Result<String, NotTold> {
+        let mut asked = Asked::new(method, Target::read(path)?, &self.catalog);
+        asked.fits(&self.catalog)?;
+        precheck(grants, &asked, &self.catalog)?;
+        if let Some(body) = body.filter(|body| method != Method::Get && !body.is_empty()) {
+            asked.take_body(body)?;
+        }
+        asked.fits(&self.catalog)?;
+        let touches = if !wants_touches(grants, &asked) {
+            Vec::new()
+        } else if let Some(given) = given {
+            crate::policy::touches(grants, &asked, given, &self.catalog)?
+        } else {
+            facts::touches(&self.config, grants, &asked)?
+        };
+        match decide(grants, &asked, &touches, &self.catalog) {
+            Decision::Allow(allowed) => Ok(allowed.place().to_owned()),
+            Decision::Deny(refusal) => Err(refusal.into()),
+        }
+    }
+
+    fn given(&self, path: &Path) -> Result<Given, Failed> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| Failed::because(format!("`{}`: {error}", path.display())))?;
+        read_given(&path.display().to_string(), &text, &self.catalog)
+            .map_err(|mistakes| Failed(mistakes.into_lines()))
+    }
 }
 
 /// Who asks: a token as it stands, or roles.
@@ -159,11 +240,7 @@ impl Who {
                 usage,
             });
         }
-        let issued = state
-            .list()
-            .map_err(Failed::because)?
-            .into_iter()
-            .filter(|(token, ..)| token.name == *wanted || token.id.as_str() == wanted);
+        let issued = state.named(wanted).map_err(Failed::because)?.into_iter();
         let newest =
             issued.max_by_key(|(token, _, revoked_at)| (revoked_at.is_none(), token.created_at));
         let Some((token, usage, revoked_at)) = newest else {
@@ -208,51 +285,31 @@ impl Who {
     }
 }
 
-/// What a role would need in its `allow`, where a grant could help.
-fn suggestion(refusal: &Refusal, method: Method, path: &str) -> Option<String> {
-    let scopes = refusal
-        .needs
-        .iter()
-        .map(Scope::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    match refusal.code {
-        Code::Scope | Code::FieldScope if !scopes.is_empty() => {
-            Some(format!("allow:\n  - scopes: [{scopes}]"))
-        }
-        Code::UnknownEndpoint => {
-            let path = Target::read(path).ok()?.path();
-            Some(format!(
-                "allow:\n  - requests: ['{method} {}']",
-                regex::escape(&path)
-            ))
-        }
-        _ => None,
-    }
-}
-
 impl Verdict {
+    /// It as `--json` prints it.
+    pub fn as_json(&self) -> Value {
+        let (decision, reason, detail) = match &self.decided {
+            Ok(place) => ("allow", place.as_str(), None),
+            Err(refusal) => (
+                "deny",
+                refusal.code.as_str(),
+                Some(refusal.message.as_str()),
+            ),
+        };
+        let needs: Vec<_> = self
+            .decided
+            .as_ref()
+            .err()
+            .into_iter()
+            .flat_map(|refusal| &refusal.needs)
+            .map(Scope::as_str)
+            .collect();
+        json!({ "decision": decision, "reason": reason, "detail": detail, "needs": needs, "suggestion": self.suggestion })
+    }
+
     fn tell(&self, as_json: bool) -> Result<(), Failed> {
         if as_json {
-            let (decision, reason, detail) = match &self.decided {
-                Ok(place) => ("allow", place.as_str(), None),
-                Err(refusal) => (
-                    "deny",
-                    refusal.code.as_str(),
-                    Some(refusal.message.as_str()),
-                ),
-            };
-            let needs: Vec<_> = self
-                .decided
-                .as_ref()
-                .err()
-                .into_iter()
-                .flat_map(|refusal| &refusal.needs)
-                .map(Scope::as_str)
-                .collect();
-            return print(
-                json!({ "decision": decision, "reason": reason, "detail": detail, "needs": needs, "suggestion": self.suggestion }),
-            );
+            return print(self.as_json());
         }
         match &self.decided {
             Ok(place) => print(format!("allow {place}")),

@@ -6,10 +6,12 @@ mod cert;
 mod check;
 mod completions;
 mod diff;
-mod explain;
+pub mod explain;
+mod facts;
 mod man;
 mod rows;
 mod serve;
+mod suggest;
 mod token;
 
 use std::fmt;

@@ -148,9 +148,7 @@ impl Grants {
 
     /// The projects into which they put what is created.
     pub fn added_projects(&self) -> Vec<&str> {
-        let additions = self
-            .allowing()
-            .filter_map(|grant| grant.on_create.as_ref());
+        let additions = self.allowing().filter_map(|grant| grant.on_create.as_ref());
         additions
             .filter_map(|additions| additions.project.as_deref())
             .collect()

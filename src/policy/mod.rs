@@ -24,7 +24,7 @@ pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touche
 pub use matching::{BoundOnly, Fit, Matcher, Use};
 pub use only::{Only, Selector, Value};
 pub use pattern::{RequestPattern, Text};
-pub use read::read;
+pub use read::{read, read_given};
 pub use test::{PolicyTest, run as run_test, touches};
 pub use touched::{hidden, one_tag};
 

@@ -46,6 +46,27 @@ pub fn read(
     }
 }
 
+/// Reads facts about resources, as `given` of a test has them: by kind, a list.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mistakes> {
+    let mut mistakes = Mistakes::new(file);
+    let root = yaml::read(text, &mut mistakes);
+    let mut reader = Reader {
+        mistakes,
+        catalog,
+        accounts: &[],
+        policy: Policy::default(),
+    };
+    let given = root.map(|root| reader.given(&root)).unwrap_or_default();
+    if reader.mistakes.is_empty() {
+        Ok(given)
+    } else {
+        Err(reader.mistakes)
+    }
+}
+
 struct Reader<'r> {
     mistakes: Mistakes,
     catalog: &'r Catalog,

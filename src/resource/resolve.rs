@@ -80,6 +80,35 @@ pub async fn resolve_one<L: Look>(
     Ok(Some(State::new(kind, attributes, None)))
 }
 
+/// The resource that another counts as for selectors: what an action acted on. `None` where the API does not say, or it is
+/// not there.
+///
+/// # Errors
+/// The refusal where it can't be looked up.
+pub async fn acted_on<L: Look>(
+    attributes: &Attributes,
+    catalog: &Catalog,
+    interest: &Interest<'_>,
+    look: &L,
+) -> Result<Option<State>, Refusal> {
+    let told = |name: &str| {
+        attributes
+            .get(name)
+            .and_then(|known| known.values.first().cloned())
+    };
+    let kind = told("resource_type").and_then(|name| {
+        let name = match name.as_str() {
+            "floating_ip" => "reserved_ip",
+            other => other,
+        };
+        catalog.kinds().find(name)
+    });
+    match (kind, told("resource")) {
+        (Some(kind), Some(id)) => resolve_one(kind, &id, interest, look).await,
+        _ => Ok(None),
+    }
+}
+
 /// The resources that one request may name. Each may cost a look-up.
 const MOST: usize = 100;
 
@@ -291,7 +320,12 @@ impl<'r, L: Look> Resolver<'r, L> {
         if is_first {
             self.first = Some(found.clone());
         }
-        let before = State::new(kind, found.attributes, here.parent.clone());
+        let another = match kind.counts_as {
+            Some(_) => acted_on(&found.attributes, self.catalog, self.interest, self.look).await?,
+            None => None,
+        };
+        let before =
+            another.unwrap_or_else(|| State::new(kind, found.attributes, here.parent.clone()));
         self.changed(here, Some(name), before).await
     }
 

@@ -10,8 +10,8 @@ use crate::policy::{Shown, one_tag, shows};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
-    Attributes, Interest, Known, Look, PER_PAGE, Pages, Reader, State, Touch, attributes_of,
-    resolve_one, spelled, urn_of, with_parents, zone_of,
+    Attributes, Interest, Known, Look, PER_PAGE, Pages, Reader, State, Touch, acted_on,
+    attributes_of, spelled, urn_of, with_parents, zone_of,
 };
 use crate::response::{Answer, Cutting, ListPage, Scan, made, slices, without};
 
@@ -300,7 +300,6 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
         let untold = || State::new(kind_of_action, Attributes::new(), None);
-        let kinds = self.serving.rules.catalog.kinds();
         let told = |name: &str| {
             action
                 .get(name)
@@ -312,16 +311,6 @@ impl Question<'_> {
         {
             return Ok(State::clone(&remembered));
         }
-        let kind = told("resource_type").and_then(|name| {
-            let name = match name.as_str() {
-                "floating_ip" => "reserved_ip",
-                other => other,
-            };
-            kinds.find(name)
-        });
-        let (Some(kind), Some(id)) = (kind, told("resource")) else {
-            return Ok(untold());
-        };
         let grants = &self.grantee.grants;
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
@@ -329,7 +318,8 @@ impl Question<'_> {
             adds: Vec::new(),
             defers: false,
         };
-        let found = resolve_one(kind, &id, &interest, reader).await?;
+        let catalog = &self.serving.rules.catalog;
+        let found = acted_on(action, catalog, &interest, reader).await?;
         Ok(found.unwrap_or_else(untold))
     }
 

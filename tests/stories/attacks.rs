@@ -596,7 +596,11 @@ async fn a_write_whose_body_breaks_off_is_unknown_once_some_of_it_has_left_and_u
     let breaks_off = async |name: &str| {
         let body = format!(r#"{{"name":"{name}"}}"#);
         let mut stream = gate.connect().await;
-        let head = head("POST /v2/uptime/checks", &token, "transfer-encoding: chunked\r\n");
+        let head = head(
+            "POST /v2/uptime/checks",
+            &token,
+            "transfer-encoding: chunked\r\n",
+        );
         let _ = stream
             .write_all(format!("{head}{:x}\r\n{body}\r\n", body.len()).as_bytes())
             .await;

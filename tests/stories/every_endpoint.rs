@@ -43,10 +43,10 @@ const LANES: usize = 4;
 
 const MOST_SHOWN: usize = 30;
 
-type Scopes = BTreeSet<&'static str>;
+pub(crate) type Scopes = BTreeSet<&'static str>;
 
 /// `tests/facts`, with the corrections made.
-struct Facts {
+pub(crate) struct Facts {
     endpoints: Vec<EndpointFact>,
     /// Without these a request is none that DigitalOcean would take.
     required: Vec<FieldFact>,
@@ -76,7 +76,7 @@ struct FieldFact {
 type Row = [&'static str; 2];
 
 impl Facts {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let mut corrections: HashMap<Row, _> = rows(include_str!("../facts/corrections.tsv"))
             .map(|[method, path, spec, scopes, _why]| ([method, path], (spec, scopes)))
             .collect();
@@ -119,7 +119,7 @@ impl Facts {
 
     /// Each endpoint with what it must be given and no more; once more for each field beyond that which asks for a
     /// scope; and once more for each spelling of the one parameter that does.
-    fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         let mut calls = Vec::new();
         for endpoint in &self.endpoints {
             let own = |field: &&FieldFact| field.row == endpoint.row;
@@ -208,16 +208,16 @@ fn fields(table: &'static str, endpoints: &[EndpointFact]) -> Vec<FieldFact> {
 }
 
 /// A request, and what it asks for.
-struct Call {
-    method: Method,
-    target: String,
-    body: Option<Value>,
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) body: Option<Value>,
     /// The target that the API is to hear.
     arrives_as: String,
     /// One of these, whole, …
-    scopes: Vec<Scopes>,
+    pub(crate) scopes: Vec<Scopes>,
     /// … and all of these.
-    of_fields: Scopes,
+    pub(crate) of_fields: Scopes,
     sensitive: bool,
 }
 

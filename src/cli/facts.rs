@@ -1,0 +1,89 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Failed;
+use crate::admin::Metrics;
+use crate::config;
+use crate::policy::Grants;
+use crate::refusal::{Code, Refusal};
+use crate::request::{Ambiguity, Asked};
+use crate::resource::{Facts, Interest, Reader, Touch, resolve};
+use crate::upstream::Upstream;
+
+/// Why there is no deciding grant to tell.
+pub(super) enum NotTold {
+    /// The request would be refused.
+    Refused(Refusal),
+    /// Whether it would can't be told from here.
+    Unknown(Failed),
+}
+
+impl From<Refusal> for NotTold {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Ambiguity> for NotTold {
+    fn from(error: Ambiguity) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+/// What a request touches, by what the API says now: looked up as the daemon would, with the account's real token.
+pub(super) fn touches(
+    config: &Path,
+    grants: &Grants,
+    asked: &Asked<'_>,
+) -> Result<Vec<Touch>, NotTold> {
+    let unknown = |why: String| {
+        let instead = "give the facts with `--resource FILE`, or run this where the daemon runs";
+        NotTold::Unknown(Failed::because(format!(
+            "what the request touches can't be looked up: {why}; {instead}"
+        )))
+    };
+    let rules = config::load(config).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        unknown(lines.join("; "))
+    })?;
+    let token = rules
+        .real_token(&grants.account)
+        .ok_or_else(|| unknown("the account has no real token".to_owned()))?;
+    let upstream = Upstream::new(&rules.settings.upstream, Arc::<Metrics>::default())
+        .map_err(|error| unknown(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| unknown(error.to_string()))?;
+    let facts = Facts::default();
+    let catalog = &rules.catalog;
+    let reader = Reader::new(
+        &facts,
+        &upstream,
+        token,
+        catalog,
+        rules.generation,
+        upstream.metrics(),
+        false,
+    );
+    let interest = Interest {
+        asks: &|kind| grants.asks(kind),
+        project: &|called| grants.names_project(called),
+        adds: grants.added_projects(),
+        defers: false,
+    };
+    // A thread of its own: who calls this may be run by another runtime.
+    let resolved = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| runtime.block_on(resolve(asked, catalog, &interest, &reader)));
+        looking.join()
+    });
+    resolved
+        .map_err(|_| unknown("looking it up failed".to_owned()))?
+        .map_err(|refusal| match refusal.code {
+            Code::UpstreamUnreachable
+            | Code::UpstreamTls
+            | Code::UpstreamTimeout
+            | Code::UpstreamBadAnswer => unknown(refusal.detail.unwrap_or(refusal.message)),
+            _ => NotTold::Refused(refusal),
+        })
+}
