@@ -77,19 +77,17 @@ fn caution(rules: &Rules) {
 }
 
 /// The patterns of a grant, its variables left empty: what is asked of them here is only which words they spell.
-fn patterns(grant: &Grant) -> Vec<RequestPattern> {
+fn patterns(grant: &Grant) -> Vec<Arc<RequestPattern>> {
     match &grant.covers {
         Covers::Scopes { .. } => Vec::new(),
         Covers::Requests(texts) => texts
             .iter()
-            .filter_map(|text| {
-                RequestPattern::new(&text.fill(&policy::Vars::new(), regex::escape)).ok()
-            })
+            .filter_map(|text| text.with(&policy::Vars::new()).ok())
             .collect(),
     }
 }
 
-fn reaches(grant: &Grant, patterns: &[RequestPattern], endpoint: &Endpoint) -> bool {
+fn reaches(grant: &Grant, patterns: &[Arc<RequestPattern>], endpoint: &Endpoint) -> bool {
     match &grant.covers {
         Covers::Scopes { named, all: _ } => endpoint.scopes.iter().any(|set| named.covers(set)),
         Covers::Requests(_) => patterns.iter().any(|pattern| spells_all(pattern, endpoint)),

@@ -72,7 +72,11 @@ fn pattern(
     let patterns = lines.map(|line| format!("{} {}", refused.method, regex::escape(&line)));
     let fits = |pattern: &&String| {
         RequestPattern::new(pattern).is_ok_and(|pattern| {
-            decide(&with(grants, BoundCovers::Requests(vec![pattern]))).is_ok()
+            decide(&with(
+                grants,
+                BoundCovers::Requests(vec![Arc::new(pattern)]),
+            ))
+            .is_ok()
         })
     };
     let pattern = patterns.iter().find(fits)?;

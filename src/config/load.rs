@@ -27,15 +27,16 @@ pub struct Rules {
     pub policy: Policy,
     file_tokens: HashMap<TokenId, usize>,
     bound: HashMap<Vec<String>, Result<Arc<Grants>, Unbound>>,
+    bound_sets: Mutex<HashMap<Vec<String>, Arc<Grants>>>,
     bound_last: Mutex<VecDeque<Arc<Grants>>>,
     accounts: HashMap<String, Arc<RealToken>>,
     tls: HashMap<SocketAddr, Arc<ServerConfig>>,
     admin_tls: Option<Arc<ServerConfig>>,
 }
 
-/// For how many tokens that have several roles, or variables, what they may do is kept from one request to the next. Patterns
-/// with variables are compiled for each token, and take some ten kilobytes.
-const KEPT: usize = 512;
+/// For how many sub-tokens with variables what they may do is kept from one request to the next. Patterns with variables are
+/// compiled for each of them, and take some kilobytes.
+const KEPT: usize = 1024;
 
 impl Rules {
     /// The token of the policy file with that id.
@@ -43,8 +44,8 @@ impl Rules {
         self.policy.tokens.get(*self.file_tokens.get(id)?)
     }
 
-    /// What roles and variables come to. A role without variables is bound once, when the policy is read; of others, what was
-    /// bound last is kept for those who hold on to it weakly, and all of it goes with these rules.
+    /// What roles and variables come to. Without variables it is the same for all who have these roles, and kept; of the
+    /// others, what was bound last is. Who asks holds on to it weakly, so that all of it goes with these rules.
     ///
     /// # Errors
     /// `Unbound` if a role or variable is gone.
@@ -52,6 +53,27 @@ impl Rules {
         if let Some(bound) = self.bound.get(roles) {
             return bound.clone();
         }
+        if self.take_variables(roles) {
+            return self.grants_of_one(roles, vars);
+        }
+        let mut sets = self
+            .bound_sets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(bound) = sets.get(roles) {
+            return Ok(bound.clone());
+        }
+        let grants = Arc::new(bind(&self.policy, roles, vars)?);
+        sets.insert(roles.to_vec(), grants.clone());
+        Ok(grants)
+    }
+
+    fn take_variables(&self, roles: &[String]) -> bool {
+        let mut known = roles.iter().filter_map(|name| self.policy.roles.get(name));
+        known.any(|role| !role.vars.is_empty())
+    }
+
+    fn grants_of_one(&self, roles: &[String], vars: &Vars) -> Result<Arc<Grants>, Unbound> {
         let grants = Arc::new(bind(&self.policy, roles, vars)?);
         let mut last = self
             .bound_last
@@ -163,6 +185,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
         policy,
         file_tokens,
         bound,
+        bound_sets: Mutex::default(),
         bound_last: Mutex::default(),
         accounts,
         tls,

@@ -62,7 +62,7 @@ pub enum BoundCovers {
         all: ScopeSet,
     },
     /// Requests that match one of these.
-    Requests(Vec<RequestPattern>),
+    Requests(Vec<Arc<RequestPattern>>),
 }
 
 impl BoundCovers {
@@ -242,9 +242,7 @@ fn bound(grant: &Grant, vars: &Vars) -> Result<BoundGrant, Unbound> {
             all: all.clone(),
         },
         Covers::Requests(patterns) => {
-            let patterns = patterns
-                .iter()
-                .map(|pattern| RequestPattern::new(&pattern.fill(vars, regex::escape)));
+            let patterns = patterns.iter().map(|pattern| pattern.with(vars));
             BoundCovers::Requests(
                 patterns
                     .collect::<Result<_, _>>()

@@ -23,7 +23,7 @@ pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
 pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touches};
 pub use matching::{BoundOnly, Fit, Matcher, Use};
 pub use only::{Only, Selector, Value};
-pub use pattern::{RequestPattern, Text};
+pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_given};
 pub use test::{PolicyTest, run as run_test, touches};
 pub use touched::{hidden, one_tag};
@@ -94,7 +94,7 @@ pub enum Covers {
         all: ScopeSet,
     },
     /// Requests that match one of these.
-    Requests(Vec<Text>),
+    Requests(Vec<PatternText>),
 }
 
 /// Tags and a project for what is created.

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use regex::Regex;
+use regex_automata::meta::{Config, Regex};
 
 /// A text that may hold variables, as `client-${client}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,6 +73,12 @@ impl Text {
         }
     }
 
+    /// Whether no variable stands in it.
+    fn is_fixed(&self) -> bool {
+        let variable = |part: &Part| matches!(part, Part::Variable(_));
+        !self.parts.iter().any(variable)
+    }
+
     /// The text with each variable's value in its place, after `guard` made the value mean nothing but itself.
     pub fn fill(&self, vars: &BTreeMap<String, String>, guard: impl Fn(&str) -> String) -> String {
         self.parts
@@ -83,6 +90,38 @@ impl Text {
                 }
             })
             .collect()
+    }
+}
+
+/// A pattern as it was written, compiled already where no variable stands in it.
+#[derive(Clone, Debug)]
+pub struct PatternText {
+    text: Text,
+    fixed: Option<Arc<RequestPattern>>,
+}
+
+impl PatternText {
+    /// Reads a pattern, given the variables that may stand in it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn read(text: &str, declared: &[String]) -> Result<Self, String> {
+        let text = Text::read(text, declared).map_err(|error| error.to_string())?;
+        let sample = declared.iter().map(|name| (name.clone(), "x".to_owned()));
+        let compiled = RequestPattern::new(&text.fill(&sample.collect(), regex::escape))?;
+        let fixed = text.is_fixed().then(|| Arc::new(compiled));
+        Ok(Self { text, fixed })
+    }
+
+    /// The pattern with these variables, which stand for themselves.
+    ///
+    /// # Errors
+    /// What is wrong with it: with long values it may be too large.
+    pub fn with(&self, vars: &BTreeMap<String, String>) -> Result<Arc<RequestPattern>, String> {
+        match &self.fixed {
+            Some(fixed) => Ok(fixed.clone()),
+            None => RequestPattern::new(&self.text.fill(vars, regex::escape)).map(Arc::new),
+        }
     }
 }
 
@@ -101,8 +140,18 @@ impl RequestPattern {
     pub fn new(source: &str) -> Result<Self, String> {
         // What is bounded by `^(?:` and `)$` alone is bounded: `a)|(?:b` is not, and is no expression by itself.
         regex_syntax::parse(source).map_err(|error| one_line(&error.to_string()))?;
-        let regex =
-            Regex::new(&format!("^(?:{source})$")).map_err(|error| one_line(&error.to_string()))?;
+        // What `regex` would build, without the automata that make it fast on long texts: patterns are many, each sub-token with
+        // variables has its own, and a request is a short line. They would take most of the memory and of the time to start.
+        let plain = Config::new()
+            .nfa_size_limit(Some(MOST_BYTES))
+            .auto_prefilter(false)
+            .onepass(false)
+            .hybrid(false)
+            .dfa(false);
+        let regex = Regex::builder()
+            .configure(plain)
+            .build(&format!("^(?:{source})$"))
+            .map_err(|error| one_line(&error.to_string()))?;
         Ok(Self {
             source: source.to_owned(),
             regex,
@@ -132,6 +181,9 @@ impl RequestPattern {
         })
     }
 }
+
+/// How large a compiled pattern may be: the limit of the `regex` crate.
+const MOST_BYTES: usize = 10 << 20;
 
 /// The last line of a multi-line message of `regex`, which is the one that says what is wrong.
 fn one_line(message: &str) -> String {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::pattern::{RequestPattern, Text};
+use super::pattern::{PatternText, Text};
 use super::test::PolicyTest;
 use super::{Covers, FileToken, Grant, Limits, OnCreate, Policy, Role, Source, Vars, only};
 use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
@@ -314,16 +314,7 @@ impl Reader<'_> {
             let Some(text) = self.text(Some(item), "a request pattern") else {
                 continue;
             };
-            let read = Text::read(&text, vars)
-                .map_err(|error| error.to_string())
-                .and_then(|read| {
-                    let sample: Vars = vars
-                        .iter()
-                        .map(|name| (name.clone(), "x".to_owned()))
-                        .collect();
-                    RequestPattern::new(&read.fill(&sample, regex::escape)).map(|_| read)
-                });
-            match read {
+            match PatternText::read(&text, vars) {
                 Ok(read) => patterns.push(read),
                 Err(error) => self.mistakes.add(
                     item.at,

@@ -393,7 +393,9 @@ impl State {
         if last == sequence {
             return Ok(changes);
         }
-        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE sequence > ?1");
+        // All of them are read as they lie; by the index each would be looked up at another place of the file.
+        let no_index = if sequence == 0 { "+" } else { "" };
+        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE {no_index}sequence > ?1");
         let mut query = snapshot.prepare_cached(&sql).map_err(wrong)?;
         for row in query
             .query_map([sequence], |row| Ok(issued(row)))
