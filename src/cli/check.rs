@@ -1,10 +1,11 @@
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failed, Outcome, say};
+use super::{Failed, Outcome, say, wide};
 use crate::catalog::{Endpoint, Segment};
 use crate::config::{Rules, load};
 use crate::policy::{self, Covers, Grant, RequestPattern};
@@ -22,6 +23,7 @@ pub(super) fn run(config: &Path, _arguments: &Arguments) -> Result<Outcome, Fail
     Upstream::new(&rules.settings.upstream, Arc::default())
         .map_err(|error| Failed::because(format!("{}:1:1: error: {error}", config.display())))?;
     caution(&rules);
+    remark(config, &rules);
     check_state(&rules)?;
     let (passed, failed) = tests(&rules);
     let policy = &rules.policy;
@@ -74,6 +76,19 @@ fn caution(rules: &Rules) {
             ));
         }
     }
+}
+
+/// Says what is wider than it looks, in the configuration and in the policy.
+fn remark(config: &Path, rules: &Rules) {
+    let text = fs::read_to_string(config).unwrap_or_default(); // it was read before; without it the places are missing
+    let say_all = |file: &Path, remarks: Vec<wide::Remark>| {
+        for (at, what) in remarks {
+            say(format!("{}:{at}: warning: {what}", file.display()));
+        }
+    };
+    say_all(config, wide::of_settings(&rules.settings, &text));
+    let remarks = wide::remarks(&rules.policy, &rules.catalog);
+    say_all(&rules.settings.policy, remarks);
 }
 
 /// The patterns of a grant, its variables left empty: what is asked of them here is only which words they spell.

@@ -13,6 +13,7 @@ mod rows;
 mod serve;
 mod suggest;
 mod token;
+mod wide;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -298,6 +298,7 @@ async fn check_warns_of_what_reaches_further_than_its_grant() {
         [
             ":4:13: warning: `keys.allow[0]` can call POST /v2/spaces/keys; it makes a key that logs in to Spaces, and that has no expiry at DigitalOcean, so it outlives the sub-token and works from anywhere",
             ":7:9: warning: `login.allow[0]` can call GET /v2/registry/docker-credentials; it logs in to the registry, and that opens every repository of the registry, whatever a grant is narrowed to",
+            ":9:13: warning: `fine.allow[0]` allows `*`: all that is not sensitive, deletions too, and whatever scopes a later release knows; name the families that are needed, as `droplet:*`",
         ]
     );
     gate.finish(&api).await;

@@ -1,0 +1,258 @@
+//! What in a policy or configuration is wider than it looks, or does nothing: each with its reason and what to write instead.
+//!
+//! Nothing here decides anything. A remark is worth its line only if somebody can act on it, so what is merely unusual, and
+//! what a token may add by another role, is passed over where it can't be told apart.
+
+mod pattern;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use crate::catalog::{Catalog, Endpoint, Scope, ScopeId, ScopeSet};
+use crate::config::{Listen, Settings};
+use crate::policy::{Covers, Grant, Policy, Role};
+use crate::yaml::At;
+
+/// A place, and what is to be said of it.
+pub(super) type Remark = (At, String);
+
+/// The remarks on a policy, in its order.
+pub(super) fn remarks(policy: &Policy, catalog: &Catalog) -> Vec<Remark> {
+    let mut all: Vec<Remark> = policy
+        .roles
+        .values()
+        .flat_map(|role| of_role(role, catalog))
+        .collect();
+    all.sort_by_key(|(at, _)| (at.line, at.column));
+    all
+}
+
+fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
+    let view = View {
+        role,
+        catalog,
+        held: held(role),
+    };
+    let mut found = Vec::new();
+    for grant in &role.allow {
+        let mut say = |what: String| found.push((grant.at, format!("`{}` {what}", grant.place)));
+        wildcard(grant).map(&mut say);
+        view.unlimited(grant).map(&mut say);
+        view.denied_whole(grant).map(&mut say);
+        view.useless(grant).into_iter().for_each(&mut say);
+        for text in texts(grant, "requests") {
+            pattern::remarks(text, catalog)
+                .into_iter()
+                .for_each(&mut say);
+        }
+    }
+    for grant in &role.deny {
+        if let Some(what) = view.never_strikes(grant) {
+            found.push((grant.at, format!("`{}` {what}", grant.place)));
+        }
+    }
+    found
+}
+
+/// A role, and all scopes that it allows.
+struct View<'v> {
+    role: &'v Role,
+    catalog: &'v Catalog,
+    held: ScopeSet,
+}
+
+impl View<'_> {
+    /// Another grant limits the actions of what this one gives without a limit.
+    fn unlimited(&self, grant: &Grant) -> Option<String> {
+        let gives = scopes(grant).filter(|_| grant.actions.is_none() && grant.only.is_none())?;
+        let (endpoint, limited) = self.role.allow.iter().find_map(|other| {
+            other.actions.as_ref()?;
+            let theirs = scopes(other)?;
+            let both = |set: &ScopeSet| gives.covers(set) && theirs.covers(set);
+            let acted = self.catalog.endpoints().iter();
+            let endpoint = acted
+                .filter(|endpoint| endpoint.action.is_some())
+                .find(|endpoint| endpoint.scopes.iter().any(both))?;
+            Some((endpoint, other))
+        })?;
+        Some(format!(
+            "gives {endpoint} without `actions`, so the `actions` of `{}` limit nothing: power, resize, rebuild, password_reset, all of them are allowed; put `actions` here too, or leave the scope out",
+            limited.place
+        ))
+    }
+
+    fn denied_whole(&self, grant: &Grant) -> Option<String> {
+        let gives = scopes(grant)?;
+        let deny = self.role.deny.iter().find(|deny| {
+            deny.only.is_none()
+                && deny.actions.is_none()
+                && scopes(deny).is_some_and(|denied| denied.covers(gives))
+        })?;
+        Some(format!(
+            "allows nothing: `{}` denies all of its scopes, and a deny wins; take one of the two out",
+            deny.place
+        ))
+    }
+
+    /// Scopes that are named and open no endpoint and no field together with the role's others.
+    fn useless(&self, grant: &Grant) -> Vec<String> {
+        let Some(gives) = scopes(grant) else {
+            return Vec::new();
+        };
+        let named = texts(grant, "scopes").filter_map(|text| text.parse::<Scope>().ok());
+        let mut found = Vec::new();
+        for scope in named {
+            let known = self.catalog.scopes().id(&scope);
+            let Some(id) = known.filter(|id| gives.has(*id) && !self.opens(*id)) else {
+                continue;
+            };
+            let wanting = self.catalog.endpoints().iter().find_map(|endpoint| {
+                let set = endpoint.scopes.iter().find(|set| set.has(id))?;
+                Some((endpoint, set.without(&self.held)))
+            });
+            let Some((endpoint, missing)) = wanting else {
+                continue; // it is a scope of fields, of endpoints that another role may open
+            };
+            let missing: Vec<_> = self
+                .catalog
+                .scopes()
+                .names(&missing)
+                .map(Scope::as_str)
+                .collect();
+            found.push(format!(
+                "names `{scope}`, which opens nothing in this role: {endpoint} asks for {} as well; add that, or leave the scope out",
+                missing.join(" and ")
+            ));
+        }
+        found
+    }
+
+    fn opens(&self, scope: ScopeId) -> bool {
+        self.catalog.endpoints().iter().any(|endpoint| {
+            let fields = endpoint.fields.iter().map(|field| field.scope);
+            let touched = endpoint
+                .touches
+                .rules()
+                .iter()
+                .filter_map(|rule| rule.scope);
+            let mut beside = fields.chain(touched);
+            let mut when = endpoint.scopes_when.iter();
+            endpoint
+                .scopes
+                .iter()
+                .any(|set| set.has(scope) && self.held.covers(set))
+                || beside.any(|beside| beside == scope)
+                || when.any(|when| when.scopes.has(scope))
+        })
+    }
+
+    /// A deny by scopes in a role that allows by scopes, where no endpoint that it allows has one of them.
+    fn never_strikes(&self, deny: &Grant) -> Option<String> {
+        let denied = scopes(deny)?;
+        if self.role.allow.is_empty() || self.role.allow.iter().any(|grant| scopes(grant).is_none())
+        {
+            return None; // what a pattern lets through can't be told
+        }
+        let strikes = |endpoint: &Endpoint| {
+            let allowed = endpoint.scopes.iter().any(|set| self.held.covers(set));
+            let by_endpoint = endpoint.scopes.iter().any(|set| denied.meets(set));
+            let by_rule = endpoint
+                .scopes_when
+                .iter()
+                .any(|when| denied.meets(&when.scopes));
+            let fields = endpoint.fields.iter().map(|field| field.scope);
+            let touched = endpoint
+                .touches
+                .rules()
+                .iter()
+                .filter_map(|rule| rule.scope);
+            allowed
+                && (by_endpoint || by_rule || fields.chain(touched).any(|scope| denied.has(scope)))
+        };
+        let never = !self.catalog.endpoints().iter().any(strikes);
+        never.then(|| {
+            "strikes nothing that this role allows: no request that its grants let through asks for one of these scopes; it is of use only to tokens that have other roles too".to_owned()
+        })
+    }
+}
+
+fn wildcard(grant: &Grant) -> Option<String> {
+    texts(grant, "scopes").any(|text| text == "*").then(|| {
+        "allows `*`: all that is not sensitive, deletions too, and whatever scopes a later release knows; name the families that are needed, as `droplet:*`".to_owned()
+    })
+}
+
+fn held(role: &Role) -> ScopeSet {
+    let mut held = ScopeSet::default();
+    let grants = role.allow.iter().filter_map(scopes);
+    grants.for_each(|scopes| held.add(scopes));
+    held
+}
+
+fn scopes(grant: &Grant) -> Option<&ScopeSet> {
+    match &grant.covers {
+        Covers::Scopes { named: _, all } => Some(all),
+        Covers::Requests(_) => None,
+    }
+}
+
+/// The texts of a list in the grant as it was written.
+fn texts<'g>(grant: &'g Grant, key: &str) -> impl Iterator<Item = &'g str> {
+    let list = grant.written.get(key);
+    let items = list.and_then(Value::as_array).into_iter().flatten();
+    let one = list.and_then(Value::as_str);
+    one.into_iter().chain(items.filter_map(Value::as_str))
+}
+
+/// The remarks on a configuration, whose text tells where a key stands.
+pub(super) fn of_settings(settings: &Settings, text: &str) -> Vec<Remark> {
+    let mut found = Vec::new();
+    for net in settings.trusted_proxies.iter().filter(|net| is_wide(net)) {
+        found.push((place_of(text, "trusted_proxies"), format!(
+            "`trusted_proxies` has {net}: whoever sends from there may claim any address as its own, so `sources` hold for nobody; name the proxies alone"
+        )));
+    }
+    for listen in &settings.listen {
+        if let Listen::Plain(address) = listen
+            && !address.ip().is_loopback()
+        {
+            found.push((place_of(text, "allow_plaintext"), format!(
+                "sub-tokens come to {address} unencrypted, and whoever listens on the way can use them; give the listener `tls`, or an address of loopback with a proxy before it that has"
+            )));
+        }
+    }
+    found
+}
+
+/// Wider than the network of one organisation, where it isn't a private one.
+fn is_wide(net: &IpNet) -> bool {
+    let private = match net.network() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    let most = match net {
+        IpNet::V4(_) if private => 8,
+        IpNet::V4(_) => 16,
+        IpNet::V6(_) if private => 7,
+        IpNet::V6(_) => 32,
+    };
+    net.prefix_len() < most
+}
+
+/// Where a key first stands in a file, comments left out; the file's beginning, if it is nowhere.
+fn place_of(text: &str, key: &str) -> At {
+    let found = text.lines().enumerate().find_map(|(line, content)| {
+        let code = content.split('#').next()?;
+        let before = code.get(..code.find(key)?)?;
+        Some(At {
+            line: line + 1,
+            column: before.chars().count() + 1,
+        })
+    });
+    found.unwrap_or(At { line: 1, column: 1 })
+}
+
+#[cfg(test)]
+mod tests;

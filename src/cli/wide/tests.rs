@@ -1,0 +1,168 @@
+use std::path::Path;
+use std::sync::LazyLock;
+
+use super::*;
+use crate::config;
+use crate::policy;
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
+
+fn told(role: &str) -> Vec<String> {
+    let text = format!("version: 1\nroles:\n  r: {{ {role} }}\n");
+    let read = policy::read("p.yaml", &text, &["default".to_owned()], &CATALOG);
+    let policy =
+        read.unwrap_or_else(|mistakes| panic!("{}\n{text}", mistakes.into_lines().join("\n")));
+    remarks(&policy, &CATALOG)
+        .into_iter()
+        .map(|(at, what)| format!("{at}: {what}"))
+        .collect()
+}
+
+#[test]
+fn what_is_wider_than_it_looks_is_told_with_what_to_write_instead() {
+    let cases: [(&str, &[&str]); 18] = [
+        (
+            "allow: [{ scopes: ['*'] }]",
+            &[
+                "3:16: `r.allow[0]` allows `*`: all that is not sensitive, deletions too, and whatever scopes a later release knows; name the families that are needed, as `droplet:*`",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [droplet:update], actions: [power_on] }, { scopes: ['droplet:*'] }]",
+            &[
+                "3:67: `r.allow[1]` gives POST /v2/droplets/{droplet_id}/actions without `actions`, so the `actions` of `r.allow[0]` limit nothing: power, resize, rebuild, password_reset, all of them are allowed; put `actions` here too, or leave the scope out",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [droplet:read, droplet:update], actions: [power_on] }, { scopes: [droplet:read] }]",
+            &[],
+        ), // reading has no actions
+        ("allow: [{ scopes: ['droplet:*'] }]", &[]), // nothing says that it should be less
+        (
+            "allow: [{ scopes: [droplet:delete] }, { scopes: [droplet:read] }], deny: [{ scopes: ['*:delete'] }]",
+            &[
+                "3:16: `r.allow[0]` allows nothing: `r.deny[0]` denies all of its scopes, and a deny wins; take one of the two out",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [account:read] }], deny: [{ scopes: [droplet:delete] }]",
+            &[
+                "3:52: `r.deny[0]` strikes nothing that this role allows: no request that its grants let through asks for one of these scopes; it is of use only to tokens that have other roles too",
+            ],
+        ),
+        (
+            "allow: [{ requests: ['GET /v2/droplets'] }], deny: [{ scopes: [droplet:delete] }]",
+            &[],
+        ), // a pattern may let anything through
+        (
+            "allow: [{ scopes: [sizes:read] }]",
+            &[
+                "3:16: `r.allow[0]` names `sizes:read`, which opens nothing in this role: GET /v2/sizes asks for regions:read as well; add that, or leave the scope out",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [sizes:read] }, { scopes: [regions:read] }]",
+            &[],
+        ), // together they open the list of sizes
+        ("allow: [{ scopes: [regions:read] }]", &[]), // it opens its own list
+        (
+            "allow: [{ requests: ['.*'] }]",
+            &[
+                "3:16: `r.allow[0]` has the pattern `.*`, which matches every request that is not sensitive; spell the methods and paths that are needed",
+            ],
+        ),
+        (
+            "allow: [{ requests: ['GET /v2/domains/example.com/records'] }]",
+            &[
+                "3:16: `r.allow[0]` has `example.com` in a pattern, where `.` stands for any character; write `example\\.com`",
+            ],
+        ),
+        (
+            "allow: [{ requests: ['GET /v2/domains/a\\.example.com'] }]",
+            &[
+                "3:16: `r.allow[0]` has `a\\.example.com` in a pattern, where `.` stands for any character; write `a\\.example\\.com`",
+            ],
+        ),
+        (
+            "allow: [{ requests: ['GET /v2/domains/example\\.com', 'GET /v2/tags/[a.b]'] }]",
+            &[],
+        ), // escaped, or in a class
+        (
+            "allow: [{ requests: ['GET /v2/droplets/.*'] }]",
+            &[
+                "3:16: `r.allow[0]` has the pattern `GET /v2/droplets/.*`, whose `.*` goes on past the next `/`, over all that is below; write `[^/]+` for one segment",
+            ],
+        ),
+        (
+            "allow: [{ requests: ['GET /v2/droplet/12'] }]",
+            &[
+                "3:16: `r.allow[0]` has the pattern `GET /v2/droplet/12`, which matches no endpoint that tidegate knows: none is below `/v2/droplet`; did you mean `droplets`?",
+            ],
+        ),
+        (
+            "allow: [{ requests: ['GET /v2/[a-z]+/12', 'GET /v2/(droplets|volumes)', 'GET /v2/droplets\\?tag_name=a.*'] }]",
+            &[],
+        ), // not a word, or in the query
+        (
+            "vars: [id], allow: [{ requests: ['GET /v2/droplets/${id}'] }]",
+            &[],
+        ),
+    ];
+    for (role, expected) in cases {
+        assert_eq!(told(role), expected, "role {role}");
+    }
+}
+
+#[test]
+fn nothing_is_told_of_the_examples() {
+    let readme = include_str!("../../../README.md");
+    let in_readme = readme
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|part| part.split("```").next());
+    let policies = in_readme.filter(|text| text.contains("version: 1\nroles:"));
+    for text in policies.chain([include_str!("../../../config/policy.yaml")]) {
+        let policy = policy::read("p.yaml", text, &["default".to_owned()], &CATALOG).unwrap();
+        assert_eq!(remarks(&policy, &CATALOG), [], "in\n{text}");
+    }
+}
+
+#[test]
+fn a_configuration_that_believes_or_shows_too_much_is_told() {
+    let told = |listen: &str, proxies: &str| {
+        let text = format!(
+            "listen: [{{ address: '{listen}', allow_plaintext: true }}]\ntrusted_proxies: [{proxies}]\naccounts: {{ default: {{ token_file: t }} }}\npolicy: p\nstate: s\naudit: stdout\n"
+        );
+        let settings = config::read("t.yaml", &text, Path::new("/"))
+            .unwrap_or_else(|mistakes| panic!("{}", mistakes.into_lines().join("\n")));
+        let lines: Vec<_> = of_settings(&settings, &text)
+            .into_iter()
+            .map(|(at, what)| format!("{at}: {what}"))
+            .collect();
+        lines
+    };
+    for fine in [
+        "10.0.0.0/8",
+        "203.0.113.7",
+        "203.0.113.0/24",
+        "'fd00::/8'",
+        "'2001:db8::/32'",
+    ] {
+        assert_eq!(told("127.0.0.1:8080", fine), [""; 0], "{fine}");
+    }
+    assert_eq!(
+        told("127.0.0.1:8080", "0.0.0.0/0"),
+        [
+            "2:1: `trusted_proxies` has 0.0.0.0/0: whoever sends from there may claim any address as its own, so `sources` hold for nobody; name the proxies alone",
+        ]
+    );
+    for wide in ["'::/0'", "203.0.0.0/8", "10.0.0.0/7"] {
+        assert_eq!(told("127.0.0.1:8080", wide).len(), 1, "{wide}");
+    }
+    assert_eq!(
+        told("192.0.2.7:8080", ""),
+        [
+            "1:39: sub-tokens come to 192.0.2.7:8080 unencrypted, and whoever listens on the way can use them; give the listener `tls`, or an address of loopback with a proxy before it that has",
+        ]
+    );
+}
