@@ -1,3 +1,4 @@
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,10 +52,6 @@ pub(super) fn touches(
         .ok_or_else(|| unknown("the account has no real token".to_owned()))?;
     let upstream = Upstream::new(&rules.settings.upstream, Arc::<Metrics>::default())
         .map_err(|error| unknown(error.to_string()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| unknown(error.to_string()))?;
     let facts = Facts::default();
     let catalog = &rules.catalog;
     let reader = Reader::new(
@@ -74,11 +71,17 @@ pub(super) fn touches(
     };
     // A thread of its own: who calls this may be run by another runtime.
     let resolved = std::thread::scope(|scope| {
-        let looking = scope.spawn(|| runtime.block_on(resolve(asked, catalog, &interest, &reader)));
+        let looking = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            io::Result::Ok(runtime.block_on(resolve(asked, catalog, &interest, &reader)))
+        });
         looking.join()
     });
     resolved
         .map_err(|_| unknown("looking it up failed".to_owned()))?
+        .map_err(|error| unknown(error.to_string()))?
         .map_err(|refusal| match refusal.code {
             Code::UpstreamUnreachable
             | Code::UpstreamTls

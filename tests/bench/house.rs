@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::fs;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,22 +47,22 @@ impl fmt::Display for Asking {
 /// How long changes took, at most.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Changes {
-    /// From the begin of `token issue` until a request passed.
-    pub issued: Duration,
-    /// From its end.
+    /// `token issue`.
+    pub command: Duration,
+    /// From its end until a request passed.
     pub honoured: Duration,
-    /// From the begin of `token revoke` until a request was refused.
-    pub revoked: Duration,
-    /// From its end.
+    /// `token revoke`.
+    pub revoking: Duration,
+    /// From its end until a request was refused.
     pub refused: Duration,
 }
 
 impl Changes {
     /// Keeps what took longer.
     pub fn note(&mut self, other: Self) {
-        self.issued = self.issued.max(other.issued);
+        self.command = self.command.max(other.command);
         self.honoured = self.honoured.max(other.honoured);
-        self.revoked = self.revoked.max(other.revoked);
+        self.revoking = self.revoking.max(other.revoking);
         self.refused = self.refused.max(other.refused);
     }
 }
@@ -93,24 +94,25 @@ impl House {
 
     /// Lets every token ask once.
     pub async fn use_all(&self) {
-        self.ask(Asking::Forwarded, self.tokens.len(), 0).await;
+        let all = self.tokens.len();
+        self.ask(Asking::Forwarded, all, 0..all).await;
     }
 
-    /// Sends so many requests, each by another token as far as there are others.
-    pub async fn ask(&self, asking: Asking, requests: usize, first: usize) {
+    /// Sends these requests, by so many tokens in turns.
+    pub async fn ask(&self, asking: Asking, active: usize, requests: Range<usize>) {
         let (target, status) = match asking {
-            Asking::Refused => ("/v2/billing_history", 403),
+            Asking::Refused => ("/v2/customers/my/billing_history", 403),
             Asking::Forwarded => ("/v2/account", 200),
         };
         let host = self.gate.address().to_string();
         let mut lanes = JoinSet::new();
         for lane in 0..LANES {
             let (gate, tokens) = (Arc::clone(&self.gate), Arc::clone(&self.tokens));
-            let host = host.clone();
+            let (host, requests) = (host.clone(), requests.clone());
             lanes.spawn(async move {
                 let mut kept = gate.keep().await;
-                for number in (first + lane..first + requests).step_by(LANES) {
-                    let token = &tokens[number.wrapping_mul(STRIDE) % tokens.len()];
+                for number in requests.skip(lane).step_by(LANES) {
+                    let token = &tokens[(number % active).wrapping_mul(STRIDE) % tokens.len()];
                     let ask = gate.get(target).token(token.secret.expose());
                     let ask = ask.header("host", &host);
                     let answer = ask.try_send_over(&mut kept).await.expect("an answer");
@@ -127,15 +129,17 @@ impl House {
         let name = format!("late-{number}");
         let began = Instant::now();
         let token = self.gate.issue(&[&name, "--role", "team-1"]).await;
+        changes.command = began.elapsed();
         let done = Instant::now();
         self.wait_for(&token, 200).await;
-        (changes.issued, changes.honoured) = (began.elapsed(), done.elapsed());
+        changes.honoured = done.elapsed();
         let began = Instant::now();
         let revoked = self.gate.cli(&["token", "revoke", &name]).await;
         assert!(revoked.status.success());
+        changes.revoking = began.elapsed();
         let done = Instant::now();
         self.wait_for(&token, 401).await;
-        (changes.revoked, changes.refused) = (began.elapsed(), done.elapsed());
+        changes.refused = done.elapsed();
         changes
     }
 

@@ -74,7 +74,10 @@ async fn its_verdict_is_the_daemons_for_every_request_tried() {
         assert_eq!(output.status.code(), Some(i32::from(daemon.is_some())));
         // What the request touches may be looked up; the request itself is not sent.
         assert!(
-            api.heard().iter().skip(heard).all(|one| one.method == Method::GET),
+            api.heard()
+                .iter()
+                .skip(heard)
+                .all(|one| one.method == Method::GET),
             "explaining changes nothing"
         );
     }

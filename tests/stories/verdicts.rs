@@ -16,7 +16,7 @@ use crate::every_endpoint::{Facts, Scopes};
 use crate::support::gate::Signal;
 use crate::support::{Answer, Fault, Gate, Reply, StandInApi};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")] // `explain` blocks while the stand-in answers its look-ups
 async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone() {
     let requests = requests();
     let roles = roles(&requests);
@@ -218,10 +218,11 @@ impl Role {
 
     fn yaml(&self) -> String {
         let list = |key: &str, grants: &[String]| {
-            let lines: String = grants
+            let lines: Vec<_> = grants
                 .iter()
                 .map(|grant| format!("    {grant}\n"))
                 .collect();
+            let lines = lines.concat();
             if grants.is_empty() {
                 lines
             } else {
@@ -314,10 +315,11 @@ impl Tokens {
         for Role { name, .. } in roles {
             let token = SubToken::generate().unwrap();
             let hash = token.hash().to_hex();
-            tokens.1 += &format!(
-                "  - {{ name: {name}, id: {}, hash: 'sha256:{hash}', roles: [{name}] }}\n",
-                token.id
+            let id = &token.id;
+            let entry = format!(
+                "  - {{ name: {name}, id: {id}, hash: 'sha256:{hash}', roles: [{name}] }}\n"
             );
+            tokens.1.push_str(&entry);
             tokens
                 .0
                 .insert(name.clone(), token.secret.expose().to_owned());

@@ -65,12 +65,17 @@ pub async fn run(requests: usize, every: Duration) -> Seen {
         lanes.spawn(Arc::clone(&load).ask(lane));
     }
     let mut reloads = 0;
+    let mut ended = Vec::new();
     while load.left.load(Ordering::Relaxed) > 0 {
+        while let Some(lane) = lanes.try_join_next() {
+            ended.push(lane.expect("a lane in which nothing went wrong"));
+        }
         reloads += 1;
         load.flip(reloads % 2, reloads).await;
         sleep(every).await; // the pace of the flips
     }
-    let answered: Vec<Answered> = lanes.join_all().await.into_iter().flatten().collect();
+    ended.extend(lanes.join_all().await);
+    let answered: Vec<Answered> = ended.into_iter().flatten().collect();
     let took = began.elapsed();
     let Ok(Load { mut gate, .. }) = Arc::try_unwrap(load).map_err(|_| "a lane still runs") else {
         panic!("a lane still runs");

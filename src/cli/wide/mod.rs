@@ -215,7 +215,7 @@ pub(super) fn of_settings(settings: &Settings, text: &str) -> Vec<Remark> {
         )));
     }
     for listen in &settings.listen {
-        if let Listen::Plain(address) = listen
+        if let Listen::Plain(address, _) = listen
             && !address.ip().is_loopback()
         {
             found.push((place_of(text, "allow_plaintext"), format!(
