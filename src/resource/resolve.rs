@@ -551,7 +551,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                 ),
             ));
         }
-        if attribute != "project" {
+        if attribute != "project" || !self.asks(kind).contains("project") {
             let values = self.all_names(kind, attribute, values_given).await?;
             let values = values.as_deref().unwrap_or(values_given);
             let spelled = values
@@ -633,7 +633,17 @@ impl<'r, L: Look> Resolver<'r, L> {
         id: &str,
         attributes: &mut Attributes,
     ) -> Result<(), Refusal> {
-        project(kind, id, attributes, self.interest, self.look).await
+        project(kind, id, attributes, self.interest, self.look).await?;
+        // What says its project itself says the id, and a grant may have the name.
+        if kind.name.as_str() != "project"
+            && self.asks(kind).contains("project")
+            && let Some(told) = attributes.get("project")
+            && let [id] = told.values.as_slice()
+        {
+            let both = self.project_named(&id.clone()).await?;
+            attributes.insert("project".to_owned(), both);
+        }
+        Ok(())
     }
 
     /// What is known of a parent: what its name tells, and what a look-up does where that is not enough.
@@ -691,6 +701,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             .at
             .iter()
             .flat_map(|place| self.asked.names(place))
+            .filter(|name| !name.is_empty())
             .map(str::to_owned)
             .collect();
         let Some(replaced) = &rule.replaces else {
@@ -718,6 +729,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let first = self.first.as_ref()?;
         if let Some(json) = &first.json {
             let named = json.at(member).into_iter().filter_map(Json::name);
+            let named = named.filter(|name| !name.is_empty());
             return Some(named.map(str::to_owned).collect());
         }
         // Facts that a test gives have no JSON; an attribute may be the same member.
