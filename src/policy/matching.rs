@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::bind::Vars;
 use super::only::{Only, Selector, Value};
-use crate::catalog::{KindName, Kinds};
+use crate::catalog::{Kind, KindName, Kinds};
 use crate::resource::{Known, State, folded, is_under, minds_case};
 
 /// Whether a resource is one of those that an `only` names.
@@ -19,6 +19,14 @@ pub enum Fit {
 }
 
 impl Fit {
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::No, Self::No) => Self::No,
+        }
+    }
+
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::No, _) | (_, Self::No) => Self::No,
@@ -39,6 +47,17 @@ pub enum Use {
     Change,
     /// It is destroyed, with all that belongs to it.
     Destroy,
+}
+
+/// As which of the kinds that the API has for it a resource is judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum As {
+    /// As the kind that it is touched as.
+    Itself,
+    /// As the other kind that is the same thing: what only that one has is not known.
+    Other,
+    /// As whichever fits.
+    Either,
 }
 
 /// An `only` with its variables filled in.
@@ -105,7 +124,45 @@ impl BoundOnly {
         if r#use != Use::Look && self.is_for_children_of(state, kinds) {
             return Fit::No; // narrowed to its children, a grant lets it be read and no more
         }
-        self.fits(state, false)
+        self.fits(state, As::Itself)
+    }
+
+    /// Whether an allow grant narrowed to this covers a resource that is looked at, under one of the kinds that the API has
+    /// for it.
+    pub fn covers_as(&self, state: &State, view: As) -> Fit {
+        self.fits(state, view)
+    }
+
+    /// Whether it covers a resource with all that belongs to it: none of it is told apart by a selector, or by an attribute
+    /// that it has of its own.
+    pub fn covers_whole(&self, state: &State, view: As, kinds: &Kinds) -> Fit {
+        let own = |child: &Kind| {
+            let has = |(attribute, _): &(String, _)| child.has(attribute);
+            is_under(kinds, child.name.as_str(), state.kind.as_str()) && self.attributes.iter().any(has)
+        };
+        if self.is_for_children_of(state, kinds) || kinds.iter().any(own) {
+            return Fit::No;
+        }
+        self.fits(state, view)
+    }
+
+    /// Whether it names resources that belong to this one, as far as what they have from it tells.
+    pub fn fits_children(&self, state: &State, kinds: &Kinds) -> Fit {
+        let children = self
+            .kinds
+            .iter()
+            .filter_map(|(named, _)| kinds.find(named.as_str()))
+            .filter(|child| is_under(kinds, child.name.as_str(), state.kind.as_str()));
+        let fits = children.map(|child| {
+            let inherited = self
+                .attributes
+                .iter()
+                .filter(|(attribute, _)| !child.has(attribute))
+                .map(|(attribute, values)| shared_fits(state, attribute, values));
+            let above = self.selectors_fit(state, As::Either).unwrap_or(Fit::Yes);
+            inherited.fold(above, Fit::and)
+        });
+        fits.fold(Fit::No, Fit::or)
     }
 
     /// Whether what is shown of a resource must leave out its children: the grant is narrowed to some of them.
@@ -121,28 +178,26 @@ impl BoundOnly {
     /// Whether a deny grant narrowed to this strikes a resource put to that use; what can't be told is for the caller to
     /// count as struck.
     pub fn strikes(&self, state: &State, r#use: Use, kinds: &Kinds) -> Fit {
-        let children: Vec<&str> = self
+        let for_children = self
             .kinds
             .iter()
-            .map(|(named, _)| named.as_str())
-            .filter(|named| is_under(kinds, named, state.kind.as_str()))
-            .collect();
-        if children.is_empty() {
-            return self.fits(state, true);
+            .any(|(named, _)| is_under(kinds, named.as_str(), state.kind.as_str()));
+        if !for_children {
+            return self.fits(state, As::Either);
         }
         if r#use != Use::Destroy {
             return Fit::No; // what is denied are its children
         }
-        // They go with it. Which there are is not known; what is asked of itself is.
-        match self.selectors_fit(state, true) {
-            Some(Fit::No) => Fit::No,
-            Some(Fit::Yes | Fit::Unknown) | None => Fit::Unknown,
+        // They go with it. Which there are is not known; what they have from it is.
+        match self.fits_children(state, kinds) {
+            Fit::No => Fit::No,
+            Fit::Yes | Fit::Unknown => Fit::Unknown,
         }
     }
 
     /// Whether a resource matches, a deny also taking it under the other kind that the API has for it.
-    fn fits(&self, state: &State, denies: bool) -> Fit {
-        let by_kind = match self.selectors_fit(state, denies) {
+    fn fits(&self, state: &State, view: As) -> Fit {
+        let by_kind = match self.selectors_fit(state, view) {
             Some(fit) => fit,
             None if self.kinds.is_empty() => Fit::Yes,
             None => return Fit::No,
@@ -154,13 +209,18 @@ impl BoundOnly {
     }
 
     /// How the selectors of its kind and of those it belongs to fit; `None` where there are none.
-    fn selectors_fit(&self, state: &State, denies: bool) -> Option<Fit> {
+    fn selectors_fit(&self, state: &State, view: As) -> Option<Fit> {
         let mut fit = None;
         for link in state.chain() {
             for (kind, selector) in &self.kinds {
                 let same = *kind == link.kind;
-                let other = denies && link.also.as_ref() == Some(kind);
-                if same || other {
+                let other = link.also.as_ref() == Some(kind);
+                let counts = match view {
+                    As::Itself => same,
+                    As::Other => other || same && link.also.is_none(),
+                    As::Either => same || other,
+                };
+                if counts {
                     let this = selector.fits(link, other);
                     fit = Some(fit.map_or(this, |fit: Fit| fit.and(this)));
                 }
@@ -212,6 +272,10 @@ impl BoundOnly {
             let own = if attribute == kind { "name" } else { attribute };
             asked.insert(own.to_owned());
         }
+        // A project's name decides over all that is in it.
+        if kind == "project" && self.projects().next().is_some() {
+            asked.insert("name".to_owned());
+        }
     }
 
     /// Whether it asks about one of these attributes of that kind.
@@ -232,6 +296,20 @@ impl BoundOnly {
             .chain(in_kinds)
             .filter(|(attribute, _)| attribute == "project")
             .flat_map(|(_, values)| values)
+    }
+
+    /// Whether a selector on another kind asks for this one of a kind, as `firewall: { droplet: 12 }` does: what is deleted
+    /// is then no longer named by what it was on.
+    pub fn refers_to(&self, deleted: &State) -> bool {
+        let kind = deleted.kind.as_str();
+        let id = deleted.known("id").unwrap_or_default();
+        let asked = self.kinds.iter().flat_map(|(_, selector)| match selector {
+            BoundSelector::Any => &[][..],
+            BoundSelector::Attributes(attributes) => attributes,
+        });
+        asked
+            .filter(|(attribute, _)| attribute == kind)
+            .any(|(_, values)| any_fits(values, &id) != Fit::No)
     }
 
     /// The one tag that alone decides over resources of that kind, if it is so.

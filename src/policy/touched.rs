@@ -2,8 +2,8 @@
 
 use super::bind::{BoundCovers, BoundGrant, Grants};
 use super::decide::{Allowed, Question, Shown};
-use super::matching::{Fit, Use};
-use crate::catalog::{Catalog, Endpoint, ScopeId, ScopeSet, TouchVerb};
+use super::matching::{As, Fit, Use};
+use crate::catalog::{Catalog, Endpoint, Kind, Kinds, ScopeId, ScopeSet, TouchVerb};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{Known, State, Touch};
@@ -44,9 +44,10 @@ impl Question<'_> {
         judge.fields_covered(first)?;
         for touch in touches {
             judge.widens_nothing(touch)?;
+            judge.frees_nothing(touch)?;
         }
         if let Some(grant) = judge.deciding(first, &firsts) {
-            judge.additions_not_struck(touches, grant)?;
+            judge.not_struck_with_additions(touches, grant)?;
             allowed.place.clone_from(&grant.place);
             allowed.additions = grant.on_create.clone().filter(|_| self.creates());
         }
@@ -365,11 +366,19 @@ impl<'j> Judge<'j> {
         };
         let by_field = touch.scope.is_none() || gives(touch.scope);
         let with_first = firsts.iter().any(|grant| self.covers(grant, touch));
-        let own = gives(touch.own_scope(self.question.catalog.kinds()));
+        let own = touch.own_scope(self.question.catalog.kinds());
+        let own = own.is_some_and(|own| covering.iter().any(|grant| self.gives(grant, own)));
         match touch.verb {
             TouchVerb::Use if touch.scope.is_some() => by_field,
             _ => by_field && (with_first || own),
         }
+    }
+
+    /// Whether a grant gives a scope over what the request names beside: one with `actions` gives it for those alone.
+    fn gives(&self, grant: &BoundGrant, scope: ScopeId) -> bool {
+        let scopes = grant.covers.all();
+        let limited = grant.actions.is_some() && self.endpoint.action.is_none();
+        !limited && scopes.is_some_and(|scopes| scopes.has(scope))
     }
 
     /// The fields that ask for scopes and are no touches: by what covers the first, or is not narrowed at all.
@@ -414,73 +423,159 @@ impl<'j> Judge<'j> {
         }
         self.may_change(touch)?;
         self.may_be_default(touch)?;
+        self.gains_nothing(touch, before, after)?;
+        self.moves_no_project(touch, before, after)?;
         let kinds = self.question.catalog.kinds();
-        let also = before.also.as_ref().map(crate::catalog::KindName::as_str);
-        let asks = |grant: &&BoundGrant| {
-            grant
-                .only
-                .as_ref()
-                .is_some_and(|only| only.asks_about(touch.kind.as_str(), also, &touch.changes))
-        };
-        for grant in self.grants.allowing().filter(asks) {
-            let fits = |state: &State| {
-                let only = grant.only.as_ref();
-                only.map_or(Fit::Yes, |only| only.covers(state, Use::Look, kinds))
-            };
-            if fits(before) != Fit::Yes
-                && fits(after) != Fit::No
-                && !self.held_before(grant, before)
-            {
-                let why = format!(
-                    "it would bring the {} under `{}`, so that this sub-token could do more with it than before",
-                    touch.kind, grant.place
-                );
-                return Err(self.refused(touch, &why));
-            }
-        }
-        for grant in self.grants.denying().filter(asks) {
+        for grant in self.grants.denying().filter(|grant| asks(grant, touch, before)) {
             let Some(only) = &grant.only else { continue };
-            let struck = |state: &State| only.strikes(state, Use::Look, kinds);
-            if struck(before) != Fit::No && struck(after) != Fit::Yes {
-                let message = format!(
-                    "{} {} would take a {} out from under `{}`, which wins over every grant",
-                    self.question.asked.method,
-                    self.question.asked.target.path(),
-                    touch.kind,
-                    grant.place
-                );
-                return Err(Refusal::new(Code::Denied, message).detail(&grant.place));
+            let freed = |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::No && fits(after) != Fit::Yes;
+            if freed(&|state| only.strikes(state, Use::Look, kinds))
+                || freed(&|state| only.fits_children(state, kinds))
+            {
+                return Err(self.freed(touch, grant));
             }
         }
         Ok(())
     }
 
-    /// Whether all that a grant gives was held over the resource already, by grants that covered it before.
-    fn held_before(&self, gained: &BoundGrant, before: &State) -> bool {
+    /// No grant covers afterwards what was not held before: the resource, under either of its kinds, or what belongs to it.
+    fn gains_nothing(&self, touch: &Touch, before: &State, after: &State) -> Result<(), Refusal> {
+        let kinds = self.question.catalog.kinds();
+        let views = match before.also {
+            Some(_) => &[As::Itself, As::Other][..],
+            None => &[As::Itself],
+        };
+        for grant in self.grants.allowing().filter(|grant| asks(grant, touch, before)) {
+            let Some(only) = &grant.only else { continue };
+            let gained = |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::Yes && fits(after) != Fit::No;
+            for view in views {
+                let gains = gained(&|state| only.covers_as(state, *view))
+                    || gained(&|state| only.fits_children(state, kinds));
+                if gains && !self.held_before(grant, touch, before, *view) {
+                    return Err(self.gained(touch, grant));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a project is called decides over all that is in it, whatever is held over the project itself.
+    fn moves_no_project(&self, touch: &Touch, before: &State, after: &State) -> Result<(), Refusal> {
+        if touch.kind.as_str() != "project" {
+            return Ok(());
+        }
+        let called = |state: &State, project: &super::Matcher| {
+            let known = ["id", "name"].map(|own| state.known(own).unwrap_or_default());
+            let values = known.iter().flat_map(|known| &known.values);
+            values.into_iter().any(|value| project.matches(value))
+        };
+        let asks = |grant: &BoundGrant, was: bool| {
+            let mut projects = grant.only.iter().flat_map(super::BoundOnly::projects);
+            projects.any(|project| called(before, project) == was && called(after, project) != was)
+        };
+        let free = |grant: &BoundGrant| grant.only.is_none();
+        let gains = |grant: &&BoundGrant| asks(grant, false) && !self.held_by(grant, None, free);
+        if let Some(grant) = self.grants.allowing().find(gains) {
+            return Err(self.gained(touch, grant));
+        }
+        match self.grants.denying().find(|grant| asks(grant, true)) {
+            Some(grant) => Err(self.freed(touch, grant)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is deleted is taken off what names it, and that could be out from under a deny then.
+    fn frees_nothing(&self, touch: &Touch) -> Result<(), Refusal> {
+        let deleted = match (&touch.verb, &touch.before) {
+            (TouchVerb::Delete, Some(before)) => before,
+            _ => return Ok(()),
+        };
+        let refers = |grant: &&BoundGrant| {
+            let only = grant.only.as_ref();
+            only.is_some_and(|only| only.refers_to(deleted))
+        };
+        match self.grants.denying().find(refers) {
+            Some(grant) => Err(self.freed(touch, grant)),
+            None => Ok(()),
+        }
+    }
+
+    /// A deny strikes what is created as it will be, with what is added to it.
+    fn not_struck_with_additions(&self, touches: &[Touch], grant: &BoundGrant) -> Result<(), Refusal> {
+        for touch in touches.iter().filter(|touch| touch.verb == TouchVerb::Create) {
+            self.not_struck(&Touch {
+                after: touch.after.as_ref().map(|after| added(after, grant, &touch.homes)),
+                ..touch.clone()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn gained(&self, touch: &Touch, grant: &BoundGrant) -> Refusal {
+        let why = format!(
+            "it would bring the {} under `{}`, so that this sub-token could do more with it than before",
+            touch.kind, grant.place
+        );
+        self.refused(touch, &why)
+    }
+
+    fn freed(&self, touch: &Touch, grant: &BoundGrant) -> Refusal {
+        let message = format!(
+            "{} {} would take a {} out from under `{}`, which wins over every grant",
+            self.question.asked.method,
+            self.question.asked.target.path(),
+            touch.kind,
+            grant.place
+        );
+        Refusal::new(Code::Denied, message).detail(&grant.place)
+    }
+
+    /// Whether all that a grant gives was held over the resource already, by grants that covered it before, with all that
+    /// belongs to it.
+    fn held_before(&self, gained: &BoundGrant, touch: &Touch, before: &State, view: As) -> bool {
+        let kinds = self.question.catalog.kinds();
+        let kind = touch.kind.as_str();
+        let names = |grant: &BoundGrant| grant.only.as_ref().is_some_and(|only| only.names(kind));
+        // Only a grant that names them accepts that VPCs are joined and tags put on.
+        let entered = matches!(kind, "vpc" | "tag") && names(gained);
+        let held = |grant: &BoundGrant| {
+            let only = grant.only.as_ref();
+            let covers = only.is_none_or(|only| only.covers_whole(before, view, kinds) == Fit::Yes);
+            covers && (!entered || names(grant))
+        };
+        self.held_by(gained, kinds.find(kind), held)
+    }
+
+    /// Whether all that a grant gives is given by others of which that holds. Where it gives scopes of other families it
+    /// also takes the resource along in their requests, as who may read and change it can.
+    fn held_by(
+        &self,
+        gained: &BoundGrant,
+        kind: Option<&Kind>,
+        holds: impl Fn(&BoundGrant) -> bool,
+    ) -> bool {
         let BoundCovers::Scopes { named, all } = &gained.covers else {
             return false; // what patterns give can't be compared
         };
-        let kinds = self.question.catalog.kinds();
         let (mut named_before, mut all_before) = (ScopeSet::default(), ScopeSet::default());
-        for grant in &self.grants.allow {
-            let covered = grant
-                .only
-                .as_ref()
-                .is_none_or(|only| only.covers(before, Use::Change, kinds) == Fit::Yes);
+        for grant in self.grants.allowing().filter(|grant| holds(grant)) {
             let as_wide = match (&grant.actions, &gained.actions) {
                 (None, _) => true,
                 (Some(_), None) => false,
                 (Some(had), Some(gains)) => gains.iter().all(|action| had.contains(action)),
             };
-            if covered
-                && as_wide
-                && let BoundCovers::Scopes { named, all } = &grant.covers
-            {
+            if as_wide && let BoundCovers::Scopes { named, all } = &grant.covers {
                 named_before.add(named);
                 all_before.add(all);
             }
         }
-        named_before.covers(named) && all_before.covers(all)
+        let beside = kind.is_none_or(|kind| {
+            let own = |scope: &crate::catalog::Scope| scope.family() == kind.family;
+            let mut taken = [kind.reads, kind.changes].into_iter().flatten();
+            self.question.catalog.scopes().names(all).all(own)
+                || taken.all(|scope| all_before.has(scope))
+        });
+        beside && named_before.covers(named) && all_before.covers(all)
     }
 
     /// Who changes what a selector can ask about needs the scope by which the API changes it, over it.
@@ -497,9 +592,11 @@ impl<'j> Judge<'j> {
         let scope = kind.and_then(|kind| kind.changes);
         let covering = self.covering(touch);
         let enough = covering.iter().any(|grant| {
-            let scopes = grant.covers.all();
-            self.question.request_matches(grant)
-                || scope.is_some_and(|scope| scopes.is_some_and(|scopes| scopes.has(scope)))
+            let has = |scope| {
+                let scopes = grant.covers.all();
+                self.gives(grant, scope) || touch.first && scopes.is_some_and(|all| all.has(scope))
+            };
+            self.question.request_matches(grant) || scope.is_some_and(has)
         });
         if enough {
             return Ok(());
@@ -544,22 +641,6 @@ impl<'j> Judge<'j> {
         Err(self.refused(touch, &why))
     }
 
-    /// What is created must not be struck with what its grant adds to it either.
-    fn additions_not_struck(&self, touches: &[Touch], grant: &BoundGrant) -> Result<(), Refusal> {
-        let created = touches
-            .iter()
-            .filter(|touch| touch.verb == TouchVerb::Create && grant.on_create.is_some());
-        for touch in created {
-            let after = touch.after.as_ref();
-            let with = Touch {
-                after: after.map(|after| added(after, grant, &touch.homes)),
-                ..touch.clone()
-            };
-            self.not_struck(&with)?;
-        }
-        Ok(())
-    }
-
     fn not_struck(&self, touch: &Touch) -> Result<(), Refusal> {
         let Some(grant) = self.striking(touch) else {
             return Ok(());
@@ -579,20 +660,9 @@ impl<'j> Judge<'j> {
     /// The deny grant that strikes a touch. What could not be learnt counts as struck; what is yet to be learnt does not.
     fn striking(&self, touch: &Touch) -> Option<&'j BoundGrant> {
         let kinds = self.question.catalog.kinds();
-        // What denies it under the other kind that the API has for it denies it here.
-        let other = kinds
-            .find(touch.kind.as_str())
-            .and_then(|kind| kind.also.clone())
-            .and_then(|kind| {
-                Touch {
-                    kind,
-                    ..touch.clone()
-                }
-                .own_scope(kinds)
-            });
-        let own = [touch.own_scope(kinds), other];
+        let own = own_scopes(touch, kinds);
         let asks = |grant: &BoundGrant| {
-            let by_own = own.iter().flatten().any(|own| {
+            let by_own = own.iter().any(|own| {
                 let scopes = grant.covers.all();
                 grant.actions.is_none() && scopes.is_some_and(|scopes| scopes.has(*own))
             });
@@ -633,13 +703,18 @@ impl<'j> Judge<'j> {
         let has = |grant: &BoundGrant| grant.covers.all().is_some_and(|all| all.has(reads));
         let shown = self.grants.allowing().any(|grant| {
             let only = grant.only.as_ref();
-            let covers =
-                |only: &super::BoundOnly| only.covers(before, Use::Look, kinds) == Fit::Yes;
-            has(grant) && (before.is_public() || only.is_none_or(covers))
+            has(grant)
+                && (before.is_public()
+                    || only.is_none_or(|only| only.covers(before, Use::Look, kinds) == Fit::Yes))
         });
+        let also = before.also.as_ref().and_then(|also| kinds.find(also.as_str())?.reads);
+        let hides = |grant: &BoundGrant| {
+            let as_other = also.is_some_and(|also| grant.covers.all().is_some_and(|all| all.has(also)));
+            has(grant) || as_other
+        };
         let taken = self.grants.denying().any(|grant| {
             let only = grant.only.as_ref();
-            has(grant)
+            hides(grant)
                 && grant.actions.is_none()
                 && only.is_none_or(|only| only.strikes(before, Use::Look, kinds) != Fit::No)
         });
@@ -723,6 +798,13 @@ pub fn hidden() -> Refusal {
     )
 }
 
+/// Whether a grant asks about what a touch changes.
+fn asks(grant: &BoundGrant, touch: &Touch, before: &State) -> bool {
+    let also = before.also.as_ref().map(crate::catalog::KindName::as_str);
+    let only = grant.only.as_ref();
+    only.is_some_and(|only| only.asks_about(touch.kind.as_str(), also, &touch.changes))
+}
+
 fn use_of(touch: &Touch) -> Use {
     match touch.verb {
         TouchVerb::Read
@@ -734,6 +816,19 @@ fn use_of(touch: &Touch) -> Use {
         TouchVerb::Create | TouchVerb::Change | TouchVerb::Attach => Use::Change,
         TouchVerb::Delete => Use::Destroy,
     }
+}
+
+/// The scopes that a touch comes to by itself, under each kind that the API has for what is touched.
+fn own_scopes(touch: &Touch, kinds: &Kinds) -> Vec<ScopeId> {
+    let kind = kinds.find(touch.kind.as_str());
+    let also = kind.and_then(|kind| kind.also.clone()).map(|also| Touch {
+        kind: also,
+        before: None,
+        after: None,
+        ..touch.clone()
+    });
+    let of = |touch: &Touch| touch.own_scope(kinds);
+    of(touch).into_iter().chain(also.as_ref().and_then(of)).collect()
 }
 
 /// What is created, with what a grant adds to it.
