@@ -10,6 +10,7 @@ use crate::request::{Asked, Json, Target};
 use crate::resource::Given;
 
 mod narrowed;
+mod widening;
 mod world;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
@@ -1075,10 +1076,10 @@ fn no_more(less: &[bool], more: &[bool]) -> bool {
     less.iter().zip(more).all(|(less, more)| !less || *more)
 }
 
-/// Rule 6 asks more of a token that has any `only`: the first that is added, or the last that is taken away, adds or takes
-/// away what is asked. The law holds for requests that change nothing that a selector can ask about, and for all others where
-/// both sides have an `only` or neither has, as long as nothing of what they would gain is decided by what is compared:
-/// whoever holds less afterwards has less to be gained by. So the law is over these requests.
+/// Whether rule 6 has a say: the request changes what a selector can ask about. The law does not hold there, by design. A
+/// token with any `only` needs `<family>:update` over what it changes, so that taking away its last `only` takes that need
+/// away; and what a request would bring under a grant is refused where that was not held before, so that taking that grant
+/// away leaves nothing to be gained. Neither lets the smaller policy hold more in the end: that is the law of `widening`.
 fn changes_something(request: &str, body: &str) -> bool {
     request.starts_with("POST /v2/tags/") || body.contains("rebuild")
 }
