@@ -65,7 +65,12 @@ impl Question<'_> {
             grants,
             endpoint,
         };
+        let verb = match touch.verb {
+            TouchVerb::List => TouchVerb::Read, // one of them is looked at by itself: a deny strikes it
+            other => other,
+        };
         let seen = Touch {
+            verb,
             before: Some(state.clone()),
             after: Some(state.clone()),
             verb: TouchVerb::Read, // an item of a list is looked at like one by itself: whole, or not at all
