@@ -601,7 +601,7 @@ fn no_door_at_the_side_is_open() {
             "allow: [{ scopes: ['*'] }], deny: [{ scopes: ['snapshot:*'], only: { snapshot: { name: snap-other } } }]",
             "DELETE /v2/images/72",
             "",
-            "denied",
+            "resource_hidden",
         ),
         (
             "allow: [{ scopes: ['*'] }], deny: [{ scopes: ['snapshot:delete'], only: { snapshot: { name: snap-other } } }]",
@@ -619,7 +619,7 @@ fn no_door_at_the_side_is_open() {
             "allow: [{ scopes: ['*'] }], deny: [{ scopes: ['image:*'], only: { image: { name: snap-other } } }]",
             "DELETE /v2/snapshots/72",
             "",
-            "denied",
+            "resource_hidden",
         ),
         (
             "allow: [{ scopes: ['*'] }], deny: [{ scopes: ['domain:*'], only: { domain_record: { name: www } } }]",

@@ -138,7 +138,8 @@ impl BoundOnly {
     pub fn covers_whole(&self, state: &State, view: As, kinds: &Kinds) -> Fit {
         let own = |child: &Kind| {
             let has = |(attribute, _): &(String, _)| child.has(attribute);
-            is_under(kinds, child.name.as_str(), state.kind.as_str()) && self.attributes.iter().any(has)
+            is_under(kinds, child.name.as_str(), state.kind.as_str())
+                && self.attributes.iter().any(has)
         };
         if self.is_for_children_of(state, kinds) || kinds.iter().any(own) {
             return Fit::No;

@@ -73,7 +73,6 @@ impl Question<'_> {
             verb,
             before: Some(state.clone()),
             after: Some(state.clone()),
-            verb: TouchVerb::Read, // an item of a list is looked at like one by itself: whole, or not at all
             deferred: false,
             ..touch.clone()
         };
@@ -431,9 +430,14 @@ impl<'j> Judge<'j> {
         self.gains_nothing(touch, before, after)?;
         self.moves_no_project(touch, before, after)?;
         let kinds = self.question.catalog.kinds();
-        for grant in self.grants.denying().filter(|grant| asks(grant, touch, before)) {
+        for grant in self
+            .grants
+            .denying()
+            .filter(|grant| asks(grant, touch, before))
+        {
             let Some(only) = &grant.only else { continue };
-            let freed = |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::No && fits(after) != Fit::Yes;
+            let freed =
+                |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::No && fits(after) != Fit::Yes;
             if freed(&|state| only.strikes(state, Use::Look, kinds))
                 || freed(&|state| only.fits_children(state, kinds))
             {
@@ -450,9 +454,14 @@ impl<'j> Judge<'j> {
             Some(_) => &[As::Itself, As::Other][..],
             None => &[As::Itself],
         };
-        for grant in self.grants.allowing().filter(|grant| asks(grant, touch, before)) {
+        for grant in self
+            .grants
+            .allowing()
+            .filter(|grant| asks(grant, touch, before))
+        {
             let Some(only) = &grant.only else { continue };
-            let gained = |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::Yes && fits(after) != Fit::No;
+            let gained =
+                |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::Yes && fits(after) != Fit::No;
             for view in views {
                 let gains = gained(&|state| only.covers_as(state, *view))
                     || gained(&|state| only.fits_children(state, kinds));
@@ -465,7 +474,12 @@ impl<'j> Judge<'j> {
     }
 
     /// What a project is called decides over all that is in it, whatever is held over the project itself.
-    fn moves_no_project(&self, touch: &Touch, before: &State, after: &State) -> Result<(), Refusal> {
+    fn moves_no_project(
+        &self,
+        touch: &Touch,
+        before: &State,
+        after: &State,
+    ) -> Result<(), Refusal> {
         if touch.kind.as_str() != "project" {
             return Ok(());
         }
@@ -506,10 +520,20 @@ impl<'j> Judge<'j> {
     }
 
     /// A deny strikes what is created as it will be, with what is added to it.
-    fn not_struck_with_additions(&self, touches: &[Touch], grant: &BoundGrant) -> Result<(), Refusal> {
-        for touch in touches.iter().filter(|touch| touch.verb == TouchVerb::Create) {
+    fn not_struck_with_additions(
+        &self,
+        touches: &[Touch],
+        grant: &BoundGrant,
+    ) -> Result<(), Refusal> {
+        for touch in touches
+            .iter()
+            .filter(|touch| touch.verb == TouchVerb::Create)
+        {
             self.not_struck(&Touch {
-                after: touch.after.as_ref().map(|after| added(after, grant, &touch.homes)),
+                after: touch
+                    .after
+                    .as_ref()
+                    .map(|after| added(after, grant, &touch.homes)),
                 ..touch.clone()
             })?;
         }
@@ -712,9 +736,13 @@ impl<'j> Judge<'j> {
                 && (before.is_public()
                     || only.is_none_or(|only| only.covers(before, Use::Look, kinds) == Fit::Yes))
         });
-        let also = before.also.as_ref().and_then(|also| kinds.find(also.as_str())?.reads);
+        let also = before
+            .also
+            .as_ref()
+            .and_then(|also| kinds.find(also.as_str())?.reads);
         let hides = |grant: &BoundGrant| {
-            let as_other = also.is_some_and(|also| grant.covers.all().is_some_and(|all| all.has(also)));
+            let as_other =
+                also.is_some_and(|also| grant.covers.all().is_some_and(|all| all.has(also)));
             has(grant) || as_other
         };
         let taken = self.grants.denying().any(|grant| {
@@ -833,7 +861,10 @@ fn own_scopes(touch: &Touch, kinds: &Kinds) -> Vec<ScopeId> {
         ..touch.clone()
     });
     let of = |touch: &Touch| touch.own_scope(kinds);
-    of(touch).into_iter().chain(also.as_ref().and_then(of)).collect()
+    of(touch)
+        .into_iter()
+        .chain(also.as_ref().and_then(of))
+        .collect()
 }
 
 /// What is created, with what a grant adds to it.

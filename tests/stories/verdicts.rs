@@ -23,7 +23,7 @@ async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone
     let pairs = pairs(&requests, &roles);
     assert!(pairs.len() > 400, "{} pairs", pairs.len());
     let api = StandInApi::start().await;
-    api.fault_all("/", Fault::Reply(Reply::json(200, &json!({}))));
+    api.fault_all("/", Fault::Reply(Reply::json(200, &anything())));
     let tokens = Tokens::default();
     let tokens = tokens.with(&roles);
     let gate = Gate::start(&api, &policy(&roles, &tokens)).await;
@@ -80,6 +80,43 @@ async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone
     }
     trial.check_audit();
     gate.finish(&api).await;
+}
+
+/// An answer to everything: what is looked up is there, and nothing is known of it.
+fn anything() -> Value {
+    let one = [
+        "account",
+        "action",
+        "database",
+        "domain",
+        "domain_record",
+        "droplet",
+        "firewall",
+        "floating_ip",
+        "image",
+        "load_balancer",
+        "project",
+        "registry",
+        "reserved_ip",
+        "snapshot",
+        "ssh_key",
+        "tag",
+        "volume",
+        "vpc",
+    ];
+    let lists = [
+        "domains",
+        "droplets",
+        "images",
+        "projects",
+        "repositories",
+        "resources",
+        "snapshots",
+        "volumes",
+    ];
+    let one = one.map(|name| (name.to_owned(), json!({})));
+    let lists = lists.map(|name| (name.to_owned(), json!([])));
+    Value::Object(one.into_iter().chain(lists).collect())
 }
 
 /// What must have been seen among the refusals.

@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use super::super::*;
-use super::world::{Thing, World, asked};
 use super::policy_of;
+use super::world::{Thing, World, asked};
 
 #[test]
 fn narrowed_grants_decide_as_written() {
@@ -32,7 +32,12 @@ fn narrowed_grants_decide_as_written() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {rows} rows:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {rows} rows:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(rows > 300, "only {rows} rows were read");
 }
 
@@ -62,11 +67,15 @@ impl Page {
     fn fact(&mut self, fact: &str, at: &str) {
         if let Some((project, urns)) = fact.split_once(" holds ") {
             for urn in urns.split_whitespace() {
-                self.world.projects.insert(urn.to_owned(), project.to_owned());
+                self.world
+                    .projects
+                    .insert(urn.to_owned(), project.to_owned());
             }
             return;
         }
-        let json = fact.find('{').unwrap_or_else(|| panic!("{at}: a fact has its JSON"));
+        let json = fact
+            .find('{')
+            .unwrap_or_else(|| panic!("{at}: a fact has its JSON"));
         let (head, json) = fact.split_at(json);
         let mut words = head.split_whitespace();
         let kind = words.next().unwrap();
@@ -76,11 +85,20 @@ impl Page {
     }
 
     fn row(&self, line: &str, at: &str) -> Result<(), String> {
-        let (role, grants) = self.role.as_ref().unwrap_or_else(|| panic!("{at}: no role yet"));
-        let (request, rest) = line.split_once(" => ").unwrap_or_else(|| panic!("{at}: `{line}` has no verdict"));
-        let (expected, why) = rest.split_once(" # ").unwrap_or_else(|| panic!("{at}: `{line}` gives no reason"));
+        let (role, grants) = self
+            .role
+            .as_ref()
+            .unwrap_or_else(|| panic!("{at}: no role yet"));
+        let (request, rest) = line
+            .split_once(" => ")
+            .unwrap_or_else(|| panic!("{at}: `{line}` has no verdict"));
+        let (expected, why) = rest
+            .split_once(" # ")
+            .unwrap_or_else(|| panic!("{at}: `{line}` gives no reason"));
         let (expected, why) = (expected.trim(), why.trim());
-        let (head, body) = request.find(" {").map_or((request, ""), |body| request.split_at(body));
+        let (head, body) = request
+            .find(" {")
+            .map_or((request, ""), |body| request.split_at(body));
         let got = match head.strip_prefix("SEE ") {
             Some(path) => seen(self.world.shown(grants, &format!("GET {}", path.trim()))),
             None => verdict(&self.world, grants, head.trim(), body.trim()),
@@ -88,7 +106,10 @@ impl Page {
         if got == expected {
             return Ok(());
         }
-        Err(format!("{at}: {} is {got}, not {expected} ({why})\n    role {role}", request.trim()))
+        Err(format!(
+            "{at}: {} is {got}, not {expected} ({why})\n    role {role}",
+            request.trim()
+        ))
     }
 }
 
@@ -125,7 +146,9 @@ fn verdict(world: &World, grants: &Grants, request: &str, body: &str) -> String 
         Decision::Allow(_) => "allow".to_owned(),
         Decision::Deny(refusal) => {
             let needs: Vec<_> = refusal.needs.iter().map(ToString::to_string).collect();
-            format!("{} {}", refusal.code, needs.join("+")).trim_end().to_owned()
+            format!("{} {}", refusal.code, needs.join("+"))
+                .trim_end()
+                .to_owned()
         }
     }
 }

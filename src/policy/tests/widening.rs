@@ -12,26 +12,77 @@ use super::{CATALOG, grants};
 fn world() -> World {
     let mut world = World::default();
     let things = [
-        ("droplet", json!({"id":1,"name":"a-one","tags":["web"],"region":{"slug":"nyc3"},"size_slug":"s-1","vpc_uuid":"v1","image":{"id":8,"slug":"ubuntu"},"volume_ids":["vol1"]})),
-        ("droplet", json!({"id":2,"name":"b-two","tags":["db"],"region":{"slug":"nyc3"},"size_slug":"s-2","vpc_uuid":"v1","image":{"id":7,"slug":null},"volume_ids":[]})),
-        ("volume", json!({"id":"vol1","name":"a-vol","tags":["web"],"region":{"slug":"nyc3"},"droplet_ids":[1],"size_gigabytes":10})),
-        ("volume", json!({"id":"vol2","name":"b-vol","tags":[],"region":{"slug":"nyc3"},"droplet_ids":[],"size_gigabytes":10})),
-        ("image", json!({"id":7,"name":"theirs","public":false,"slug":null,"regions":["nyc3"],"tags":["db"],"type":"snapshot","distribution":"x"})),
-        ("snapshot", json!({"id":"7","name":"theirs","regions":["nyc3"],"tags":["db"],"resource_id":"2","resource_type":"droplet"})),
-        ("image", json!({"id":8,"name":"Ubuntu","public":true,"slug":"ubuntu","regions":["nyc3"],"tags":[],"type":"base","distribution":"x"})),
+        (
+            "droplet",
+            json!({"id":1,"name":"a-one","tags":["web"],"region":{"slug":"nyc3"},"size_slug":"s-1","vpc_uuid":"v1","image":{"id":8,"slug":"ubuntu"},"volume_ids":["vol1"]}),
+        ),
+        (
+            "droplet",
+            json!({"id":2,"name":"b-two","tags":["db"],"region":{"slug":"nyc3"},"size_slug":"s-2","vpc_uuid":"v1","image":{"id":7,"slug":null},"volume_ids":[]}),
+        ),
+        (
+            "volume",
+            json!({"id":"vol1","name":"a-vol","tags":["web"],"region":{"slug":"nyc3"},"droplet_ids":[1],"size_gigabytes":10}),
+        ),
+        (
+            "volume",
+            json!({"id":"vol2","name":"b-vol","tags":[],"region":{"slug":"nyc3"},"droplet_ids":[],"size_gigabytes":10}),
+        ),
+        (
+            "image",
+            json!({"id":7,"name":"theirs","public":false,"slug":null,"regions":["nyc3"],"tags":["db"],"type":"snapshot","distribution":"x"}),
+        ),
+        (
+            "snapshot",
+            json!({"id":"7","name":"theirs","regions":["nyc3"],"tags":["db"],"resource_id":"2","resource_type":"droplet"}),
+        ),
+        (
+            "image",
+            json!({"id":8,"name":"Ubuntu","public":true,"slug":"ubuntu","regions":["nyc3"],"tags":[],"type":"base","distribution":"x"}),
+        ),
         ("domain", json!({"name":"example.com"})),
-        ("firewall", json!({"id":"f1","name":"edge","droplet_ids":[1],"tags":[]})),
-        ("firewall", json!({"id":"f2","name":"mine","droplet_ids":[],"tags":[]})),
-        ("load_balancer", json!({"id":"l1","name":"lb","project_id":"p2","region":{"slug":"nyc3"},"droplet_ids":[2],"tag":"","vpc_uuid":"v1"})),
-        ("reserved_ip", json!({"ip":"192.0.2.1","region":{"slug":"nyc3"},"project_id":"p2","droplet":{"id":2}})),
-        ("reserved_ip", json!({"ip":"192.0.2.2","region":{"slug":"nyc3"},"project_id":"p1","droplet":null})),
-        ("ssh_key", json!({"id":5,"name":"theirs","fingerprint":"aa:bb"})),
-        ("vpc", json!({"id":"v1","name":"net","region":"nyc3","default":true})),
-        ("vpc", json!({"id":"v2","name":"other","region":"nyc3","default":false})),
+        (
+            "firewall",
+            json!({"id":"f1","name":"edge","droplet_ids":[1],"tags":[]}),
+        ),
+        (
+            "firewall",
+            json!({"id":"f2","name":"mine","droplet_ids":[],"tags":[]}),
+        ),
+        (
+            "load_balancer",
+            json!({"id":"l1","name":"lb","project_id":"p2","region":{"slug":"nyc3"},"droplet_ids":[2],"tag":"","vpc_uuid":"v1"}),
+        ),
+        (
+            "reserved_ip",
+            json!({"ip":"192.0.2.1","region":{"slug":"nyc3"},"project_id":"p2","droplet":{"id":2}}),
+        ),
+        (
+            "reserved_ip",
+            json!({"ip":"192.0.2.2","region":{"slug":"nyc3"},"project_id":"p1","droplet":null}),
+        ),
+        (
+            "ssh_key",
+            json!({"id":5,"name":"theirs","fingerprint":"aa:bb"}),
+        ),
+        (
+            "vpc",
+            json!({"id":"v1","name":"net","region":"nyc3","default":true}),
+        ),
+        (
+            "vpc",
+            json!({"id":"v2","name":"other","region":"nyc3","default":false}),
+        ),
         ("tag", json!({"name":"web"})),
         ("tag", json!({"name":"db"})),
-        ("project", json!({"id":"p1","name":"Prod","is_default":false})),
-        ("project", json!({"id":"p2","name":"Rest","is_default":true})),
+        (
+            "project",
+            json!({"id":"p1","name":"Prod","is_default":false}),
+        ),
+        (
+            "project",
+            json!({"id":"p2","name":"Rest","is_default":true}),
+        ),
     ];
     for (kind, json) in things {
         world.things.push(Thing::known(kind, &[], json));
@@ -40,9 +91,16 @@ fn world() -> World {
         json!({"id":11,"type":"TXT","name":"_acme","data":"x"}),
         json!({"id":12,"type":"A","name":"www","data":"1.2.3.4"}),
     ] {
-        world.things.push(Thing::known("domain_record", &["example.com"], json));
+        world
+            .things
+            .push(Thing::known("domain_record", &["example.com"], json));
     }
-    for (urn, project) in [("do:droplet:1", "p1"), ("do:droplet:2", "p2"), ("do:volume:vol1", "p1"), ("do:domain:example.com", "p2")] {
+    for (urn, project) in [
+        ("do:droplet:1", "p1"),
+        ("do:droplet:2", "p2"),
+        ("do:volume:vol1", "p1"),
+        ("do:domain:example.com", "p2"),
+    ] {
         world.projects.insert(urn.to_owned(), project.to_owned());
     }
     world
@@ -61,27 +119,55 @@ fn requests() -> Vec<(String, Value)> {
         add(&actions, json!({"type":"rebuild","image":7}));
         add(&format!("DELETE /v2/droplets/{id}"), Value::Null);
         for fw in ["f1", "f2"] {
-            add(&format!("POST /v2/firewalls/{fw}/droplets"), json!({"droplet_ids":[id.parse::<u8>().unwrap()]}));
-            add(&format!("DELETE /v2/firewalls/{fw}/droplets"), json!({"droplet_ids":[id.parse::<u8>().unwrap()]}));
+            add(
+                &format!("POST /v2/firewalls/{fw}/droplets"),
+                json!({"droplet_ids":[id.parse::<u8>().unwrap()]}),
+            );
+            add(
+                &format!("DELETE /v2/firewalls/{fw}/droplets"),
+                json!({"droplet_ids":[id.parse::<u8>().unwrap()]}),
+            );
         }
         for volume in ["vol1", "vol2"] {
             let actions = format!("POST /v2/volumes/{volume}/actions");
             add(&actions, json!({"type":"attach","droplet_id":id}));
-            add(&actions, json!({"type":"attach","droplet_id":id,"tags":["web"]}));
+            add(
+                &actions,
+                json!({"type":"attach","droplet_id":id,"tags":["web"]}),
+            );
         }
         for ip in ["192.0.2.1", "192.0.2.2"] {
-            add(&format!("POST /v2/reserved_ips/{ip}/actions"), json!({"type":"assign","droplet_id":id}));
-            add(&format!("POST /v2/floating_ips/{ip}/actions"), json!({"type":"unassign"}));
+            add(
+                &format!("POST /v2/reserved_ips/{ip}/actions"),
+                json!({"type":"assign","droplet_id":id}),
+            );
+            add(
+                &format!("POST /v2/floating_ips/{ip}/actions"),
+                json!({"type":"unassign"}),
+            );
         }
     }
-    add("POST /v2/volumes/vol1/actions", json!({"type":"detach","droplet_id":1}));
+    add(
+        "POST /v2/volumes/vol1/actions",
+        json!({"type":"detach","droplet_id":1}),
+    );
     for tag in ["web", "DB"] {
-        for (kind, id) in [("droplet", "1"), ("droplet", "2"), ("image", "7"), ("volume", "vol1"), ("volume", "vol2"), ("volume_snapshot", "7")] {
+        for (kind, id) in [
+            ("droplet", "1"),
+            ("droplet", "2"),
+            ("image", "7"),
+            ("volume", "vol1"),
+            ("volume", "vol2"),
+            ("volume_snapshot", "7"),
+        ] {
             let of = json!({"resources":[{"resource_id":id,"resource_type":kind}]});
             add(&format!("POST /v2/tags/{tag}/resources"), of.clone());
             add(&format!("DELETE /v2/tags/{tag}/resources"), of.clone());
         }
-        add("POST /v2/tags", json!({"name":tag,"resources":[{"resource_id":"2","resource_type":"droplet"}]}));
+        add(
+            "POST /v2/tags",
+            json!({"name":tag,"resources":[{"resource_id":"2","resource_type":"droplet"}]}),
+        );
         add(&format!("DELETE /v2/tags/{tag}"), Value::Null);
         add(&format!("DELETE /v2/droplets?tag_name={tag}"), Value::Null);
     }
@@ -94,19 +180,45 @@ fn requests() -> Vec<(String, Value)> {
         add(&format!("DELETE {at}"), Value::Null);
     }
     add("PUT /v2/firewalls/f1", json!({"name":"mine"}));
-    add("PUT /v2/firewalls/f2", json!({"name":"edge","droplet_ids":[1,2]}));
-    add("PUT /v2/load_balancers/l1", json!({"name":"mine","project_id":"p2","vpc_uuid":"v1","droplet_ids":[2]}));
-    add("PUT /v2/load_balancers/l1", json!({"name":"lb","project_id":"p1","vpc_uuid":"v1","droplet_ids":[1]}));
+    add(
+        "PUT /v2/firewalls/f2",
+        json!({"name":"edge","droplet_ids":[1,2]}),
+    );
+    add(
+        "PUT /v2/load_balancers/l1",
+        json!({"name":"mine","project_id":"p2","vpc_uuid":"v1","droplet_ids":[2]}),
+    );
+    add(
+        "PUT /v2/load_balancers/l1",
+        json!({"name":"lb","project_id":"p1","vpc_uuid":"v1","droplet_ids":[1]}),
+    );
     for project in ["p1", "p2"] {
         for name in ["Prod", "Pr", "Free"] {
-            add(&format!("PATCH /v2/projects/{project}"), json!({"name":name}));
+            add(
+                &format!("PATCH /v2/projects/{project}"),
+                json!({"name":name}),
+            );
         }
-        add(&format!("PATCH /v2/projects/{project}"), json!({"is_default":true}));
-        for urn in ["do:droplet:1", "do:droplet:2", "do:volume:vol2", "do:domain:example.com"] {
-            add(&format!("POST /v2/projects/{project}/resources"), json!({"resources":[urn]}));
+        add(
+            &format!("PATCH /v2/projects/{project}"),
+            json!({"is_default":true}),
+        );
+        for urn in [
+            "do:droplet:1",
+            "do:droplet:2",
+            "do:volume:vol2",
+            "do:domain:example.com",
+        ] {
+            add(
+                &format!("POST /v2/projects/{project}/resources"),
+                json!({"resources":[urn]}),
+            );
         }
     }
-    add("POST /v2/projects/default/resources", json!({"resources":["do:droplet:1","do:volume:vol1"]}));
+    add(
+        "POST /v2/projects/default/resources",
+        json!({"resources":["do:droplet:1","do:volume:vol1"]}),
+    );
     for vpc in ["v1", "v2"] {
         add(&format!("PATCH /v2/vpcs/{vpc}"), json!({"name":"mine"}));
         add(&format!("PUT /v2/vpcs/{vpc}"), json!({"default":true}));
@@ -143,14 +255,29 @@ fn probes(thing: &Thing) -> Vec<(String, String)> {
     let mut add = |request: String, body: Value| probes.push((request, body.to_string()));
     match thing.kind.as_str() {
         "droplet" => {
-            add(format!("POST {base}/{id}/actions"), json!({"type":"reboot"}));
-            add(format!("POST {base}/{id}/actions"), json!({"type":"snapshot","name":"s"}));
-            add("POST /v2/firewalls/f2/rules".to_owned(), json!({"inbound_rules":[{"sources":{"droplet_ids":[id]}}]}));
-            add("POST /v2/firewalls".to_owned(), json!({"name":"mine","droplet_ids":[id]}));
+            add(
+                format!("POST {base}/{id}/actions"),
+                json!({"type":"reboot"}),
+            );
+            add(
+                format!("POST {base}/{id}/actions"),
+                json!({"type":"snapshot","name":"s"}),
+            );
+            add(
+                "POST /v2/firewalls/f2/rules".to_owned(),
+                json!({"inbound_rules":[{"sources":{"droplet_ids":[id]}}]}),
+            );
+            add(
+                "POST /v2/firewalls".to_owned(),
+                json!({"name":"mine","droplet_ids":[id]}),
+            );
         }
         "volume" => {
             add(format!("POST {base}/{id}/snapshots"), json!({"name":"s"}));
-            add(format!("POST {base}/{id}/actions"), json!({"type":"resize"}));
+            add(
+                format!("POST {base}/{id}/actions"),
+                json!({"type":"resize"}),
+            );
         }
         "image" | "ssh_key" | "vpc" => {
             for name in ["a-new", "c-new"] {
@@ -163,7 +290,10 @@ fn probes(thing: &Thing) -> Vec<(String, String)> {
                 add("POST /v2/droplets".to_owned(), body);
             }
         }
-        "domain" => add(format!("POST {base}/{id}/records"), json!({"type":"TXT","name":"_acme","data":"y"})),
+        "domain" => add(
+            format!("POST {base}/{id}/records"),
+            json!({"type":"TXT","name":"_acme","data":"y"}),
+        ),
         "domain_record" => add(format!("PUT {base}/{id}"), json!({"ttl":60})),
         _ => {}
     }
@@ -174,7 +304,10 @@ fn probes(thing: &Thing) -> Vec<(String, String)> {
 fn happen(world: &World, request: &str, body: &Value) -> World {
     let mut new = world.clone();
     let (method, target) = request.split_once(' ').unwrap();
-    let path: Vec<&str> = target.trim_start_matches("/v2/").split(['/', '?']).collect();
+    let path: Vec<&str> = target
+        .trim_start_matches("/v2/")
+        .split(['/', '?'])
+        .collect();
     let mut set = |kind: &str, id: &str, change: &dyn Fn(&mut Value)| {
         for thing in &mut new.things {
             let named = text(&thing.json["fingerprint"]) == id;
@@ -193,10 +326,15 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
         }
     };
     match (method, path.as_slice()) {
-        ("POST", ["droplets", id, "actions"]) => set("droplet", id, &|json| match body["type"].as_str().unwrap() {
+        ("POST", ["droplets", id, "actions"]) => set("droplet", id, &|json| match body["type"]
+            .as_str()
+            .unwrap()
+        {
             "rename" => json["name"] = body["name"].clone(),
             "resize" => json["size_slug"] = body["size"].clone(),
-            "rebuild" if body["image"] == "ubuntu" => json["image"] = json!({"id":8,"slug":"ubuntu"}),
+            "rebuild" if body["image"] == "ubuntu" => {
+                json["image"] = json!({"id":8,"slug":"ubuntu"})
+            }
             "rebuild" => json["image"] = json!({"id":7,"slug":null}),
             other => panic!("no action {other}"),
         }),
@@ -209,7 +347,9 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             }
         }),
         ("DELETE", ["firewalls", id, "droplets"]) => set("firewall", id, &|json| {
-            let rest = ids(&json["droplet_ids"]).into_iter().filter(|droplet| !ids(&body["droplet_ids"]).contains(droplet));
+            let rest = ids(&json["droplet_ids"])
+                .into_iter()
+                .filter(|droplet| !ids(&body["droplet_ids"]).contains(droplet));
             json["droplet_ids"] = rest.collect();
         }),
         ("PUT", ["firewalls", id]) => set("firewall", id, &|json| {
@@ -223,7 +363,11 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
         ("POST", ["volumes", id, "actions"]) => {
             let attach = body["type"] == "attach";
             set("volume", id, &|json| {
-                json["droplet_ids"] = if attach { json!([number(&body["droplet_id"])]) } else { json!([]) };
+                json["droplet_ids"] = if attach {
+                    json!([number(&body["droplet_id"])])
+                } else {
+                    json!([])
+                };
                 for tag in ids(&body["tags"]) {
                     retag(json, tag.as_str().unwrap(), true);
                 }
@@ -239,11 +383,20 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
                 });
             }
         }
-        ("POST", ["reserved_ips" | "floating_ips", ip, "actions"]) => set("reserved_ip", ip, &|json| {
-            json["droplet"] = if body["type"] == "assign" { json!({"id":number(&body["droplet_id"])}) } else { Value::Null };
-        }),
+        ("POST", ["reserved_ips" | "floating_ips", ip, "actions"]) => {
+            set("reserved_ip", ip, &|json| {
+                json["droplet"] = if body["type"] == "assign" {
+                    json!({"id":number(&body["droplet_id"])})
+                } else {
+                    Value::Null
+                };
+            })
+        }
         ("POST" | "DELETE", ["tags", rest @ ..]) if !body.is_null() => {
-            let tag = rest.first().copied().unwrap_or_else(|| body["name"].as_str().unwrap());
+            let tag = rest
+                .first()
+                .copied()
+                .unwrap_or_else(|| body["name"].as_str().unwrap());
             for resource in ids(&body["resources"]) {
                 let id = text(&resource["resource_id"]);
                 let kinds: &[&str] = match resource["resource_type"].as_str().unwrap() {
@@ -257,9 +410,13 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             }
         }
         ("DELETE", ["tags", tag]) => {
-            new.things.retain(|thing| thing.kind != "tag" || !thing.id().eq_ignore_ascii_case(tag));
+            new.things
+                .retain(|thing| thing.kind != "tag" || !thing.id().eq_ignore_ascii_case(tag));
             for thing in &mut new.things {
-                if matches!(thing.kind.as_str(), "droplet" | "volume" | "image" | "snapshot") {
+                if matches!(
+                    thing.kind.as_str(),
+                    "droplet" | "volume" | "image" | "snapshot"
+                ) {
                     retag(&mut thing.json, tag, false);
                 }
             }
@@ -269,10 +426,18 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
                 set(kind, id, &|json| given(json, &["name"]));
             }
         }
-        ("DELETE", ["images", id]) => new.things.retain(|thing| !matches!(thing.kind.as_str(), "image" | "snapshot") || thing.id() != *id),
-        ("DELETE", ["volumes", id]) => new.things.retain(|thing| thing.kind != "volume" || thing.id() != *id),
-        ("PUT" | "PATCH", ["domains", _, "records", id]) => set("domain_record", id, &|json| given(json, &["name", "type", "data"])),
-        ("DELETE", ["domains", _, "records", id]) => new.things.retain(|thing| thing.kind != "domain_record" || thing.id() != *id),
+        ("DELETE", ["images", id]) => new.things.retain(|thing| {
+            !matches!(thing.kind.as_str(), "image" | "snapshot") || thing.id() != *id
+        }),
+        ("DELETE", ["volumes", id]) => new
+            .things
+            .retain(|thing| thing.kind != "volume" || thing.id() != *id),
+        ("PUT" | "PATCH", ["domains", _, "records", id]) => set("domain_record", id, &|json| {
+            given(json, &["name", "type", "data"])
+        }),
+        ("DELETE", ["domains", _, "records", id]) => new
+            .things
+            .retain(|thing| thing.kind != "domain_record" || thing.id() != *id),
         ("PATCH", ["projects", id]) => {
             if body["is_default"] == true {
                 set("project", "p1", &|json| json["is_default"] = json!(false));
@@ -281,8 +446,17 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             set("project", id, &|json| given(json, &["name", "is_default"]));
         }
         ("POST", ["projects", id, "resources"]) => {
-            let default = world.things.iter().find(|thing| thing.json["is_default"] == true).unwrap().id();
-            let id = if *id == "default" { default } else { (*id).to_owned() };
+            let default = world
+                .things
+                .iter()
+                .find(|thing| thing.json["is_default"] == true)
+                .unwrap()
+                .id();
+            let id = if *id == "default" {
+                default
+            } else {
+                (*id).to_owned()
+            };
             for urn in ids(&body["resources"]) {
                 new.projects.insert(text(&urn), id.clone());
             }
@@ -302,7 +476,9 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
     {
         for thing in &world.things {
             let tags = ids(&thing.json["tags"]);
-            let carries = tags.iter().any(|known| text(known).eq_ignore_ascii_case(tag));
+            let carries = tags
+                .iter()
+                .any(|known| text(known).eq_ignore_ascii_case(tag));
             if thing.kind == "droplet" && carries {
                 gone(&mut new, &thing.id());
             }
@@ -321,7 +497,9 @@ fn retag(json: &mut Value, tag: &str, on: bool) {
 
 /// A Droplet goes, and with it what says that something is on it.
 fn gone(world: &mut World, id: &str) {
-    world.things.retain(|thing| thing.kind != "droplet" || thing.id() != id);
+    world
+        .things
+        .retain(|thing| thing.kind != "droplet" || thing.id() != id);
     for thing in &mut world.things {
         if let Some(on) = thing.json["droplet_ids"].as_array_mut() {
             on.retain(|droplet| text(droplet) != id);
@@ -333,18 +511,66 @@ fn gone(world: &mut World, id: &str) {
 }
 
 const SCOPES: [&str; 24] = [
-    "*", "droplet:*", "droplet:*", "droplet:read", "droplet:update", "droplet:delete", "tag:*", "tag:*", "block_storage:*",
-    "block_storage_action:create", "image:*", "image:read", "image:update", "snapshot:*", "domain:*", "domain:update", "firewall:*",
-    "load_balancer:*", "reserved_ip:*", "project:*", "project:assign_resource", "vpc:*", "vpc:read", "ssh_key:*",
+    "*",
+    "droplet:*",
+    "droplet:*",
+    "droplet:read",
+    "droplet:update",
+    "droplet:delete",
+    "tag:*",
+    "tag:*",
+    "block_storage:*",
+    "block_storage_action:create",
+    "image:*",
+    "image:read",
+    "image:update",
+    "snapshot:*",
+    "domain:*",
+    "domain:update",
+    "firewall:*",
+    "load_balancer:*",
+    "reserved_ip:*",
+    "project:*",
+    "project:assign_resource",
+    "vpc:*",
+    "vpc:read",
+    "ssh_key:*",
 ];
 const ONLY: [&str; 34] = [
-    "tag: web", "tag: db", "tag: [web, db]", "project: Prod", "project: p2", "project: [Prod, Rest]", "region: nyc3",
-    "droplet: any", "droplet: { name: 'a-*' }", "droplet: { id: 1 }", "droplet: { size: s-1 }", "droplet: { image: ubuntu }",
-    "droplet: { project: 'Pr*' }", "droplet: { tag: web, name: 'a-*' }", "volume: any", "volume: { droplet: 1 }", "image: any",
-    "image: { name: mine }", "snapshot: { name: mine }", "snapshot: { tag: web }", "domain: any", "domain_record: { type: TXT }",
-    "domain_record: any, project: Prod", "domain: any, domain_record: { name: '_a*' }", "firewall: any", "firewall: { droplet: 1 }",
-    "load_balancer: { name: mine }", "load_balancer: { droplet: 1 }", "reserved_ip: any", "reserved_ip: { droplet: 1 }",
-    "vpc: { name: mine }", "vpc: any", "project: { id: '*' }", "tag: { name: web }, droplet: any",
+    "tag: web",
+    "tag: db",
+    "tag: [web, db]",
+    "project: Prod",
+    "project: p2",
+    "project: [Prod, Rest]",
+    "region: nyc3",
+    "droplet: any",
+    "droplet: { name: 'a-*' }",
+    "droplet: { id: 1 }",
+    "droplet: { size: s-1 }",
+    "droplet: { image: ubuntu }",
+    "droplet: { project: 'Pr*' }",
+    "droplet: { tag: web, name: 'a-*' }",
+    "volume: any",
+    "volume: { droplet: 1 }",
+    "image: any",
+    "image: { name: mine }",
+    "snapshot: { name: mine }",
+    "snapshot: { tag: web }",
+    "domain: any",
+    "domain_record: { type: TXT }",
+    "domain_record: any, project: Prod",
+    "domain: any, domain_record: { name: '_a*' }",
+    "firewall: any",
+    "firewall: { droplet: 1 }",
+    "load_balancer: { name: mine }",
+    "load_balancer: { droplet: 1 }",
+    "reserved_ip: any",
+    "reserved_ip: { droplet: 1 }",
+    "vpc: { name: mine }",
+    "vpc: any",
+    "project: { id: '*' }",
+    "tag: { name: web }, droplet: any",
 ];
 
 fn grant(narrowed: f64) -> impl Strategy<Value = String> {
@@ -352,7 +578,9 @@ fn grant(narrowed: f64) -> impl Strategy<Value = String> {
     let only = prop::option::weighted(narrowed, prop::sample::select(&ONLY[..]));
     let actions = prop_oneof![6 => Just(""), 1 => Just(", actions: [tag, assign]"), 1 => Just(", actions: [rename, reboot, attach]")];
     (scopes, only, actions).prop_map(|(scopes, only, actions)| {
-        let only = only.map(|only| format!(", only: {{ {only} }}")).unwrap_or_default();
+        let only = only
+            .map(|only| format!(", only: {{ {only} }}"))
+            .unwrap_or_default();
         let scopes: Vec<_> = scopes.iter().map(|scope| format!("'{scope}'")).collect();
         format!("{{ scopes: [{}]{only}{actions} }}", scopes.join(", "))
     })
@@ -360,8 +588,58 @@ fn grant(narrowed: f64) -> impl Strategy<Value = String> {
 
 /// All that is held over what is there, as requests that are let through.
 fn held(grants: &Grants, world: &World, over: &World) -> Vec<bool> {
-    let old = over.things.iter().filter(|thing| world.find(&thing.kind, &thing.id()).is_some());
-    old.flat_map(probes).map(|(request, body)| world.allows(grants, &request, &body)).collect()
+    let old = over
+        .things
+        .iter()
+        .filter(|thing| world.find(&thing.kind, &thing.id()).is_some());
+    old.flat_map(probes)
+        .map(|(request, body)| world.allows(grants, &request, &body))
+        .collect()
+}
+
+/// The value that a pattern means, tried letter by letter in every way.
+fn naively(pattern: &[char], text: &[char]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some(('*', rest)), None) => naively(rest, text),
+        (Some(('*', rest)), Some((_, after))) => naively(rest, text) || naively(pattern, after),
+        (Some(('?', rest)), Some((_, after))) => naively(rest, after),
+        (Some((wanted, rest)), Some((letter, after))) => wanted == letter && naively(rest, after),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+fn names(grants: &Grants, attribute: &str, value: &str) -> bool {
+    let thing = match attribute {
+        "name" => json!({"id":1,"name":value,"tags":[]}),
+        _ => json!({"id":1,"name":"x","tags":[value]}),
+    };
+    let mut world = World::default();
+    world.things.push(Thing::known("droplet", &[], thing));
+    world.allows(grants, "GET /v2/droplets/1", "")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_compiled_matcher_agrees_with_a_naive_one(pattern in "[abAB*?.]{1,8}", text in "[abAB.]{1,8}", var in "[ab*?/.]{1,3}") {
+        let letters = |text: &str| text.chars().collect::<Vec<_>>();
+        let folded = |text: &str| letters(&text.to_lowercase());
+        let role = |attribute: &str, value: &str| grants(&format!("allow: [{{scopes: ['droplet:*'], only: {{droplet: {{{attribute}: '{value}'}}}}}}]"));
+        let by_name = naively(&letters(&pattern), &letters(&text));
+        prop_assert_eq!(names(&role("name", &pattern), "name", &text), by_name, "the name {} by {}", text, pattern);
+        let by_tag = naively(&folded(&pattern), &folded(&text));
+        prop_assert_eq!(names(&role("tag", &pattern), "tag", &text), by_tag, "the tag {} by {}", text, pattern);
+        // The same as a regular expression, whose dot is any letter.
+        let regex = pattern.replace('*', "[^~]*").replace('?', "[^~]").replace('.', "\\.");
+        prop_assert_eq!(names(&role("name", &format!("/{regex}/")), "name", &text), by_name, "the name {} by /{}/", text, regex);
+        // A variable stands for itself, letter by letter.
+        let policy = super::policy_of(&format!("  r: {{ vars: [v], allow: [{{scopes: ['droplet:*'], only: {{droplet: {{name: 'a${{v}}*'}}}}}}] }}\n"));
+        let bound = bind(&policy, &["r".to_owned()], &Vars::from([("v".to_owned(), var.clone())])).unwrap();
+        let starts = text.starts_with(&format!("a{var}"));
+        prop_assert_eq!(names(&bound, "name", &text), starts, "the name {} by a, {} and anything", text, var);
+    }
 }
 
 proptest! {

@@ -95,6 +95,7 @@ impl World {
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
+            adds: grants.added_projects(),
             defers: false,
         };
         resolve(asked, &CATALOG, &interest, self)
@@ -119,8 +120,10 @@ impl World {
         let kind = kinds.find(&thing.kind).unwrap();
         let mut above: Vec<&Kind> = kinds.ancestors(kind).collect();
         above.reverse();
-        let parents: Vec<(&Kind, String)> =
-            above.into_iter().zip(thing.parents.iter().cloned()).collect();
+        let parents: Vec<(&Kind, String)> = above
+            .into_iter()
+            .zip(thing.parents.iter().cloned())
+            .collect();
         let parent = thing.parents.last().and_then(|called| {
             let parent = kind.parent.as_ref()?;
             self.find(parent.as_str(), called)
@@ -130,12 +133,18 @@ impl World {
             let known = self.project(kind, &thing.id(), &|_| true);
             attributes.insert("project".to_owned(), known);
         }
-        let told = attributes.get("project").and_then(|known| known.values.first());
+        let told = attributes
+            .get("project")
+            .and_then(|known| known.values.first());
         if let Some(project) = told.and_then(|id| self.find("project", id)) {
             let both = ["id", "name"].map(|member| text(&project.json[member]));
             attributes.insert("project".to_owned(), Known::exactly(both));
         }
-        State::new(kind, attributes, parent.map(|parent| Arc::new(self.state(parent))))
+        State::new(
+            kind,
+            attributes,
+            parent.map(|parent| Arc::new(self.state(parent))),
+        )
     }
 
     fn project(&self, kind: &Kind, id: &str, wanted: &dyn Fn(&str) -> bool) -> Known {
@@ -151,12 +160,17 @@ impl World {
 
     fn one_of(&self, kind: &Kind, parents: &[(&Kind, String)], identifier: &str) -> Option<Found> {
         if kind.name.as_str() == "project" && identifier == "default" {
-            let default = self.of("project").find(|thing| thing.json["is_default"] == true);
+            let default = self
+                .of("project")
+                .find(|thing| thing.json["is_default"] == true);
             return default.map(|thing| thing.found(kind, &[]));
         }
         let wanted = folded(kind.name.as_str(), "id", identifier);
         let called = |thing: &&Thing| {
-            thing.parents.iter().eq(parents.iter().map(|(_, called)| called))
+            thing
+                .parents
+                .iter()
+                .eq(parents.iter().map(|(_, called)| called))
         };
         let is_it = |thing: &&Thing| {
             kind.identified_by.iter().any(|member| {
@@ -180,7 +194,8 @@ impl Look for World {
     }
 
     async fn default(&self, kind: &Kind) -> Result<Option<Found>, Refusal> {
-        let is_it = |thing: &&Thing| kind.name.as_str() != "project" || thing.json["is_default"] == true;
+        let is_it =
+            |thing: &&Thing| kind.name.as_str() != "project" || thing.json["is_default"] == true;
         let found = self.of(kind.name.as_str()).find(is_it);
         Ok(found.map(|thing| thing.found(kind, &[])))
     }
@@ -195,7 +210,9 @@ impl Look for World {
             let known = found.attributes.get(key);
             known.is_some_and(|known| known.values.iter().any(|known| known == value))
         };
-        let all = self.of(kind.name.as_str()).map(|thing| thing.found(kind, &[]));
+        let all = self
+            .of(kind.name.as_str())
+            .map(|thing| thing.found(kind, &[]));
         let fits = |found: &Found| {
             has(found, "name", name) && narrowed.iter().all(|(key, value)| has(found, key, value))
         };
