@@ -505,9 +505,8 @@ impl<'j> Judge<'j> {
 
     /// What is deleted is taken off what names it, and that could be out from under a deny then.
     fn frees_nothing(&self, touch: &Touch) -> Result<(), Refusal> {
-        let deleted = match (&touch.verb, &touch.before) {
-            (TouchVerb::Delete, Some(before)) => before,
-            _ => return Ok(()),
+        let (TouchVerb::Delete, Some(deleted)) = (&touch.verb, &touch.before) else {
+            return Ok(());
         };
         let refers = |grant: &&BoundGrant| {
             let only = grant.only.as_ref();
