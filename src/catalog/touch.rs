@@ -104,6 +104,14 @@ impl TouchRule {
         self.first.unwrap_or(by_verb) && !self.implied
     }
 
+    /// The members beside an id and its type, for those who look whether a key is spelled otherwise.
+    pub fn typed_members(&self) -> Option<(&Place, [&str; 2])> {
+        match (&self.kind, &self.at) {
+            (TouchKind::Typed { id, member, .. }, Some(at)) => Some((at, [id, member])),
+            (TouchKind::Typed { .. } | TouchKind::One(_) | TouchKind::Urn, _) => None,
+        }
+    }
+
     fn places(&self) -> impl Iterator<Item = &Place> {
         let named = self
             .at

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Failed;
 use crate::admin::Metrics;
 use crate::config;
-use crate::policy::Grants;
+use crate::policy::{Grants, goes_on};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked};
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
@@ -67,6 +67,7 @@ pub(super) fn touches(
         asks: &|kind| grants.asks(kind),
         project: &|called| grants.names_project(called),
         adds: grants.added_projects(),
+        goes_on: &|touch| goes_on(grants, asked, touch, catalog),
         defers: false,
     };
     // A thread of its own: who calls this may be run by another runtime.

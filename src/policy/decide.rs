@@ -292,7 +292,10 @@ impl Question<'_> {
                 .names(set)
                 .any(|scope| scope.verb().starts_with("create"))
         });
-        by_scope || self.asked.creates()
+        match endpoint.touches {
+            Touches::These(_) => self.asked.creates(),
+            Touches::Nobody | Touches::Unmodelled { .. } => by_scope,
+        }
     }
 
     /// Whether a grant's `actions` lets this request by: it does if the request is no action, or one that is listed.

@@ -26,7 +26,7 @@ pub use only::{Only, Selector, Value};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_given};
 pub use test::{PolicyTest, run as run_test, touches};
-pub use touched::{hidden, one_tag};
+pub use touched::{goes_on, hidden, one_tag, with_additions};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;

@@ -3,6 +3,7 @@ use futures_util::FutureExt;
 use super::Policy;
 use super::bind::{Grants, Vars, bind};
 use super::decide::{Decision, decide, wants_touches};
+use super::touched::goes_on;
 use crate::catalog::{Catalog, Method};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
@@ -90,6 +91,7 @@ pub fn touches(
         asks: &|kind| grants.asks(kind),
         project: &|called| grants.names_project(called),
         adds: grants.added_projects(),
+        goes_on: &|touch| goes_on(grants, asked, touch, catalog),
         defers: false,
     };
     // Facts that are given are there at once.

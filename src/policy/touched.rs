@@ -1,6 +1,6 @@
 //! The decision over what a request touches: each resource by itself, before and after.
 
-use super::bind::{BoundCovers, BoundGrant, Grants};
+use super::bind::{Additions, BoundCovers, BoundGrant, Grants};
 use super::decide::{Allowed, Question, Shown};
 use super::matching::{As, Fit, Use};
 use crate::catalog::{Catalog, Endpoint, Kind, Kinds, ScopeId, ScopeSet, TouchVerb};
@@ -31,7 +31,9 @@ impl Question<'_> {
             grants,
             endpoint,
         };
-        for touch in touches {
+        // What is created is judged where its grant puts it, once it is told which that is.
+        let settled = |touch: &&Touch| touch.verb != TouchVerb::Create || touch.homes.is_empty();
+        for touch in touches.iter().filter(settled) {
             judge.not_struck(touch)?;
         }
         for touch in touches.iter().filter(|touch| touch.first) {
@@ -39,9 +41,12 @@ impl Question<'_> {
         }
         let firsts = judge.covering_first(first);
         for touch in touches.iter().filter(|touch| !touch.first) {
+            judge.field_scope_held(touch)?;
+        }
+        for touch in touches.iter().filter(|touch| !touch.first) {
             judge.second_covered(touch, &firsts)?;
         }
-        judge.fields_covered(first)?;
+        judge.fields_covered(touches)?;
         for touch in touches {
             judge.widens_nothing(touch)?;
             judge.frees_nothing(touch)?;
@@ -129,6 +134,25 @@ pub fn one_tag<'g>(
         .map(|grant| grant.only.as_ref()?.one_tag(kind));
     let first = tags.next()??;
     (!denied && tags.all(|tag| tag == Some(first))).then_some(first)
+}
+
+/// Whether it may come to an allowance yet, by what is known of the first touch: else nothing more needs to be looked up, and
+/// nothing more is, so that how long a refusal takes does not tell what is there.
+pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touch: &Touch, catalog: &Catalog) -> bool {
+    let question = Question {
+        asked,
+        known: super::decide::Known::Whole,
+        catalog,
+    };
+    let Some(endpoint) = asked.endpoint else {
+        return false;
+    };
+    let judge = Judge {
+        question: &question,
+        grants,
+        endpoint,
+    };
+    judge.first_covered(touch).is_ok()
 }
 
 struct Judge<'j> {
@@ -385,8 +409,37 @@ impl<'j> Judge<'j> {
         !limited && scopes.is_some_and(|scopes| scopes.has(scope))
     }
 
+    /// The scope that a field asks for over what it names must be held by some grant at all, whatever that covers: what nobody
+    /// gives is told first.
+    fn field_scope_held(&self, touch: &Touch) -> Result<(), Refusal> {
+        let fields = self.question.asked.fields();
+        let of_field = |scope: &ScopeId| fields.iter().any(|field| field.scope == *scope);
+        let Some(scope) = touch.scope.filter(of_field) else {
+            return Ok(());
+        };
+        if touch.implied || touch.verb == TouchVerb::List {
+            return Ok(());
+        }
+        let gives = |grant: &BoundGrant| {
+            let scopes = grant.covers.all();
+            self.question.request_matches(grant) || scopes.is_some_and(|scopes| scopes.has(scope))
+        };
+        if self.grants.allowing().any(gives) {
+            return Ok(());
+        }
+        let scope = self.question.catalog.scopes().name(scope);
+        let needs: Vec<_> = scope.cloned().into_iter().collect();
+        let scope = scope.map(ToString::to_string).unwrap_or_default();
+        let endpoint = self.endpoint;
+        let message = format!(
+            "{endpoint} names a {}, and that asks for the scope {scope}, which this sub-token lacks; leave it out, or ask for a role that grants the scope",
+            touch.kind
+        );
+        Err(Refusal::new(Code::FieldScope, message).needing(needs))
+    }
+
     /// The fields that ask for scopes and are no touches: by what covers the first, or is not narrowed at all.
-    fn fields_covered(&self, first: &Touch) -> Result<(), Refusal> {
+    fn fields_covered(&self, touches: &[Touch]) -> Result<(), Refusal> {
         let rules = self.endpoint.touches.rules();
         // `body.ssh_keys` is the field, `body.ssh_keys[]` each that it names.
         let touched = |field: &str| {
@@ -398,13 +451,16 @@ impl<'j> Judge<'j> {
                     && self.question.asked.applies(rule)
             })
         };
-        let covering = self.covering(first);
+        let covering: Vec<_> = touches
+            .iter()
+            .flat_map(|touch| self.covering(touch))
+            .collect();
         let free = self
             .grants
             .allowing()
             .filter(|grant| grant.only.is_none() && self.question.action_fits(grant));
         let mut held = ScopeSet::default();
-        for grant in covering.iter().copied().chain(free) {
+        for grant in covering.into_iter().chain(free) {
             if self.question.request_matches(grant) {
                 return Ok(());
             }
@@ -868,10 +924,15 @@ fn own_scopes(touch: &Touch, kinds: &Kinds) -> Vec<ScopeId> {
 
 /// What is created, with what a grant adds to it.
 fn added(after: &State, grant: &BoundGrant, homes: &[(String, Known)]) -> State {
+    match &grant.on_create {
+        Some(additions) => with_additions(after, additions, homes),
+        None => after.clone(),
+    }
+}
+
+/// What is created, with these tags and in that project.
+pub fn with_additions(after: &State, additions: &Additions, homes: &[(String, Known)]) -> State {
     let mut after = after.clone();
-    let Some(additions) = &grant.on_create else {
-        return after;
-    };
     if !additions.tags.is_empty()
         && let Some(tags) = after.attributes.get_mut("tag")
     {

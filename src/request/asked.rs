@@ -128,9 +128,23 @@ impl<'c> Asked<'c> {
             Place::Body(path) => Some(path),
             Place::Path(_) | Place::Query(_) => None,
         });
+        let typed = self.endpoint?.touches.rules().iter();
+        let members = typed
+            .filter_map(TouchRule::typed_members)
+            .flat_map(|(at, members)| members.map(|member| format!("{at}.{member}")))
+            .filter_map(|place| match place.parse() {
+                Ok(Place::Body(path)) => Some(path),
+                Ok(Place::Path(_) | Place::Query(_)) | Err(_) => None,
+            });
+        let by_type = || {
+            members
+                .into_iter()
+                .find_map(|path| body.disguised(&path).map(str::to_owned))
+        };
         paths
             .find_map(|path| body.disguised(path))
             .map(str::to_owned)
+            .or_else(by_type)
     }
 
     /// The fields in use that ask for scopes of their own. What is null or empty is not in use.
@@ -243,7 +257,8 @@ impl<'c> Asked<'c> {
 
     /// Whether the request makes something.
     pub fn creates(&self) -> bool {
-        self.rules().any(|rule| rule.verb == TouchVerb::Create)
+        self.rules()
+            .any(|rule| rule.verb == TouchVerb::Create && !rule.implied)
     }
 
     /// The scopes that the resources ask for which the request names, beside the endpoint's own.

@@ -18,6 +18,8 @@ pub struct Interest<'i> {
     pub project: &'i (dyn Fn(&str) -> bool + Sync),
     /// The projects that grants put into what is created, as they call them.
     pub adds: Vec<&'i str>,
+    /// Whether there is a point in looking further, given what the request is about.
+    pub goes_on: &'i (dyn Fn(&Touch) -> bool + Sync),
     /// Whether a resource that the answer will show is judged on that answer.
     pub defers: bool,
 }
@@ -47,8 +49,16 @@ pub async fn resolve<L: Look>(
     };
     for (number, rule) in rules.iter().enumerate() {
         if asked.applies(rule) {
+            let before = resolver.touches.len();
             resolver.number = number;
             resolver.rule(rule).await?;
+            let new = resolver.touches.get(before..).unwrap_or_default();
+            if new
+                .iter()
+                .any(|touch| touch.first && !(interest.goes_on)(touch))
+            {
+                break;
+            }
         }
     }
     Ok(resolver.touches)
@@ -188,12 +198,32 @@ impl<'r, L: Look> Resolver<'r, L> {
             (Place::Body(path), Some(body)) => body.at(path),
             (Place::Path(_) | Place::Query(_) | Place::Body(_), _) => Vec::new(),
         };
-        let odd = |value: &&Json| matches!(value, Json::List(_)) && !value.is_nothing();
+        // An object is one where a rule looks into it, and nowhere else.
+        let rules = self
+            .asked
+            .endpoint
+            .map_or(&[][..], |endpoint| endpoint.touches.rules());
+        let looked_into = |place: &Place, value: &Json| {
+            let below = format!("{place}.");
+            let mut others = rules.iter().filter_map(|rule| rule.at.as_ref());
+            let has = |other: &Place| {
+                let other = other.to_string();
+                let rest = other.strip_prefix(&below);
+                let key = rest.and_then(|rest| rest.split(['.', '[']).next());
+                key.is_some_and(|key| value.member(key).is_some())
+            };
+            matches!(rule.kind, TouchKind::Typed { .. }) || others.any(has)
+        };
+        let odd = |place: &Place, value: &Json| match value {
+            Json::List(_) => !value.is_nothing(),
+            Json::Map(_) => !value.is_nothing() && !looked_into(place, value),
+            Json::Null | Json::Flag(_) | Json::Number(_) | Json::Text(_) => false,
+        };
         let flag = |value: &&Json| matches!(value, Json::Flag(_));
         let list = named
             .clone()
             .chain(values)
-            .find(|place| found(place).iter().any(odd));
+            .find(|place| found(place).iter().any(|value| odd(place, value)));
         let wrong = list.or_else(|| named.clone().find(|place| found(place).iter().any(flag)));
         match wrong {
             Some(place) => Err(Refusal::new(
@@ -261,6 +291,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             _ => {
                 for name in self.names(rule) {
+                    let name = folded(here.kind.name.as_str(), "id", &name); // UUIDs come in either case
                     self.one(&here, &name).await?;
                 }
                 Ok(())
@@ -275,7 +306,15 @@ impl<'r, L: Look> Resolver<'r, L> {
             Some(_) => Attributes::new(), // it is not named, so nothing is told
             None => told_by_name(kind, name),
         };
-        let told = with_parents(told, kind, &here.parents);
+        let mut told = with_parents(told, kind, &here.parents);
+        if rule.by.iter().any(|by| by == "slug") && !name.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            // Only public images have slugs, and nobody puts tags on these.
+            let known = |value: &str| Known::exactly([value.to_owned()]);
+            told.insert("slug".to_owned(), known(name));
+            told.insert("public".to_owned(), known("true"));
+            told.insert("tag".to_owned(), Known::exactly([]));
+        }
         let is_first = self.touches.is_empty();
         let for_lists = is_first && self.replaces_lists();
         let deferred = self.interest.defers
@@ -393,8 +432,11 @@ impl<'r, L: Look> Resolver<'r, L> {
 
     fn listed(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
         let mut touch = touch(here.rule, here.kind, None, here.in_path);
-        if here.parent.is_some() {
-            let told = with_parents(Attributes::new(), here.kind, &here.parents);
+        if let Some(parent) = &here.parent {
+            let mut told = with_parents(Attributes::new(), here.kind, &here.parents);
+            if parent.kind.as_str() == "project" && here.kind.has("project") {
+                told.insert("project".to_owned(), both_names(&parent.attributes));
+            }
             touch.before = Some(State::new(here.kind, told, here.parent.clone()));
         }
         self.push(touch)
@@ -429,6 +471,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
         }
         if kind.has("project")
+            && self.interest.adds.is_empty() // else the project that a grant adds is the one that counts
             && !base.contains_key("project")
             && self.asks(kind).contains("project")
         {
@@ -835,7 +878,7 @@ fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) -> bool {
     (interest.asks)(kind)
         .iter()
         .all(|attribute| known(attribute))
-        && !kind.has("public")
+        && (!kind.has("public") || told.contains_key("public"))
 }
 
 /// What a project is called, by id and by name.

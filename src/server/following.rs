@@ -9,7 +9,7 @@ use super::final_line::FinalLine;
 use super::question::{Question, cut_off};
 use crate::audit::Permit;
 use crate::catalog::{Method, Place, TouchRule, TouchVerb};
-use crate::policy::{Additions, Allowed};
+use crate::policy::{Additions, Allowed, with_additions};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
@@ -126,7 +126,7 @@ impl Question<'_> {
         let body = body.to_bytes();
         let mut headers = head.headers;
         if let Ok(json) = Json::read(&body) {
-            self.remember(&json, permit, touches, reader);
+            self.remember(&json, permit, allowed, touches, reader);
             self.assign(&json, &mut headers, permit, allowed, reader, line)
                 .await;
         }
@@ -134,7 +134,14 @@ impl Question<'_> {
     }
 
     /// Remembers of which resource the actions in an answer are.
-    fn remember(&self, json: &Json, permit: &Permit, touches: &[Touch], reader: &Reader<'_>) {
+    fn remember(
+        &self,
+        json: &Json,
+        permit: &Permit,
+        allowed: &Allowed,
+        touches: &[Touch],
+        reader: &Reader<'_>,
+    ) {
         let firsts: Vec<&Touch> = touches.iter().filter(|touch| touch.first).collect();
         let [first] = firsts.as_slice() else {
             return; // of several, which action is of which is not told
@@ -142,6 +149,9 @@ impl Question<'_> {
         let Some(mut state) = first.after.clone().or_else(|| first.before.clone()) else {
             return;
         };
+        if let Some(additions) = allowed.additions() {
+            state = with_additions(&state, additions, &first.homes);
+        }
         if first.verb == TouchVerb::Create
             && let Some(id) = self.created_ids(json).first()
         {

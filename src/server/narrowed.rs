@@ -316,6 +316,7 @@ impl Question<'_> {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: Vec::new(),
+            goes_on: &|_| true,
             defers: false,
         };
         let catalog = &self.serving.rules.catalog;

@@ -14,7 +14,7 @@ use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method};
 use crate::config::{BaseUrl, RealToken};
 use crate::identify::Client;
-use crate::policy::{Allowed, Decision, decide, precheck, wants_touches};
+use crate::policy::{Allowed, Decision, decide, goes_on, precheck, wants_touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
@@ -124,13 +124,15 @@ impl Question<'_> {
         if !wants_touches(grants, &self.asked) {
             return Ok(Vec::new());
         }
+        let catalog = &self.serving.rules.catalog;
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
+            goes_on: &|touch| goes_on(grants, &self.asked, touch, catalog),
             defers: true,
         };
-        resolve(&self.asked, &self.serving.rules.catalog, &interest, reader).await
+        resolve(&self.asked, catalog, &interest, reader).await
     }
 
     pub fn decide(&self, touches: &[Touch]) -> Result<Allowed, Refusal> {

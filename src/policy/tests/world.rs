@@ -96,6 +96,7 @@ impl World {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
+            goes_on: &|touch| goes_on(grants, asked, touch, &CATALOG),
             defers: false,
         };
         resolve(asked, &CATALOG, &interest, self)
