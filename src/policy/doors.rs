@@ -471,7 +471,7 @@ fn no_door_at_the_side_is_open() {
             ONE_FIREWALL,
             "PUT /v2/firewalls/f",
             r#"{"name":"fw","droplet_ids":[2]}"#,
-            "resource",
+            "field_scope",
         ),
         (ONE_FIREWALL, "GET /v2/firewalls/f", "", "allow"),
         (

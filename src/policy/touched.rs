@@ -442,7 +442,7 @@ impl<'j> Judge<'j> {
     fn fields_covered(&self, touches: &[Touch]) -> Result<(), Refusal> {
         let rules = self.endpoint.touches.rules();
         // `body.ssh_keys` is the field, `body.ssh_keys[]` each that it names.
-        let touched = |field: &str| {
+        let by_a_touch = |field: &str| {
             rules.iter().any(|rule| {
                 let is_it =
                     |at: &crate::catalog::Place| at.to_string().trim_end_matches("[]") == field;
@@ -469,7 +469,7 @@ impl<'j> Judge<'j> {
             }
         }
         let mut fields = self.question.asked.fields();
-        fields.retain(|field| !touched(&field.field));
+        fields.retain(|field| !by_a_touch(&field.field));
         self.question.fields_held(self.endpoint, &held, &fields)
     }
 

@@ -71,6 +71,10 @@ impl From<NotJson> for Refusal {
     }
 }
 
+/// That a member is no list of texts, so that none can be added to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoList;
+
 const DEPTH: usize = 64;
 /// A value takes up to a hundred bytes of memory, however few it has in the body.
 const MOST_VALUES: usize = 50_000;
@@ -224,21 +228,21 @@ impl Json {
     /// Adds texts to a member of an object that is a list of them, those that differ from all in it in more than case.
     ///
     /// # Errors
-    /// Where this is no object, or the member no list of texts.
-    pub fn add_to_list(&mut self, key: &str, more: &[String]) -> Result<(), ()> {
+    /// `NoList` where this is no object, or the member no list of texts.
+    pub fn add_to_list(&mut self, key: &str, more: &[String]) -> Result<(), NoList> {
         let Self::Map(members) = self else {
-            return Err(());
+            return Err(NoList);
         };
         if !members.iter().any(|(known, _)| known == key) {
             members.push((key.to_owned(), Self::Null));
         }
         let Some((_, held)) = members.iter_mut().find(|(known, _)| known == key) else {
-            return Err(());
+            return Err(NoList);
         };
         let mut items = match std::mem::replace(held, Self::Null) {
             Self::Null => Vec::new(),
             Self::List(items) if items.iter().all(|item| matches!(item, Self::Text(_))) => items,
-            _ => return Err(()),
+            _ => return Err(NoList),
         };
         for text in more {
             let same = |item: &Self| {

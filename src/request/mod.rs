@@ -10,5 +10,5 @@ mod spelling;
 mod target;
 
 pub use asked::{Asked, FieldUse, Named};
-pub use json::{Json, NotJson};
+pub use json::{Json, NoList, NotJson};
 pub use target::{Ambiguity, Target, encoded};

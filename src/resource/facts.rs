@@ -330,7 +330,7 @@ impl<'r> Reader<'r> {
             .look_up(Purpose::List, self.token, &look_up.page(number), ONE_BYTES)
             .await
             .map_err(|failure| failure.refusal(true))?;
-        let found = (status == 200).then(|| page(body, kind, look_up));
+        let found = (status == 200).then(|| page(&body, kind, look_up));
         found.flatten().ok_or_else(|| {
             Refusal::new(
                 Code::UpstreamBadAnswer,
@@ -397,7 +397,7 @@ impl<'r> Reader<'r> {
             return Ok(None);
         };
         let wanted = folded(kind.name.as_str(), "id", identifier);
-        let identifies = |attributes: &Attributes| {
+        let is_it = |attributes: &Attributes| {
             kind.attributes.iter().any(|attribute| {
                 let by = attribute.from.iter().any(|from| {
                     matches!(from, Source::Member(path) if kind.identified_by.contains(path))
@@ -410,7 +410,7 @@ impl<'r> Reader<'r> {
         let found = listed
             .items
             .iter()
-            .find(|(_, attributes)| identifies(attributes));
+            .find(|(_, attributes)| is_it(attributes));
         Ok(found.map(|(raw, attributes)| Found {
             attributes: with_parents(attributes.clone(), kind, parents),
             json: Json::read(raw).ok().map(Arc::new),
@@ -418,6 +418,9 @@ impl<'r> Reader<'r> {
     }
 
     /// All resources of a kind, or all of its parents'; `None` where the API has no such list.
+    ///
+    /// # Errors
+    /// The refusal where the list can't be read.
     pub async fn all(
         &self,
         kind: &Kind,

@@ -17,8 +17,8 @@ pub(super) struct Page {
 }
 
 /// Takes a page apart: its items as slices of the bytes that came. `None` where it is not what the API gives.
-pub(super) fn page(body: Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Page> {
-    let text = std::str::from_utf8(&body).ok()?;
+pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Page> {
+    let text = std::str::from_utf8(body).ok()?;
     let whole: &RawValue = serde_json::from_str(text).ok()?;
     let list = match look_up.at {
         Some(at) => member(whole, at),

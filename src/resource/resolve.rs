@@ -149,7 +149,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         match &rule.kind {
             TouchKind::One(name) => {
                 let Some(kind) = self.catalog.kinds().find(name.as_str()) else {
-                    return Err(self.unknown(name.as_str()));
+                    return Err(Self::unknown(name.as_str()));
                 };
                 if self.holds_unknown(rule) {
                     let nothing_known = State::new(kind, Attributes::new(), None);
@@ -167,7 +167,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             TouchKind::Urn => {
                 for urn in self.names(rule) {
                     let Some((kind, id)) = of_urn(self.catalog.kinds(), &urn) else {
-                        return Err(self.unknown(&urn));
+                        return Err(Self::unknown(&urn));
                     };
                     self.beside(rule, kind, &id).await?;
                 }
@@ -178,7 +178,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                     let kind = types.iter().find(|(known, _)| *known == r#type);
                     let kind = kind.and_then(|(_, kind)| self.catalog.kinds().find(kind.as_str()));
                     let Some(kind) = kind else {
-                        return Err(self.unknown(&r#type));
+                        return Err(Self::unknown(&r#type));
                     };
                     self.beside(rule, kind, &id).await?;
                 }
@@ -815,7 +815,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                 let text = |key: &str| item.member(key).and_then(Json::name).map(str::to_owned);
                 match (text(id), text(member)) {
                     (Some(id), Some(member)) => Ok((id, member)),
-                    _ => Err(self.unknown(&format!("an item of {path}"))),
+                    _ => Err(Self::unknown(&format!("an item of {path}"))),
                 }
             })
             .collect()
@@ -831,7 +831,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         Ok(())
     }
 
-    fn unknown(&self, what: &str) -> Refusal {
+    fn unknown(what: &str) -> Refusal {
         let what = crate::secret::redacted(what);
         Refusal::new(
             Code::Resource,

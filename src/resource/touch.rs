@@ -3,6 +3,10 @@ use crate::catalog::{KindName, Kinds, ScopeId, TouchVerb};
 
 /// A resource that a request touches, with what it is before and what it would be after.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own, and any may be so with any other"
+)]
 pub struct Touch {
     /// Which rule of its endpoint's it comes from.
     pub rule: usize,

@@ -11,7 +11,7 @@ use crate::audit::Permit;
 use crate::catalog::{Method, Place, TouchRule, TouchVerb};
 use crate::policy::{Additions, Allowed, with_additions};
 use crate::refusal::{Code, Refusal};
-use crate::request::{Json, encoded};
+use crate::request::{Json, NoList, encoded};
 use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
 use crate::response::{Answer, made};
 use crate::upstream::{Body, Checked};
@@ -72,7 +72,7 @@ impl Question<'_> {
                 return Err(cant_add("what it creates takes no tags"));
             };
             json.add_to_list(&step.key, &additions.tags)
-                .map_err(|()| cant_add("its tags are no list of names"))?;
+                .map_err(|NoList| cant_add("its tags are no list of names"))?;
         }
         if let Some(project) = &additions.project
             && let Some(step) = place("project")

@@ -66,7 +66,7 @@ impl Question<'_> {
             per_page: number("per_page", DEFAULT_PER_PAGE, PER_PAGE),
         };
         let body = page.write(|number| self.page_address(number));
-        self.answered(body, reader)
+        Self::answered(body, reader)
     }
 
     async fn read_whole(
@@ -120,12 +120,10 @@ impl Question<'_> {
             .or(self.client.reached.as_ref())
             .unwrap_or(&official);
         let target = &self.asked.target;
-        let others = target
-            .query()
-            .iter()
-            .filter(|(name, _)| name != "page")
-            .map(|(name, value)| format!("&{}={}", encoded(name), encoded(value)))
-            .collect::<String>();
+        let mut others = String::new();
+        for (name, value) in target.query().iter().filter(|(name, _)| name != "page") {
+            others.push_str(&["&", &encoded(name), "=", &encoded(value)].concat());
+        }
         format!("{base}{}?page={number}{others}", target.path())
     }
 
@@ -177,7 +175,7 @@ impl Question<'_> {
             };
         };
         if showing.touch.verb != TouchVerb::List {
-            let attributes = self.attributes(showing, &slice)?;
+            let attributes = Self::attributes(showing, &slice)?;
             let state = self.state_of(showing, attributes, reader).await?;
             let kept = self.kept(showing, &slice, &state).ok_or_else(hidden)?;
             if kept != slice {
@@ -191,7 +189,7 @@ impl Question<'_> {
         let items = slices(&slice).ok_or_else(|| unreadable("the answer has no list"))?;
         let mut kept = Vec::new();
         for item in items {
-            let attributes = self.attributes(showing, &item)?;
+            let attributes = Self::attributes(showing, &item)?;
             let state = self.state_of(showing, attributes, reader).await?;
             kept.extend(self.kept(showing, &item, &state));
         }
@@ -210,7 +208,7 @@ impl Question<'_> {
         }
     }
 
-    fn attributes(&self, showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
+    fn attributes(showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
         let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
         let parent = showing
             .touch
@@ -345,7 +343,7 @@ impl Question<'_> {
     }
 
     /// An answer that was put together here from what the API gave: it must not hold the real token either.
-    fn answered(&self, body: Vec<u8>, reader: &Reader<'_>) -> Result<Answer, Refusal> {
+    fn answered(body: Vec<u8>, reader: &Reader<'_>) -> Result<Answer, Refusal> {
         if Scan::new(reader.token.telling_part()).finds(&body) {
             return Err(cut_off(&crate::response::Cut::Token, true));
         }

@@ -335,7 +335,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             "rename" => json["name"] = body["name"].clone(),
             "resize" => json["size_slug"] = body["size"].clone(),
             "rebuild" if body["image"] == "ubuntu" => {
-                json["image"] = json!({"id":8,"slug":"ubuntu"})
+                json["image"] = json!({"id":8,"slug":"ubuntu"});
             }
             "rebuild" => json["image"] = json!({"id":7,"slug":null}),
             other => panic!("no action {other}"),
@@ -392,7 +392,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
                 } else {
                     Value::Null
                 };
-            })
+            });
         }
         ("POST" | "DELETE", ["tags", rest @ ..]) if !body.is_null() => {
             let tag = rest
@@ -435,7 +435,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             .things
             .retain(|thing| thing.kind != "volume" || thing.id() != *id),
         ("PUT" | "PATCH", ["domains", _, "records", id]) => set("domain_record", id, &|json| {
-            given(json, &["name", "type", "data"])
+            given(json, &["name", "type", "data"]);
         }),
         ("DELETE", ["domains", _, "records", id]) => new
             .things
@@ -687,7 +687,7 @@ proptest! {
         let regex = pattern.replace('*', "[^~]*").replace('?', "[^~]").replace('.', "\\.");
         prop_assert_eq!(names(&role("name", &format!("/{regex}/")), "name", &text), by_name, "the name {} by /{}/", text, regex);
         // A variable stands for itself, letter by letter.
-        let policy = super::policy_of(&format!("  r: {{ vars: [v], allow: [{{scopes: ['droplet:*'], only: {{droplet: {{name: 'a${{v}}*'}}}}}}] }}\n"));
+        let policy = super::policy_of("  r: { vars: [v], allow: [{scopes: ['droplet:*'], only: {droplet: {name: 'a${v}*'}}}] }\n");
         let bound = bind(&policy, &["r".to_owned()], &Vars::from([("v".to_owned(), var.clone())])).unwrap();
         let starts = text.starts_with(&format!("a{var}"));
         prop_assert_eq!(names(&bound, "name", &text), starts, "the name {} by a, {} and anything", text, var);

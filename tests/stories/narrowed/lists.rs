@@ -28,9 +28,9 @@ fn crowd(count: u64) -> World {
 async fn every_page_of_every_size_fits_the_others() {
     let story = Story::in_world(NAMED, crowd(107)).await; // 53 of them are the team's
     for size in [1, 7, 20, 52, 53, 54, 200] {
-        let last = 53_usize.div_ceil(size);
+        let pages_in_all = 53_usize.div_ceil(size);
         let mut ids = Vec::new();
-        for page in 1..=last {
+        for page in 1..=pages_in_all {
             let list = story
                 .get(&format!("/v2/droplets?page={page}&per_page={size}"))
                 .await;
@@ -39,8 +39,8 @@ async fn every_page_of_every_size_fits_the_others() {
             let shown = all(&list, "droplets", "id");
             assert_eq!(
                 shown.len(),
-                if page == last {
-                    53 - size * (last - 1)
+                if page == pages_in_all {
+                    53 - size * (pages_in_all - 1)
                 } else {
                     size
                 },
@@ -51,8 +51,8 @@ async fn every_page_of_every_size_fits_the_others() {
             for (name, number) in [
                 ("first", (page > 1).then_some(1)),
                 ("prev", (page > 1).then(|| page - 1)),
-                ("next", (page < last).then_some(page + 1)),
-                ("last", (page < last).then_some(last)),
+                ("next", (page < pages_in_all).then_some(page + 1)),
+                ("last", (page < pages_in_all).then_some(pages_in_all)),
             ] {
                 let expected = number.map(|number| {
                     format!(

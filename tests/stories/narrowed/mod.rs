@@ -17,6 +17,7 @@ mod volumes;
 use hyper::Method;
 use serde_json::Value;
 
+use crate::support::standin::Heard;
 use crate::support::{Answer, Gate, StandInApi, World};
 
 /// A request, its body (`null` for none), and what becomes of it: `ok`, or the code of its refusal.
@@ -82,7 +83,7 @@ impl Story {
                 || status.is_server_error()
             {
                 let text = answer.text();
-                let writes: Vec<String> = writes.iter().map(|heard| heard.line()).collect();
+                let writes: Vec<String> = writes.iter().map(Heard::line).collect();
                 wrong.push(format!(
                     "{request} {body}: not {expected} but {outcome} ({status}), writes {writes:?}: {text}"
                 ));
@@ -95,7 +96,7 @@ impl Story {
     fn heard(&self) -> Vec<String> {
         let heard = self.api.heard();
         self.api.clear();
-        heard.iter().map(|heard| heard.line()).collect()
+        heard.iter().map(Heard::line).collect()
     }
 
     async fn finish(self) {

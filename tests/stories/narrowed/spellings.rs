@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::droplets::CLIENT;
 use super::{NONE, Story};
 
+#[expect(clippy::needless_pass_by_value, reason = "rows write it in place")]
 fn droplet(more: Value) -> Value {
     let mut body = json!({ "name": "a-new", "region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64" });
     body.as_object_mut()

@@ -13,6 +13,7 @@ const TEAM: &str = "
         only: { tag: { name: [client-a, 'a-*'] } }
 ";
 
+#[expect(clippy::needless_pass_by_value, reason = "rows write it in place")]
 fn what(kind: &str, id: Value) -> Value {
     json!({ "resources": [{ "resource_id": id, "resource_type": kind }] })
 }

@@ -134,8 +134,8 @@ async fn a_volume_goes_on_and_off_only_between_what_is_ones_own() {
     );
     assert_eq!(
         story.get("/v2/actions/72531857").await.status,
-        403,
-        "without actions:read"
+        404,
+        "it acted on what is not theirs"
     );
     story.finish().await;
 }
