@@ -163,7 +163,7 @@ impl Question<'_> {
             return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
         }
         readable(headers)?;
-        let decides = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
+        let decides = self.decides_by_body();
         let (readable, most) = (limits.inspected_body.bytes(), limits.body.bytes());
         let limit = if decides {
             readable
@@ -189,10 +189,17 @@ impl Question<'_> {
         self.asked.take_body(&begun).map(Body::Json)
     }
 
+    /// Whether a body must be read: something in it decides, or a narrowed sub-token sends it, whose bodies go on as they were
+    /// read and no others.
+    fn decides_by_body(&self) -> bool {
+        let inspected = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
+        inspected || self.grantee.grants.has_only
+    }
+
     /// Checks that a body in which something decides was read: a reload on the way may have brought a catalogue that asks for
     /// more of it than the one by which it was passed over.
     pub fn read_what_decides(&self, body: &Body) -> Result<(), Refusal> {
-        let decides = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
+        let decides = self.decides_by_body();
         match body {
             Body::Stream(..) if decides => Err(too_large(
                 self.serving.rules.settings.limits.inspected_body.bytes(),

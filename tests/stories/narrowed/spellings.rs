@@ -243,3 +243,22 @@ async fn head_is_judged_as_get_and_says_no_more() {
     }
     story.finish().await;
 }
+
+/// What is longer than tidegate reads can't be brought to the members that are known: it is not handed on as it comes.
+#[tokio::test]
+async fn no_body_goes_on_unread() {
+    let story = Story::of(
+        "
+    allow:
+      - scopes: ['uptime:*']
+      - scopes: [droplet:read]
+        only: { tag: client-a }
+",
+    )
+    .await;
+    let long = json!({ "name": "x".repeat(3 << 20) });
+    let answer = story.ask("POST /v2/uptime/checks", &long).await;
+    assert_eq!(answer.reason(), Some("body_too_large"), "{}", answer.text());
+    assert!(story.api.writes().is_empty());
+    story.finish().await;
+}
