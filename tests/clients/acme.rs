@@ -29,6 +29,12 @@ roles:
     allow: [{ scopes: ['domain:read', 'domain:update'] }]
   looks:
     allow: [{ scopes: ['domain:read'] }]
+  challenges:
+    allow:
+      - scopes: ['domain:read', 'domain:update']
+        only:
+          domain: { name: example.com }
+          domain_record: { type: TXT, name: [_acme-challenge, '_acme-challenge.*'] }
 ";
 
 const REFUSED: &str = "this sub-token lacks the scope domain:create for POST /v2/domains/{domain_name}/records; ask for a role that grants it";
@@ -227,6 +233,26 @@ async fn certbot_tells_why_it_is_refused() {
     let scene = Scene::start().await;
     let token = scene.gate.issue(&["looks", "--role", "looks"]).await;
     scene.be_refused(scene.certbot(&token)).await;
+    scene.finish().await;
+}
+
+/// S7: the challenges of one zone are enough, and of the other zones and records neither client learns anything.
+#[tokio::test]
+async fn both_get_theirs_with_nothing_but_the_challenges_of_one_zone() {
+    let scene = Scene::start().await;
+    let token = scene
+        .gate
+        .issue(&["challenges", "--role", "challenges"])
+        .await;
+    for command in [scene.lego(&token), scene.certbot(&token)] {
+        scene.api.clear();
+        let mut heard = scene.succeed(command).await;
+        heard.retain(|line| !line.starts_with("GET"));
+        heard.sort();
+        assert_eq!(heard, [DELETED, DELETED, CREATED, CREATED]);
+    }
+    let other = scene.gate.get("/v2/domains/zone-1.example");
+    assert_eq!(other.token(&token).send().await.status, 404);
     scene.finish().await;
 }
 
