@@ -82,8 +82,6 @@ pub struct TouchRule {
     pub keyed: bool,
     /// The answer says no more of it than its id.
     pub bare: bool,
-    /// Parameters of the request that narrow the list by an attribute.
-    pub filter: Vec<(String, Place)>,
 }
 
 impl TouchRule {
@@ -122,10 +120,7 @@ impl TouchRule {
         let changes = [&self.after, &self.adds, &self.removes];
         let after = changes.into_iter().flatten().flat_map(|(_, places)| places);
         let when = self.when.iter().map(|(place, _)| place);
-        named
-            .chain(after)
-            .chain(when)
-            .chain(self.filter.iter().map(|(_, place)| place))
+        named.chain(after).chain(when)
     }
 }
 

@@ -104,7 +104,6 @@ impl Reader {
                 .take("bare")
                 .and_then(|node| node.flag("`bare`", mistakes))
                 .unwrap_or(false),
-            filter: one_place_each(map.take("filter"), "`filter`", mistakes),
         }
     }
 
@@ -179,7 +178,6 @@ impl Reader {
             .into_iter()
             .flatten()
             .map(|(name, _)| name)
-            .chain(rule.filter.iter().map(|(name, _)| name))
             .chain(rule.narrowed.iter().map(|(name, _)| name))
             .chain(&rule.clears)
             .chain(&rule.unsure);
