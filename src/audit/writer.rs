@@ -167,7 +167,10 @@ impl Batch {
             Message::Reopen(settings) => {
                 std::mem::take(self).write(sink, shared);
                 match Sink::open(&settings) {
-                    Ok(fresh) => *sink = fresh,
+                    Ok(fresh) => {
+                        *sink = fresh;
+                        info!("the audit sink is open anew");
+                    }
                     Err(error) => {
                         error!(%error, "the audit sink can't be opened anew; the old one is kept");
                     }

@@ -219,7 +219,7 @@ async fn sighup_opens_the_file_anew() {
     );
     std::fs::rename(&file, &moved).unwrap();
     gate.signal(Signal::Hup);
-    gate.log_until("reloaded").await;
+    gate.log_until("the audit sink is open anew").await;
     let after = gate
         .post("/v2/tags", &json!({ "name": "x" }))
         .token(&token)
