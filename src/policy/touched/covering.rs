@@ -1,0 +1,374 @@
+//! Whether allow grants cover what a request touches.
+
+use super::Judge;
+use crate::catalog::{Place, ScopeId, ScopeSet, TouchVerb};
+use crate::policy::bind::{Additions, BoundGrant};
+use crate::policy::decide::Question;
+use crate::policy::matching::{BoundOnly, Fit, Use};
+use crate::refusal::{Code, Refusal};
+use crate::resource::{Known, State, Touch};
+
+impl<'j> Judge<'j> {
+    /// The allow grants that cover a touch, whatever scopes they give.
+    pub(super) fn covering(&self, touch: &Touch) -> Vec<&'j BoundGrant> {
+        let grants = self.grants.allowing();
+        grants
+            .filter(|grant| self.question.falls_short(grant).is_none() && self.covers(grant, touch))
+            .collect()
+    }
+
+    /// What is done to it. What logs in to a whole is handed out only to whom the whole is granted, not for some of its
+    /// children.
+    pub(super) fn use_of(&self, touch: &Touch) -> Use {
+        match use_of(touch) {
+            Use::Look if self.endpoint.sensitive.is_some() => Use::Change,
+            other => other,
+        }
+    }
+
+    pub(super) fn covers(&self, grant: &BoundGrant, touch: &Touch) -> bool {
+        let Some(only) = &grant.only else {
+            return true;
+        };
+        let kinds = self.question.catalog.kinds();
+        let r#use = self.use_of(touch);
+        let fits = |state: &State| only.covers(state, r#use, kinds);
+        if r#use == Use::Look && touch.before.as_ref().is_some_and(State::is_public) {
+            return true; // it belongs to nobody: the scope alone covers it
+        }
+        let counts_as_another = kinds
+            .find(touch.kind.as_str())
+            .is_some_and(|kind| kind.counts_as.is_some());
+        match touch.verb {
+            // Which resource it counts as, the answer will tell.
+            TouchVerb::Read | TouchVerb::List
+                if counts_as_another && (touch.deferred || touch.before.is_none()) =>
+            {
+                true
+            }
+            TouchVerb::List => match &touch.before {
+                // Which there are is cut from the answer; what is asked here is whether there can be any.
+                Some(any) => only.reaches(touch.kind.as_str(), kinds) && fits(any) != Fit::No,
+                None => only.reaches(touch.kind.as_str(), kinds),
+            },
+            TouchVerb::Create => {
+                let after = touch.after.as_ref();
+                let with = after.map(|after| added(after, grant, &touch.homes));
+                with.is_some_and(|after| fits(&after) == Fit::Yes)
+            }
+            _ if touch.deferred => touch
+                .before
+                .as_ref()
+                .is_none_or(|before| fits(before) != Fit::No),
+            TouchVerb::Read
+            | TouchVerb::Change
+            | TouchVerb::Delete
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Attach
+            | TouchVerb::Join
+            | TouchVerb::Label => {
+                let mut states = touch.states().peekable();
+                states.peek().is_some() && states.all(|state| fits(state) == Fit::Yes)
+            }
+        }
+    }
+
+    /// Whether grants together give what is asked for at a touch.
+    pub(super) fn has_scopes(&self, touch: &Touch, grants: &[&BoundGrant]) -> bool {
+        if grants
+            .iter()
+            .any(|grant| self.question.request_matches(grant))
+        {
+            return true;
+        }
+        let held = Question::held(self.endpoint, grants.iter().copied());
+        match touch.scope {
+            Some(scope) => held.has(scope),
+            None => self
+                .question
+                .needs(self.endpoint)
+                .iter()
+                .any(|set| held.covers(set)),
+        }
+    }
+
+    pub(super) fn first_covered(&self, touch: &Touch) -> Result<(), Refusal> {
+        let covering = self.covering(touch);
+        let top_list = touch.verb == TouchVerb::List && touch.before.is_none();
+        // A list of which nothing may be seen is empty, and no refusal.
+        if top_list || self.has_scopes(touch, &covering) {
+            Ok(())
+        } else {
+            Err(self.not_covered(touch))
+        }
+    }
+
+    /// The grants that cover the first touch and have part in what it asks for.
+    pub(super) fn covering_first(&self, first: &Touch) -> Vec<&'j BoundGrant> {
+        let needs = self.question.needs(self.endpoint);
+        let has_part = |grant: &&BoundGrant| {
+            let scopes = Question::scopes_of(self.endpoint, grant);
+            let by_scope = scopes.is_some_and(|scopes| match first.scope {
+                Some(scope) => scopes.has(scope),
+                None => needs.iter().any(|set| scopes.meets(set)),
+            });
+            by_scope || self.question.request_matches(grant)
+        };
+        self.covering(first).into_iter().filter(has_part).collect()
+    }
+
+    /// The grant that a record names, and whose additions are made: the first that is enough by itself, or else has part.
+    pub(super) fn deciding(
+        &self,
+        first: &Touch,
+        firsts: &[&'j BoundGrant],
+    ) -> Option<&'j BoundGrant> {
+        let alone = firsts
+            .iter()
+            .find(|grant| self.has_scopes(first, std::slice::from_ref(*grant)));
+        alone.or(firsts.first()).copied()
+    }
+
+    pub(super) fn second_covered(
+        &self,
+        touch: &Touch,
+        firsts: &[&BoundGrant],
+    ) -> Result<(), Refusal> {
+        if touch.implied {
+            return Ok(()); // whatever covers the first covers it
+        }
+        let covering = self.covering(touch);
+        let by_request = |grants: &[&BoundGrant]| {
+            grants
+                .iter()
+                .any(|grant| self.question.request_matches(grant))
+        };
+        let covered = by_request(&covering)
+            || match touch.verb {
+                TouchVerb::Source => self.source_covered(touch, &covering),
+                TouchVerb::Join | TouchVerb::Label => self.entered(touch, &covering, firsts),
+                TouchVerb::Use | TouchVerb::Attach => self.taken_along(touch, &covering, firsts),
+                TouchVerb::Change if touch.scope.is_none() => {
+                    self.taken_along(touch, &covering, firsts)
+                }
+                TouchVerb::List => true, // what may not be seen of it is cut from the answer
+                TouchVerb::Read | TouchVerb::Create | TouchVerb::Change | TouchVerb::Delete => {
+                    self.has_scopes(touch, &covering)
+                }
+            };
+        if covered {
+            Ok(())
+        } else {
+            Err(self.not_covered(touch))
+        }
+    }
+
+    /// What is on a private image is handed out only by its scope's name, over it as an image or as a snapshot.
+    fn source_covered(&self, touch: &Touch, covering: &[&BoundGrant]) -> bool {
+        let Some(state) = &touch.before else {
+            // What is not there hands out nothing, but whether it is there must not be told.
+            return self.grants.allowing().any(|grant| {
+                grant.only.is_none() && self.names_source_scope(touch, touch.kind.as_str(), grant)
+            });
+        };
+        if state.is_public() {
+            let reads = |grant: &BoundGrant| {
+                let scopes = grant.covers.all();
+                touch
+                    .scope
+                    .or(touch.own_scope(self.question.catalog.kinds()))
+                    .is_some_and(|scope| scopes.is_some_and(|scopes| scopes.has(scope)))
+            };
+            return self.grants.allowing().any(reads);
+        }
+        if covering
+            .iter()
+            .any(|grant| self.names_source_scope(touch, touch.kind.as_str(), grant))
+        {
+            return true;
+        }
+        let Some(also) = &state.also else {
+            return false;
+        };
+        let as_other = state.under(also.clone());
+        let other = Touch {
+            before: Some(as_other.clone()),
+            after: Some(as_other),
+            ..touch.clone()
+        };
+        self.covering(&other)
+            .iter()
+            .any(|grant| self.names_source_scope(touch, also.as_str(), grant))
+    }
+
+    /// Whether a grant names the read scope of the kind under which a source is taken.
+    fn names_source_scope(&self, touch: &Touch, kind: &str, grant: &BoundGrant) -> bool {
+        let own = if kind == touch.kind.as_str() {
+            touch.scope
+        } else {
+            None
+        };
+        let reads = self
+            .question
+            .catalog
+            .kinds()
+            .find(kind)
+            .and_then(|kind| kind.reads);
+        let named = grant.covers.named();
+        own.or(reads)
+            .is_some_and(|scope| named.is_some_and(|named| named.has(scope)))
+    }
+
+    /// A VPC that is joined, or a tag that is put on: its scope over it, and where the first resource is narrowed, by that
+    /// `only` or one that names VPCs or tags.
+    pub(super) fn entered(
+        &self,
+        touch: &Touch,
+        covering: &[&BoundGrant],
+        firsts: &[&BoundGrant],
+    ) -> bool {
+        let has = |grant: &BoundGrant| match touch.scope {
+            Some(scope) => grant.covers.all().is_some_and(|scopes| scopes.has(scope)),
+            None => true,
+        };
+        let holds = covering.iter().any(|grant| has(grant));
+        let free = firsts.iter().any(|grant| grant.only.is_none());
+        let accepted = firsts.iter().any(|grant| self.covers(grant, touch));
+        let named = covering.iter().any(|grant| {
+            let names = |only: &BoundOnly| only.names(touch.kind.as_str());
+            has(grant) && grant.only.as_ref().is_some_and(names)
+        });
+        holds && (free || accepted || named)
+    }
+
+    /// What is named beside: by the scope that its field asks for, over it; and where that is none or it is changed by being
+    /// named, by the grant that covers the first, or by its family's own scope.
+    fn taken_along(&self, touch: &Touch, covering: &[&BoundGrant], firsts: &[&BoundGrant]) -> bool {
+        let gives = |scope: Option<ScopeId>| {
+            scope.is_some_and(|scope| {
+                covering
+                    .iter()
+                    .any(|grant| grant.covers.all().is_some_and(|scopes| scopes.has(scope)))
+            })
+        };
+        let by_field = touch.scope.is_none() || gives(touch.scope);
+        let with_first = firsts.iter().any(|grant| self.covers(grant, touch));
+        let own = touch.own_scope(self.question.catalog.kinds());
+        let own = own.is_some_and(|own| covering.iter().any(|grant| self.gives(grant, own)));
+        match touch.verb {
+            TouchVerb::Use if touch.scope.is_some() => by_field,
+            _ => by_field && (with_first || own),
+        }
+    }
+
+    /// Whether a grant gives a scope over what the request names beside: one with `actions` gives it for those alone.
+    pub(super) fn gives(&self, grant: &BoundGrant, scope: ScopeId) -> bool {
+        let scopes = grant.covers.all();
+        let limited = grant.actions.is_some() && self.endpoint.action.is_none();
+        !limited && scopes.is_some_and(|scopes| scopes.has(scope))
+    }
+
+    /// The scope that a field asks for over what it names must be held by some grant at all, whatever that covers: what nobody
+    /// gives is told first.
+    pub(super) fn field_scope_held(&self, touch: &Touch) -> Result<(), Refusal> {
+        let fields = self.question.asked.fields();
+        let of_field = |scope: &ScopeId| fields.iter().any(|field| field.scope == *scope);
+        let Some(scope) = touch.scope.filter(of_field) else {
+            return Ok(());
+        };
+        if touch.implied || touch.verb == TouchVerb::List {
+            return Ok(());
+        }
+        let gives = |grant: &BoundGrant| {
+            let scopes = grant.covers.all();
+            self.question.request_matches(grant) || scopes.is_some_and(|scopes| scopes.has(scope))
+        };
+        if self.grants.allowing().any(gives) {
+            return Ok(());
+        }
+        let scope = self.question.catalog.scopes().name(scope);
+        let needs: Vec<_> = scope.cloned().into_iter().collect();
+        let scope = scope.map(ToString::to_string).unwrap_or_default();
+        let endpoint = self.endpoint;
+        let message = format!(
+            "{endpoint} names a {}, and that asks for the scope {scope}, which this sub-token lacks; leave it out, or ask for a role that grants the scope",
+            touch.kind
+        );
+        Err(Refusal::new(Code::FieldScope, message).needing(needs))
+    }
+
+    /// The fields that ask for scopes and are no touches: by what covers the first, or is not narrowed at all.
+    pub(super) fn fields_covered(&self, touches: &[Touch]) -> Result<(), Refusal> {
+        let rules = self.endpoint.touches.rules();
+        // `body.ssh_keys` is the field, `body.ssh_keys[]` each that it names.
+        let by_a_touch = |field: &str| {
+            rules.iter().any(|rule| {
+                let is_it = |at: &Place| at.to_string().trim_end_matches("[]") == field;
+                rule.scope.is_some()
+                    && rule.at.as_ref().is_some_and(is_it)
+                    && self.question.asked.applies(rule)
+            })
+        };
+        let covering: Vec<_> = touches
+            .iter()
+            .flat_map(|touch| self.covering(touch))
+            .collect();
+        let free = self
+            .grants
+            .allowing()
+            .filter(|grant| grant.only.is_none() && self.question.action_fits(grant));
+        let mut held = ScopeSet::default();
+        for grant in covering.into_iter().chain(free) {
+            if self.question.request_matches(grant) {
+                return Ok(());
+            }
+            if let Some(scopes) = grant.covers.all() {
+                held.add(scopes);
+            }
+        }
+        let mut fields = self.question.asked.fields();
+        fields.retain(|field| !by_a_touch(&field.field));
+        self.question.fields_held(self.endpoint, &held, &fields)
+    }
+}
+
+pub(super) fn use_of(touch: &Touch) -> Use {
+    match touch.verb {
+        TouchVerb::Read
+        | TouchVerb::List
+        | TouchVerb::Use
+        | TouchVerb::Source
+        | TouchVerb::Join
+        | TouchVerb::Label => Use::Look,
+        TouchVerb::Create | TouchVerb::Change | TouchVerb::Attach => Use::Change,
+        TouchVerb::Delete => Use::Destroy,
+    }
+}
+
+/// What is created, with what a grant adds to it.
+pub(super) fn added(after: &State, grant: &BoundGrant, homes: &[(String, Known)]) -> State {
+    match &grant.on_create {
+        Some(additions) => with_additions(after, additions, homes),
+        None => after.clone(),
+    }
+}
+
+/// What is created, with these tags and in that project.
+pub fn with_additions(after: &State, additions: &Additions, homes: &[(String, Known)]) -> State {
+    let mut after = after.clone();
+    if !additions.tags.is_empty()
+        && let Some(tags) = after.attributes.get_mut("tag")
+    {
+        let more = additions.tags.iter().map(|tag| tag.to_lowercase());
+        tags.values.extend(more);
+    }
+    if let Some(project) = &additions.project
+        && after.known("project").is_some()
+    {
+        let home = homes.iter().find(|(called, _)| called == project);
+        let home = home.map_or_else(Known::unknown, |(_, home)| home.clone());
+        after.attributes.insert("project".to_owned(), home);
+    }
+    after
+}

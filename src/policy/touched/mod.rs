@@ -1,0 +1,169 @@
+//! The decision over what a request touches: each resource by itself, before and after.
+
+mod covering;
+mod striking;
+mod widening;
+
+pub use covering::with_additions;
+pub use striking::hidden;
+
+use super::bind::{BoundGrant, Grants};
+use super::decide::{Allowed, Question, Shown};
+
+use crate::catalog::{Catalog, Endpoint, TouchVerb};
+use crate::refusal::{Code, Refusal};
+use crate::request::Asked;
+use crate::resource::{State, Touch};
+
+impl Question<'_> {
+    /// Allowed where each touch is covered, none widens what is held, and no deny strikes one.
+    pub(super) fn by_touches(
+        &self,
+        grants: &Grants,
+        touches: &[Touch],
+    ) -> Result<Allowed, Refusal> {
+        let mut allowed = self.by_scopes_alone(grants)?;
+        let Some(endpoint) = self.asked.endpoint else {
+            return Err(self.unknown());
+        };
+        let Some(first) = touches.iter().find(|touch| touch.first) else {
+            let why = "it names nothing that it could be about";
+            return Err(Refusal::new(
+                Code::Resource,
+                format!("{endpoint} is refused: {why}; name the resource"),
+            ));
+        };
+        let judge = Judge {
+            question: self,
+            grants,
+            endpoint,
+        };
+        // What is created is judged where its grant puts it, once it is told which that is.
+        let settled = |touch: &&Touch| touch.verb != TouchVerb::Create || touch.homes.is_empty();
+        for touch in touches.iter().filter(settled) {
+            judge.not_struck(touch)?;
+        }
+        for touch in touches.iter().filter(|touch| touch.first) {
+            judge.first_covered(touch)?;
+        }
+        let firsts = judge.covering_first(first);
+        for touch in touches.iter().filter(|touch| !touch.first) {
+            judge.field_scope_held(touch)?;
+        }
+        for touch in touches.iter().filter(|touch| !touch.first) {
+            judge.second_covered(touch, &firsts)?;
+        }
+        judge.fields_covered(touches)?;
+        for touch in touches {
+            judge.widens_nothing(touch)?;
+            judge.frees_nothing(touch)?;
+        }
+        if let Some(grant) = judge.deciding(first, &firsts) {
+            judge.not_struck_with_additions(touches, grant)?;
+            allowed.place.clone_from(&grant.place);
+            allowed.additions = grant.on_create.clone().filter(|_| self.creates());
+        }
+        allowed.narrows = touches.iter().any(|touch| judge.narrows(touch));
+        Ok(allowed)
+    }
+
+    /// What may be seen of one resource of an answer.
+    pub(super) fn shows(&self, grants: &Grants, touch: &Touch, state: &State) -> Shown {
+        let Some(endpoint) = self.asked.endpoint else {
+            return Shown::Hidden;
+        };
+        let judge = Judge {
+            question: self,
+            grants,
+            endpoint,
+        };
+        let verb = match touch.verb {
+            TouchVerb::List => TouchVerb::Read, // one of them is looked at by itself: a deny strikes it
+            other => other,
+        };
+        let seen = Touch {
+            verb,
+            before: Some(state.clone()),
+            after: Some(state.clone()),
+            deferred: false,
+            ..touch.clone()
+        };
+        if judge.striking(&seen).is_some() {
+            return Shown::Hidden;
+        }
+        let covering = judge.covering(&seen);
+        if !judge.has_scopes(&seen, &covering) {
+            return Shown::Hidden;
+        }
+        let kinds = self.catalog.kinds();
+        let shows_all = |grant: &&BoundGrant| {
+            let only = grant.only.as_ref();
+            !only.is_some_and(|only| only.is_for_children_of(state, kinds))
+        };
+        let whole: Vec<_> = covering.into_iter().filter(shows_all).collect();
+        if judge.has_scopes(&seen, &whole) {
+            Shown::Whole
+        } else {
+            Shown::WithoutChildren
+        }
+    }
+}
+
+/// The one tag that alone decides which resources of a list may be seen, if it is so.
+pub fn one_tag<'g>(
+    grants: &'g Grants,
+    asked: &Asked<'_>,
+    touch: &Touch,
+    catalog: &Catalog,
+) -> Option<&'g str> {
+    let question = Question {
+        asked,
+        known: super::decide::Known::Whole,
+        catalog,
+    };
+    let endpoint = asked.endpoint?;
+    let kinds = catalog.kinds();
+    let kind = touch.kind.as_str();
+    let has_part = |grant: &&BoundGrant| {
+        let scopes = Question::scopes_of(endpoint, grant);
+        let needs = question.needs(endpoint);
+        let by_scope = scopes.is_some_and(|scopes| needs.iter().any(|set| scopes.meets(set)));
+        let reaches = grant
+            .only
+            .as_ref()
+            .is_none_or(|only| only.reaches(kind, kinds));
+        reaches && (by_scope || question.request_matches(grant))
+    };
+    let denied = grants.denying().any(|grant| grant.only.is_some());
+    let mut tags = grants
+        .allowing()
+        .filter(has_part)
+        .map(|grant| grant.only.as_ref()?.one_tag(kind));
+    let first = tags.next()??;
+    (!denied && tags.all(|tag| tag == Some(first))).then_some(first)
+}
+
+/// Whether it may come to an allowance yet, by what is known of the first touch: else nothing more needs to be looked up, and
+/// nothing more is, so that how long a refusal takes does not tell what is there.
+pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touch: &Touch, catalog: &Catalog) -> bool {
+    let question = Question {
+        asked,
+        known: super::decide::Known::Whole,
+        catalog,
+    };
+    let Some(endpoint) = asked.endpoint else {
+        return false;
+    };
+    let judge = Judge {
+        question: &question,
+        grants,
+        endpoint,
+    };
+    judge.first_covered(touch).is_ok()
+}
+
+struct Judge<'j> {
+    question: &'j Question<'j>,
+    grants: &'j Grants,
+    endpoint: &'j Endpoint,
+}

@@ -1,0 +1,208 @@
+//! What deny grants strike, and what a refusal may tell of what the token may not see.
+
+use super::Judge;
+use super::covering::{added, use_of};
+use crate::catalog::{Kinds, ScopeId, TouchVerb};
+use crate::policy::bind::BoundGrant;
+use crate::policy::matching::{Fit, Use};
+use crate::refusal::{Code, Refusal};
+use crate::resource::Touch;
+
+impl<'j> Judge<'j> {
+    /// A deny strikes what is created as it will be, with what is added to it.
+    pub(super) fn not_struck_with_additions(
+        &self,
+        touches: &[Touch],
+        grant: &BoundGrant,
+    ) -> Result<(), Refusal> {
+        for touch in touches
+            .iter()
+            .filter(|touch| touch.verb == TouchVerb::Create)
+        {
+            self.not_struck(&Touch {
+                after: touch
+                    .after
+                    .as_ref()
+                    .map(|after| added(after, grant, &touch.homes)),
+                ..touch.clone()
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn not_struck(&self, touch: &Touch) -> Result<(), Refusal> {
+        let Some(grant) = self.striking(touch) else {
+            return Ok(());
+        };
+        if touch.in_path && !self.is_visible(touch) {
+            return Err(hidden().detail(&grant.place));
+        }
+        let message = format!(
+            "{} {} is denied by `{}`, which wins over every grant",
+            self.question.asked.method,
+            self.question.asked.target.path(),
+            grant.place
+        );
+        Err(Refusal::new(Code::Denied, message).detail(&grant.place))
+    }
+
+    /// The deny grant that strikes a touch. What could not be learnt counts as struck; what is yet to be learnt does not.
+    pub(super) fn striking(&self, touch: &Touch) -> Option<&'j BoundGrant> {
+        let kinds = self.question.catalog.kinds();
+        let own = own_scopes(touch, kinds);
+        let asks = |grant: &BoundGrant| {
+            let by_own = own.iter().any(|own| {
+                let scopes = grant.covers.all();
+                grant.actions.is_none() && scopes.is_some_and(|scopes| scopes.has(*own))
+            });
+            by_own || self.question.denies_this(grant)
+        };
+        let strikes = |grant: &&BoundGrant| {
+            if !asks(grant) {
+                return false;
+            }
+            let Some(only) = &grant.only else {
+                return self.question.denies_this(grant);
+            };
+            if touch.deferred || touch.verb == TouchVerb::List {
+                return false; // judged on the answer
+            }
+            if touch.missing {
+                return only.reaches(touch.kind.as_str(), kinds);
+            }
+            touch
+                .states()
+                .any(|state| only.strikes(state, use_of(touch), kinds) != Fit::No)
+        };
+        self.grants.denying().find(strikes)
+    }
+
+    /// Whether the token may see the resource as it is, whatever else it may do with it.
+    fn is_visible(&self, touch: &Touch) -> bool {
+        // What is not there yet is hidden where that is hidden which it would belong to.
+        let created = touch.after.as_ref().filter(|_| !touch.missing);
+        let parent = created.and_then(|after| after.parent.as_deref());
+        let Some(before) = touch.before.as_ref().or(parent) else {
+            return false;
+        };
+        let kinds = self.question.catalog.kinds();
+        let Some(reads) = kinds.find(before.kind.as_str()).and_then(|kind| kind.reads) else {
+            return false;
+        };
+        let has = |grant: &BoundGrant| grant.covers.all().is_some_and(|all| all.has(reads));
+        let shown = self.grants.allowing().any(|grant| {
+            let only = grant.only.as_ref();
+            has(grant)
+                && (before.is_public()
+                    || only.is_none_or(|only| only.covers(before, Use::Look, kinds) == Fit::Yes))
+        });
+        let also = before
+            .also
+            .as_ref()
+            .and_then(|also| kinds.find(also.as_str())?.reads);
+        let hides = |grant: &BoundGrant| {
+            let as_other =
+                also.is_some_and(|also| grant.covers.all().is_some_and(|all| all.has(also)));
+            has(grant) || as_other
+        };
+        let taken = self.grants.denying().any(|grant| {
+            let only = grant.only.as_ref();
+            hides(grant)
+                && grant.actions.is_none()
+                && only.is_none_or(|only| only.strikes(before, Use::Look, kinds) != Fit::No)
+        });
+        shown && !taken
+    }
+
+    pub(super) fn not_covered(&self, touch: &Touch) -> Refusal {
+        if self.lacks_action(touch) {
+            return self.question.wrong_action(self.grants);
+        }
+        let list_of = touch.verb == TouchVerb::List;
+        let why = match touch.verb {
+            TouchVerb::Source => format!(
+                "no grant of this sub-token gives the read scope of the {} that it is made from, by name",
+                touch.kind
+            ),
+            _ => format!(
+                "no grant of this sub-token covers the {} that it touches",
+                touch.kind
+            ),
+        };
+        if list_of && touch.in_path {
+            return hidden();
+        }
+        self.refused(touch, &why)
+    }
+
+    /// Whether but for `actions` the touch would be covered.
+    fn lacks_action(&self, touch: &Touch) -> bool {
+        let limited: Vec<_> = self
+            .grants
+            .allowing()
+            .filter(|grant| self.covers(grant, touch))
+            .collect();
+        touch.first && self.has_scopes(touch, &limited)
+    }
+
+    pub(super) fn refused(&self, touch: &Touch, why: &str) -> Refusal {
+        if touch.in_path && !self.is_visible(touch) {
+            return hidden();
+        }
+        let endpoint = self.endpoint;
+        Refusal::new(
+            Code::Resource,
+            format!("{endpoint} is refused: {why}; ask for a role that allows it"),
+        )
+    }
+
+    /// Whether the answer must be judged or cut for what this touch shows.
+    pub(super) fn narrows(&self, touch: &Touch) -> bool {
+        let struck = self.grants.denying().any(|grant| {
+            let kinds = self.question.catalog.kinds();
+            let only = grant.only.as_ref();
+            only.is_some_and(|only| only.reaches(touch.kind.as_str(), kinds))
+                || self.strikes_under_another_kind(grant, touch)
+        });
+        let free: Vec<_> = self
+            .grants
+            .allowing()
+            .filter(|grant| grant.only.is_none() && self.question.action_fits(grant))
+            .collect();
+        let shown = touch.deferred || touch.verb == TouchVerb::List;
+        shown && (struck || !self.has_scopes(touch, &free))
+    }
+
+    fn strikes_under_another_kind(&self, grant: &BoundGrant, touch: &Touch) -> bool {
+        let kinds = self.question.catalog.kinds();
+        let also = kinds
+            .find(touch.kind.as_str())
+            .and_then(|kind| kind.also.as_ref());
+        let only = grant.only.as_ref();
+        also.is_some_and(|also| only.is_some_and(|only| only.reaches(also.as_str(), kinds)))
+    }
+}
+
+/// What is answered for what may not be seen, whether it is there or not: word for word DigitalOcean's own.
+pub fn hidden() -> Refusal {
+    Refusal::new(
+        Code::ResourceHidden,
+        "The resource you requested could not be found.",
+    )
+}
+
+/// The scopes that a touch comes to by itself, under each kind that the API has for what is touched.
+fn own_scopes(touch: &Touch, kinds: &Kinds) -> Vec<ScopeId> {
+    let kind = kinds.find(touch.kind.as_str());
+    let also = kind.and_then(|kind| kind.also.clone()).map(|also| Touch {
+        kind: also,
+        before: None,
+        after: None,
+        ..touch.clone()
+    });
+    let of = |touch: &Touch| touch.own_scope(kinds);
+    of(touch)
+        .into_iter()
+        .chain(also.as_ref().and_then(of))
+        .collect()
+}

@@ -1,0 +1,248 @@
+//! Rule 6: no request widens what a token may do, or takes a thing out from under a deny.
+
+use super::Judge;
+use crate::catalog::{Kind, KindName, Scope, ScopeSet, TouchVerb};
+use crate::policy::bind::{BoundCovers, BoundGrant};
+use crate::policy::matching::{As, BoundOnly, Fit, Matcher, Use};
+use crate::refusal::{Code, Refusal};
+use crate::resource::{State, Touch};
+
+impl Judge<'_> {
+    /// No request widens what the token may do over a resource, or takes it out from under a deny.
+    pub(super) fn widens_nothing(&self, touch: &Touch) -> Result<(), Refusal> {
+        let (Some(before), Some(after)) = (&touch.before, &touch.after) else {
+            return Ok(());
+        };
+        if touch.changes.is_empty() || !self.grants.has_only {
+            return Ok(());
+        }
+        self.may_change(touch)?;
+        self.may_be_default(touch)?;
+        self.gains_nothing(touch, before, after)?;
+        self.moves_no_project(touch, before, after)?;
+        let kinds = self.question.catalog.kinds();
+        for grant in self
+            .grants
+            .denying()
+            .filter(|grant| asks(grant, touch, before))
+        {
+            let Some(only) = &grant.only else { continue };
+            let freed =
+                |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::No && fits(after) != Fit::Yes;
+            if freed(&|state| only.strikes(state, Use::Look, kinds))
+                || freed(&|state| only.fits_children(state, kinds))
+            {
+                return Err(self.freed(touch, grant));
+            }
+        }
+        Ok(())
+    }
+
+    /// No grant covers afterwards what was not held before: the resource, under either of its kinds, or what belongs to it.
+    fn gains_nothing(&self, touch: &Touch, before: &State, after: &State) -> Result<(), Refusal> {
+        let kinds = self.question.catalog.kinds();
+        let views = match before.also {
+            Some(_) => &[As::Itself, As::Other][..],
+            None => &[As::Itself],
+        };
+        for grant in self
+            .grants
+            .allowing()
+            .filter(|grant| asks(grant, touch, before))
+        {
+            let Some(only) = &grant.only else { continue };
+            let gained =
+                |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::Yes && fits(after) != Fit::No;
+            for view in views {
+                let gains = gained(&|state| only.covers_as(state, *view))
+                    || gained(&|state| only.fits_children(state, kinds));
+                if gains && !self.held_before(grant, touch, before, *view) {
+                    return Err(self.gained(touch, grant));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a project is called decides over all that is in it, whatever is held over the project itself.
+    fn moves_no_project(
+        &self,
+        touch: &Touch,
+        before: &State,
+        after: &State,
+    ) -> Result<(), Refusal> {
+        if touch.kind.as_str() != "project" {
+            return Ok(());
+        }
+        let called = |state: &State, project: &Matcher| {
+            let known = ["id", "name"].map(|own| state.known(own).unwrap_or_default());
+            let values = known.iter().flat_map(|known| &known.values);
+            values.into_iter().any(|value| project.matches(value))
+        };
+        let asks = |grant: &BoundGrant, was: bool| {
+            let mut projects = grant.only.iter().flat_map(BoundOnly::projects);
+            projects.any(|project| called(before, project) == was && called(after, project) != was)
+        };
+        let free = |grant: &BoundGrant| grant.only.is_none();
+        let gains = |grant: &&BoundGrant| asks(grant, false) && !self.held_by(grant, None, free);
+        if let Some(grant) = self.grants.allowing().find(gains) {
+            return Err(self.gained(touch, grant));
+        }
+        match self.grants.denying().find(|grant| asks(grant, true)) {
+            Some(grant) => Err(self.freed(touch, grant)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is deleted is taken off what names it, and that could be out from under a deny then.
+    pub(super) fn frees_nothing(&self, touch: &Touch) -> Result<(), Refusal> {
+        let (TouchVerb::Delete, Some(deleted)) = (&touch.verb, &touch.before) else {
+            return Ok(());
+        };
+        let refers = |grant: &&BoundGrant| {
+            let only = grant.only.as_ref();
+            only.is_some_and(|only| only.refers_to(deleted))
+        };
+        match self.grants.denying().find(refers) {
+            Some(grant) => Err(self.freed(touch, grant)),
+            None => Ok(()),
+        }
+    }
+
+    fn gained(&self, touch: &Touch, grant: &BoundGrant) -> Refusal {
+        let why = format!(
+            "it would bring the {} under `{}`, so that this sub-token could do more with it than before",
+            touch.kind, grant.place
+        );
+        self.refused(touch, &why)
+    }
+
+    fn freed(&self, touch: &Touch, grant: &BoundGrant) -> Refusal {
+        let message = format!(
+            "{} {} would take a {} out from under `{}`, which wins over every grant",
+            self.question.asked.method,
+            self.question.asked.target.path(),
+            touch.kind,
+            grant.place
+        );
+        Refusal::new(Code::Denied, message).detail(&grant.place)
+    }
+
+    /// Whether all that a grant gives was held over the resource already, by grants that covered it before, with all that
+    /// belongs to it.
+    fn held_before(&self, gained: &BoundGrant, touch: &Touch, before: &State, view: As) -> bool {
+        let kinds = self.question.catalog.kinds();
+        let kind = touch.kind.as_str();
+        let names = |grant: &BoundGrant| grant.only.as_ref().is_some_and(|only| only.names(kind));
+        // Only a grant that names them accepts that VPCs are joined and tags put on.
+        let entered = matches!(kind, "vpc" | "tag") && names(gained);
+        let held = |grant: &BoundGrant| {
+            let only = grant.only.as_ref();
+            let covers = only.is_none_or(|only| only.covers_whole(before, view, kinds) == Fit::Yes);
+            covers && (!entered || names(grant))
+        };
+        self.held_by(gained, kinds.find(kind), held)
+    }
+
+    /// Whether all that a grant gives is given by others of which that holds. Where it gives scopes of other families it
+    /// also takes the resource along in their requests, as who may read and change it can.
+    fn held_by(
+        &self,
+        gained: &BoundGrant,
+        kind: Option<&Kind>,
+        holds: impl Fn(&BoundGrant) -> bool,
+    ) -> bool {
+        let BoundCovers::Scopes { named, all } = &gained.covers else {
+            return false; // what patterns give can't be compared
+        };
+        let (mut named_before, mut all_before) = (ScopeSet::default(), ScopeSet::default());
+        for grant in self.grants.allowing().filter(|grant| holds(grant)) {
+            let as_wide = match (&grant.actions, &gained.actions) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(had), Some(gains)) => gains.iter().all(|action| had.contains(action)),
+            };
+            if as_wide && let BoundCovers::Scopes { named, all } = &grant.covers {
+                named_before.add(named);
+                all_before.add(all);
+            }
+        }
+        let beside = kind.is_none_or(|kind| {
+            let own = |scope: &Scope| scope.family() == kind.family;
+            let mut taken = [kind.reads, kind.changes].into_iter().flatten();
+            self.question.catalog.scopes().names(all).all(own)
+                || taken.all(|scope| all_before.has(scope))
+        });
+        beside && named_before.covers(named) && all_before.covers(all)
+    }
+
+    /// Who changes what a selector can ask about needs the scope by which the API changes it, over it.
+    fn may_change(&self, touch: &Touch) -> Result<(), Refusal> {
+        let kinds = self.question.catalog.kinds();
+        let kind = kinds.find(touch.kind.as_str());
+        let asked_about = touch
+            .changes
+            .iter()
+            .any(|attribute| kind.is_some_and(|kind| kind.has(attribute)));
+        if !asked_about || touch.implied {
+            return Ok(());
+        }
+        let scope = kind.and_then(|kind| kind.changes);
+        let covering = self.covering(touch);
+        let enough = covering.iter().any(|grant| {
+            let has = |scope| {
+                let scopes = grant.covers.all();
+                self.gives(grant, scope) || touch.first && scopes.is_some_and(|all| all.has(scope))
+            };
+            self.question.request_matches(grant) || scope.is_some_and(has)
+        });
+        if enough {
+            return Ok(());
+        }
+        let scope = scope.and_then(|scope| self.question.catalog.scopes().name(scope));
+        let what = touch.changes.join(", ");
+        let why = match scope {
+            Some(scope) => format!(
+                "it changes `{what}` of a {}, and that needs {scope} over it, before and after",
+                touch.kind
+            ),
+            None => format!(
+                "it changes `{what}` of a {}, for which the API has no scope of its own",
+                touch.kind
+            ),
+        };
+        let refusal = self.refused(touch, &why);
+        Err(match scope {
+            Some(scope) if refusal.code != Code::ResourceHidden => {
+                refusal.needing(vec![scope.clone()])
+            }
+            Some(_) | None => refusal,
+        })
+    }
+
+    /// Which one is the default is no matter of that one alone: where nothing else is named, requests go to it.
+    fn may_be_default(&self, touch: &Touch) -> Result<(), Refusal> {
+        let covering = self.covering(touch);
+        let free: Vec<_> = covering
+            .into_iter()
+            .filter(|grant| grant.only.is_none())
+            .collect();
+        if !touch.changes.iter().any(|attribute| attribute == "default")
+            || self.has_scopes(touch, &free)
+        {
+            return Ok(());
+        }
+        let why = format!(
+            "it changes which {} is the default, and only a grant without `only` lets it",
+            touch.kind
+        );
+        Err(self.refused(touch, &why))
+    }
+}
+
+/// Whether a grant asks about what a touch changes.
+pub(super) fn asks(grant: &BoundGrant, touch: &Touch, before: &State) -> bool {
+    let also = before.also.as_ref().map(KindName::as_str);
+    let only = grant.only.as_ref();
+    only.is_some_and(|only| only.asks_about(touch.kind.as_str(), also, &touch.changes))
+}

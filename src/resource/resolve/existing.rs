@@ -1,0 +1,218 @@
+//! What is there: named, looked up, and with what the request would make of it.
+
+use super::{Here, Resolver, acted_on, touch};
+use crate::catalog::{Kind, TouchRule, TouchVerb};
+use crate::refusal::Refusal;
+use crate::resource::look::{Found, Look, told_by_name, with_parents};
+use crate::resource::state::{Attributes, Known, State, folded};
+use crate::resource::touch::Touch;
+
+impl<'r, L: Look> Resolver<'r, L> {
+    /// One resource, named by what identifies it.
+    pub(super) async fn one(&mut self, here: &Here<'r>, name: &str) -> Result<(), Refusal> {
+        let (rule, kind) = (here.rule, here.kind);
+        let told = match rule.called {
+            Some(_) => Attributes::new(), // it is not named, so nothing is told
+            None => told_by_name(kind, name),
+        };
+        let mut told = with_parents(told, kind, &here.parents);
+        if rule.by.iter().any(|by| by == "slug") && !name.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            // Only public images have slugs, and nobody puts tags on these.
+            let known = |value: &str| Known::exactly([value.to_owned()]);
+            told.insert("slug".to_owned(), known(name));
+            told.insert("public".to_owned(), known("true"));
+            told.insert("tag".to_owned(), Known::exactly([]));
+        }
+        let is_first = self.touches.is_empty();
+        let for_lists = is_first && self.replaces_lists();
+        let deferred = self.interest.defers
+            && rule.verb == TouchVerb::Read
+            && rule.answer.is_some()
+            && rule.first.is_none()
+            && self.asked.reads()
+            && !(self.enough(kind, &told)
+                && kind.shows_children.is_empty()
+                && kind.counts_as.is_none());
+        if deferred {
+            let mut attributes = told;
+            self.project(kind, name, &mut attributes).await?;
+            let before = State::new(kind, attributes, here.parent.clone());
+            let mut touch = touch(rule, kind, Some(name), here.in_path);
+            (touch.before, touch.after, touch.deferred) =
+                (Some(before.clone()), Some(before), true);
+            return self.push(touch);
+        }
+        // What becomes the default, or stops being it, is told by whether it was.
+        let by_default = rule.after.iter().any(|(attribute, places)| {
+            attribute == "default" && places.iter().any(|place| self.asked.gives(place))
+        });
+        let found = if !for_lists && !by_default && self.enough(kind, &told) {
+            Some(Found {
+                attributes: told.clone(),
+                json: None,
+            })
+        } else if rule.called.is_some() {
+            self.look.default(kind).await?
+        } else {
+            self.look.one(kind, &here.parents, name).await?
+        };
+        let Some(mut found) = found else {
+            return self.push(missing(rule, kind, Some(name), here.in_path));
+        };
+        for (attribute, known) in told {
+            found.attributes.entry(attribute).or_insert(known);
+        }
+        let id = id_of(kind, &found.attributes).unwrap_or_else(|| name.to_owned());
+        self.project(kind, &id, &mut found.attributes).await?;
+        if is_first {
+            self.first = Some(found.clone());
+        }
+        let another = match kind.counts_as {
+            Some(_) => acted_on(&found.attributes, self.catalog, self.interest, self.look).await?,
+            None => None,
+        };
+        let before =
+            another.unwrap_or_else(|| State::new(kind, found.attributes, here.parent.clone()));
+        self.changed(here, Some(name), before).await
+    }
+
+    /// Resources named by a name that more than one could have.
+    pub(super) async fn by_name(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
+        let narrowed: Vec<(String, String)> = here
+            .rule
+            .narrowed
+            .iter()
+            .filter_map(|(attribute, place)| {
+                let value = self
+                    .asked
+                    .names(place)
+                    .first()
+                    .map(|value| (*value).to_owned())?;
+                Some((attribute.clone(), value))
+            })
+            .collect();
+        for name in self.names(here.rule) {
+            let found = self.look.named(here.kind, &name, &narrowed).await?;
+            if found.is_empty() {
+                self.push(missing(here.rule, here.kind, Some(&name), here.in_path))?;
+            }
+            for mut found in found {
+                let id = id_of(here.kind, &found.attributes).unwrap_or_default();
+                self.project(here.kind, &id, &mut found.attributes).await?;
+                if self.touches.is_empty() {
+                    self.first = Some(found.clone());
+                }
+                let before = State::new(here.kind, found.attributes, here.parent.clone());
+                self.changed(here, Some(&name), before).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever carries a tag, now and when the request runs: nothing else is known of it.
+    pub(super) async fn carriers(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
+        for tag in self.names(here.rule) {
+            let tag = folded(here.kind.name.as_str(), "tag", &tag);
+            let carried = Attributes::from([("tag".to_owned(), Known::at_least([tag.clone()]))]);
+            let before = State::new(here.kind, carried, here.parent.clone());
+            self.changed(here, Some(&format!("tag:{tag}")), before)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A resource that a URN or a type beside its id names.
+    pub(super) async fn beside(
+        &mut self,
+        rule: &'r TouchRule,
+        kind: &'r Kind,
+        id: &str,
+    ) -> Result<(), Refusal> {
+        let here = Here {
+            rule,
+            kind,
+            parents: Vec::new(),
+            parent: None,
+            in_path: false,
+        };
+        self.one(&here, id).await
+    }
+
+    /// Adds a touch of what is there, with what the request would make of it.
+    async fn changed(
+        &mut self,
+        here: &Here<'r>,
+        name: Option<&str>,
+        before: State,
+    ) -> Result<(), Refusal> {
+        let rule = here.rule;
+        let mut after = before.clone();
+        for (attribute, places) in &rule.after {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            if !values.is_empty() {
+                let known = self.known(here, attribute, &values).await?;
+                after.attributes.insert(attribute.clone(), known);
+            }
+        }
+        for (attribute, places) in &rule.adds {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            if values.is_empty() {
+                continue;
+            }
+            let more = self.known(here, attribute, &values).await?;
+            let known = after.attributes.entry(attribute.clone()).or_default();
+            for value in more.values {
+                if !known.values.contains(&value) {
+                    known.values.push(value);
+                }
+            }
+        }
+        for (attribute, places) in &rule.removes {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            let fewer = self.known(here, attribute, &values).await?;
+            let known = after.attributes.entry(attribute.clone()).or_default();
+            known.values.retain(|value| !fewer.values.contains(value));
+        }
+        for attribute in &rule.clears {
+            after
+                .attributes
+                .insert(attribute.clone(), Known::exactly([]));
+        }
+        for attribute in &rule.unsure {
+            after.attributes.insert(attribute.clone(), Known::unknown());
+        }
+        let mut touch = touch(rule, here.kind, name, here.in_path);
+        touch.changes = after
+            .attributes
+            .iter()
+            .filter(|(attribute, known)| before.attributes.get(*attribute) != Some(known))
+            .map(|(attribute, _)| attribute.clone())
+            .collect();
+        (touch.before, touch.after) = match rule.verb {
+            TouchVerb::Delete => (Some(before), None),
+            TouchVerb::Create => (None, Some(after)),
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Change
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Attach
+            | TouchVerb::Join
+            | TouchVerb::Label => (Some(before), Some(after)),
+        };
+        self.push(touch)
+    }
+}
+
+pub(super) fn missing(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> Touch {
+    Touch {
+        missing: true,
+        ..touch(rule, kind, name, in_path)
+    }
+}
+
+pub(super) fn id_of(kind: &Kind, attributes: &Attributes) -> Option<String> {
+    kind.attribute("id")?;
+    attributes.get("id")?.values.first().cloned()
+}

@@ -1,0 +1,375 @@
+//! From what a request names to what that is.
+
+mod created;
+mod existing;
+mod named;
+mod values;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use existing::{id_of, missing};
+
+use crate::catalog::{Catalog, Kind, Place, Source, TouchKind, TouchRule, TouchVerb, Touches};
+use crate::refusal::{Code, Refusal};
+use crate::request::Asked;
+use crate::resource::look::{Found, Look, of_urn, told_by_name, urn_of, with_parents};
+use crate::resource::state::{Attributes, State, folded};
+use crate::resource::touch::Touch;
+
+/// What a sub-token's grants ask about, so that nothing else is looked up.
+pub struct Interest<'i> {
+    /// The attributes of a kind.
+    pub asks: &'i (dyn Fn(&Kind) -> BTreeSet<String> + Sync),
+    /// Whether a project, by id or name, is one that a grant names.
+    pub project: &'i (dyn Fn(&str) -> bool + Sync),
+    /// The projects that grants put into what is created, as they call them.
+    pub adds: Vec<&'i str>,
+    /// Whether there is a point in looking further, given what the request is about.
+    pub goes_on: &'i (dyn Fn(&Touch) -> bool + Sync),
+    /// Whether a resource that the answer will show is judged on that answer.
+    pub defers: bool,
+}
+
+/// Finds out what a request touches.
+///
+/// # Errors
+/// The refusal where something could not be looked up, or where the request names more than anybody would.
+pub async fn resolve<L: Look>(
+    asked: &Asked<'_>,
+    catalog: &Catalog,
+    interest: &Interest<'_>,
+    look: &L,
+) -> Result<Vec<Touch>, Refusal> {
+    let rules = match asked.endpoint.map(|endpoint| &endpoint.touches) {
+        Some(Touches::These(rules)) => rules.as_slice(),
+        Some(Touches::Nobody | Touches::Unmodelled { .. }) | None => &[],
+    };
+    let mut resolver = Resolver {
+        asked,
+        catalog,
+        interest,
+        look,
+        first: None,
+        number: 0,
+        touches: Vec::new(),
+    };
+    for (number, rule) in rules.iter().enumerate() {
+        if asked.applies(rule) {
+            let before = resolver.touches.len();
+            resolver.number = number;
+            resolver.rule(rule).await?;
+            let new = resolver.touches.get(before..).unwrap_or_default();
+            if new
+                .iter()
+                .any(|touch| touch.first && !(interest.goes_on)(touch))
+            {
+                break;
+            }
+        }
+    }
+    Ok(resolver.touches)
+}
+
+/// What a resource is, as far as grants ask; `None` where it is not there.
+///
+/// # Errors
+/// The refusal where it can't be looked up.
+pub async fn resolve_one<L: Look>(
+    kind: &Kind,
+    identifier: &str,
+    interest: &Interest<'_>,
+    look: &L,
+) -> Result<Option<State>, Refusal> {
+    let told = told_by_name(kind, identifier);
+    let found = if enough(kind, &told, interest) {
+        Some(told)
+    } else {
+        look.one(kind, &[], identifier)
+            .await?
+            .map(|found| found.attributes)
+    };
+    let Some(mut attributes) = found else {
+        return Ok(None);
+    };
+    let id = id_of(kind, &attributes).unwrap_or_else(|| identifier.to_owned());
+    project(kind, &id, &mut attributes, interest, look).await?;
+    Ok(Some(State::new(kind, attributes, None)))
+}
+
+/// The resource that another counts as for selectors: what an action acted on. `None` where the API does not say, or it is
+/// not there.
+///
+/// # Errors
+/// The refusal where it can't be looked up.
+pub async fn acted_on<L: Look>(
+    attributes: &Attributes,
+    catalog: &Catalog,
+    interest: &Interest<'_>,
+    look: &L,
+) -> Result<Option<State>, Refusal> {
+    let told = |name: &str| {
+        attributes
+            .get(name)
+            .and_then(|known| known.values.first().cloned())
+    };
+    let kind = told("resource_type").and_then(|name| {
+        let name = match name.as_str() {
+            "floating_ip" => "reserved_ip",
+            other => other,
+        };
+        catalog.kinds().find(name)
+    });
+    match (kind, told("resource")) {
+        (Some(kind), Some(id)) => resolve_one(kind, &id, interest, look).await,
+        _ => Ok(None),
+    }
+}
+
+/// The resources that one request may name. Each may cost a look-up.
+const MOST: usize = 100;
+
+struct Resolver<'r, L> {
+    asked: &'r Asked<'r>,
+    catalog: &'r Catalog,
+    interest: &'r Interest<'r>,
+    look: &'r L,
+    /// The first resource, as it was found, for lists of it that are replaced.
+    first: Option<Found>,
+    /// Which rule is looked at.
+    number: usize,
+    touches: Vec<Touch>,
+}
+
+/// What a rule comes to at one name.
+struct Here<'h> {
+    rule: &'h TouchRule,
+    kind: &'h Kind,
+    parents: Vec<(&'h Kind, String)>,
+    parent: Option<Arc<State>>,
+    in_path: bool,
+}
+
+impl<'r, L: Look> Resolver<'r, L> {
+    async fn rule(&mut self, rule: &'r TouchRule) -> Result<(), Refusal> {
+        self.says_names(rule)?;
+        match &rule.kind {
+            TouchKind::One(name) => {
+                let Some(kind) = self.catalog.kinds().find(name.as_str()) else {
+                    return Err(Self::unknown(name.as_str()));
+                };
+                if self.holds_unknown(rule) {
+                    let nothing_known = State::new(kind, Attributes::new(), None);
+                    let mut touch = touch(rule, kind, None, false);
+                    (touch.before, touch.after) =
+                        (Some(nothing_known.clone()), Some(nothing_known));
+                    self.push(touch)?;
+                }
+                let Some(here) = self.here(rule, kind).await? else {
+                    self.push(missing(rule, kind, None, true))?;
+                    return Ok(());
+                };
+                self.of_kind(here).await
+            }
+            TouchKind::Urn => {
+                for urn in self.names(rule) {
+                    let Some((kind, id)) = of_urn(self.catalog.kinds(), &urn) else {
+                        return Err(Self::unknown(&urn));
+                    };
+                    self.beside(rule, kind, &id).await?;
+                }
+                Ok(())
+            }
+            TouchKind::Typed { id, member, types } => {
+                for (id, r#type) in self.typed(rule, id, member)? {
+                    let kind = types.iter().find(|(known, _)| *known == r#type);
+                    let kind = kind.and_then(|(_, kind)| self.catalog.kinds().find(kind.as_str()));
+                    let Some(kind) = kind else {
+                        return Err(Self::unknown(&r#type));
+                    };
+                    self.beside(rule, kind, &id).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A rule and what it belongs to; `None` where that is not there.
+    async fn here(&self, rule: &'r TouchRule, kind: &'r Kind) -> Result<Option<Here<'r>>, Refusal> {
+        let mut parents: Vec<(&Kind, String)> = Vec::new();
+        let mut parent = None;
+        let by_itself = rule.by != ["tag"]; // a path that names a tag does not name what carries it
+        let mut in_path =
+            matches!(rule.at, Some(Place::Path(_))) && by_itself || rule.called.is_some();
+        for (name, place) in &rule.of {
+            in_path |= matches!(place, Place::Path(_));
+            let kinds = self.catalog.kinds();
+            let called = self
+                .asked
+                .names(place)
+                .first()
+                .map(|name| (*name).to_owned());
+            let (Some(kind), Some(called)) = (kinds.find(name.as_str()), called) else {
+                return Ok(None);
+            };
+            let created = rule.verb == TouchVerb::Create && !matches!(place, Place::Path(_));
+            let found = if created {
+                Some(told_by_name(kind, &called))
+            } else {
+                self.told(kind, &parents, &called)
+                    .await?
+                    .map(|found| found.attributes)
+            };
+            let Some(attributes) = found else {
+                return Ok(None);
+            };
+            parent = Some(Arc::new(State::new(kind, attributes, parent)));
+            parents.push((kind, called));
+        }
+        Ok(Some(Here {
+            rule,
+            kind,
+            parents,
+            parent,
+            in_path,
+        }))
+    }
+
+    async fn of_kind(&mut self, here: Here<'r>) -> Result<(), Refusal> {
+        let rule = here.rule;
+        match rule.verb {
+            TouchVerb::List => self.listed(&here),
+            TouchVerb::Create => self.created(&here).await,
+            _ if rule.by == ["tag"] => self.carriers(&here).await,
+            _ if rule.by == ["name"]
+                && here.kind.identified_by.len() == 1
+                && !is_name_id(here.kind) =>
+            {
+                self.by_name(&here).await
+            }
+            _ => {
+                for name in self.names(rule) {
+                    let name = folded(here.kind.name.as_str(), "id", &name); // UUIDs come in either case
+                    self.one(&here, &name).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is known of a parent: what its name tells, and what a look-up does where that is not enough.
+    async fn told(
+        &self,
+        kind: &Kind,
+        parents: &[(&Kind, String)],
+        called: &str,
+    ) -> Result<Option<Found>, Refusal> {
+        let told = with_parents(told_by_name(kind, called), kind, parents);
+        let mut found = if self.enough(kind, &told) {
+            Found {
+                attributes: told,
+                json: None,
+            }
+        } else {
+            match self.look.one(kind, parents, called).await? {
+                Some(found) => found,
+                None => return Ok(None),
+            }
+        };
+        let id = id_of(kind, &found.attributes).unwrap_or_else(|| called.to_owned());
+        self.project(kind, &id, &mut found.attributes).await?;
+        Ok(Some(found))
+    }
+
+    fn asks(&self, kind: &Kind) -> BTreeSet<String> {
+        (self.interest.asks)(kind)
+    }
+
+    fn enough(&self, kind: &Kind, told: &Attributes) -> bool {
+        enough(kind, told, self.interest)
+    }
+
+    fn push(&mut self, mut touch: Touch) -> Result<(), Refusal> {
+        touch.rule = self.number;
+        if self.touches.len() >= MOST {
+            let what = format!("the request names more than {MOST} resources; name fewer at once");
+            return Err(Refusal::new(Code::Resource, what));
+        }
+        self.touches.push(touch);
+        Ok(())
+    }
+
+    fn unknown(what: &str) -> Refusal {
+        let what = crate::secret::redacted(what);
+        Refusal::new(
+            Code::Resource,
+            format!(
+                "the request names `{what}`, which is no resource that tidegate knows of, so it can't tell whether this sub-token may touch it"
+            ),
+        )
+    }
+}
+
+/// Adds which project a resource is in, where that is asked and only URNs tell.
+async fn project<L: Look>(
+    kind: &Kind,
+    id: &str,
+    attributes: &mut Attributes,
+    interest: &Interest<'_>,
+    look: &L,
+) -> Result<(), Refusal> {
+    let by_urn = kind
+        .attribute("project")
+        .is_some_and(|attribute| attribute.from.contains(&Source::Urn));
+    let asked = (interest.asks)(kind).contains("project");
+    if !by_urn || !asked || attributes.contains_key("project") {
+        return Ok(());
+    }
+    if let Some(urn) = urn_of(kind, id) {
+        let known = look.project_of(&urn, interest.project).await?;
+        attributes.insert("project".to_owned(), known);
+    }
+    Ok(())
+}
+
+/// Whether what is known of a resource is all that the grants ask about, but for what URNs tell.
+fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) -> bool {
+    let from_elsewhere = |attribute: &str| {
+        attribute == "project"
+            && kind
+                .attribute(attribute)
+                .is_some_and(|attribute| attribute.from.contains(&Source::Urn))
+    };
+    let known = |attribute: &str| {
+        !kind.has(attribute) || told.contains_key(attribute) || from_elsewhere(attribute)
+    };
+    (interest.asks)(kind)
+        .iter()
+        .all(|attribute| known(attribute))
+        && (!kind.has("public") || told.contains_key("public"))
+}
+
+fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> Touch {
+    Touch {
+        rule: 0,
+        verb: rule.verb,
+        kind: kind.name.clone(),
+        id: name.map(str::to_owned),
+        scope: rule.scope,
+        before: None,
+        after: None,
+        changes: Vec::new(),
+        missing: false,
+        in_path: in_path && !rule.implied,
+        first: rule.is_first(),
+        implied: rule.implied,
+        homes: Vec::new(),
+        deferred: false,
+    }
+}
+
+/// Whether a kind's name is what identifies it.
+fn is_name_id(kind: &Kind) -> bool {
+    let source = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
+    source("name").is_some() && source("name") == source("id")
+}

@@ -1,0 +1,158 @@
+//! What a request names, and where.
+
+use super::Resolver;
+use crate::catalog::{FieldPath, Place, Source, TouchKind, TouchRule};
+use crate::refusal::{Code, Refusal};
+use crate::request::Json;
+use crate::resource::look::Look;
+
+impl<L: Look> Resolver<'_, L> {
+    /// What stands where a name or a value belongs is one: a list or a flag there would be passed over here, and might be
+    /// taken for what is in it there.
+    pub(super) fn says_names(&self, rule: &TouchRule) -> Result<(), Refusal> {
+        let values = [&rule.after, &rule.adds, &rule.removes];
+        let values = values.into_iter().flatten().flat_map(|(_, places)| places);
+        let parents = rule.of.iter().map(|(_, place)| place);
+        let named = rule.at.iter().chain(&rule.each).chain(parents);
+        let found = |place: &Place| match (place, &self.asked.body) {
+            (Place::Body(path), Some(body)) => body.at(path),
+            (Place::Path(_) | Place::Query(_) | Place::Body(_), _) => Vec::new(),
+        };
+        // An object is one where a rule looks into it, and nowhere else.
+        let rules = self
+            .asked
+            .endpoint
+            .map_or(&[][..], |endpoint| endpoint.touches.rules());
+        let looked_into = |place: &Place, value: &Json| {
+            let below = format!("{place}.");
+            let mut others = rules.iter().filter_map(|rule| rule.at.as_ref());
+            let has = |other: &Place| {
+                let other = other.to_string();
+                let rest = other.strip_prefix(&below);
+                let key = rest.and_then(|rest| rest.split(['.', '[']).next());
+                key.is_some_and(|key| value.member(key).is_some())
+            };
+            matches!(rule.kind, TouchKind::Typed { .. }) || others.any(has)
+        };
+        let odd = |place: &Place, value: &Json| match value {
+            Json::List(_) => !value.is_nothing(),
+            Json::Map(_) => !value.is_nothing() && !looked_into(place, value),
+            Json::Null | Json::Flag(_) | Json::Number(_) | Json::Text(_) => false,
+        };
+        let flag = |value: &&Json| matches!(value, Json::Flag(_));
+        let list = named
+            .clone()
+            .chain(values)
+            .find(|place| found(place).iter().any(|value| odd(place, value)));
+        let wrong = list.or_else(|| named.clone().find(|place| found(place).iter().any(flag)));
+        match wrong {
+            Some(place) => Err(Refusal::new(
+                Code::AmbiguousRequest,
+                format!(
+                    "`{place}` holds something else than a name or a value; write it as the reference does"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What a rule's place names; where it replaces a list, what is new in it and what is no longer.
+    pub(super) fn names(&self, rule: &TouchRule) -> Vec<String> {
+        if let Some(called) = &rule.called {
+            return vec![called.clone()];
+        }
+        if let Some(member) = &rule.held_in {
+            return self.held(member).unwrap_or_default();
+        }
+        let named: Vec<String> = rule
+            .at
+            .iter()
+            .flat_map(|place| self.asked.names(place))
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let Some(replaced) = &rule.replaces else {
+            return named;
+        };
+        let given = rule
+            .at
+            .as_ref()
+            .is_some_and(|place| self.asked.gives(place));
+        let before = self.held(replaced).unwrap_or_default();
+        let whole = self.asked.method != crate::catalog::Method::Patch;
+        let mut touched: Vec<String> = named
+            .iter()
+            .filter(|name| !before.contains(name))
+            .cloned()
+            .collect();
+        if given || whole {
+            touched.extend(before.iter().filter(|name| !named.contains(name)).cloned());
+        }
+        touched
+    }
+
+    /// What a member of the first resource's own JSON names.
+    fn held(&self, member: &FieldPath) -> Option<Vec<String>> {
+        let first = self.first.as_ref()?;
+        if let Some(json) = &first.json {
+            let named = json.at(member).into_iter().filter_map(Json::name);
+            let named = named.filter(|name| !name.is_empty());
+            return Some(named.map(str::to_owned).collect());
+        }
+        // Facts that a test gives have no JSON; an attribute may be the same member.
+        let kind = self.touches.first()?.kind.as_str();
+        let mut attributes = self.catalog.kinds().find(kind)?.attributes.iter();
+        let same =
+            attributes.find(|attribute| attribute.from == [Source::Member(member.clone())])?;
+        let known = first.attributes.get(&same.name)?;
+        known.complete.then(|| known.values.clone())
+    }
+
+    /// Whether a rule goes by what the first resource's own JSON holds, and that is not known: then something is touched, and
+    /// nobody knows what.
+    pub(super) fn holds_unknown(&self, rule: &TouchRule) -> bool {
+        let members = rule.replaces.iter().chain(&rule.held_in);
+        let there = self.first.is_some();
+        there
+            && members
+                .into_iter()
+                .any(|member| self.held(member).is_none())
+    }
+
+    /// Whether a later rule must know what a list of the first resource holds.
+    pub(super) fn replaces_lists(&self) -> bool {
+        let rules = self
+            .asked
+            .endpoint
+            .map_or(&[][..], |endpoint| endpoint.touches.rules());
+        rules.iter().any(|rule| {
+            (rule.replaces.is_some() || rule.held_in.is_some()) && self.asked.applies(rule)
+        })
+    }
+
+    pub(super) fn values(&self, place: &Place) -> Vec<String> {
+        self.asked.values(place)
+    }
+
+    pub(super) fn typed(
+        &self,
+        rule: &TouchRule,
+        id: &str,
+        member: &str,
+    ) -> Result<Vec<(String, String)>, Refusal> {
+        let Some(Place::Body(path)) = &rule.at else {
+            return Ok(Vec::new());
+        };
+        let items = self.asked.body.iter().flat_map(|body| body.at(path));
+        items
+            .filter(|item| !item.is_nothing())
+            .map(|item| {
+                let text = |key: &str| item.member(key).and_then(Json::name).map(str::to_owned);
+                match (text(id), text(member)) {
+                    (Some(id), Some(member)) => Ok((id, member)),
+                    _ => Err(Self::unknown(&format!("an item of {path}"))),
+                }
+            })
+            .collect()
+    }
+}

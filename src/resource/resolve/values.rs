@@ -1,0 +1,136 @@
+//! The values that a request gives attributes, as they compare.
+
+use super::{Here, Resolver, project};
+use crate::catalog::{Kind, Source};
+use crate::refusal::{Code, Refusal};
+use crate::resource::look::{Look, spelled, zone_of};
+use crate::resource::state::{Attributes, Known, folded};
+
+impl<'r, L: Look> Resolver<'r, L> {
+    /// The values that a request gives an attribute, as they compare.
+    pub(super) async fn known(
+        &self,
+        here: &Here<'r>,
+        attribute: &str,
+        values_given: &[String],
+    ) -> Result<Known, Refusal> {
+        let kind = here.kind;
+        let zone = zone_of(here.parent.as_deref());
+        if let Some(zone) = zone
+            .as_deref()
+            .filter(|_| kind.names_in_zone.iter().any(|name| name == attribute))
+            && let Some(twofold) = values_given
+                .iter()
+                .find(|value| crate::resource::record_name(value, zone).is_none())
+        {
+            return Err(Refusal::new(
+                Code::AmbiguousRequest,
+                format!(
+                    "the record's name `{twofold}` could be read as one in the zone and as one below it; write it relative to `{zone}`, or absolute with a dot at its end"
+                ),
+            ));
+        }
+        if attribute != "project" || !self.asks(kind).contains("project") {
+            let values = self.all_names(kind, attribute, values_given).await?;
+            let values = values.as_deref().unwrap_or(values_given);
+            let spelled = values
+                .iter()
+                .map(|value| spelled(kind, attribute, value, zone.as_deref()));
+            return Ok(Known::exactly(spelled));
+        }
+        let mut known = Known::exactly([]);
+        for value in values_given {
+            known.values.extend(self.project_named(value).await?.values);
+        }
+        Ok(known)
+    }
+
+    /// Where an attribute is another resource that has several names, as an image its slug, all of them: a selector may
+    /// know it by another one than the request.
+    async fn all_names(
+        &self,
+        kind: &Kind,
+        attribute: &str,
+        given: &[String],
+    ) -> Result<Option<Vec<String>>, Refusal> {
+        let other = self.catalog.kinds().find(attribute);
+        let Some(other) = other.filter(|other| other.identified_by.len() > 1) else {
+            return Ok(None);
+        };
+        if !self.asks(kind).contains(attribute) {
+            return Ok(None);
+        }
+        let mut names = given.to_vec();
+        for name in given {
+            let found = self.look.one(other, &[], name).await?;
+            let identifying = other.attributes.iter().filter(|attribute| {
+                let by = |from: &Source| matches!(from, Source::Member(path) if other.identified_by.contains(path));
+                attribute.from.iter().any(by)
+            });
+            for known in identifying.filter_map(|it| found.as_ref()?.attributes.get(&it.name)) {
+                names.extend(known.values.iter().cloned());
+            }
+        }
+        Ok(Some(names))
+    }
+
+    /// A project's id and name.
+    async fn project_named(&self, called: &str) -> Result<Known, Refusal> {
+        let called = folded("project", "id", called);
+        let Some(kind) = self.catalog.kinds().find("project") else {
+            return Ok(Known::unknown());
+        };
+        let Some(found) = self.look.one(kind, &[], &called).await? else {
+            return Ok(Known::exactly([called]));
+        };
+        Ok(both_names(&found.attributes))
+    }
+
+    /// A project by what a grant calls it: its name, or its id.
+    pub(super) async fn project_called(&self, called: &str) -> Result<Known, Refusal> {
+        let Some(kind) = self.catalog.kinds().find("project") else {
+            return Ok(Known::unknown());
+        };
+        let named = self.look.named(kind, called, &[]).await?;
+        match named.as_slice() {
+            [found] => Ok(both_names(&found.attributes)),
+            _ => self.project_named(called).await,
+        }
+    }
+
+    pub(super) async fn default_project(&self) -> Result<Known, Refusal> {
+        let Some(kind) = self.catalog.kinds().find("project") else {
+            return Ok(Known::unknown());
+        };
+        let found = self.look.default(kind).await?;
+        Ok(found.map_or_else(Known::unknown, |found| both_names(&found.attributes)))
+    }
+
+    pub(super) async fn project(
+        &self,
+        kind: &Kind,
+        id: &str,
+        attributes: &mut Attributes,
+    ) -> Result<(), Refusal> {
+        project(kind, id, attributes, self.interest, self.look).await?;
+        // What says its project itself says the id, and a grant may have the name.
+        if kind.name.as_str() != "project"
+            && self.asks(kind).contains("project")
+            && let Some(told) = attributes.get("project")
+            && let [id] = told.values.as_slice()
+        {
+            let both = self.project_named(&id.clone()).await?;
+            attributes.insert("project".to_owned(), both);
+        }
+        Ok(())
+    }
+}
+
+/// What a project is called, by id and by name.
+pub(super) fn both_names(attributes: &Attributes) -> Known {
+    let both = ["id", "name"]
+        .iter()
+        .filter_map(|attribute| attributes.get(*attribute))
+        .flat_map(|known| known.values.clone());
+    Known::exactly(both)
+}
