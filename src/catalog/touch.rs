@@ -137,8 +137,8 @@ pub enum TouchKind {
         id: String,
         /// The member that holds the type.
         member: String,
-        /// The types that the API knows, and the kinds that they are.
-        types: Vec<(String, KindName)>,
+        /// The types that the API knows, and the kinds that they are; none for what this rule passes over.
+        types: Vec<(String, Option<KindName>)>,
     },
 }
 

@@ -127,7 +127,11 @@ impl Reader {
                     .entries("`types`", mistakes)
                     .iter()
                     .filter_map(|entry| {
-                        Some((entry.key.clone(), self.kind_name(&entry.node, mistakes)?))
+                        let kind = match entry.node.text("a kind", mistakes)? {
+                            "nobody" => None, // no resource, or one of which another rule speaks
+                            _ => Some(self.kind_name(&entry.node, mistakes)?),
+                        };
+                        Some((entry.key.clone(), kind))
                     })
                     .collect();
                 Some(TouchKind::Typed {

@@ -136,6 +136,9 @@ impl<'r, L: Look> Resolver<'r, L> {
             parent: None,
             in_path: false,
         };
+        if rule.by == ["tag"] {
+            return self.carriers(&here, vec![id.to_owned()]).await;
+        }
         self.one(&here, id).await
     }
 

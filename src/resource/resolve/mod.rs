@@ -182,8 +182,11 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             TouchKind::Typed { id, member, types } => {
                 for (id, r#type) in self.typed(rule, id, member)? {
-                    let kind = types.iter().find(|(known, _)| *known == r#type);
-                    let kind = kind.and_then(|(_, kind)| self.catalog.kinds().find(kind.as_str()));
+                    let Some((_, kind)) = types.iter().find(|(known, _)| *known == r#type) else {
+                        return Err(Self::unknown(&r#type));
+                    };
+                    let Some(kind) = kind else { continue };
+                    let kind = self.catalog.kinds().find(kind.as_str());
                     let Some(kind) = kind else {
                         return Err(Self::unknown(&r#type));
                     };
@@ -240,7 +243,10 @@ impl<'r, L: Look> Resolver<'r, L> {
         match rule.verb {
             TouchVerb::List => self.listed(&here),
             TouchVerb::Create => self.created(&here).await,
-            _ if rule.by == ["tag"] => self.carriers(&here).await,
+            _ if rule.by == ["tag"] => {
+                let tags = self.names(rule);
+                self.carriers(&here, tags).await
+            }
             _ if rule.by == ["name"]
                 && here.kind.identified_by.len() == 1
                 && !is_name_id(here.kind) =>
