@@ -446,7 +446,7 @@ async fn what_is_created_does_not_pass_by_on_create() {
     let cases = [
         ("/v2/droplets/12/actions", snapshot, 201),
         ("/v2/firewalls", json!({ "name": "x" }), 403), // its `tags` say what it applies to
-        ("/v2/databases", json!({ "name": "x", "tags": [] }), 403), // not modelled yet
+        ("/v2/databases", json!({ "name": "x", "tags": [] }), 201),
     ];
     for (path, body, status) in cases {
         let answer = gate.post(path, &body).token(&token).send().await;

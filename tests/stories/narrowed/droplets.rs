@@ -482,7 +482,7 @@ async fn s10_a_reader_reads_its_own_and_changes_nothing() {
             (
                 "GET /v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30",
                 NONE,
-                "resource",
+                "ok",
             ),
             (
                 "GET /v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/kubeconfig",
