@@ -72,6 +72,8 @@ pub struct TouchRule {
     pub first: Option<bool>,
     /// It comes with the first touch: whatever covers that covers it, but a deny can strike it.
     pub implied: bool,
+    /// Every one of its kind is touched, now and when the request runs: an empty list means all.
+    pub every: bool,
     /// It is touched only where these hold.
     pub when: Vec<(Place, Condition)>,
     /// It is touched once for each value here (`names` beside `name`).
@@ -106,7 +108,13 @@ impl TouchRule {
     pub fn typed_members(&self) -> Option<(&Place, [&str; 2])> {
         match (&self.kind, &self.at) {
             (TouchKind::Typed { id, member, .. }, Some(at)) => Some((at, [id, member])),
-            (TouchKind::Typed { .. } | TouchKind::One(_) | TouchKind::Urn, _) => None,
+            (
+                TouchKind::Typed { .. }
+                | TouchKind::Told { .. }
+                | TouchKind::One(_)
+                | TouchKind::Urn,
+                _,
+            ) => None,
         }
     }
 
@@ -120,7 +128,11 @@ impl TouchRule {
         let changes = [&self.after, &self.adds, &self.removes];
         let after = changes.into_iter().flatten().flat_map(|(_, places)| places);
         let when = self.when.iter().map(|(place, _)| place);
-        named.chain(after).chain(when)
+        let kind = match &self.kind {
+            TouchKind::Told { at, .. } => Some(at),
+            TouchKind::One(_) | TouchKind::Urn | TouchKind::Typed { .. } => None,
+        };
+        named.chain(after).chain(when).chain(kind)
     }
 }
 
@@ -140,6 +152,13 @@ pub enum TouchKind {
         /// The types that the API knows, and the kinds that they are; none for what this rule passes over.
         types: Vec<(String, Option<KindName>)>,
     },
+    /// What another place of the request says of all that are named.
+    Told {
+        /// The place that holds the type.
+        at: Place,
+        /// The types that the API knows, `*` at the end of one being whatever follows, and the kinds that they are of.
+        types: Vec<(String, KindName)>,
+    },
 }
 
 impl TouchKind {
@@ -147,7 +166,7 @@ impl TouchKind {
     pub fn one(&self) -> Option<&KindName> {
         match self {
             Self::One(kind) => Some(kind),
-            Self::Urn | Self::Typed { .. } => None,
+            Self::Urn | Self::Typed { .. } | Self::Told { .. } => None,
         }
     }
 }
@@ -157,7 +176,7 @@ impl fmt::Display for TouchKind {
         match self {
             Self::One(kind) => write!(f, "{kind}"),
             Self::Urn => f.write_str("by_urn"),
-            Self::Typed { .. } => f.write_str("by_type"),
+            Self::Typed { .. } | Self::Told { .. } => f.write_str("by_type"),
         }
     }
 }
@@ -169,6 +188,8 @@ pub enum Condition {
     Any,
     /// Nothing: what a request that replaces the whole leaves out, it takes away.
     Nothing,
+    /// Nothing in some item of the list that it is a member of.
+    SomeEmpty,
     /// One of these.
     OneOf(Vec<String>),
 }
@@ -230,6 +251,7 @@ impl fmt::Display for TouchRule {
             (Some(place), _, _) => write!(f, " ({place})"),
             (None, Some(member), _) => write!(f, " (its {member})"),
             (None, None, Some(called)) => write!(f, " ({called})"),
+            (None, None, None) if self.every => f.write_str(" (every one)"),
             (None, None, None) => Ok(()),
         }
     }

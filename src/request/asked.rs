@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, Method, Place, ScopeId, TouchRule, TouchVerb,
+    Action, Catalog, Condition, Endpoint, FieldPath, Method, Place, ScopeId, TouchRule, TouchVerb,
 };
 
 use super::json::Json;
@@ -302,11 +302,29 @@ impl<'c> Asked<'c> {
         rule.when.iter().all(|(place, condition)| match condition {
             Condition::Any => self.uses(place),
             Condition::Nothing => !self.uses(place),
+            Condition::SomeEmpty => self.has_gap(place),
             Condition::OneOf(values) => self
                 .values(place)
                 .iter()
                 .any(|name| values.iter().any(|value| value == name)),
         })
+    }
+
+    /// Whether an item of a list says nothing at a place that is a member of each.
+    fn has_gap(&self, place: &Place) -> bool {
+        let Place::Body(path) = place else {
+            return false;
+        };
+        let Some((last, way)) = path.steps.split_last() else {
+            return false;
+        };
+        let list = FieldPath {
+            steps: way.to_vec(),
+        };
+        let items = self.body.iter().flat_map(|body| body.at(&list));
+        items
+            .filter(|item| !matches!(item, Json::Null))
+            .any(|item| item.member(&last.key).is_none_or(Json::is_nothing))
     }
 
     fn named_by(&self, rule: &TouchRule) -> Vec<Named> {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::{Attributes, Known, State, folded, record_name};
-use crate::catalog::{FieldPath, Kind, Kinds, Source};
+use crate::catalog::{FieldPath, Kind, Kinds, Segment, Source};
 use crate::refusal::Refusal;
 use crate::request::Json;
 
@@ -192,17 +192,36 @@ fn text_of(json: &Json) -> Option<String> {
 
 /// What a name alone tells of a resource: its identifier, and what is the same thing.
 pub fn told_by_name(kind: &Kind, identifier: &str) -> Attributes {
-    let mut attributes = Attributes::new();
-    let [only] = kind.identified_by.as_slice() else {
-        return attributes; // by which of them it is named is not known
+    let only = match kind.identified_by.as_slice() {
+        [only] => Some(Source::Member(only.clone())),
+        [] => own_parameter(kind),
+        _ => None, // by which of them it is named is not known
     };
-    for attribute in &kind.attributes {
-        if attribute.from == [Source::Member(only.clone())] {
+    let mut attributes = Attributes::new();
+    let Some(only) = only else {
+        return attributes;
+    };
+    for attribute in kind.attributes.iter().filter(|it| it.name != "project") {
+        if attribute.from == [only.clone()] {
             let value = folded(kind.name.as_str(), &attribute.name, identifier);
             attributes.insert(attribute.name.clone(), Known::exactly([value]));
         }
     }
     attributes
+}
+
+/// What stands for the identifier of a kind that no answer tells: the last parameter of its look-up's path, or where it has
+/// no look-up either, its URN.
+fn own_parameter(kind: &Kind) -> Option<Source> {
+    let Some(get) = &kind.get else {
+        return Some(Source::Urn);
+    };
+    let segments = get.template.segments.iter().rev();
+    let mut parameters = segments.filter_map(|segment| match segment {
+        Segment::Parameter { name, .. } => Some(Source::Path(name.clone())),
+        Segment::Fixed(_) => None,
+    });
+    parameters.next()
 }
 
 /// A child's attribute that is called as its parent's kind.

@@ -491,6 +491,7 @@ fn conditions(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Condition)> {
         let condition = match values.as_slice() {
             [word] if word == "any" => Condition::Any,
             [word] if word == "none" => Condition::Nothing,
+            [word] if word == "some_empty" => Condition::SomeEmpty,
             _ => Condition::OneOf(values),
         };
         found.push((place, condition));

@@ -86,6 +86,10 @@ impl Reader {
                 .take("implied")
                 .and_then(|node| node.flag("`implied`", mistakes))
                 .unwrap_or(false),
+            every: map
+                .take("every")
+                .and_then(|node| node.flag("`every`", mistakes))
+                .unwrap_or(false),
             when: map
                 .take("when")
                 .map(|node| conditions(node, mistakes))
@@ -107,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// The kind of a touch: named, or `by_urn`, or `by_type` with where the type and the id stand.
+    /// The kind of a touch: named, or `by_urn`, or `by_type` with where the type stands.
     fn touch_kind(
         &self,
         node: &Node,
@@ -116,11 +120,24 @@ impl Reader {
     ) -> Option<TouchKind> {
         match node.text("a kind", mistakes)? {
             "by_urn" => Some(TouchKind::Urn),
-            "by_type" => {
+            "by_type" => self.by_type(map, mistakes),
+            _ => self.kind_name(node, mistakes).map(TouchKind::One),
+        }
+    }
+
+    /// The type stands beside each id, or at a place of its own for all that are named.
+    fn by_type(&self, map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<TouchKind> {
+        let told = map
+            .take("type_at")
+            .and_then(|node| node.parsed("`type_at`", mistakes));
+        let beside = match told {
+            Some(_) => None,
+            None => {
                 let mut member = |key| {
                     let node = map.need(key, mistakes)?;
                     node.text(key, mistakes).map(str::to_owned)
                 };
+<<<<<<< HEAD
                 let (id, type_in) = (member("id_in")?, member("type_in")?);
                 let types = map.need("types", mistakes)?;
                 let types = types
@@ -139,8 +156,21 @@ impl Reader {
                     member: type_in,
                     types,
                 })
+=======
+                Some((member("id_in")?, member("type_in")?))
+>>>>>>> 648e16e (Narrow metrics, alerts, sinks and uptime checks to what they watch)
             }
-            _ => self.kind_name(node, mistakes).map(TouchKind::One),
+        };
+        let types = map
+            .need("types", mistakes)?
+            .entries("`types`", mistakes)
+            .iter()
+            .filter_map(|entry| Some((entry.key.clone(), self.kind_name(&entry.node, mistakes)?)))
+            .collect();
+        match (told, beside) {
+            (Some(at), _) => Some(TouchKind::Told { at, types }),
+            (None, Some((id, member))) => Some(TouchKind::Typed { id, member, types }),
+            (None, None) => None,
         }
     }
 

@@ -154,22 +154,10 @@ impl<'r, L: Look> Resolver<'r, L> {
     async fn rule(&mut self, rule: &'r TouchRule) -> Result<(), Refusal> {
         self.says_names(rule)?;
         match &rule.kind {
-            TouchKind::One(name) => {
-                let Some(kind) = self.catalog.kinds().find(name.as_str()) else {
-                    return Err(Self::unknown(name.as_str()));
-                };
-                if self.holds_unknown(rule) {
-                    let nothing_known = State::new(kind, Attributes::new(), None);
-                    let mut touch = touch(rule, kind, None, false);
-                    (touch.before, touch.after) =
-                        (Some(nothing_known.clone()), Some(nothing_known));
-                    self.push(touch)?;
-                }
-                let Some(here) = self.here(rule, kind).await? else {
-                    self.push(missing(rule, kind, None, true))?;
-                    return Ok(());
-                };
-                self.of_kind(here).await
+            TouchKind::One(name) => self.of_one(rule, name.as_str()).await,
+            TouchKind::Told { at, types } => {
+                let kind = self.kind_told(at, types)?;
+                self.of_one(rule, kind).await
             }
             TouchKind::Urn => {
                 for urn in self.names(rule) {
