@@ -192,9 +192,10 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
 }
 
 /// The sections of the reference whose endpoints are modelled: each says what it touches, or why that can't be told.
-const MODELLED: [&str; 29] = [
+const MODELLED: [&str; 36] = [
     "Account",
     "Actions",
+    "BYOIP Prefixes",
     "Block Storage",
     "Block Storage Actions",
     "Container Registries",
@@ -211,6 +212,8 @@ const MODELLED: [&str; 29] = [
     "Image Actions",
     "Images",
     "Load Balancers",
+    "Monitoring",
+    "Partner Network Connect",
     "Project Resources",
     "Projects",
     "Reserved IP Actions",
@@ -219,7 +222,11 @@ const MODELLED: [&str; 29] = [
     "Reserved IPv6 Actions",
     "SSH Keys",
     "Snapshots",
+    "Spaces Keys",
     "Tags",
+    "Uptime",
+    "VPC NAT Gateways",
+    "VPC Peerings",
     "VPCs",
     "Vector Databases",
 ];

@@ -157,7 +157,7 @@ pub enum TouchKind {
         /// The place that holds the type.
         at: Place,
         /// The types that the API knows, `*` at the end of one being whatever follows, and the kinds that they are of.
-        types: Vec<(String, KindName)>,
+        types: Vec<(String, Option<KindName>)>,
     },
 }
 

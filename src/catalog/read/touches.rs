@@ -137,35 +137,20 @@ impl Reader {
                     let node = map.need(key, mistakes)?;
                     node.text(key, mistakes).map(str::to_owned)
                 };
-<<<<<<< HEAD
-                let (id, type_in) = (member("id_in")?, member("type_in")?);
-                let types = map.need("types", mistakes)?;
-                let types = types
-                    .entries("`types`", mistakes)
-                    .iter()
-                    .filter_map(|entry| {
-                        let kind = match entry.node.text("a kind", mistakes)? {
-                            "nobody" => None, // no resource, or one of which another rule speaks
-                            _ => Some(self.kind_name(&entry.node, mistakes)?),
-                        };
-                        Some((entry.key.clone(), kind))
-                    })
-                    .collect();
-                Some(TouchKind::Typed {
-                    id,
-                    member: type_in,
-                    types,
-                })
-=======
                 Some((member("id_in")?, member("type_in")?))
->>>>>>> 648e16e (Narrow metrics, alerts, sinks and uptime checks to what they watch)
             }
         };
         let types = map
             .need("types", mistakes)?
             .entries("`types`", mistakes)
             .iter()
-            .filter_map(|entry| Some((entry.key.clone(), self.kind_name(&entry.node, mistakes)?)))
+            .filter_map(|entry| {
+                let kind = match entry.node.text("a kind", mistakes)? {
+                    "nobody" => None, // no resource, or one of which another rule speaks
+                    _ => Some(self.kind_name(&entry.node, mistakes)?),
+                };
+                Some((entry.key.clone(), kind))
+            })
             .collect();
         match (told, beside) {
             (Some(at), _) => Some(TouchKind::Told { at, types }),

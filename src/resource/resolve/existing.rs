@@ -111,8 +111,12 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     /// Whatever carries a tag, now and when the request runs: nothing else is known of it.
-    pub(super) async fn carriers(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
-        for tag in self.names(here.rule) {
+    pub(super) async fn carriers(
+        &mut self,
+        here: &Here<'r>,
+        tags: Vec<String>,
+    ) -> Result<(), Refusal> {
+        for tag in tags {
             let tag = folded(here.kind.name.as_str(), "tag", &tag);
             let carried = Attributes::from([("tag".to_owned(), Known::at_least([tag.clone()]))]);
             let before = State::new(here.kind, carried, here.parent.clone());

@@ -155,10 +155,10 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.says_names(rule)?;
         match &rule.kind {
             TouchKind::One(name) => self.of_one(rule, name.as_str()).await,
-            TouchKind::Told { at, types } => {
-                let kind = self.kind_told(at, types)?;
-                self.of_one(rule, kind).await
-            }
+            TouchKind::Told { at, types } => match self.kind_told(at, types)? {
+                Some(kind) => self.of_one(rule, kind).await,
+                None => Ok(()),
+            },
             TouchKind::Urn => {
                 for urn in self.names(rule) {
                     let Some((kind, id)) = of_urn(self.catalog.kinds(), &urn) else {
@@ -183,6 +183,28 @@ impl<'r, L: Look> Resolver<'r, L> {
                 Ok(())
             }
         }
+    }
+
+    /// A rule whose kind is known.
+    async fn of_one(&mut self, rule: &'r TouchRule, kind: &str) -> Result<(), Refusal> {
+        let Some(kind) = self.catalog.kinds().find(kind) else {
+            return Err(Self::unknown(kind));
+        };
+        if rule.every || self.holds_unknown(rule) {
+            let nothing_known = State::new(kind, Attributes::new(), None);
+            let mut touch = touch(rule, kind, None, false);
+            touch.before = Some(nothing_known.clone());
+            touch.after = (rule.verb != TouchVerb::Delete).then_some(nothing_known);
+            self.push(touch)?;
+        }
+        if rule.every {
+            return Ok(());
+        }
+        let Some(here) = self.here(rule, kind).await? else {
+            self.push(missing(rule, kind, None, true))?;
+            return Ok(());
+        };
+        self.of_kind(here).await
     }
 
     /// A rule and what it belongs to; `None` where that is not there.

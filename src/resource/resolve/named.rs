@@ -1,12 +1,12 @@
 //! What a request names, and where.
 
 use super::Resolver;
-use crate::catalog::{FieldPath, Place, Source, TouchKind, TouchRule};
+use crate::catalog::{FieldPath, KindName, Place, Source, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::resource::look::Look;
 
-impl<L: Look> Resolver<'_, L> {
+impl<'r, L: Look> Resolver<'r, L> {
     /// What stands where a name or a value belongs is one: a list or a flag there would be passed over here, and might be
     /// taken for what is in it there.
     pub(super) fn says_names(&self, rule: &TouchRule) -> Result<(), Refusal> {
@@ -154,5 +154,26 @@ impl<L: Look> Resolver<'_, L> {
                 }
             })
             .collect()
+    }
+
+    /// The kind of all that a rule names, by the type that stands at a place of its own; `None` where that is no resource. A
+    /// type that nobody knows could be of any kind.
+    pub(super) fn kind_told(
+        &self,
+        at: &Place,
+        types: &'r [(String, Option<KindName>)],
+    ) -> Result<Option<&'r str>, Refusal> {
+        let told = self.asked.names(at);
+        let [told] = told.as_slice() else {
+            return Err(Self::unknown(&format!("something without its `{at}`")));
+        };
+        let is_it = |known: &str| match known.strip_suffix('*') {
+            Some(start) => told.starts_with(start),
+            None => known == *told,
+        };
+        let found = types.iter().find(|(known, _)| is_it(known));
+        found
+            .map(|(_, kind)| kind.as_ref().map(KindName::as_str))
+            .ok_or_else(|| Self::unknown(told))
     }
 }
