@@ -126,10 +126,25 @@ pub fn minds_case(kind: &str, attribute: &str) -> bool {
             kind,
             "tag" | "domain" | "domain_record" | "registry" | "repository"
         ),
+        "id" => NAMED_BY_IDS.contains(&kind),
         "data" | "email" | "project" => true,
         _ => false,
     }
 }
+
+/// The kinds that are identified by what somebody called them, or by a key, and not by a number, a slug or a UUID.
+const NAMED_BY_IDS: [&str; 10] = [
+    "database_db",
+    "database_index",
+    "database_pool",
+    "database_replica",
+    "database_schema",
+    "database_topic",
+    "database_user",
+    "function_trigger",
+    "repository_tag",
+    "spaces_key",
+];
 
 fn is_uuid(text: &str) -> bool {
     let dashes = [8, 13, 18, 23];
@@ -207,6 +222,9 @@ mod tests {
             ("tag", "name", "Web", "web"),
             ("domain", "name", "Example.COM", "example.com"),
             ("droplet", "project", "Prod", "Prod"),
+            ("repository_tag", "id", "V1", "V1"), // another tag than v1
+            ("spaces_key", "id", "DO00EXAMPLE", "DO00EXAMPLE"),
+            ("registry", "id", "Reg", "reg"),
             (
                 "droplet",
                 "project",
