@@ -21,6 +21,7 @@ mod diffing;
 mod every_endpoint;
 mod explaining;
 mod failures;
+mod families;
 mod forwarding;
 mod limits;
 mod listening;

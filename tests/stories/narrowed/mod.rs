@@ -21,10 +21,10 @@ use crate::support::standin::Heard;
 use crate::support::{Answer, Gate, StandInApi, World};
 
 /// A request, its body (`null` for none), and what becomes of it: `ok`, or the code of its refusal.
-type Row<'r> = (&'r str, Value, &'r str);
+pub(crate) type Row<'r> = (&'r str, Value, &'r str);
 
 /// A sub-token of one role, a gate, and the API behind it.
-struct Story {
+pub(crate) struct Story {
     api: StandInApi,
     gate: Gate,
     token: String,
@@ -32,16 +32,16 @@ struct Story {
 
 impl Story {
     /// With what stands under the role `r` in a policy.
-    async fn of(role: &str) -> Self {
+    pub(crate) async fn of(role: &str) -> Self {
         Self::in_world(role, World::default()).await
     }
 
-    async fn in_world(role: &str, world: World) -> Self {
+    pub(crate) async fn in_world(role: &str, world: World) -> Self {
         Self::issued(role, world, &[]).await
     }
 
     /// With more options of `token issue`.
-    async fn issued(role: &str, world: World, options: &[&str]) -> Self {
+    pub(crate) async fn issued(role: &str, world: World, options: &[&str]) -> Self {
         let api = StandInApi::start_with(world).await;
         let policy = format!("version: 1\nroles:\n  r:\n{role}");
         let gate = Gate::start(&api, &policy).await;
@@ -50,7 +50,7 @@ impl Story {
         Self { api, gate, token }
     }
 
-    async fn ask(&self, request: &str, body: &Value) -> Answer {
+    pub(crate) async fn ask(&self, request: &str, body: &Value) -> Answer {
         let (method, path) = request.split_once(' ').unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let ask = self.gate.request(method, path).token(&self.token);
@@ -61,12 +61,12 @@ impl Story {
         }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), &Value::Null).await
     }
 
     /// Each row in its turn: what is refused changes nothing upstream, and what is let through goes there once.
-    async fn holds(&self, rows: &[Row<'_>]) {
+    pub(crate) async fn holds(&self, rows: &[Row<'_>]) {
         let mut wrong = Vec::new();
         for (request, body, expected) in rows {
             self.api.clear();
@@ -93,19 +93,19 @@ impl Story {
     }
 
     /// What the API heard since it was last asked, as `METHOD target`.
-    fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         let heard = self.api.heard();
         self.api.clear();
         heard.iter().map(Heard::line).collect()
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         self.gate.finish(&self.api).await;
     }
 }
 
 /// The ids, names or other members of a list in an answer.
-fn all(answer: &Answer, list: &str, member: &str) -> Vec<String> {
+pub(crate) fn all(answer: &Answer, list: &str, member: &str) -> Vec<String> {
     let items = answer.json()[list].as_array().cloned().unwrap_or_default();
     items
         .iter()
@@ -117,4 +117,4 @@ fn all(answer: &Answer, list: &str, member: &str) -> Vec<String> {
 }
 
 /// A request without a body.
-const NONE: Value = Value::Null;
+pub(crate) const NONE: Value = Value::Null;

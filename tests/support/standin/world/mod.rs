@@ -8,6 +8,7 @@ mod dns;
 mod droplets;
 mod firewalls;
 mod images;
+mod joined;
 mod labels;
 mod login;
 mod networks;
@@ -18,6 +19,7 @@ mod serve;
 mod shelf;
 mod shown;
 mod volumes;
+mod watched;
 
 use std::collections::BTreeMap;
 

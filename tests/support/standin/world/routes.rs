@@ -4,7 +4,10 @@ use serde_json::json;
 
 use super::super::reply::Reply;
 use super::serve::{Call, Outcome, aside, one};
-use super::{World, dns, droplets, firewalls, images, labels, login, networks, projects, volumes};
+use super::{
+    World, dns, droplets, firewalls, images, joined, labels, login, networks, projects, volumes,
+    watched,
+};
 
 /// The answer of such an endpoint. `None` leaves the call to the lists.
 pub(super) fn special(world: &mut World, call: &Call) -> Option<Outcome> {
@@ -98,6 +101,9 @@ fn of_networks(world: &mut World, call: &Call, parts: &[&str]) -> Option<Outcome
             networks::act(world, call, kind, ip)
         }
         ("GET", ["vpcs", id, "members"]) => networks::members(world, call, id),
+        ("GET", ["vpcs", id, "peerings"]) => joined::peerings(world, call, id),
+        ("POST", ["vpcs", id, "peerings"]) => joined::peer(world, call, id),
+        ("GET", ["monitoring", "metrics", ..]) => watched::metrics(call),
         _ => return None,
     })
 }

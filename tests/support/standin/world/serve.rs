@@ -166,7 +166,7 @@ pub(super) fn aside(id: &str) -> bool {
 fn parent(world: &World, parts: &[String]) -> Result<(), Reply> {
     let there = match parts {
         [kind, id, _] if kind == "registry" => world.one("registries", id).is_some(),
-        [kind, id, _] => world.one(kind, id).is_some(),
+        [kind, id, _] if Shelf::find(kind).is_some() => world.one(kind, id).is_some(),
         _ => true,
     };
     if there {

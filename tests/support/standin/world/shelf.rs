@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::text;
+use super::{joined, text, watched};
 
 /// One list of the API.
 pub(super) struct Shelf {
@@ -23,7 +23,11 @@ pub(super) struct Shelf {
 impl Shelf {
     /// The shelf for a path, be it that of the API or that under which it is kept.
     pub fn find(path: &str) -> Option<&'static Self> {
-        SHELVES.iter().find(|shelf| shelf.fits(path))
+        let all = SHELVES
+            .iter()
+            .chain(joined::SHELVES)
+            .chain(watched::SHELVES);
+        all.into_iter().find(|shelf| shelf.fits(path))
     }
 
     /// The same for a path that a test or the stand-in itself wrote.
@@ -80,7 +84,7 @@ pub(super) fn kept_at(path: &str) -> String {
     }
 }
 
-const fn shelf(
+pub(super) const fn shelf(
     path: &'static str,
     many: &'static str,
     one: &'static str,
@@ -102,7 +106,7 @@ impl Shelf {
         self
     }
 
-    const fn created(mut self, status: u16) -> Self {
+    pub(super) const fn created(mut self, status: u16) -> Self {
         self.created = status;
         self
     }
