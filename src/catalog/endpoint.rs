@@ -101,6 +101,8 @@ pub struct Endpoint {
     pub action: Option<Action>,
     /// The query parameter that limits the life of what it hands out, in seconds.
     pub derived_expiry: Option<String>,
+    /// Places of the body that repeat a parameter of the path, as generated clients do: they must say the same.
+    pub repeats: Vec<(Place, Place)>,
     /// What it touches.
     pub touches: Touches,
     /// Where and why this differs from DigitalOcean's specification.
@@ -123,6 +125,7 @@ impl Endpoint {
             .iter()
             .map(|field| &field.at)
             .chain(self.touches.places())
+            .chain(self.repeats.iter().map(|(place, _)| place))
             .chain(action)
     }
 

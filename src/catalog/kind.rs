@@ -54,6 +54,8 @@ pub struct Kind {
     pub identified_by: Vec<FieldPath>,
     /// The members of its JSON that show its children.
     pub shows_children: Vec<FieldPath>,
+    /// The attributes that lists do not tell, only its look-up does.
+    pub lists_lack: Vec<String>,
     /// The attributes that are names in its parent's DNS zone.
     pub names_in_zone: Vec<String>,
     /// What a selector can ask about.

@@ -4,6 +4,7 @@
 //! and only as far as the sub-token's grants ask about it. What can't be learnt is left unknown, and what is unknown allows
 //! nothing. Nothing here decides.
 
+mod above;
 mod facts;
 mod look;
 mod pages;
@@ -11,6 +12,7 @@ mod resolve;
 mod state;
 mod touch;
 
+pub use above::{above, project, whole};
 pub use facts::{Facts, Listed, PER_PAGE, Pages, Reader};
 pub use look::{Found, Given, Look, attributes_of, of_urn, spelled, urn_of, with_parents, zone_of};
 pub use pages::{items, member};

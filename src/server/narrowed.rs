@@ -10,8 +10,8 @@ use crate::policy::{Shown, one_tag, shows};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
-    Attributes, Interest, Known, Look, PER_PAGE, Pages, Reader, State, Touch, acted_on,
-    attributes_of, spelled, urn_of, with_parents, zone_of,
+    Attributes, Interest, Known, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
+    attributes_of, project, spelled, whole, with_parents, zone_of,
 };
 use crate::response::{Answer, Cutting, ListPage, Scan, made, slices, without};
 
@@ -273,15 +273,21 @@ impl Question<'_> {
                     .or_insert_with(|| told.clone());
             }
         }
-        let by_urn = kind.has("project") && !attributes.contains_key("project");
-        if by_urn && grants.asks(kind).contains("project") {
-            let urn = known(&attributes, "id").and_then(|id| urn_of(kind, &id));
-            if let Some(urn) = urn {
-                let wanted = |called: &str| grants.names_project(called);
-                let project = reader.project_of(&urn, &wanted).await?;
-                attributes.insert("project".to_owned(), project);
-            }
-        }
+        let catalog = &self.serving.rules.catalog;
+        let interest = Interest {
+            asks: &|kind| grants.asks(kind),
+            project: &|called| grants.names_project(called),
+            adds: Vec::new(),
+            goes_on: &|_| true,
+            defers: false,
+        };
+        let mut attributes = whole(kind, attributes, &interest, reader).await?;
+        let id = known(&attributes, "id").unwrap_or_default();
+        project(kind, &id, &mut attributes, catalog, &interest, reader).await?;
+        let parent = match parent {
+            Some(parent) => Some(parent),
+            None => above(kind, &attributes, catalog, &interest, reader).await?,
+        };
         Ok(State::new(
             kind,
             with_parents(attributes, kind, &[]),

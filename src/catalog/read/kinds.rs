@@ -48,6 +48,10 @@ impl Reader {
                 .take("counts_as")
                 .and_then(|node| type_and_id(node, mistakes)),
             shows_children: members(map.take("shows_children"), mistakes),
+            lists_lack: map
+                .take("lists_lack")
+                .map(|node| super::texts(node, "`lists_lack`", mistakes))
+                .unwrap_or_default(),
             names_in_zone: map
                 .take("names_in_zone")
                 .map(|node| super::texts(node, "`names_in_zone`", mistakes))

@@ -151,6 +151,10 @@ impl Reader {
             derived_expiry: map
                 .take("derived_expiry")
                 .and_then(|node| query_place(node, mistakes)),
+            repeats: map
+                .take("repeats")
+                .map(|node| repeats(node, mistakes))
+                .unwrap_or_default(),
             touches: self.touches(map.take("touches"), map.take("unmodelled"), mistakes),
             note: map
                 .take("note")
@@ -341,7 +345,9 @@ fn places_exist(endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
         .scopes_when
         .iter()
         .map(|rule| Place::Query(rule.parameter.clone()));
-    let owned: Vec<_> = expiry.into_iter().chain(when).collect();
+    let repeats = endpoint.repeats.iter();
+    let repeats = repeats.flat_map(|(place, of)| [place.clone(), of.clone()]);
+    let owned: Vec<_> = expiry.into_iter().chain(when).chain(repeats).collect();
     let fields = endpoint.fields.iter().map(|field| &field.at);
     for place in endpoint.touches.places().chain(fields).chain(&owned) {
         let missing = match place {
@@ -414,6 +420,19 @@ fn query(node: &Node, mistakes: &mut Mistakes) -> Vec<Parameter> {
         .into_iter()
         .map(parameter)
         .collect()
+}
+
+/// `{ body.uuid: path.uuid }`
+fn repeats(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Place)> {
+    let mut found = Vec::new();
+    for entry in node.entries("`repeats`", mistakes) {
+        match (entry.key.parse(), entry.node.parsed("a place", mistakes)) {
+            (Ok(place), Some(of)) => found.push((place, of)),
+            (Err(_), _) => mistakes.add(entry.at, format!("`{}` is no place", entry.key)),
+            (Ok(_), None) => {}
+        }
+    }
+    found
 }
 
 fn query_place(node: &Node, mistakes: &mut Mistakes) -> Option<String> {

@@ -3,6 +3,7 @@
 use super::{Here, Resolver, acted_on, touch};
 use crate::catalog::{Kind, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
+use crate::resource::above::{above, lacks_parent};
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
 use crate::resource::state::{Attributes, Known, State, folded};
 use crate::resource::touch::Touch;
@@ -27,6 +28,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let is_first = self.touches.is_empty();
         let for_lists = is_first && self.replaces_lists();
         let deferred = self.interest.defers
+            && !(here.parent.is_none() && lacks_parent(kind, &told)) // what it belongs to must be looked up
             && rule.verb == TouchVerb::Read
             && rule.answer.is_some()
             && rule.first.is_none()
@@ -72,8 +74,14 @@ impl<'r, L: Look> Resolver<'r, L> {
             Some(_) => acted_on(&found.attributes, self.catalog, self.interest, self.look).await?,
             None => None,
         };
-        let before =
-            another.unwrap_or_else(|| State::new(kind, found.attributes, here.parent.clone()));
+        let parent = match &here.parent {
+            Some(parent) => Some(parent.clone()),
+            None => {
+                let found = &found.attributes;
+                above(kind, found, self.catalog, self.interest, self.look).await?
+            }
+        };
+        let before = another.unwrap_or_else(|| State::new(kind, found.attributes, parent));
         self.changed(here, Some(name), before).await
     }
 
@@ -219,7 +227,7 @@ pub(super) fn missing(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path
     }
 }
 
-pub(super) fn id_of(kind: &Kind, attributes: &Attributes) -> Option<String> {
+pub fn id_of(kind: &Kind, attributes: &Attributes) -> Option<String> {
     kind.attribute("id")?;
     attributes.get("id")?.values.first().cloned()
 }

@@ -8,12 +8,15 @@ mod values;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use existing::{id_of, missing};
+pub(super) use existing::id_of;
+use existing::missing;
+pub(super) use values::both_names;
 
 use crate::catalog::{Catalog, Kind, Place, Source, TouchKind, TouchRule, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
-use crate::request::Asked;
-use crate::resource::look::{Found, Look, of_urn, told_by_name, urn_of, with_parents};
+use crate::request::{Asked, Json};
+use crate::resource::above::{above, lacks_parent, project};
+use crate::resource::look::{Found, Look, of_urn, told_by_name, with_parents};
 use crate::resource::state::{Attributes, State, folded};
 use crate::resource::touch::Touch;
 
@@ -45,6 +48,7 @@ pub async fn resolve<L: Look>(
         Some(Touches::These(rules)) => rules.as_slice(),
         Some(Touches::Nobody | Touches::Unmodelled { .. }) | None => &[],
     };
+    says_the_same(asked)?;
     let mut resolver = Resolver {
         asked,
         catalog,
@@ -71,6 +75,28 @@ pub async fn resolve<L: Look>(
     Ok(resolver.touches)
 }
 
+/// What the body repeats of the path says what the path does: else it is not told which of them is meant.
+fn says_the_same(asked: &Asked<'_>) -> Result<(), Refusal> {
+    let repeats = asked.endpoint.map_or(&[][..], |endpoint| &endpoint.repeats);
+    for (place, of) in repeats {
+        let Place::Body(path) = place else { continue };
+        let meant = asked.names(of);
+        let same = |value: &&Json| {
+            let said = value.name();
+            value.is_nothing()
+                || said.is_some_and(|said| meant.iter().any(|one| one.eq_ignore_ascii_case(said)))
+        };
+        let found = asked.body.iter().flat_map(|body| body.at(path));
+        if !found.collect::<Vec<_>>().iter().all(same) {
+            return Err(Refusal::new(
+                Code::AmbiguousRequest,
+                format!("`{place}` and `{of}` must name the same resource; leave out `{place}`"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// What a resource is, as far as grants ask; `None` where it is not there.
 ///
 /// # Errors
@@ -78,6 +104,7 @@ pub async fn resolve<L: Look>(
 pub async fn resolve_one<L: Look>(
     kind: &Kind,
     identifier: &str,
+    catalog: &Catalog,
     interest: &Interest<'_>,
     look: &L,
 ) -> Result<Option<State>, Refusal> {
@@ -93,7 +120,7 @@ pub async fn resolve_one<L: Look>(
         return Ok(None);
     };
     let id = id_of(kind, &attributes).unwrap_or_else(|| identifier.to_owned());
-    project(kind, &id, &mut attributes, interest, look).await?;
+    project(kind, &id, &mut attributes, catalog, interest, look).await?;
     Ok(Some(State::new(kind, attributes, None)))
 }
 
@@ -121,7 +148,7 @@ pub async fn acted_on<L: Look>(
         catalog.kinds().find(name)
     });
     match (kind, told("resource")) {
-        (Some(kind), Some(id)) => resolve_one(kind, &id, interest, look).await,
+        (Some(kind), Some(id)) => resolve_one(kind, &id, catalog, interest, look).await,
         _ => Ok(None),
     }
 }
@@ -236,6 +263,9 @@ impl<'r, L: Look> Resolver<'r, L> {
             let Some(attributes) = found else {
                 return Ok(None);
             };
+            if parent.is_none() && !created {
+                parent = above(kind, &attributes, self.catalog, self.interest, self.look).await?;
+            }
             parent = Some(Arc::new(State::new(kind, attributes, parent)));
             parents.push((kind, called));
         }
@@ -326,30 +356,8 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 }
 
-/// Adds which project a resource is in, where that is asked and only URNs tell.
-async fn project<L: Look>(
-    kind: &Kind,
-    id: &str,
-    attributes: &mut Attributes,
-    interest: &Interest<'_>,
-    look: &L,
-) -> Result<(), Refusal> {
-    let by_urn = kind
-        .attribute("project")
-        .is_some_and(|attribute| attribute.from.contains(&Source::Urn));
-    let asked = (interest.asks)(kind).contains("project");
-    if !by_urn || !asked || attributes.contains_key("project") {
-        return Ok(());
-    }
-    if let Some(urn) = urn_of(kind, id) {
-        let known = look.project_of(&urn, interest.project).await?;
-        attributes.insert("project".to_owned(), known);
-    }
-    Ok(())
-}
-
 /// Whether what is known of a resource is all that the grants ask about, but for what URNs tell.
-fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) -> bool {
+pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) -> bool {
     let from_elsewhere = |attribute: &str| {
         attribute == "project"
             && kind
@@ -359,9 +367,10 @@ fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) -> bool {
     let known = |attribute: &str| {
         !kind.has(attribute) || told.contains_key(attribute) || from_elsewhere(attribute)
     };
-    (interest.asks)(kind)
-        .iter()
-        .all(|attribute| known(attribute))
+    !lacks_parent(kind, told)
+        && (interest.asks)(kind)
+            .iter()
+            .all(|attribute| known(attribute))
         && (!kind.has("public") || told.contains_key("public"))
 }
 

@@ -1,10 +1,11 @@
 //! The values that a request gives attributes, as they compare.
 
-use super::{Here, Resolver, project};
+use super::{Here, Resolver};
 use crate::catalog::{Kind, Source};
 use crate::refusal::{Code, Refusal};
+use crate::resource::above::{project, project_named};
 use crate::resource::look::{Look, spelled, zone_of};
-use crate::resource::state::{Attributes, Known, folded};
+use crate::resource::state::{Attributes, Known};
 
 impl<'r, L: Look> Resolver<'r, L> {
     /// The values that a request gives an attribute, as they compare.
@@ -40,7 +41,9 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         let mut known = Known::exactly([]);
         for value in values_given {
-            known.values.extend(self.project_named(value).await?.values);
+            known
+                .values
+                .extend(project_named(value, self.catalog, self.look).await?.values);
         }
         Ok(known)
     }
@@ -74,18 +77,6 @@ impl<'r, L: Look> Resolver<'r, L> {
         Ok(Some(names))
     }
 
-    /// A project's id and name.
-    async fn project_named(&self, called: &str) -> Result<Known, Refusal> {
-        let called = folded("project", "id", called);
-        let Some(kind) = self.catalog.kinds().find("project") else {
-            return Ok(Known::unknown());
-        };
-        let Some(found) = self.look.one(kind, &[], &called).await? else {
-            return Ok(Known::exactly([called]));
-        };
-        Ok(both_names(&found.attributes))
-    }
-
     /// A project by what a grant calls it: its name, or its id.
     pub(super) async fn project_called(&self, called: &str) -> Result<Known, Refusal> {
         let Some(kind) = self.catalog.kinds().find("project") else {
@@ -94,7 +85,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let named = self.look.named(kind, called, &[]).await?;
         match named.as_slice() {
             [found] => Ok(both_names(&found.attributes)),
-            _ => self.project_named(called).await,
+            _ => project_named(called, self.catalog, self.look).await,
         }
     }
 
@@ -112,22 +103,12 @@ impl<'r, L: Look> Resolver<'r, L> {
         id: &str,
         attributes: &mut Attributes,
     ) -> Result<(), Refusal> {
-        project(kind, id, attributes, self.interest, self.look).await?;
-        // What says its project itself says the id, and a grant may have the name.
-        if kind.name.as_str() != "project"
-            && self.asks(kind).contains("project")
-            && let Some(told) = attributes.get("project")
-            && let [id] = told.values.as_slice()
-        {
-            let both = self.project_named(&id.clone()).await?;
-            attributes.insert("project".to_owned(), both);
-        }
-        Ok(())
+        project(kind, id, attributes, self.catalog, self.interest, self.look).await
     }
 }
 
 /// What a project is called, by id and by name.
-pub(super) fn both_names(attributes: &Attributes) -> Known {
+pub fn both_names(attributes: &Attributes) -> Known {
     let both = ["id", "name"]
         .iter()
         .filter_map(|attribute| attributes.get(*attribute))
