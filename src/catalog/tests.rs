@@ -192,15 +192,19 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
 }
 
 /// The sections of the reference whose endpoints are modelled: each says what it touches, or why that can't be told.
-const MODELLED: [&str; 36] = [
+const MODELLED: [&str; 43] = [
+    "1-Click Applications",
     "Account",
     "Actions",
+    "Add-Ons",
     "BYOIP Prefixes",
+    "Billing",
     "Block Storage",
     "Block Storage Actions",
     "Container Registries",
     "Container Registry",
     "Databases",
+    "Dedicated Inference",
     "Domain Records",
     "Domains",
     "Droplet Actions",
@@ -209,10 +213,12 @@ const MODELLED: [&str; 36] = [
     "Floating IP Actions",
     "Floating IPs",
     "Functions",
+    "GradientAI Platform",
     "Image Actions",
     "Images",
     "Load Balancers",
     "Monitoring",
+    "Organizations",
     "Partner Network Connect",
     "Project Resources",
     "Projects",
@@ -221,6 +227,7 @@ const MODELLED: [&str; 36] = [
     "Reserved IPv6",
     "Reserved IPv6 Actions",
     "SSH Keys",
+    "Security",
     "Snapshots",
     "Spaces Keys",
     "Tags",
