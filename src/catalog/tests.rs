@@ -262,6 +262,47 @@ fn an_endpoint_of_a_modelled_section_says_what_it_touches_or_why_that_cant_be_to
     }
 }
 
+/// Sections that are not modelled yet, or not as far as the API allows. TEMPORARY: goes when the last of them is.
+const YET_TO_COME: [&str; 19] = [
+    "Apps",
+    "BYOIP Prefixes",
+    "CDN Endpoints",
+    "Certificates",
+    "Databases",
+    "Droplet Autoscale Pools",
+    "Droplets",
+    "Functions",
+    "Kubernetes",
+    "Monitoring",
+    "NFS",
+    "NFS Actions",
+    "Partner Network Connect",
+    "Spaces Keys",
+    "Uptime",
+    "VPC NAT Gateways",
+    "VPC Peerings",
+    "VPCs",
+    "Vector Databases",
+];
+
+#[test]
+fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
+    let catalog = catalog();
+    let (mut silent, mut untold) = (Vec::new(), 0);
+    let here = |endpoint: &&Endpoint| !YET_TO_COME.contains(&endpoint.section.as_str());
+    for endpoint in catalog.endpoints().iter().filter(here) {
+        match &endpoint.touches {
+            Touches::Unmodelled { reason: Some(_) } => untold += 1,
+            Touches::Unmodelled { reason: None } => {
+                silent.push(format!("{} {endpoint}", endpoint.section))
+            }
+            Touches::Nobody | Touches::These(_) => {}
+        }
+    }
+    assert_eq!(silent, Vec::<String>::new());
+    assert!(untold < 10, "{untold} endpoints can't be modelled");
+}
+
 #[test]
 fn a_modelled_body_lists_every_member_that_the_reference_has() {
     let catalog = catalog();
