@@ -260,6 +260,13 @@ impl Call {
         call
     }
 
+    /// The scope without whose name it is refused, since it hands out what is on the resource in its path: a replica is
+    /// made from its database.
+    fn source(&self) -> Option<&'static str> {
+        let replica = self.method == Method::POST && self.target.ends_with("/replicas");
+        replica.then_some("database:read")
+    }
+
     /// What comes of it for a token that holds `held` by name.
     fn expected(&self, held: &Scopes) -> Expected {
         let lacking = |set: &Scopes| set.difference(held).copied().collect::<Scopes>();
@@ -398,7 +405,10 @@ fn trials<'c>(calls: &'c [Call], all: &Scopes) -> Vec<Trial<'c>> {
         trials.push(Trial {
             call,
             held: Scopes::from(["*"]),
-            expected: call.expected(by_wildcard),
+            expected: match call.source() {
+                Some(scope) => Expected::Refusal("field_scope", vec![Scopes::from([scope])]),
+                None => call.expected(by_wildcard),
+            },
         });
     }
     trials
