@@ -294,7 +294,7 @@ fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
         match &endpoint.touches {
             Touches::Unmodelled { reason: Some(_) } => untold += 1,
             Touches::Unmodelled { reason: None } => {
-                silent.push(format!("{} {endpoint}", endpoint.section))
+                silent.push(format!("{} {endpoint}", endpoint.section));
             }
             Touches::Nobody | Touches::These(_) => {}
         }

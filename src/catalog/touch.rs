@@ -35,6 +35,10 @@ impl Touches {
 
 /// One line of the table: a resource that the endpoint touches, and where the request names it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the table, and says one thing"
+)]
 pub struct TouchRule {
     /// What happens to it.
     pub verb: TouchVerb,

@@ -318,13 +318,13 @@ impl<'c> Asked<'c> {
         let Some((last, way)) = path.steps.split_last() else {
             return false;
         };
-        let list = FieldPath {
+        let holder = FieldPath {
             steps: way.to_vec(),
         };
-        let items = self.body.iter().flat_map(|body| body.at(&list));
-        items
-            .filter(|item| !matches!(item, Json::Null))
-            .any(|item| item.member(&last.key).is_none_or(Json::is_nothing))
+        let members = self.body.iter().flat_map(|body| body.at(&holder));
+        members
+            .filter(|member| !matches!(member, Json::Null))
+            .any(|member| member.member(&last.key).is_none_or(Json::is_nothing))
     }
 
     fn named_by(&self, rule: &TouchRule) -> Vec<Named> {

@@ -130,15 +130,14 @@ impl Reader {
         let told = map
             .take("type_at")
             .and_then(|node| node.parsed("`type_at`", mistakes));
-        let beside = match told {
-            Some(_) => None,
-            None => {
-                let mut member = |key| {
-                    let node = map.need(key, mistakes)?;
-                    node.text(key, mistakes).map(str::to_owned)
-                };
-                Some((member("id_in")?, member("type_in")?))
-            }
+        let beside = if told.is_some() {
+            None
+        } else {
+            let mut member = |key| {
+                let node = map.need(key, mistakes)?;
+                node.text(key, mistakes).map(str::to_owned)
+            };
+            Some((member("id_in")?, member("type_in")?))
         };
         let types = map
             .need("types", mistakes)?

@@ -74,12 +74,11 @@ impl<'r, L: Look> Resolver<'r, L> {
             Some(_) => acted_on(&found.attributes, self.catalog, self.interest, self.look).await?,
             None => None,
         };
-        let parent = match &here.parent {
-            Some(parent) => Some(parent.clone()),
-            None => {
-                let found = &found.attributes;
-                above(kind, found, self.catalog, self.interest, self.look).await?
-            }
+        let parent = if here.parent.is_some() {
+            here.parent.clone()
+        } else {
+            let found = &found.attributes;
+            above(kind, found, self.catalog, self.interest, self.look).await?
         };
         let before = another.unwrap_or_else(|| State::new(kind, found.attributes, parent));
         self.changed(here, Some(name), before).await
