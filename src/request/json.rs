@@ -202,6 +202,11 @@ impl Json {
                         return None;
                     }
                     let free = below.iter().any(|(rest, free)| *free && rest.is_empty());
+                    // A text where only an object is known holds what nobody has looked into.
+                    let ends = below.iter().any(|(rest, _)| rest.is_empty());
+                    if !ends && value.is_plain() {
+                        return None;
+                    }
                     let value = if free {
                         value.clone()
                     } else {
@@ -212,6 +217,15 @@ impl Json {
                 Self::Map(kept.collect())
             }
             Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => self.clone(),
+        }
+    }
+
+    /// Whether it says something that is no object, be it in lists.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Flag(_) | Self::Number(_) | Self::Text(_) => true,
+            Self::List(items) => items.iter().any(Self::is_plain),
+            Self::Null | Self::Map(_) => false,
         }
     }
 
@@ -623,6 +637,39 @@ mod tests {
             written(&format!("[{}0]", "0,".repeat(MOST_VALUES))),
             Err(NotJson::Many)
         );
+    }
+
+    #[test]
+    fn a_text_where_an_object_is_known_is_left_out() {
+        let member = |path: &str, free| BodyMember {
+            path: path.parse().unwrap(),
+            free,
+        };
+        let known = [
+            member("name", false),
+            member("spec.name", false),
+            member("spec.envs[]", true),
+            member("ids[]", false),
+        ];
+        let cases = [
+            (
+                r#"{"spec":{"name":"a","other":1}}"#,
+                r#"{"spec":{"name":"a"}}"#,
+            ),
+            (
+                r#"{"spec":{"envs":[{"key":"K"}]}}"#,
+                r#"{"spec":{"envs":[{"key":"K"}]}}"#,
+            ), // anything goes there
+            (r#"{"name":"a","spec":"name: b"}"#, r#"{"name":"a"}"#), // a document in a text
+            (r#"{"spec":["name: b"]}"#, "{}"),                       // in a list, too
+            (r#"{"spec":[{"name":"b"}]}"#, r#"{"spec":[{"name":"b"}]}"#), // what was looked into
+            (r#"{"spec":null}"#, r#"{"spec":null}"#),                // nothing is said
+            (r#"{"ids":["1",2]}"#, r#"{"ids":["1",2]}"#),            // where texts are known
+        ];
+        for (text, expected) in cases {
+            let kept = Json::read(text.as_bytes()).unwrap().only(&known).write();
+            assert_eq!(String::from_utf8(kept).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]
