@@ -54,6 +54,8 @@ pub struct TouchRule {
     pub scope: Option<ScopeId>,
     /// The parents it belongs to, outermost first, and where they are named.
     pub of: Vec<(KindName, Place)>,
+    /// The kind of its parent where that is the one that paths mean where they name none: images are of the account's registry.
+    pub of_default: Option<KindName>,
     /// What the request would make of its attributes, and where it says so.
     pub after: Vec<(String, Vec<Place>)>,
     /// Values that the request adds to an attribute, and where it says them.

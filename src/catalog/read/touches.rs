@@ -61,6 +61,9 @@ impl Reader {
                 .take("of")
                 .map(|node| self.parents(node, mistakes))
                 .unwrap_or_default(),
+            of_default: map
+                .take("of_default")
+                .and_then(|node| self.kind_name(node, mistakes)),
             after,
             adds,
             removes,

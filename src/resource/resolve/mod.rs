@@ -12,7 +12,9 @@ pub(super) use existing::id_of;
 use existing::missing;
 pub(super) use values::both_names;
 
-use crate::catalog::{Catalog, Kind, Place, Source, TouchKind, TouchRule, TouchVerb, Touches};
+use crate::catalog::{
+    Catalog, Kind, KindName, Place, Source, TouchKind, TouchRule, TouchVerb, Touches,
+};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
 use crate::resource::above::{above, lacks_parent, project};
@@ -217,6 +219,9 @@ impl<'r, L: Look> Resolver<'r, L> {
         let Some(kind) = self.catalog.kinds().find(kind) else {
             return Err(Self::unknown(kind));
         };
+        if rule.of_default.is_some() && self.names(rule).is_empty() {
+            return Ok(()); // whose it would be is asked for nothing
+        }
         if rule.every || self.holds_unknown(rule) {
             let nothing_known = State::new(kind, Attributes::new(), None);
             let mut touch = touch(rule, kind, None, false);
@@ -228,7 +233,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             return Ok(());
         }
         let Some(here) = self.here(rule, kind).await? else {
-            self.push(missing(rule, kind, None, true))?;
+            self.push(missing(rule, kind, None, rule.of_default.is_none()))?;
             return Ok(());
         };
         self.of_kind(here).await
@@ -241,6 +246,13 @@ impl<'r, L: Look> Resolver<'r, L> {
         let by_itself = rule.by != ["tag"]; // a path that names a tag does not name what carries it
         let mut in_path =
             matches!(rule.at, Some(Place::Path(_))) && by_itself || rule.called.is_some();
+        if let Some(name) = &rule.of_default {
+            let Some((kind, called, state)) = self.default_parent(name).await? else {
+                return Ok(None);
+            };
+            parent = Some(Arc::new(state));
+            parents.push((kind, called));
+        }
         for (name, place) in &rule.of {
             in_path |= matches!(place, Place::Path(_));
             let kinds = self.catalog.kinds();
@@ -276,6 +288,25 @@ impl<'r, L: Look> Resolver<'r, L> {
             parent,
             in_path,
         }))
+    }
+
+    /// The parent that paths mean where they name none, and what it is called.
+    async fn default_parent(
+        &self,
+        name: &KindName,
+    ) -> Result<Option<(&'r Kind, String, State)>, Refusal> {
+        let Some(kind) = self.catalog.kinds().find(name.as_str()) else {
+            return Ok(None);
+        };
+        let Some(mut found) = self.look.default(kind).await? else {
+            return Ok(None);
+        };
+        let Some(called) = id_of(kind, &found.attributes) else {
+            return Ok(None);
+        };
+        self.project(kind, &called, &mut found.attributes).await?;
+        let state = State::new(kind, found.attributes, None);
+        Ok(Some((kind, called, state)))
     }
 
     async fn of_kind(&mut self, here: Here<'r>) -> Result<(), Refusal> {
