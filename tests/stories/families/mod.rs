@@ -1,4 +1,5 @@
-//! Sub-tokens narrowed to resources of the API's further families.
+//! Sub-tokens narrowed to one of two look-alikes, family by family of the API.
 
 mod monitoring;
 mod networks;
+mod platform;

@@ -13,6 +13,7 @@ mod labels;
 mod login;
 mod networks;
 mod pages;
+mod platform;
 mod projects;
 mod routes;
 mod serve;

@@ -159,4 +159,14 @@ const SHELVES: &[Shelf] = &[
     shelf("tags", "tags", "tag", "name"),
     shelf("volumes", "volumes", "volume", "id").urn("volume"),
     shelf("vpcs", "vpcs", "vpc", "id"),
+    shelf("apps/*/deployments", "deployments", "deployment", "id").created(200),
+    shelf(
+        "droplets/autoscale",
+        "autoscale_pools",
+        "autoscale_pool",
+        "id",
+    )
+    .created(202),
+    shelf("nfs", "shares", "share", "id"),
+    shelf("nfs/snapshots", "snapshots", "snapshot", "id"),
 ];
