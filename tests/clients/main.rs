@@ -17,6 +17,7 @@ mod certificates;
 mod fixed_host;
 mod libraries;
 mod metrics;
+mod narrowed;
 #[path = "../support/mod.rs"]
 mod support;
 mod zone;
