@@ -4,7 +4,7 @@
 //! takes from the environment; the client itself is as it comes, and TLS goes through to tidegate.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::certificates::Certificates;
+use super::narrowed;
+use super::support::standin::Heard;
 use super::support::{Gate, REAL_TOKEN, StandInApi, World};
 use super::{NOWHERE_ELSE, python};
 
@@ -66,16 +68,19 @@ async fn carry(mut client: TcpStream, gate: SocketAddr) {
     let _ = copy_bidirectional(&mut client, &mut gate).await;
 }
 
-/// Has lexicon `create` or `delete` a record with a sub-token; what it said, and whether it succeeded.
-async fn lexicon(gate: &Gate, ca: &Certificates, token: &str, verb: &str) -> (bool, String) {
+/// Runs a client with a sub-token where api.digitalocean.com is tidegate; what it said, and whether it succeeded.
+async fn led_to(
+    gate: &Gate,
+    ca: &Certificates,
+    token: &str,
+    mut command: Command,
+) -> (bool, String) {
     let road = Road::to(gate).await;
-    let mut command = python("lexicon_record.py");
     command
-        .arg(verb)
         .env("TOKEN", token)
         .envs(NOWHERE_ELSE)
         .envs(["https_proxy", "HTTPS_PROXY"].map(|name| (name, format!("http://{}", road.address))))
-        .env("REQUESTS_CA_BUNDLE", ca.authority())
+        .envs(["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"].map(|name| (name, ca.authority())))
         .env("TLDEXTRACT_CACHE_PATH", gate.files().path("tlds"))
         .stdin(Stdio::null());
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
@@ -85,6 +90,13 @@ async fn lexicon(gate: &Gate, ca: &Certificates, token: &str, verb: &str) -> (bo
         output.status.success(),
         String::from_utf8_lossy(&said).into_owned(),
     )
+}
+
+/// Has lexicon `create` or `delete` a record.
+async fn lexicon(gate: &Gate, ca: &Certificates, token: &str, verb: &str) -> (bool, String) {
+    let mut command = python("lexicon_record.py");
+    command.arg(verb);
+    led_to(gate, ca, token, command).await
 }
 
 #[tokio::test]
@@ -99,7 +111,7 @@ async fn lexicon_writes_and_finds_its_records_at_a_host_that_it_takes_for_the_ap
         )
     });
     let api = StandInApi::start_with(world).await;
-    let certificates = Certificates::make(&["api.digitalocean.com"]);
+    let certificates = Certificates::make(&[HOST]);
     let tls = json!({ "certificate": certificates.server(), "private_key": certificates.key() });
     let gate = Gate::builder(&api)
         .policy(POLICY)
@@ -129,3 +141,61 @@ async fn lexicon_writes_and_finds_its_records_at_a_host_that_it_takes_for_the_ap
     );
     gate.finish(&api).await;
 }
+
+/// S8: a library for many clouds has the Droplets that carry its tag, page by page, and of the others none.
+#[tokio::test]
+async fn s8_libcloud_has_the_droplets_of_its_tag() {
+    let api = StandInApi::start().await;
+    let (gate, certificates) = narrowed::gate(&api, HOST, "own-droplets.yaml").await;
+    let token = gate.issue(&["--role", "client", "--var", "client=a"]).await;
+    let command = python("libcloud_droplets.py");
+    let (succeeded, said) = led_to(&gate, &certificates, &token, command).await;
+    assert!(succeeded, "{said}");
+    let writes: Vec<_> = api.writes().iter().map(Heard::line).collect();
+    assert_eq!(writes.len(), 3, "made, rebooted, destroyed: {writes:?}");
+    let left = api.world(|world| world.names("droplets"));
+    assert_eq!(left.len(), 6, "and nothing else gone: {left:?}");
+    gate.finish(&api).await;
+}
+
+/// S7: who keeps a zone as a file, and takes away what is not in it, sees and keeps the challenges alone.
+#[tokio::test]
+async fn octodns_keeps_the_challenges_of_one_zone_and_leaves_the_rest_of_it() {
+    let api = StandInApi::start().await;
+    let (gate, certificates) = narrowed::gate(&api, HOST, "acme-dns.yaml").await;
+    let options = ["--role", "acme-dns", "--var", "domain=example.com"];
+    let token = gate.issue(&options).await;
+    let records = || api.world(|world| world.names("domains/example.com/records"));
+    let others = |names: Vec<String>| -> Vec<String> {
+        let mut names = names;
+        names.retain(|name| !name.starts_with("_acme-challenge"));
+        names
+    };
+    let before = others(records());
+    let zones = gate.files().path("zones");
+    let keep = async |zone: &str| {
+        let mut command = python("octodns_zone.py");
+        command.arg(&zones).arg(zone);
+        led_to(&gate, &certificates, &token, command).await
+    };
+
+    let challenge = "{_acme-challenge.new: {type: TXT, value: from-octodns}}";
+    let (kept, said) = keep(challenge).await;
+    assert!(kept, "{said}");
+    let mut after = records();
+    after.retain(|name| name.starts_with("_acme-challenge"));
+    assert_eq!(
+        after,
+        ["_acme-challenge.new"],
+        "the old ones are not in the file"
+    );
+    assert_eq!(others(records()), before);
+
+    api.clear();
+    let (kept, said) = keep("{www: {type: TXT, value: mine}}").await;
+    assert!(!kept && said.contains("403"), "{said}");
+    assert_eq!(others(records()), before);
+    gate.finish(&api).await;
+}
+
+const HOST: &str = "api.digitalocean.com";
