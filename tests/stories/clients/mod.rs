@@ -37,12 +37,13 @@
 //! | 31 | secrets in ordinary answers | `roles::s10_reading_everything_reaches_no_login`, as far as they have endpoints of their own |
 //! | 32 | what never asks the base URL | nothing: it does not come here |
 //!
-//! Where `only` or a filtered list would decide (5, 6, 9, 18 to 24, 31), this holds for sub-tokens with scopes alone, which is
-//! what this release serves.
+//! Where `only` or a filtered list would decide (5, 6, 9, 18 to 24, 31), the notes are held for sub-tokens with scopes alone;
+//! `narrowed` has whole stories with the narrowed roles of `examples/roles`.
 
 mod bodies;
 mod flows;
 mod links;
+mod narrowed;
 mod recorded;
 mod refusals;
 mod talk;
