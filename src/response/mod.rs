@@ -4,12 +4,14 @@
 //! came, byte for byte, at constant memory.
 
 mod answer;
+mod cutter;
 mod links;
 mod narrow;
 mod refused;
 mod scan;
 
 pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, shape};
+pub use cutter::{Cutter, Fate, Judge, Judged, NotJson, Plan, PlanMember, PlanPlace};
 pub use links::Links;
 pub use narrow::{Cutting, ListPage, slices, without};
 pub use refused::refused;

@@ -1,0 +1,553 @@
+//! Cutting members out of JSON that comes in pieces: in one pass, without a tree. What stays is byte for byte what came.
+
+use bytes::{Bytes, BytesMut};
+
+/// What is cut from a document: a graph of places, as what is in it may hold its like. Lists are gone through.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The places; the first is the whole document.
+    pub places: Vec<PlanPlace>,
+}
+
+/// A place of a document.
+#[derive(Debug, Default)]
+pub struct PlanPlace {
+    /// What stands here is judged by itself, as the place of that number.
+    pub judged: Option<usize>,
+    /// The members that something is done to, or to something in them.
+    pub members: Vec<PlanMember>,
+}
+
+/// A member at a place.
+#[derive(Debug)]
+pub struct PlanMember {
+    /// Its key.
+    pub key: String,
+    /// What is done to it.
+    pub fate: Fate,
+    /// The place that it is.
+    pub below: Option<usize>,
+}
+
+/// What is done to a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It stays, cut maybe in turn.
+    Keep,
+    /// It goes, with its key.
+    Cut,
+    /// It is null.
+    Null,
+}
+
+/// What is to be cut from one thing that is judged by itself.
+pub enum Judged {
+    /// All of it: it is null.
+    Null,
+    /// This.
+    Cut(Plan),
+}
+
+/// Judges one thing: the number that its place has, and its bytes.
+pub type Judge = Box<dyn FnMut(usize, &[u8]) -> Judged + Send>;
+
+/// The document is not the JSON that it should be, or is too deep or too long to be judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotJson;
+
+/// Walks through a document and cuts.
+pub struct Cutter {
+    plan: Plan,
+    judge: Judge,
+    open: Vec<Level>,
+    at: At,
+    /// What may yet be dropped: a comma and a key, or a thing that is to be judged.
+    held: Vec<u8>,
+    /// Where in what is held the key begins.
+    key_from: usize,
+    /// Whether the member that is passed stays.
+    dropping: bool,
+    skip: Skip,
+}
+
+/// An object or list that is open, and in which something may be cut.
+#[derive(Clone, Copy)]
+struct Level {
+    place: usize,
+    is_object: bool,
+    /// Whether a member went out already.
+    has_any: bool,
+}
+
+/// Where the walk is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum At {
+    /// Before a value at a place; `None` where nothing is cut in it.
+    Value(Option<usize>, Fate),
+    /// After `[`, before a value or `]`.
+    FirstItem,
+    /// After `{`, before a key or `}`.
+    FirstKey,
+    /// After a comma, before a key.
+    NextKey,
+    /// In a key.
+    Key { escaped: bool },
+    /// After a key, before the colon.
+    Colon(Option<usize>, Fate),
+    /// In a value that is passed over, after which comes `After`.
+    Passing,
+    /// In a value that is judged once it is whole.
+    Collecting(usize),
+    /// After a value, before a comma or an end.
+    After,
+}
+
+/// Passing over one value, whatever is in it.
+#[derive(Clone, Copy, Default)]
+struct Skip {
+    depth: u32,
+    /// A bit for each level that is open: whether it is an object.
+    objects: u128,
+    in_text: bool,
+    escaped: bool,
+    in_scalar: bool,
+}
+
+const DEEPEST: u32 = 127;
+const LONGEST_KEY: usize = 16 << 10;
+/// The most bytes of a thing that is judged.
+const LONGEST_ITEM: usize = 4 << 20;
+
+impl Cutter {
+    /// A walk that cuts as `plan` says, and asks `judge` about what is judged by itself.
+    pub fn new(plan: Plan, judge: Judge) -> Self {
+        let fate = Fate::Keep;
+        let at = At::Value(Some(0), fate);
+        Self {
+            plan,
+            judge,
+            open: Vec::new(),
+            at,
+            held: Vec::new(),
+            key_from: 0,
+            dropping: false,
+            skip: Skip::default(),
+        }
+    }
+
+    /// Takes the next piece; what comes out may go on.
+    ///
+    /// # Errors
+    /// `NotJson`; then nothing of this or any later piece may go out.
+    pub fn push(&mut self, piece: &Bytes) -> Result<Bytes, NotJson> {
+        let mut run = Run {
+            piece,
+            out: BytesMut::new(),
+            from: Some(0),
+            held_from: None,
+        };
+        if self.dropping || self.is_holding() {
+            run.from = None;
+            run.held_from = self.is_holding().then_some(0);
+        }
+        let mut at = 0;
+        while at < piece.len() {
+            at = self.step(&mut run, at)?;
+        }
+        if let Some(from) = run.held_from {
+            self.held
+                .extend_from_slice(piece.get(from..).unwrap_or_default());
+            let longest = match self.at {
+                At::Collecting(_) => LONGEST_ITEM,
+                _ => LONGEST_KEY,
+            };
+            if self.held.len() > longest {
+                return Err(NotJson);
+            }
+        }
+        if run.from == Some(0) && run.out.is_empty() {
+            return Ok(piece.clone());
+        }
+        run.keep_until(piece.len());
+        Ok(run.out.freeze())
+    }
+
+    /// Ends the document.
+    ///
+    /// # Errors
+    /// `NotJson` if it is not whole.
+    pub fn finish(&mut self) -> Result<Bytes, NotJson> {
+        if self.at == At::Passing && self.open.is_empty() && self.skip.is_scalar_alone() {
+            self.at = At::After;
+        }
+        if self.at == At::After && self.open.is_empty() {
+            Ok(Bytes::new())
+        } else {
+            Err(NotJson)
+        }
+    }
+
+    fn is_holding(&self) -> bool {
+        match self.at {
+            At::NextKey | At::Key { .. } | At::Collecting(_) => true,
+            At::Value(..)
+            | At::FirstItem
+            | At::FirstKey
+            | At::Colon(..)
+            | At::Passing
+            | At::After => false,
+        }
+    }
+
+    /// Goes on from a byte; where to go on next.
+    fn step(&mut self, run: &mut Run<'_>, at: usize) -> Result<usize, NotJson> {
+        let byte = run.piece.get(at).copied().ok_or(NotJson)?;
+        match self.at {
+            At::Passing => {
+                let (next, ended) = self.skip.pass(run.piece, at)?;
+                if ended {
+                    self.passed(run, next);
+                }
+                Ok(next)
+            }
+            At::Collecting(number) => {
+                let (next, ended) = self.skip.pass(run.piece, at)?;
+                if ended {
+                    self.collected(run, next, number)?;
+                }
+                Ok(next)
+            }
+            At::Key { escaped } => self.key(run, at, escaped),
+            _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => Ok(at + 1),
+            At::Value(place, fate) => self.value(run, at, byte, place, fate),
+            At::FirstItem if byte == b']' => self.close(false, at),
+            At::FirstItem => {
+                let place = self.open.last().map(|level| level.place);
+                self.value(run, at, byte, place, Fate::Keep)
+            }
+            At::FirstKey if byte == b'}' => self.close(true, at),
+            At::FirstKey | At::NextKey if byte == b'"' => {
+                if self.at == At::FirstKey {
+                    run.hold(at);
+                    self.held.clear();
+                }
+                self.key_from = self.held.len() + (at - run.held_from.unwrap_or(at));
+                self.at = At::Key { escaped: false };
+                Ok(at + 1)
+            }
+            At::FirstKey | At::NextKey => Err(NotJson),
+            At::Colon(place, fate) if byte == b':' => {
+                self.at = At::Value(place, fate);
+                Ok(at + 1)
+            }
+            At::Colon(..) => Err(NotJson),
+            At::After => self.after(run, at, byte),
+        }
+    }
+
+    fn value(
+        &mut self,
+        run: &mut Run<'_>,
+        at: usize,
+        byte: u8,
+        place: Option<usize>,
+        fate: Fate,
+    ) -> Result<usize, NotJson> {
+        if fate == Fate::Null {
+            run.keep_until(at);
+            run.out.extend_from_slice(b"null");
+            self.dropping = true;
+        }
+        let watched = place
+            .filter(|_| fate == Fate::Keep)
+            .and_then(|number| Some((number, self.plan.places.get(number)?)));
+        let Some((number, here)) = watched else {
+            return self.pass(at);
+        };
+        match (byte, here.judged) {
+            (b'{', Some(judged)) => {
+                run.hold(at);
+                self.held.clear();
+                self.skip = Skip::default();
+                self.at = At::Collecting(judged);
+                Ok(at)
+            }
+            (b'{' | b'[', _) => {
+                if self.open.len() >= DEEPEST as usize {
+                    return Err(NotJson);
+                }
+                let is_object = byte == b'{';
+                self.open.push(Level {
+                    place: number,
+                    is_object,
+                    has_any: false,
+                });
+                self.at = if is_object {
+                    At::FirstKey
+                } else {
+                    At::FirstItem
+                };
+                Ok(at + 1)
+            }
+            _ => self.pass(at),
+        }
+    }
+
+    fn pass(&mut self, at: usize) -> Result<usize, NotJson> {
+        self.skip = Skip::default();
+        self.at = At::Passing;
+        Ok(at)
+    }
+
+    /// A value was passed over: what follows stays.
+    fn passed(&mut self, run: &mut Run<'_>, next: usize) {
+        if self.dropping {
+            self.dropping = false;
+            run.from = Some(next);
+        }
+        self.at = At::After;
+    }
+
+    fn collected(&mut self, run: &mut Run<'_>, next: usize, number: usize) -> Result<(), NotJson> {
+        let from = run.held_from.take().unwrap_or(next);
+        let here = run.piece.get(from..next).unwrap_or_default();
+        let mut whole = std::mem::take(&mut self.held);
+        whole.extend_from_slice(here);
+        if whole.len() > LONGEST_ITEM {
+            return Err(NotJson);
+        }
+        match (self.judge)(number, &whole) {
+            Judged::Null => run.out.extend_from_slice(b"null"),
+            Judged::Cut(plan) => run
+                .out
+                .extend_from_slice(&self.within(plan, &Bytes::from(whole))?),
+        }
+        run.from = Some(next);
+        self.at = At::After;
+        Ok(())
+    }
+
+    /// Cuts what was judged, which may hold what is to be judged in turn.
+    fn within(&mut self, plan: Plan, whole: &Bytes) -> Result<Bytes, NotJson> {
+        let nobody: Judge = Box::new(|_, _| Judged::Null);
+        let judge = std::mem::replace(&mut self.judge, nobody);
+        let mut inner = Self::new(plan, judge);
+        let cut = inner.push(whole);
+        let ended = inner.finish();
+        self.judge = inner.judge;
+        ended?;
+        cut
+    }
+
+    fn key(&mut self, run: &mut Run<'_>, at: usize, escaped: bool) -> Result<usize, NotJson> {
+        if escaped {
+            self.at = At::Key { escaped: false };
+            return Ok(at + 1);
+        }
+        let rest = run.piece.get(at..).unwrap_or_default();
+        let Some(found) = text_end(rest) else {
+            return Ok(run.piece.len());
+        };
+        let next = at + found + 1;
+        if rest.get(found) == Some(&b'\\') {
+            self.at = At::Key { escaped: true };
+            return Ok(next);
+        }
+        self.keyed(run, next)?;
+        Ok(next)
+    }
+
+    /// A key is whole: whether its member stays is known.
+    fn keyed(&mut self, run: &mut Run<'_>, next: usize) -> Result<(), NotJson> {
+        let from = run.held_from.take().unwrap_or(next);
+        let here = run.piece.get(from..next).unwrap_or_default();
+        let level = self.open.last_mut().ok_or(NotJson)?;
+        let place = self.plan.places.get(level.place).ok_or(NotJson)?;
+        let is_split = !self.held.is_empty();
+        if is_split {
+            self.held.extend_from_slice(here);
+        }
+        let pending: &[u8] = if is_split { &self.held } else { here };
+        let key = pending.get(self.key_from..).ok_or(NotJson)?;
+        let found = place.find(key)?;
+        let (fate, below) = found.map_or((Fate::Keep, None), |member| (member.fate, member.below));
+        if fate == Fate::Cut {
+            self.dropping = true;
+            run.from = None;
+        } else {
+            let kept = if level.has_any { pending } else { key };
+            run.out.extend_from_slice(kept);
+            run.from = Some(next);
+            level.has_any = true;
+        }
+        self.held.clear();
+        self.at = At::Colon(below, fate);
+        Ok(())
+    }
+
+    fn after(&mut self, run: &mut Run<'_>, at: usize, byte: u8) -> Result<usize, NotJson> {
+        let level = self.open.last().copied().ok_or(NotJson)?;
+        match byte {
+            b',' if level.is_object => {
+                run.hold(at);
+                self.held.clear();
+                self.at = At::NextKey;
+                Ok(at + 1)
+            }
+            b',' => {
+                self.at = At::Value(Some(level.place), Fate::Keep);
+                Ok(at + 1)
+            }
+            b'}' => self.close(true, at),
+            b']' => self.close(false, at),
+            _ => Err(NotJson),
+        }
+    }
+
+    fn close(&mut self, is_object: bool, at: usize) -> Result<usize, NotJson> {
+        match self.open.pop() {
+            Some(level) if level.is_object == is_object => {
+                self.at = At::After;
+                Ok(at + 1)
+            }
+            Some(_) | None => Err(NotJson),
+        }
+    }
+}
+
+/// One piece on its way through.
+struct Run<'r> {
+    piece: &'r Bytes,
+    out: BytesMut,
+    /// From where on the piece stays; `None` while nothing does.
+    from: Option<usize>,
+    /// From where on it is held back.
+    held_from: Option<usize>,
+}
+
+impl Run<'_> {
+    fn keep_until(&mut self, end: usize) {
+        if let Some(from) = self.from.take() {
+            self.out
+                .extend_from_slice(self.piece.get(from..end).unwrap_or_default());
+        }
+    }
+
+    fn hold(&mut self, at: usize) {
+        self.keep_until(at);
+        self.held_from = Some(at);
+    }
+}
+
+impl PlanPlace {
+    /// The member with a key, as it stands in the document, quotes and escapes included.
+    fn find(&self, written: &[u8]) -> Result<Option<&PlanMember>, NotJson> {
+        let inner = written
+            .strip_prefix(b"\"")
+            .and_then(|rest| rest.strip_suffix(b"\""))
+            .ok_or(NotJson)?;
+        if !inner.contains(&b'\\') {
+            return Ok(self
+                .members
+                .iter()
+                .find(|member| member.key.as_bytes() == inner));
+        }
+        let key: String = serde_json::from_slice(written).map_err(|_| NotJson)?;
+        Ok(self.members.iter().find(|member| member.key == key))
+    }
+}
+
+impl Skip {
+    fn is_scalar_alone(&self) -> bool {
+        self.depth == 0 && self.in_scalar
+    }
+
+    /// Passes over bytes of a value; where it went to, and whether the value ended there.
+    fn pass(&mut self, piece: &[u8], from: usize) -> Result<(usize, bool), NotJson> {
+        let mut at = from;
+        while let Some(byte) = piece.get(at).copied() {
+            if self.in_text {
+                if self.escaped {
+                    self.escaped = false;
+                    at += 1;
+                    continue;
+                }
+                let Some(found) = text_end(piece.get(at..).unwrap_or_default()) else {
+                    return Ok((piece.len(), false));
+                };
+                at += found + 1;
+                if piece.get(at - 1) == Some(&b'\\') {
+                    self.escaped = true;
+                    continue;
+                }
+                self.in_text = false;
+                if self.depth == 0 {
+                    return Ok((at, true));
+                }
+                continue;
+            }
+            if self.in_scalar && self.depth == 0 {
+                if is_scalar(byte) {
+                    at += 1;
+                    continue;
+                }
+                return Ok((at, true));
+            }
+            match byte {
+                b'"' => self.in_text = true,
+                b'{' | b'[' => {
+                    if self.depth >= DEEPEST {
+                        return Err(NotJson);
+                    }
+                    self.objects = self.objects << 1 | u128::from(byte == b'{');
+                    self.depth += 1;
+                }
+                b'}' | b']' => {
+                    if self.depth == 0 || (self.objects & 1 == 1) != (byte == b'}') {
+                        return Err(NotJson);
+                    }
+                    self.objects >>= 1;
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Ok((at + 1, true));
+                    }
+                }
+                _ if self.depth > 0 => {}
+                _ if is_scalar(byte) => self.in_scalar = true,
+                _ => return Err(NotJson),
+            }
+            at += 1;
+        }
+        Ok((at, false))
+    }
+}
+
+fn is_scalar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+}
+
+/// Where in `rest` the next quote or backslash is: eight bytes at a time, as most texts are short.
+fn text_end(rest: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let hits = |word: u64, byte: u8| {
+        let differs = word ^ (ONES * u64::from(byte));
+        differs.wrapping_sub(ONES) & !differs & HIGHS
+    };
+    let mut chunks = rest.chunks_exact(8);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        let word = u64::from_le_bytes(chunk.try_into().ok()?);
+        let found = hits(word, b'"') | hits(word, b'\\');
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let tail = chunks.remainder();
+    let found = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.map(|found| at + found)
+}
+
+#[cfg(test)]
+mod tests;
