@@ -4,6 +4,7 @@
 //! line against the API's reference, and extend it without knowing Rust: `catalog.extra` has the same form. No endpoint
 //! has an `if` of its own anywhere; what is special about one is a named key of its row. This room never sees a token.
 
+mod answers;
 mod endpoint;
 mod kind;
 mod matcher;
@@ -12,6 +13,7 @@ mod read;
 mod scope;
 mod touch;
 
+pub use answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
 pub use endpoint::{
     Action, BodyMember, Endpoint, FieldScope, Method, NoMethod, Parameter, ScopeWhen, Segment,
     Template,
@@ -32,6 +34,7 @@ pub struct Catalog {
     scopes: ScopeTable,
     kinds: Kinds,
     matcher: Matcher,
+    answers: Answers,
 }
 
 impl Catalog {
@@ -102,6 +105,11 @@ impl Catalog {
     /// All kinds of resource.
     pub fn kinds(&self) -> &Kinds {
         &self.kinds
+    }
+
+    /// What answers show that asks for scopes of its own.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Every action that an `actions` list may name.

@@ -1,3 +1,4 @@
+mod answers;
 mod kinds;
 mod touches;
 
@@ -35,8 +36,10 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let answers = reader.answers_table().map_err(|wrong| vec![wrong])?;
     reader.scopes_of_kinds();
     Ok(Catalog {
+        answers,
         endpoints: reader.endpoints,
         scopes: reader.scopes,
         kinds: reader.kinds,

@@ -161,7 +161,7 @@ impl Reader {
         }
     }
 
-    fn kind_name(&self, node: &Node, mistakes: &mut Mistakes) -> Option<KindName> {
+    pub(super) fn kind_name(&self, node: &Node, mistakes: &mut Mistakes) -> Option<KindName> {
         let text = node.text("a kind", mistakes)?;
         let found = self.kinds.find(text);
         if found.is_none() {

@@ -1,0 +1,230 @@
+use std::collections::HashMap;
+
+use super::Reader;
+use crate::catalog::answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
+use crate::catalog::scope::ScopeId;
+use crate::yaml::{self, Entry, Map, Mistakes, Node};
+
+impl Reader {
+    /// Reads what answers show; endpoints and kinds are known by then.
+    pub(super) fn answers_table(&mut self) -> Result<Answers, Mistakes> {
+        let mut mistakes = Mistakes::new("answers.yaml");
+        let mut answers = Answers::default();
+        if let Some(root) = yaml::read(include_str!("../data/answers.yaml"), &mut mistakes)
+            && let Some(mut top) = Map::of(&root, "the table of answers", &mut mistakes)
+        {
+            let mut part = |name, mistakes: &mut Mistakes| {
+                top.need(name, mistakes)
+                    .map_or(&[][..], |node| node.entries("this part", mistakes))
+            };
+            let shapes = part("shapes", &mut mistakes);
+            let endpoints = part("answers", &mut mistakes);
+            top.finish(&mut mistakes);
+            let names: HashMap<&str, ShapeId> = shapes
+                .iter()
+                .enumerate()
+                .map(|(number, entry)| (entry.key.as_str(), number))
+                .collect();
+            answers.shapes.resize_with(shapes.len(), Shape::default);
+            for (number, entry) in shapes.iter().enumerate() {
+                let mut table = Table {
+                    names: &names,
+                    answers: &mut answers,
+                    mistakes: &mut mistakes,
+                };
+                self.shape(number, entry, &mut table);
+            }
+            for entry in endpoints {
+                let mut table = Table {
+                    names: &names,
+                    answers: &mut answers,
+                    mistakes: &mut mistakes,
+                };
+                self.answer(entry, &mut table);
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(answers)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    fn shape(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+        let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
+            return;
+        };
+        let mut owner = |key, table: &mut Table<'_>| {
+            let node = map.take(key)?;
+            self.kind_name(node, table.mistakes)
+        };
+        let (kind, of) = (owner("kind", table), owner("of", table));
+        let owner = match (kind, of) {
+            (Some(kind), None) => Owner::Itself(kind),
+            (None, Some(kind)) => Owner::Named(kind),
+            (None, None) => Owner::Outer,
+            (Some(_), Some(_)) => {
+                table
+                    .mistakes
+                    .add(entry.at, "a shape has `kind` or `of`, not both");
+                Owner::Outer
+            }
+        };
+        if let Some(shape) = table.answers.shapes.get_mut(number) {
+            shape.owner = owner;
+        }
+        let asking: [(&'static str, fn(ScopeId) -> Asks); 2] =
+            [("fields", Asks::Field), ("secrets", Asks::Secret)];
+        for (key, asks) in asking {
+            for field in table.entries(map.take(key)) {
+                let Some(text) = field.node.text("a scope", table.mistakes) else {
+                    continue;
+                };
+                if let Some(scope) = self.scope(text, &field.node, table.mistakes) {
+                    table.put(number, field, Some(asks(scope)), None);
+                }
+            }
+        }
+        for (key, is_whole) in [("holds", false), ("whole", true)] {
+            for field in table.entries(map.take(key)) {
+                let Some(below) = table.named(&field.node) else {
+                    continue;
+                };
+                let asks = if is_whole {
+                    self.whole(below, field, table)
+                } else {
+                    None
+                };
+                table.put(number, field, asks, Some(below));
+            }
+        }
+        map.finish(table.mistakes);
+    }
+
+    /// A whole resource is seen by whom the scope is given that reads its kind.
+    fn whole(&mut self, below: ShapeId, entry: &Entry, table: &mut Table<'_>) -> Option<Asks> {
+        let owner = table.answers.shape(below).map(|shape| shape.owner.clone());
+        let Some(Owner::Itself(kind)) = owner else {
+            let why = "what stands under `whole` is a shape with a `kind`, told before";
+            table.mistakes.add(entry.at, why);
+            return None;
+        };
+        let family = &self.kinds.find(kind.as_str())?.family;
+        let reads = format!("{family}:read");
+        self.scope(&reads, &entry.node, table.mistakes)
+            .map(Asks::Whole)
+    }
+
+    fn answer(&mut self, entry: &Entry, table: &mut Table<'_>) {
+        let known = self
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.to_string() == entry.key);
+        if !known {
+            table
+                .mistakes
+                .add(entry.at, format!("`{}` is no endpoint", entry.key));
+            return;
+        }
+        let root = if matches!(entry.node.value, yaml::Value::Scalar { .. }) {
+            table.named(&entry.node)
+        } else {
+            let root = table.add();
+            for field in table.entries(Some(&entry.node)) {
+                let below = table.named(&field.node);
+                table.put(root, field, None, below);
+            }
+            Some(root)
+        };
+        if let Some(root) = root {
+            table.answers.of.insert(entry.key.clone(), root);
+        }
+    }
+}
+
+/// What is being read.
+struct Table<'t> {
+    names: &'t HashMap<&'t str, ShapeId>,
+    answers: &'t mut Answers,
+    mistakes: &'t mut Mistakes,
+}
+
+impl Table<'_> {
+    fn entries<'n>(&mut self, node: Option<&'n Node>) -> &'n [Entry] {
+        node.map_or(&[][..], |node| node.entries("members", self.mistakes))
+    }
+
+    fn add(&mut self) -> ShapeId {
+        self.answers.shapes.push(Shape::default());
+        self.answers.shapes.len() - 1
+    }
+
+    fn named(&mut self, node: &Node) -> Option<ShapeId> {
+        let name = node.text("a shape", self.mistakes)?;
+        let found = self.names.get(name).copied();
+        if found.is_none() {
+            self.mistakes
+                .add(node.at, format!("there is no shape `{name}`"));
+        }
+        found
+    }
+
+    /// Puts what is asked for, or held, at the end of a dotted path.
+    fn put(&mut self, root: ShapeId, entry: &Entry, asks: Option<Asks>, holds: Option<ShapeId>) {
+        let mut at = root;
+        let mut keys = entry.key.split('.').peekable();
+        while let Some(key) = keys.next() {
+            let is_last = keys.peek().is_none();
+            let place = self.member(at, key);
+            if !is_last {
+                at = self.below(at, place);
+                continue;
+            }
+            let shape = self.answers.shapes.get_mut(at);
+            let Some(member) = shape.and_then(|shape| shape.members.get_mut(place)) else {
+                return;
+            };
+            let twice = member.asks.is_some() && asks.is_some()
+                || member.holds.is_some() && holds.is_some();
+            if twice {
+                self.mistakes
+                    .add(entry.at, format!("`{}` stands here twice", entry.key));
+                return;
+            }
+            member.asks = member.asks.or(asks);
+            member.holds = member.holds.or(holds);
+        }
+    }
+
+    fn member(&mut self, at: ShapeId, key: &str) -> usize {
+        let Some(shape) = self.answers.shapes.get_mut(at) else {
+            return 0;
+        };
+        let found = shape.members.iter().position(|known| known.key == key);
+        found.unwrap_or_else(|| {
+            shape.members.push(AnswerMember {
+                key: key.to_owned(),
+                asks: None,
+                holds: None,
+            });
+            shape.members.len() - 1
+        })
+    }
+
+    fn below(&mut self, at: ShapeId, place: usize) -> ShapeId {
+        let held = self
+            .answers
+            .shapes
+            .get(at)
+            .and_then(|shape| shape.members.get(place)?.holds);
+        if let Some(held) = held {
+            return held;
+        }
+        let below = self.add();
+        let shape = self.answers.shapes.get_mut(at);
+        if let Some(member) = shape.and_then(|shape| shape.members.get_mut(place)) {
+            member.holds = Some(below);
+        }
+        below
+    }
+}
