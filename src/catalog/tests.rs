@@ -323,3 +323,55 @@ fn a_field_that_asks_for_a_scope_is_touched_with_it() {
         .collect();
     assert_eq!(beside, known);
 }
+
+fn answer_facts(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().skip(1).map(|line| line.split('\t').collect())
+}
+
+fn asked_at(catalog: &Catalog, method: &str, path: &str, field: &str) -> Option<Asks> {
+    let called = format!("{method} {path}");
+    let endpoint = catalog
+        .endpoints()
+        .iter()
+        .find(|endpoint| endpoint.to_string() == called)?;
+    let answers = catalog.answers();
+    answers.asked_at(answers.of(endpoint)?, field)
+}
+
+#[test]
+fn every_field_of_an_answer_asks_for_the_scope_that_digitalocean_gives_it() {
+    let catalog = Catalog::builtin().unwrap();
+    let mut count = 0;
+    for row in answer_facts(include_str!("../../tests/facts/response_fields.tsv")) {
+        let [method, path, field, scope, how, ..] = row[..] else {
+            panic!("row {row:?}");
+        };
+        let found = match (asked_at(&catalog, method, path, field), how) {
+            (Some(Asks::Field(found)), "field")
+            | (Some(Asks::Secret(found)), "secret")
+            | (Some(Asks::Whole(found)), "whole") => catalog.scopes().name(found),
+            (found, _) => panic!("{method} {path} {field}: {found:?}"),
+        };
+        let found = found.map(ToString::to_string);
+        assert_eq!(found.as_deref(), Some(scope), "{method} {path} {field}");
+        count += 1;
+    }
+    assert_eq!(count, 293, "each row of the table, once");
+}
+
+#[test]
+fn every_secret_of_an_answer_is_one_wherever_it_stands() {
+    let catalog = Catalog::builtin().unwrap();
+    for row in answer_facts(include_str!("../../tests/facts/secret_fields.tsv")) {
+        let [method, path, field] = row[..] else {
+            panic!("row {row:?}");
+        };
+        // What it stands in may be cut whole.
+        let keys: Vec<_> = field.split('.').collect();
+        let is_secret = (1..=keys.len()).any(|count| {
+            let asked = asked_at(&catalog, method, path, &keys[..count].join("."));
+            matches!(asked, Some(Asks::Secret(_)))
+        });
+        assert!(is_secret, "{method} {path} {field}");
+    }
+}
