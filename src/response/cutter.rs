@@ -235,12 +235,11 @@ impl Cutter {
                 self.at = At::Key { escaped: false };
                 Ok(at + 1)
             }
-            At::FirstKey | At::NextKey => Err(NotJson),
             At::Colon(place, fate) if byte == b':' => {
                 self.at = At::Value(place, fate);
                 Ok(at + 1)
             }
-            At::Colon(..) => Err(NotJson),
+            At::FirstKey | At::NextKey | At::Colon(..) => Err(NotJson),
             At::After => self.after(run, at, byte),
         }
     }
@@ -262,7 +261,7 @@ impl Cutter {
             .filter(|_| fate == Fate::Keep)
             .and_then(|number| Some((number, self.plan.places.get(number)?)));
         let Some((number, here)) = watched else {
-            return self.pass(at);
+            return Ok(self.pass(at));
         };
         match (byte, here.judged) {
             (b'{', Some(judged)) => {
@@ -289,14 +288,14 @@ impl Cutter {
                 };
                 Ok(at + 1)
             }
-            _ => self.pass(at),
+            _ => Ok(self.pass(at)),
         }
     }
 
-    fn pass(&mut self, at: usize) -> Result<usize, NotJson> {
+    fn pass(&mut self, at: usize) -> usize {
         self.skip = Skip::default();
         self.at = At::Passing;
-        Ok(at)
+        at
     }
 
     /// A value was passed over: what follows stays.

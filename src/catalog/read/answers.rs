@@ -2,7 +2,6 @@ use std::collections::HashMap;
 
 use super::Reader;
 use crate::catalog::answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
-use crate::catalog::scope::ScopeId;
 use crate::yaml::{self, Entry, Map, Mistakes, Node};
 
 impl Reader {
@@ -73,15 +72,18 @@ impl Reader {
         if let Some(shape) = table.answers.shapes.get_mut(number) {
             shape.owner = owner;
         }
-        let asking: [(&'static str, fn(ScopeId) -> Asks); 2] =
-            [("fields", Asks::Field), ("secrets", Asks::Secret)];
-        for (key, asks) in asking {
+        for (key, is_secret) in [("fields", false), ("secrets", true)] {
             for field in table.entries(map.take(key)) {
                 let Some(text) = field.node.text("a scope", table.mistakes) else {
                     continue;
                 };
                 if let Some(scope) = self.scope(text, &field.node, table.mistakes) {
-                    table.put(number, field, Some(asks(scope)), None);
+                    let asks = if is_secret {
+                        Asks::Secret(scope)
+                    } else {
+                        Asks::Field(scope)
+                    };
+                    table.put(number, field, Some(asks), None);
                 }
             }
         }
