@@ -300,6 +300,8 @@ pub enum Action {
         at: Place,
         /// The values that the API knows.
         one_of: Vec<String>,
+        /// Those by which whoever may do them takes the whole resource over, or what is on it.
+        grave: Vec<String>,
     },
     /// The endpoint does just this.
     Always(String),

@@ -460,10 +460,25 @@ fn action(node: &Node, mistakes: &mut Mistakes) -> Option<Action> {
         .take("one_of")
         .map(|node| texts(node, "`one_of`", mistakes))
         .unwrap_or_default();
+    let grave = map.take("grave");
+    let grave_ones = grave
+        .map(|node| texts(node, "`grave`", mistakes))
+        .unwrap_or_default();
     map.finish(mistakes);
+    let unknown = grave_ones.iter().find(|action| !one_of.contains(action));
+    if let (Some(node), Some(unknown)) = (grave, unknown) {
+        mistakes.add(
+            node.at,
+            format!("`{unknown}` is none of `one_of`; what is grave is one of the actions"),
+        );
+    }
     match (always, at) {
         (Some(action), None) => Some(Action::Always(action.to_owned())),
-        (None, Some(at)) => Some(Action::Named { at, one_of }),
+        (None, Some(at)) => Some(Action::Named {
+            at,
+            one_of,
+            grave: grave_ones,
+        }),
         (Some(_), Some(_)) | (None, None) => {
             mistakes.add(
                 node.at,
