@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::wide::Reach;
 use super::{Failed, Outcome, say, wide};
-use crate::catalog::{Catalog, Endpoint, Segment, Touches};
+use crate::catalog::{Endpoint, Segment};
 use crate::config::{Rules, load};
 use crate::policy::{self, Covers, Grant, RequestPattern};
-use crate::resource::is_under;
 use crate::token::State;
 use crate::upstream::Upstream;
 
@@ -62,12 +62,14 @@ fn caution(rules: &Rules) {
         .iter()
         .filter(|endpoint| endpoint.caution.is_some())
         .collect();
-    for grant in rules.policy.roles.values().flat_map(|role| &role.allow) {
+    let roles = rules.policy.roles.values();
+    for (role, grant) in roles.flat_map(|role| role.allow.iter().map(move |grant| (role, grant))) {
         let patterns = patterns(grant);
+        let narrowed = Reach::of(grant, &role.vars, &rules.catalog);
         for endpoint in cautious
             .iter()
             .filter(|endpoint| reaches(grant, &patterns, endpoint))
-            .filter(|endpoint| is_in(grant, endpoint, &rules.catalog))
+            .filter(|endpoint| narrowed.as_ref().is_none_or(|reach| reach.covers(endpoint)))
         {
             let (Some(caution), Some(why)) = (&endpoint.caution, &endpoint.sensitive) else {
                 continue;
@@ -78,26 +80,6 @@ fn caution(rules: &Rules) {
             ));
         }
     }
-}
-
-/// Whether what an endpoint hands out can be among what a grant is narrowed to. A grant for what belongs to a resource is none
-/// for what opens the whole of it.
-fn is_in(grant: &Grant, endpoint: &Endpoint, catalog: &Catalog) -> bool {
-    let Some(only) = &grant.only else {
-        return true;
-    };
-    let Touches::These(rules) = &endpoint.touches else {
-        return matches!(endpoint.touches, Touches::Nobody);
-    };
-    let kinds = catalog.kinds();
-    let mut touched = rules.iter().filter_map(|rule| rule.kind.one());
-    let names = |kind: &str| only.kinds.iter().any(|(named, _)| named.as_str() == kind);
-    touched.any(|kind| {
-        let kind = kind.as_str();
-        let child = |named: &str| is_under(kinds, named, kind);
-        let covered = only.kinds.is_empty() || names(kind);
-        covered && !only.kinds.iter().any(|(named, _)| child(named.as_str()))
-    })
 }
 
 /// Says what is wider than it looks, in the configuration and in the policy.

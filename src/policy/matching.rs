@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::bind::Vars;
 use super::only::{Only, Selector, Value};
-use crate::catalog::{Kind, KindName, Kinds};
+use crate::catalog::{Kind, KindName, Kinds, TouchVerb};
 use crate::resource::{Known, State, folded, is_under, minds_case};
 
 /// Whether a resource is one of those that an `only` names.
@@ -47,6 +47,22 @@ pub enum Use {
     Change,
     /// It is destroyed, with all that belongs to it.
     Destroy,
+}
+
+impl Use {
+    /// What a touch does to what it touches.
+    pub fn of(verb: TouchVerb) -> Self {
+        match verb {
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Join
+            | TouchVerb::Label => Self::Look,
+            TouchVerb::Create | TouchVerb::Change | TouchVerb::Attach => Self::Change,
+            TouchVerb::Delete => Self::Destroy,
+        }
+    }
 }
 
 /// As which of the kinds that the API has for it a resource is judged.
@@ -168,12 +184,13 @@ impl BoundOnly {
 
     /// Whether what is shown of a resource must leave out its children: the grant is narrowed to some of them.
     pub fn is_for_children_of(&self, state: &State, kinds: &Kinds) -> bool {
+        self.is_for_children_of_kind(state.kind.as_str(), kinds)
+    }
+
+    fn is_for_children_of_kind(&self, kind: &str, kinds: &Kinds) -> bool {
         let names = |kind: &str| self.kinds.iter().any(|(named, _)| named.as_str() == kind);
-        names(state.kind.as_str())
-            && self
-                .kinds
-                .iter()
-                .any(|(named, _)| is_under(kinds, named.as_str(), state.kind.as_str()))
+        let of_a_child = |(named, _): &(KindName, _)| is_under(kinds, named.as_str(), kind);
+        names(kind) && self.kinds.iter().any(of_a_child)
     }
 
     /// Whether a deny grant narrowed to this strikes a resource put to that use; what can't be told is for the caller to
@@ -255,6 +272,12 @@ impl BoundOnly {
                     .any(|ancestor| ancestor.has(attribute))
         };
         by_kind && self.attributes.iter().all(|(attribute, _)| has(attribute))
+    }
+
+    /// Whether an allow grant narrowed to this could cover some resource of that kind for that use.
+    pub fn reaches_for(&self, kind: &str, r#use: Use, kinds: &Kinds) -> bool {
+        self.reaches(kind, kinds)
+            && (r#use == Use::Look || !self.is_for_children_of_kind(kind, kinds))
     }
 
     /// Adds what must be known of a resource of that kind to tell whether it matches.

@@ -97,6 +97,24 @@ pub enum Covers {
     Requests(Vec<PatternText>),
 }
 
+impl Covers {
+    /// The scopes that it names, if it covers scopes.
+    pub fn named(&self) -> Option<&ScopeSet> {
+        match self {
+            Self::Scopes { named, all: _ } => Some(named),
+            Self::Requests(_) => None,
+        }
+    }
+
+    /// The scopes that it names and those that its wildcards stand for, if it covers scopes.
+    pub fn all(&self) -> Option<&ScopeSet> {
+        match self {
+            Self::Scopes { named: _, all } => Some(all),
+            Self::Requests(_) => None,
+        }
+    }
+}
+
 /// Tags and a project for what is created.
 #[derive(Debug)]
 pub struct OnCreate {

@@ -3,17 +3,21 @@
 //! Nothing here decides anything. A remark is worth its line only if somebody can act on it, so what is merely unusual, and
 //! what a token may add by another role, is passed over where it can't be told apart.
 
+mod narrowed;
 mod pattern;
+mod reach;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::catalog::{Catalog, Endpoint, Scope, ScopeId, ScopeSet};
+use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb};
 use crate::config::{Listen, Settings};
-use crate::policy::{Covers, Grant, Policy, Role};
+use crate::policy::{Grant, Only, Policy, Role, Selector};
 use crate::yaml::At;
+
+pub(super) use reach::Reach;
 
 /// A place, and what is to be said of it.
 pub(super) type Remark = (At, String);
@@ -41,7 +45,11 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         wildcard(grant).map(&mut say);
         view.unlimited(grant).map(&mut say);
         view.denied_whole(grant).map(&mut say);
+        view.tags_anything(grant).map(&mut say);
         view.useless(grant).into_iter().for_each(&mut say);
+        narrowed::remarks(&view, grant)
+            .into_iter()
+            .for_each(&mut say);
         for text in texts(grant, "requests") {
             pattern::remarks(text, catalog)
                 .into_iter()
@@ -67,19 +75,38 @@ impl View<'_> {
     /// Another grant limits the actions of what this one gives without a limit.
     fn unlimited(&self, grant: &Grant) -> Option<String> {
         let gives = scopes(grant).filter(|_| grant.actions.is_none() && grant.only.is_none())?;
-        let (endpoint, limited) = self.role.allow.iter().find_map(|other| {
+        let (endpoint, grave, limited) = self.role.allow.iter().find_map(|other| {
             other.actions.as_ref()?;
             let theirs = scopes(other)?;
             let both = |set: &ScopeSet| gives.covers(set) && theirs.covers(set);
             let acted = self.catalog.endpoints().iter();
-            let endpoint = acted
-                .filter(|endpoint| endpoint.action.is_some())
-                .find(|endpoint| endpoint.scopes.iter().any(both))?;
-            Some((endpoint, other))
+            let (endpoint, action) = acted
+                .filter_map(|endpoint| Some((endpoint, endpoint.action.as_ref()?)))
+                .find(|(endpoint, _)| endpoint.scopes.iter().any(both))?;
+            Some((endpoint, grave(action), other))
         })?;
         Some(format!(
-            "gives {endpoint} without `actions`, so the `actions` of `{}` limit nothing: power, resize, rebuild, password_reset, all of them are allowed; put `actions` here too, or leave the scope out",
+            "gives {endpoint} without `actions`, so the `actions` of `{}` limit nothing: all are allowed{grave}; put `actions` here too, or leave the scope out",
             limited.place
+        ))
+    }
+
+    /// A grant by tag, and another that puts any tag on what the role may change.
+    fn tags_anything(&self, grant: &Grant) -> Option<String> {
+        let gives = scopes(grant).filter(|_| grant.only.is_none())?;
+        let puts_on = |rule: &TouchRule| rule.verb == TouchVerb::Label && rule.is_first();
+        let adds = |rule: &TouchRule| rule.adds.iter().any(|(attribute, _)| attribute == "tag");
+        let mut all = self.catalog.endpoints().iter();
+        let tagging = all.find(|endpoint| {
+            let rules = endpoint.touches.rules();
+            let tags = rules.iter().any(puts_on) && rules.iter().any(adds);
+            tags && endpoint.scopes.iter().any(|set| gives.covers(set))
+        })?;
+        let mut others = self.role.allow.iter();
+        let by_tag = others.find(|other| other.only.as_ref().is_some_and(asks_for_tag))?;
+        Some(format!(
+            "lets {tagging} put on any tag, beside `{}`, which goes by tags: it brings this role itself no more, but what the role may change can be brought under whatever else goes by a tag, other roles, firewalls and load balancers; write `only: {{ tag: {{ name: … }} }}` for the tags that may be put on",
+            by_tag.place
         ))
     }
 
@@ -178,6 +205,28 @@ impl View<'_> {
     }
 }
 
+/// Of what an endpoint can do, that which is grave, in words.
+fn grave(action: &Action) -> String {
+    match action {
+        Action::Named { grave, .. } if !grave.is_empty() => {
+            format!(", {} among them", grave.join(", "))
+        }
+        Action::Named { .. } | Action::Always(_) => String::new(),
+    }
+}
+
+fn asks_for_tag(only: &Only) -> bool {
+    let is_tag = |(attribute, _): &(String, _)| attribute == "tag";
+    let in_kind = |selector: &Selector| match selector {
+        Selector::Any => false,
+        Selector::Attributes(attributes) => attributes.iter().any(is_tag),
+    };
+    only.attributes
+        .iter()
+        .any(|(attribute, _)| attribute == "tag")
+        || only.kinds.iter().any(|(_, selector)| in_kind(selector))
+}
+
 fn wildcard(grant: &Grant) -> Option<String> {
     texts(grant, "scopes").any(|text| text == "*").then(|| {
         "allows `*`: all that is not sensitive, deletions too, and whatever scopes a later release knows; name the families that are needed, as `droplet:*`".to_owned()
@@ -192,10 +241,7 @@ fn held(role: &Role) -> ScopeSet {
 }
 
 fn scopes(grant: &Grant) -> Option<&ScopeSet> {
-    match &grant.covers {
-        Covers::Scopes { named: _, all } => Some(all),
-        Covers::Requests(_) => None,
-    }
+    grant.covers.all()
 }
 
 /// The texts of a list in the grant as it was written.

@@ -30,7 +30,7 @@ fn what_is_wider_than_it_looks_is_told_with_what_to_write_instead() {
         (
             "allow: [{ scopes: [droplet:update], actions: [power_on] }, { scopes: ['droplet:*'] }]",
             &[
-                "3:67: `r.allow[1]` gives POST /v2/droplets/{droplet_id}/actions without `actions`, so the `actions` of `r.allow[0]` limit nothing: power, resize, rebuild, password_reset, all of them are allowed; put `actions` here too, or leave the scope out",
+                "3:67: `r.allow[1]` gives POST /v2/droplets/{droplet_id}/actions without `actions`, so the `actions` of `r.allow[0]` limit nothing: all are allowed, password_reset, rebuild, restore, resize among them; put `actions` here too, or leave the scope out",
             ],
         ),
         (
@@ -121,7 +121,14 @@ fn nothing_is_told_of_the_examples() {
         .skip(1)
         .filter_map(|part| part.split("```").next());
     let policies = in_readme.filter(|text| text.contains("version: 1\nroles:"));
-    for text in policies.chain([include_str!("../../../config/policy.yaml")]) {
+    let roles = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/roles");
+    let roles: Vec<_> = std::fs::read_dir(roles)
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(roles.len() > 5, "there are roles to look at");
+    let policies = policies.chain([include_str!("../../../config/policy.yaml")]);
+    for text in policies.chain(roles.iter().map(String::as_str)) {
         let policy = policy::read("p.yaml", text, &["default".to_owned()], &CATALOG).unwrap();
         assert_eq!(remarks(&policy, &CATALOG), [], "in\n{text}");
     }
@@ -165,4 +172,109 @@ fn a_configuration_that_believes_or_shows_too_much_is_told() {
             "1:39: sub-tokens come to 192.0.2.7:8080 unencrypted, and whoever listens on the way can use them; give the listener `tls`, or an address of loopback with a proxy before it that has",
         ]
     );
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_only_makes_of_a_scope_is_told() {
+    let cases: [(&str, &[&str]); 18] = [
+        (
+            "allow: [{ scopes: [droplet:read, droplet:update], only: { droplet: { id: 1 } } }]",
+            &[
+                "names `droplet:update` without `actions`, and that is every action of POST /v2/droplets/{droplet_id}/actions, password_reset, rebuild, restore, resize among them; list in `actions` those that are meant, or write `droplet:*` if all are",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [droplet:read, droplet:update], only: { droplet: { id: 1 } }, actions: [reboot] }]",
+            &[],
+        ), // they are listed
+        (
+            "allow: [{ scopes: ['droplet:*'], only: { tag: web } }]",
+            &[],
+        ), // all is meant
+        (
+            "allow: [{ scopes: [droplet:update], only: { droplet: any } }, { scopes: [droplet:read] }]",
+            &[
+                "names `droplet:update` without `actions`, and that is every action of POST /v2/droplets/{droplet_id}/actions, password_reset, rebuild, restore, resize among them; list in `actions` those that are meant, or write `droplet:*` if all are",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [block_storage_action:create, droplet:update], only: { volume: { name: a } }, actions: [attach] }]",
+            &[
+                "has `droplet:update`, by which no request is covered here: `only` takes in no droplet; put the scope into a grant of its own, with an `only` for `droplet` or without one",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [droplet:read, droplet:create, vpc:read], only: { droplet: { name: a } } }]",
+            &[
+                "has `vpc:read`, by which no request is covered here: `only` takes in no vpc; put the scope into a grant of its own, with an `only` for `vpc` or without one",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [droplet:read, droplet:create, image:read, actions:read, regions:read], only: { droplet: { name: a } } }]",
+            &[],
+        ), // public images, what acted on the Droplet, and what belongs to nobody
+        (
+            "allow: [{ scopes: ['droplet:*', 'firewall:*'], only: { tag: web } }]",
+            &[
+                "has `firewall:*`, by which no request is covered here: `only` asks for `tag`, which no firewall has; put the scope into a grant of its own, with an `only` for `firewall` or without one",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [firewall:read], only: { firewall: any, tag: web } }]",
+            &[
+                "asks for `firewall` and for `tag`, which no firewall has, so it covers none, ever; leave `tag` out, or put `firewall` into a grant of its own",
+            ],
+        ),
+        (
+            "allow: [{ scopes: ['domain:*'], only: { project: p, domain_record: { type: TXT } } }]",
+            &[],
+        ), // records have the project of their domain
+        (
+            "allow: [{ scopes: [domain:read, domain:delete], only: { domain: { name: a }, domain_record: { type: TXT } } }]",
+            &[
+                "names `domain:delete` and is narrowed to `domain_record`: it deletes what matches there (DELETE /v2/domains/{domain_name}/records/{domain_record_id}), and never a domain (DELETE /v2/domains/{domain_name}); if that is meant, it needs a grant whose `only` does not name `domain_record`",
+            ],
+        ),
+        (
+            "allow: [{ scopes: [domain:read, domain:delete], only: { domain: { name: a } } }]",
+            &[],
+        ), // the domain, with what is in it
+        (
+            "allow: [{ scopes: [domain:read, domain:update], only: { domain: { name: a }, domain_record: { type: TXT } } }]",
+            &[],
+        ), // nothing says that it deletes domains
+        (
+            "allow: [{ scopes: ['droplet:*'], only: { tag: web } }, { scopes: [tag:create] }]",
+            &[
+                "lets POST /v2/tags/{tag_id}/resources put on any tag, beside `r.allow[0]`, which goes by tags: it brings this role itself no more, but what the role may change can be brought under whatever else goes by a tag, other roles, firewalls and load balancers; write `only: { tag: { name: … } }` for the tags that may be put on",
+            ],
+        ),
+        (
+            "allow: [{ scopes: ['droplet:*', tag:create], only: { droplet: { tag: web }, tag: { name: web } } }]",
+            &[],
+        ), // that one tag
+        (
+            "allow: [{ scopes: ['droplet:*'], only: { droplet: { id: 1 } } }, { scopes: [tag:create] }]",
+            &[],
+        ), // nothing goes by tags here
+        (
+            "allow: [{ scopes: [block_storage:read, block_storage_snapshot:read], only: { volume: any } }]",
+            &[
+                "has `block_storage_snapshot:read`, by which no request is covered here: `only` takes in no snapshot; put the scope into a grant of its own, with an `only` for `snapshot` or without one",
+            ],
+        ),
+        (
+            "vars: [id], allow: [{ scopes: ['droplet:*'], only: { droplet: { name: '/a-${id}/' } } }]",
+            &[],
+        ),
+    ];
+    for (role, expected) in cases {
+        let said = told(role);
+        let texts: Vec<_> = said
+            .iter()
+            .filter_map(|line| Some(line.split_once("]` ")?.1))
+            .collect();
+        assert_eq!(texts, expected, "role {role}");
+    }
 }

@@ -334,16 +334,7 @@ impl<'j> Judge<'j> {
 }
 
 pub(super) fn use_of(touch: &Touch) -> Use {
-    match touch.verb {
-        TouchVerb::Read
-        | TouchVerb::List
-        | TouchVerb::Use
-        | TouchVerb::Source
-        | TouchVerb::Join
-        | TouchVerb::Label => Use::Look,
-        TouchVerb::Create | TouchVerb::Change | TouchVerb::Attach => Use::Change,
-        TouchVerb::Delete => Use::Destroy,
-    }
+    Use::of(touch.verb)
 }
 
 /// What is created, with what a grant adds to it.
