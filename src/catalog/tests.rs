@@ -169,6 +169,10 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
             "x.yaml:3:3: `POST /v2/new` has no `path.id`",
         ),
         (
+            "POST /v2/new: { operation: x, scopes: image:update, action: { in: body.type, one_of: [a, b], grave: [c] } }",
+            "x.yaml:3:107: `c` is none of `one_of`; what is grave is one of the actions",
+        ),
+        (
             "FETCH /v2/new: { operation: x, scopes: image:read }",
             "x.yaml:3:3: `FETCH /v2/new` is no endpoint; write `GET /v2/droplets/{droplet_id}`",
         ),
