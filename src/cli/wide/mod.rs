@@ -6,6 +6,7 @@
 mod narrowed;
 mod pattern;
 mod reach;
+mod shown;
 
 use std::net::IpAddr;
 
@@ -47,9 +48,11 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         view.denied_whole(grant).map(&mut say);
         view.tags_anything(grant).map(&mut say);
         view.useless(grant).into_iter().for_each(&mut say);
-        narrowed::remarks(&view, grant)
-            .into_iter()
-            .for_each(&mut say);
+        let beside = [
+            narrowed::remarks(&view, grant),
+            shown::remarks(&view, grant),
+        ];
+        beside.into_iter().flatten().for_each(&mut say);
         for text in texts(grant, "requests") {
             pattern::remarks(text, catalog)
                 .into_iter()

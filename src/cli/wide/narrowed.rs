@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reach::{Reach, kinds_of};
+use super::shown::{member, scope_of};
 use super::{View, grave, texts};
 use crate::catalog::{Catalog, Endpoint, Kind, KindName, ScopeId, ScopePattern, TouchVerb};
 use crate::policy::{Grant, Only};
@@ -59,7 +60,7 @@ impl Narrowed<'_> {
                 .collect();
             let Some(kind) = kinds.first() else {
                 let (endpoint, _) = asked.first()?;
-                return Some(format!("has `{text}`, by which no request is covered here: which resources {endpoint} touches is not known, so no grant with `only` covers it; put the scope into a grant without `only`, or leave it out"));
+                return Some(format!("has `{text}`, which opens nothing here: which resources {endpoint} touches is not known, so no grant with `only` covers it; put the scope into a grant without `only`, or leave it out"));
             };
             let lacking = self.lacking(kind);
             let why = if lacking.is_empty() {
@@ -67,19 +68,21 @@ impl Narrowed<'_> {
             } else {
                 format!("`only` asks for `{lacking}`, which no {kind} has")
             };
-            Some(format!("has `{text}`, by which no request is covered here: {why}; put the scope into a grant of its own, with an `only` for `{kind}` or without one"))
+            Some(format!("has `{text}`, which opens nothing here: {why}; put the scope into a grant of its own, with an `only` for `{kind}` or without one"))
         })
         .collect()
     }
 
     fn opens(&self, text: &str) -> bool {
-        let by_itself =
-            |(endpoint, scope): (&Endpoint, _)| endpoint.scopes.iter().any(|set| set.has(scope));
-        // What only fields ask for is a scope of answers too.
-        !self.asking(text).any(by_itself)
+        let of_answers = |endpoint: &Endpoint, scope| {
+            let of_scope = |asks| scope_of(asks) == scope;
+            self.reach.covers(endpoint) && member(self.catalog, endpoint, of_scope).is_some()
+        };
+        // What no request asks for is a scope of answers.
+        self.asking(text).next().is_none()
             || self.standing_for(text).into_iter().any(|scope| {
                 let mut all = self.catalog.endpoints().iter();
-                all.any(|endpoint| self.reach.uses(scope, endpoint))
+                all.any(|endpoint| self.reach.uses(scope, endpoint) || of_answers(endpoint, scope))
             })
     }
 

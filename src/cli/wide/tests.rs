@@ -177,7 +177,7 @@ fn a_configuration_that_believes_or_shows_too_much_is_told() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn what_only_makes_of_a_scope_is_told() {
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 21] = [
         (
             "allow: [{ scopes: [droplet:read, droplet:update], only: { droplet: { id: 1 } } }]",
             &[
@@ -201,15 +201,26 @@ fn what_only_makes_of_a_scope_is_told() {
         (
             "allow: [{ scopes: [block_storage_action:create, droplet:update], only: { volume: { name: a } }, actions: [attach] }]",
             &[
-                "has `droplet:update`, by which no request is covered here: `only` takes in no droplet; put the scope into a grant of its own, with an `only` for `droplet` or without one",
+                "has `droplet:update`, which opens nothing here: `only` takes in no droplet; put the scope into a grant of its own, with an `only` for `droplet` or without one",
             ],
         ),
         (
-            "allow: [{ scopes: [droplet:read, droplet:create, vpc:read], only: { droplet: { name: a } } }]",
+            "allow: [{ scopes: [droplet:read, droplet:create, ssh_key:read], only: { droplet: { name: a } } }]",
             &[
-                "has `vpc:read`, by which no request is covered here: `only` takes in no vpc; put the scope into a grant of its own, with an `only` for `vpc` or without one",
+                "has `ssh_key:read`, which opens nothing here: `only` takes in no ssh_key; put the scope into a grant of its own, with an `only` for `ssh_key` or without one",
             ],
         ),
+        (
+            "allow: [{ scopes: [droplet:read, tag:read, vpc:read], only: { droplet: { name: a } } }]",
+            &[],
+        ), // answers show by them the tags and the VPC of a Droplet
+        (
+            "allow: [{ scopes: [function:read, function:admin] }]",
+            &[
+                "names `function:admin`, by which GET /v2/functions/namespaces shows `namespaces.key`; it logs in by itself, and that has no expiry at DigitalOcean, so it outlives the sub-token and works from anywhere",
+            ],
+        ),
+        ("allow: [{ scopes: [droplet:read, droplet:update] }]", &[]), // `user_data` is shown, and is no login
         (
             "allow: [{ scopes: [droplet:read, droplet:create, image:read, actions:read, regions:read], only: { droplet: { name: a } } }]",
             &[],
@@ -217,7 +228,7 @@ fn what_only_makes_of_a_scope_is_told() {
         (
             "allow: [{ scopes: ['droplet:*', 'firewall:*'], only: { tag: web } }]",
             &[
-                "has `firewall:*`, by which no request is covered here: `only` asks for `tag`, which no firewall has; put the scope into a grant of its own, with an `only` for `firewall` or without one",
+                "has `firewall:*`, which opens nothing here: `only` asks for `tag`, which no firewall has; put the scope into a grant of its own, with an `only` for `firewall` or without one",
             ],
         ),
         (
@@ -261,7 +272,7 @@ fn what_only_makes_of_a_scope_is_told() {
         (
             "allow: [{ scopes: [block_storage:read, block_storage_snapshot:read], only: { volume: any } }]",
             &[
-                "has `block_storage_snapshot:read`, by which no request is covered here: `only` takes in no snapshot; put the scope into a grant of its own, with an `only` for `snapshot` or without one",
+                "has `block_storage_snapshot:read`, which opens nothing here: `only` takes in no snapshot; put the scope into a grant of its own, with an `only` for `snapshot` or without one",
             ],
         ),
         (
