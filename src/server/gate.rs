@@ -184,7 +184,7 @@ impl Gate {
         let reader = question.reader(&self.facts)?;
         let touches = self.look(&question, &reader, client.addr, line).await?;
         let allowed = question.decide(&touches)?;
-        let derived = question.limited_derived();
+        let derived = question.limited_derived()?;
         let body = question.body_to_send(body, &allowed, &reader).await?;
         let permit = self.permit(&allowed, &question, line).await?;
         let way = Way {

@@ -210,21 +210,27 @@ impl Question<'_> {
 
     /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end: the parameter that says
     /// so, and the seconds.
-    pub fn limited_derived(&self) -> Option<(String, String)> {
-        let parameter = self.asked.endpoint?.derived_expiry.as_deref()?;
-        let remaining = self
-            .grantee
-            .ends
-            .map(|end| end.duration_since(Timestamp::now()));
-        let remaining = remaining.map(|left| Duration::try_from(left).unwrap_or_default());
-        let most = remaining
-            .into_iter()
-            .fold(
-                self.serving.rules.settings.limits.derived_credentials,
-                Duration::min,
-            )
-            .as_secs()
-            .max(1);
+    ///
+    /// # Errors
+    /// `Expired` where less than a second is left: there is no shorter life to ask for but none, and that is endless.
+    pub fn limited_derived(&self) -> Result<Option<(String, String)>, Refusal> {
+        let endpoint = self.asked.endpoint;
+        let Some(parameter) = endpoint.and_then(|endpoint| endpoint.derived_expiry.as_deref())
+        else {
+            return Ok(None);
+        };
+        let remaining = self.grantee.ends.map(|end| {
+            let left = Duration::try_from(end.duration_since(Timestamp::now()));
+            left.unwrap_or_default().as_secs()
+        });
+        if remaining == Some(0) {
+            return Err(Refusal::new(
+                Code::Expired,
+                "this sub-token ends within a second, and so would what this hands out; ask its issuer for a new one",
+            ));
+        }
+        let limit = self.serving.rules.settings.limits.derived_credentials;
+        let most = remaining.into_iter().fold(limit.as_secs().max(1), u64::min);
         let wanted = self
             .asked
             .target
@@ -232,7 +238,7 @@ impl Question<'_> {
             .and_then(|text| text.parse::<u64>().ok())
             .filter(|wanted| *wanted > 0);
         let seconds = wanted.map_or(most, |wanted| wanted.min(most));
-        Some((parameter.to_owned(), seconds.to_string()))
+        Ok(Some((parameter.to_owned(), seconds.to_string())))
     }
 
     /// Sends what was let through on its way, and answers with what the sub-token may see.

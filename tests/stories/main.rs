@@ -17,6 +17,7 @@ mod admin;
 mod attacks;
 mod certificate;
 mod clients;
+mod derived;
 mod diffing;
 mod every_endpoint;
 mod explaining;
