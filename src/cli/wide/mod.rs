@@ -3,6 +3,14 @@
 //! Nothing here decides anything. A remark is worth its line only if somebody can act on it, so what is merely unusual, and
 //! what a token may add by another role, is passed over where it can't be told apart.
 
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "`check` asks once `field_scopes: enforce` is read"
+    )
+)]
+mod clients;
 mod narrowed;
 mod pattern;
 mod reach;
