@@ -170,7 +170,7 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
         ),
         (
             "POST /v2/new: { operation: x, scopes: image:update, action: { in: body.type, one_of: [a, b], grave: [c] } }",
-            "x.yaml:3:107: `c` is none of `one_of`; what is grave is one of the actions",
+            "x.yaml:3:103: `c` is none of `one_of`; what is grave is one of the actions",
         ),
         (
             "FETCH /v2/new: { operation: x, scopes: image:read }",

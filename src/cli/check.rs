@@ -56,17 +56,17 @@ fn tests(rules: &Rules) -> (usize, usize) {
 /// Says which roles can get what reaches further than their grants: logins to whole registries, keys without an end.
 fn caution(rules: &Rules) {
     let file = rules.settings.policy.display();
-    let cautious: Vec<_> = rules
+    let handing_out: Vec<_> = rules
         .catalog
         .endpoints()
         .iter()
         .filter(|endpoint| endpoint.caution.is_some())
         .collect();
-    let roles = rules.policy.roles.values();
-    for (role, grant) in roles.flat_map(|role| role.allow.iter().map(move |grant| (role, grant))) {
+    let all = rules.policy.roles.values();
+    for (role, grant) in all.flat_map(|role| role.allow.iter().map(move |grant| (role, grant))) {
         let patterns = patterns(grant);
         let narrowed = Reach::of(grant, &role.vars, &rules.catalog);
-        for endpoint in cautious
+        for endpoint in handing_out
             .iter()
             .filter(|endpoint| reaches(grant, &patterns, endpoint))
             .filter(|endpoint| narrowed.as_ref().is_none_or(|reach| reach.covers(endpoint)))

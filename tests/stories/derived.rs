@@ -116,7 +116,7 @@ async fn every_login_that_is_read_is_on_record_first() {
     let sensitive: Vec<_> = include_str!("../facts/sensitive.tsv")
         .lines()
         .filter_map(|row| row.split('\t').nth(1).filter(|_| row.starts_with("GET\t")))
-        .map(|path| path.replace('{', "").replace('}', ""))
+        .map(|path| path.replace(['{', '}'], ""))
         .collect();
     assert!(sensitive.len() > 8, "there are rows to try");
     let patterns: Vec<_> = sensitive

@@ -58,7 +58,9 @@ impl Narrowed<'_> {
                 .iter()
                 .flat_map(|(endpoint, scope)| self.touched(endpoint, *scope))
                 .collect();
-            let Some(kind) = kinds.first() else {
+            // The one that the scope is called by says more than others of its family.
+            let called = |kind: &&&str| text.split(':').next() == Some(**kind);
+            let Some(kind) = kinds.iter().find(called).or(kinds.first()) else {
                 let (endpoint, _) = asked.first()?;
                 return Some(format!("has `{text}`, which opens nothing here: which resources {endpoint} touches is not known, so no grant with `only` covers it; put the scope into a grant without `only`, or leave it out"));
             };

@@ -1,7 +1,7 @@
 //! What a narrowed grant can reach at all, whatever there is in the account.
 
 use crate::catalog::{
-    Catalog, Endpoint, Kind, KindName, ScopeId, TouchKind, TouchRule, TouchVerb, Touches,
+    Catalog, Endpoint, Kind, KindName, Place, ScopeId, TouchKind, TouchRule, TouchVerb, Touches,
 };
 use crate::policy::{BoundOnly, Grant, Use, Vars};
 
@@ -32,10 +32,16 @@ impl<'r> Reach<'r> {
         match &endpoint.touches {
             Touches::Nobody => true,
             Touches::Unmodelled { .. } => false,
-            Touches::These(rules) => rules
-                .iter()
-                .filter(|rule| rule.is_first())
-                .any(|rule| self.touches(endpoint, rule)),
+            Touches::These(rules) => {
+                let mut firsts = rules.iter().filter(|rule| rule.is_first());
+                // What a body or a query may leave out is one of several ways; what is always touched must be covered.
+                let always = |rule: &&TouchRule| {
+                    let named = matches!(rule.at, Some(Place::Body(_) | Place::Query(_)));
+                    rule.when.is_empty() && !named
+                };
+                firsts.clone().any(|rule| self.touches(endpoint, rule))
+                    && firsts.all(|rule| !always(&rule) || self.touches(endpoint, rule))
+            }
         }
     }
 
@@ -101,8 +107,8 @@ pub(super) fn kinds_of<'k>(
     let can_be = move |known: &&Kind| match kind {
         TouchKind::One(name) => known.name == *name,
         TouchKind::Urn => !known.urns.is_empty(),
-        TouchKind::Typed { types, .. } => {
-            let is = |(_, name): &(String, KindName)| known.name == *name;
+        TouchKind::Typed { types, .. } | TouchKind::Told { types, .. } => {
+            let is = |(_, name): &(String, Option<KindName>)| name.as_ref() == Some(&known.name);
             types.iter().any(is)
         }
     };

@@ -50,16 +50,14 @@ pub(super) fn remarks(view: &View, grant: &Grant) -> Vec<String> {
         let asks = |endpoint: &&Endpoint| endpoint.scopes.iter().any(|set| set.has(id));
         let mut lasting = catalog.endpoints().iter().filter(asks);
         let caution = lasting.find_map(|endpoint| endpoint.caution.as_deref())?;
-        let opened = catalog.endpoints().iter().filter(|endpoint| {
+        let mut opened = catalog.endpoints().iter().filter(|endpoint| {
             let reached = reach.as_ref().is_none_or(|reach| reach.covers(endpoint));
             reached && endpoint.scopes.iter().any(|set| view.held.covers(set))
         });
-        let (endpoint, secret) = opened
-            .filter_map(|endpoint| {
-                let secret = member(catalog, endpoint, |asks| asks == Asks::Secret(id))?;
-                Some((endpoint, secret))
-            })
-            .next()?;
+        let (endpoint, secret) = opened.find_map(|endpoint| {
+            let secret = member(catalog, endpoint, |asks| asks == Asks::Secret(id))?;
+            Some((endpoint, secret))
+        })?;
         Some(format!(
             "names `{scope}`, by which {endpoint} shows `{secret}`; it logs in by itself, and that {caution}"
         ))
