@@ -604,7 +604,7 @@ async fn a_write_whose_body_breaks_off_is_unknown_once_some_of_it_has_left_and_u
         let body = format!(r#"{{"name":"{name}"}}"#);
         let mut stream = gate.connect().await;
         let head = head(
-            "POST /v2/uptime/checks",
+            "POST /v2/registry/subscription",
             &token,
             "transfer-encoding: chunked\r\n",
         );

@@ -277,7 +277,10 @@ async fn bodies_stay_within_their_limits_and_stream_where_nothing_in_them_decide
         .await;
     let token = gate.issue(&["ci", "--role", "all"]).await;
     let body = |bytes: usize| format!("{{\"name\":\"{}\"}}", "x".repeat(bytes));
-    for (path, bytes) in [("/v2/droplets", 100 << 10), ("/v2/uptime/checks", 5 << 20)] {
+    for (path, bytes) in [
+        ("/v2/droplets", 100 << 10),
+        ("/v2/registry/subscription", 5 << 20),
+    ] {
         // Sent raw: the gate answers as soon as it knows the length, and may close before all of it is written.
         let (line, body) = (format!("POST {path} HTTP/1.1"), body(bytes));
         let rest = format!("content-length: {}\r\n\r\n{body}", body.len());
@@ -289,7 +292,7 @@ async fn bodies_stay_within_their_limits_and_stream_where_nothing_in_them_decide
     }
     assert_eq!(api.heard_count(), 0, "told by their length");
     let answer = gate
-        .request(Method::POST, "/v2/uptime/checks")
+        .request(Method::POST, "/v2/registry/subscription")
         .token(&token)
         .body(body(3 << 20))
         .send()
@@ -302,7 +305,7 @@ async fn bodies_stay_within_their_limits_and_stream_where_nothing_in_them_decide
     let said = raw(
         &gate,
         &token,
-        "POST /v2/uptime/checks HTTP/1.1",
+        "POST /v2/registry/subscription HTTP/1.1",
         &format!("transfer-encoding: chunked\r\n\r\n{chunked}0\r\n\r\n"),
     )
     .await;
