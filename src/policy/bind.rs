@@ -129,6 +129,12 @@ impl Grants {
         self.deny.iter().map(AsRef::as_ref)
     }
 
+    /// Whether what a grant covers depends on how the request is written.
+    pub fn covers_by_request(&self) -> bool {
+        let mut all = self.allowing().chain(self.denying());
+        all.any(|grant| matches!(grant.covers, BoundCovers::Requests(_)))
+    }
+
     /// What they ask about the resources of a kind.
     pub fn asks(&self, kind: &Kind) -> BTreeSet<String> {
         let mut asked = BTreeSet::new();

@@ -1,11 +1,12 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
+use tokio::sync::OnceCell;
 
 use super::look::{Found, Look, Parents, attributes_of, with_parents};
 use super::pages::{Page, page};
@@ -45,7 +46,39 @@ pub struct Listed {
     pub items: Vec<(Bytes, Attributes)>,
     /// How many bytes its pages have.
     bytes: usize,
+    /// What was cut from it for whom, as clients ask for page after page; the oldest goes when there are too many.
+    views: Mutex<VecDeque<(String, View)>>,
 }
+
+/// The items that a sub-token may see, once that was found out.
+pub type View = Arc<OnceCell<Arc<Vec<Bytes>>>>;
+
+impl Listed {
+    fn new(page: Page) -> Self {
+        Self {
+            items: page.items,
+            bytes: page.bytes,
+            views: Mutex::default(),
+        }
+    }
+
+    /// What a sub-token may see of it, to be found out if nobody has yet. It ends with the list.
+    pub fn view(&self, token: &str) -> View {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, view)) = views.iter().find(|(of, _)| of == token) {
+            return view.clone();
+        }
+        if views.len() >= VIEWS {
+            views.pop_front();
+        }
+        let view = View::default();
+        views.push_back((token.to_owned(), view.clone()));
+        view
+    }
+}
+
+/// The sub-tokens for which what may be seen of one list is kept.
+const VIEWS: usize = 16;
 
 /// How long what was read may be used for requests that change nothing.
 const FRESH: Duration = Duration::from_secs(3);
@@ -286,34 +319,29 @@ impl<'r> Reader<'r> {
 
     async fn read_list(&self, kind: &Kind, look_up: &Pages<'_>) -> Result<Listed, Refusal> {
         let first = self.read_page(kind, look_up, 1).await?;
-        let mut listed = Listed {
-            bytes: first.bytes,
-            items: first.items,
-        };
+        let pages = first.total.map(|total| total.div_ceil(PER_PAGE));
+        let mut listed = Listed::new(first);
         if !look_up.paged {
             return Ok(listed);
         }
-        let pages = first.total.map(|total| total.div_ceil(PER_PAGE));
-        let mut next = 2;
         let mut full = listed.items.len() >= PER_PAGE;
-        loop {
-            let last = match pages {
-                Some(pages) if next > pages => break,
-                Some(pages) => pages.min(next + AT_ONCE - 1),
-                None if !full => break,
-                None => next,
+        // Where the API tells how many there are, pages are read ahead while those that came are taken apart.
+        let numbers = 2..=pages.unwrap_or(usize::MAX);
+        let ahead = if pages.is_some() { AT_ONCE } else { 1 };
+        let mut coming = stream::iter(numbers)
+            .map(|number| self.read_page(kind, look_up, number))
+            .buffered(ahead);
+        while pages.is_some() || full {
+            let Some(page) = coming.try_next().await? else {
+                break;
             };
-            let asked = (next..=last).map(|number| self.read_page(kind, look_up, number));
-            for page in try_join_all(asked).await? {
-                full = page.items.len() >= PER_PAGE;
-                listed.bytes += page.bytes;
-                listed.items.extend(page.items);
-            }
+            full = page.items.len() >= PER_PAGE;
+            listed.bytes += page.bytes;
+            listed.items.extend(page.items);
             if listed.bytes > WHOLE_BYTES {
                 let why = "the list is larger than tidegate reads to cut it to what this sub-token may see; narrow it with a query, as by `tag_name`";
                 return Err(Refusal::new(Code::Resource, why));
             }
-            next = last + 1;
         }
         Ok(listed)
     }
@@ -452,7 +480,7 @@ impl<'r> Reader<'r> {
 }
 
 /// The pages that are read at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 fn zone(parents: Parents<'_>) -> Option<String> {
     parents.last().map(|(_, called)| called.clone())

@@ -8,6 +8,7 @@ mod above;
 mod facts;
 mod look;
 mod pages;
+mod pruned;
 mod resolve;
 mod state;
 mod touch;

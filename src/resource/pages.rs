@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 
 use super::facts::Pages;
 use super::look::attributes_of;
+use super::pruned::Members;
 use super::state::Attributes;
 use crate::catalog::{FieldPath, Kind};
-use crate::request::Json;
 
 /// One page of a list.
 pub(super) struct Page {
@@ -30,10 +30,11 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
     };
     let total = member(whole, &TOTAL.parse().ok()?).and_then(|total| total.get().parse().ok());
     let zone = look_up.zone.as_deref();
+    let members = Members::of(kind);
     let items = items
         .into_iter()
         .map(|item| {
-            let json = Json::read(item.get().as_bytes()).ok()?;
+            let json = members.read(item)?;
             let raw = body.slice_ref(item.get().as_bytes());
             Some((raw, attributes_of(kind, &json, zone)))
         })

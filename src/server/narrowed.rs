@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -10,7 +12,7 @@ use crate::policy::{Shown, one_tag, shows};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
-    Attributes, Interest, Known, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
+    Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
     attributes_of, project, spelled, whole, with_parents, zone_of,
 };
 use crate::response::{Answer, Cutting, ListPage, Scan, made, slices, without};
@@ -40,13 +42,13 @@ impl Question<'_> {
         let endpoint = self.endpoint()?;
         let showing = self.showing(endpoint, list)?;
         let listed = self.read_whole(&showing, endpoint, reader).await?;
-        let mut shown = Vec::new();
-        for (raw, attributes) in &listed.items {
-            let state = self.state_of(&showing, attributes.clone(), reader).await?;
-            if let Some(kept) = self.kept(&showing, raw, &state) {
-                shown.push(kept);
-            }
-        }
+        let shown = Box::pin(self.shown(&showing, &listed, reader));
+        let shown = if self.grantee.grants.covers_by_request() {
+            shown.await? // each page is another request
+        } else {
+            let view = listed.view(self.grantee.id.as_str());
+            view.get_or_try_init(|| shown).await?.clone()
+        };
         let number = |name: &str, otherwise: usize, most: usize| {
             let given = self.asked.target.query_parameter(name);
             given
@@ -69,12 +71,27 @@ impl Question<'_> {
         Self::answered(body, reader)
     }
 
+    /// The items of a list that the sub-token may see.
+    async fn shown(
+        &self,
+        showing: &Showing<'_>,
+        listed: &Listed,
+        reader: &Reader<'_>,
+    ) -> Result<Arc<Vec<Bytes>>, Refusal> {
+        let mut shown = Vec::new();
+        for (raw, attributes) in &listed.items {
+            let state = self.state_of(showing, attributes.clone(), reader).await?;
+            shown.extend(self.kept(showing, raw, &state));
+        }
+        Ok(Arc::new(shown))
+    }
+
     async fn read_whole(
         &self,
         showing: &Showing<'_>,
         endpoint: &Endpoint,
         reader: &Reader<'_>,
-    ) -> Result<std::sync::Arc<crate::resource::Listed>, Refusal> {
+    ) -> Result<Arc<Listed>, Refusal> {
         let target = &self.asked.target;
         let catalog = &self.serving.rules.catalog;
         let narrowing = |name: &str| {

@@ -1,7 +1,6 @@
 //! A daemon with so many tokens and roles, and what it is asked and measured for.
 
 use std::fmt::{self, Write};
-use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use tidegate::policy::{Limits, Vars};
 use tidegate::token::{Issued, State, SubToken};
 use tokio::task::JoinSet;
 
+use crate::process;
 use crate::support::gate::Signal;
 use crate::support::{Fault, Gate, Reply, StandInApi};
 
@@ -159,20 +159,12 @@ impl House {
 
     /// The memory that the daemon has of its own, in bytes.
     pub fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.gate.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next());
-        kib.unwrap().parse::<u64>().unwrap() * 1024
+        process::resident(self.gate.pid())
     }
 
     /// The processor time that the daemon has used, all its threads together.
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.gate.pid())).unwrap();
-        let (_, after_name) = stat.rsplit_once(") ").unwrap();
-        let fields: Vec<&str> = after_name.split(' ').collect();
-        // utime and stime, fields 14 and 15 of proc_pid_stat(5), in hundredths of a second on every Linux.
-        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
+        process::processor_time(self.gate.pid())
     }
 
     /// Ends the daemon and looks for secrets.

@@ -16,6 +16,7 @@
 mod support;
 
 mod house;
+mod process;
 mod report;
 
 use std::process::ExitCode;
@@ -57,7 +58,7 @@ async fn main() -> ExitCode {
     changes(&mut report, &small, &large).await;
     small.close(&api).await;
     large.close(&api).await;
-    report.print()
+    report::exit(report.print())
 }
 
 fn starts(report: &mut Report, small: &House, large: &House) {

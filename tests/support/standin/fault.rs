@@ -41,6 +41,8 @@ pub enum Fault {
     Framed(Framing),
     /// Answers this instead, without carrying the request out or asking for a token.
     Reply(Reply),
+    /// Answers this instead, in the same way, after so long.
+    Late(Duration, Reply),
     /// Answers what the function makes of the request, without carrying it out or asking for a token.
     ReplyWith(Arc<dyn Fn(&Heard) -> Reply + Send + Sync>),
     /// Sends these bytes where an answer should be, and closes.
@@ -95,7 +97,7 @@ impl Fault {
     /// The answer that the fault brings along.
     pub(super) fn reply(&self, heard: &Heard) -> Option<Reply> {
         match self {
-            Self::Reply(reply) => Some(reply.clone()),
+            Self::Reply(reply) | Self::Late(_, reply) => Some(reply.clone()),
             Self::ReplyWith(make) => Some(make(heard)),
             Self::Bytes(_) | Self::Huge { .. } => Some(Reply::bytes(200, "application/json", "")),
             Self::DelayHead(_)
@@ -204,7 +206,7 @@ pub(super) async fn deliver<W: AsyncWrite + Unpin>(
 ) -> io::Result<bool> {
     match fault {
         None | Some(Fault::Reply(_) | Fault::ReplyWith(_)) => whole(out, reply).await,
-        Some(Fault::DelayHead(time)) => {
+        Some(Fault::DelayHead(time) | Fault::Late(time, _)) => {
             sleep(time).await;
             whole(out, reply).await
         }
