@@ -9,6 +9,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    dead_code,
     reason = "a benchmark is there to print, and stops where it can't measure"
 )]
 
