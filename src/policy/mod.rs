@@ -6,6 +6,7 @@
 
 mod bind;
 mod decide;
+mod fields;
 mod matching;
 mod only;
 mod pattern;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 
 pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
 pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touches};
+pub use fields::{Fields, Standing};
 pub use matching::{BoundOnly, Fit, Matcher, Use};
 pub use only::{Only, Selector, Value};
 pub use pattern::{PatternText, RequestPattern, Text};

@@ -1,0 +1,164 @@
+//! What a sub-token may see of an answer, member by member.
+
+use super::bind::{BoundCovers, BoundGrant, Grants};
+use super::decide::{Known, Question};
+use super::matching::{Fit, Use};
+use crate::catalog::{Asks, Catalog, Kind, ScopeId};
+use crate::request::Asked;
+use crate::resource::State;
+
+/// Whether a member of an answer may be seen, as far as that can be told before it is known of which resource it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It may, whatever the resource.
+    Shown,
+    /// It may not, whatever the resource.
+    Hidden,
+    /// The resource decides.
+    Judged,
+}
+
+/// Tells which members of the answer to one request a sub-token may see.
+#[derive(Clone, Copy)]
+pub struct Fields<'f> {
+    grants: &'f Grants,
+    asked: &'f Asked<'f>,
+    catalog: &'f Catalog,
+}
+
+impl<'f> Fields<'f> {
+    /// For the answer to a request of who holds these grants.
+    pub fn new(grants: &'f Grants, asked: &'f Asked<'f>, catalog: &'f Catalog) -> Self {
+        Self {
+            grants,
+            asked,
+            catalog,
+        }
+    }
+
+    /// Whether what is asked for may be seen of every resource of a kind, of none, or of some.
+    pub fn standing(&self, asks: Asks, kind: Option<&Kind>) -> Standing {
+        let mut striking = self.striking(asks).peekable();
+        let mut giving = self.giving(asks).peekable();
+        let always = |grant: &BoundGrant| grant.only.is_none();
+        if giving.peek().is_none() || self.striking(asks).any(always) {
+            return Standing::Hidden;
+        }
+        let freely = self.is_of_another_family(asks, kind) || giving.any(always);
+        if freely && striking.peek().is_none() {
+            Standing::Shown
+        } else {
+            Standing::Judged
+        }
+    }
+
+    /// Whether it may be seen of each of these resources, of which there is at least one.
+    pub fn shown_of(&self, asks: Asks, kind: Option<&Kind>, states: &[State]) -> bool {
+        match self.standing(asks, kind) {
+            Standing::Shown => true,
+            Standing::Hidden => false,
+            Standing::Judged => {
+                !states.is_empty() && states.iter().all(|state| self.over(asks, kind, state))
+            }
+        }
+    }
+
+    fn over(&self, asks: Asks, kind: Option<&Kind>, state: &State) -> bool {
+        let kinds = self.catalog.kinds();
+        let r#use = use_of(asks);
+        let struck = self.striking(asks).any(|deny| {
+            let strikes = |only: &super::BoundOnly| only.strikes(state, r#use, kinds);
+            deny.only
+                .as_ref()
+                .is_none_or(|only| strikes(only) != Fit::No)
+        });
+        let nobodys = r#use == Use::Look && state.is_public();
+        let covers = |grant: &BoundGrant| {
+            let covers = |only: &super::BoundOnly| only.covers(state, r#use, kinds);
+            grant
+                .only
+                .as_ref()
+                .is_none_or(|only| covers(only) == Fit::Yes)
+        };
+        let free = nobodys || self.is_of_another_family(asks, kind);
+        !struck && self.giving(asks).any(|grant| free || covers(grant))
+    }
+
+    /// The allow grants that give what is asked for, over whatever they cover.
+    fn giving(&self, asks: Asks) -> impl Iterator<Item = &'f BoundGrant> {
+        let Self {
+            grants,
+            asked,
+            catalog,
+        } = *self;
+        let question = Question {
+            asked,
+            known: Known::Whole,
+            catalog,
+        };
+        let changes = self.changes(scope_of(asks));
+        grants.allowing().filter(move |grant| {
+            let by_scope = match asks {
+                Asks::Secret(scope) => grant.covers.named().map(|named| named.has(scope)),
+                Asks::Field(scope) | Asks::Whole(scope) => {
+                    grant.covers.all().map(|all| all.has(scope))
+                }
+            };
+            // One that is limited to actions gives the scope of changes for those alone.
+            let limited = grant.actions.is_some() && changes;
+            by_scope.unwrap_or_default() && !limited
+                || question.action_fits(grant) && question.request_matches(grant)
+        })
+    }
+
+    /// The deny grants that take what is asked for away, from whatever they strike.
+    fn striking(&self, asks: Asks) -> impl Iterator<Item = &'f BoundGrant> {
+        let Self {
+            grants,
+            asked,
+            catalog,
+        } = *self;
+        let question = Question {
+            asked,
+            known: Known::Whole,
+            catalog,
+        };
+        grants.denying().filter(move |deny| match &deny.covers {
+            BoundCovers::Scopes { all, .. } => deny.actions.is_none() && all.has(scope_of(asks)),
+            BoundCovers::Requests(_) => question.denies_this(deny),
+        })
+    }
+
+    /// Whether a field is about another family than the resource that shows it, as a Droplet's tags are. Who may read that
+    /// family at all is shown it: a selector there asks about other things than this one.
+    fn is_of_another_family(&self, asks: Asks, kind: Option<&Kind>) -> bool {
+        let Asks::Field(scope) = asks else {
+            return false;
+        };
+        let family = self
+            .catalog
+            .scopes()
+            .name(scope)
+            .map(crate::catalog::Scope::family);
+        kind.is_some_and(|kind| family.is_none_or(|family| family != kind.family))
+    }
+
+    fn changes(&self, scope: ScopeId) -> bool {
+        let scope = self.catalog.scopes().name(scope);
+        scope.is_none_or(|scope| scope.verb() != "read")
+    }
+}
+
+/// What logs in somewhere is handed out only to whom the whole is granted, not for some of its children.
+fn use_of(asks: Asks) -> Use {
+    match asks {
+        Asks::Secret(_) => Use::Change,
+        Asks::Field(_) | Asks::Whole(_) => Use::Look,
+    }
+}
+
+fn scope_of(asks: Asks) -> ScopeId {
+    match asks {
+        Asks::Secret(scope) | Asks::Field(scope) | Asks::Whole(scope) => scope,
+    }
+}
