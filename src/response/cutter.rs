@@ -3,14 +3,14 @@
 use bytes::{Bytes, BytesMut};
 
 /// What is cut from a document: a graph of places, as what is in it may hold its like. Lists are gone through.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The places; the first is the whole document.
     pub places: Vec<PlanPlace>,
 }
 
 /// A place of a document.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PlanPlace {
     /// What stands here is judged by itself, as the place of that number.
     pub judged: Option<usize>,
@@ -19,7 +19,7 @@ pub struct PlanPlace {
 }
 
 /// A member at a place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PlanMember {
     /// Its key.
     pub key: String,
@@ -49,16 +49,16 @@ pub enum Judged {
 }
 
 /// Judges one thing: the number that its place has, and its bytes.
-pub type Judge = Box<dyn FnMut(usize, &[u8]) -> Judged + Send>;
+pub type Judge<'j> = Box<dyn FnMut(usize, &[u8]) -> Judged + Send + 'j>;
 
 /// The document is not the JSON that it should be, or is too deep or too long to be judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotJson;
 
 /// Walks through a document and cuts.
-pub struct Cutter {
+pub struct Cutter<'j> {
     plan: Plan,
-    judge: Judge,
+    judge: Judge<'j>,
     open: Vec<Level>,
     at: At,
     /// What may yet be dropped: a comma and a key, or a thing that is to be judged.
@@ -118,9 +118,9 @@ const LONGEST_KEY: usize = 16 << 10;
 /// The most bytes of a thing that is judged.
 const LONGEST_ITEM: usize = 4 << 20;
 
-impl Cutter {
+impl<'j> Cutter<'j> {
     /// A walk that cuts as `plan` says, and asks `judge` about what is judged by itself.
-    pub fn new(plan: Plan, judge: Judge) -> Self {
+    pub fn new(plan: Plan, judge: Judge<'j>) -> Self {
         let fate = Fate::Keep;
         let at = At::Value(Some(0), fate);
         Self {
@@ -328,7 +328,7 @@ impl Cutter {
 
     /// Cuts what was judged, which may hold what is to be judged in turn.
     fn within(&mut self, plan: Plan, whole: &Bytes) -> Result<Bytes, NotJson> {
-        let nobody: Judge = Box::new(|_, _| Judged::Null);
+        let nobody: Judge<'j> = Box::new(|_, _| Judged::Null);
         let judge = std::mem::replace(&mut self.judge, nobody);
         let mut inner = Self::new(plan, judge);
         let cut = inner.push(whole);

@@ -7,12 +7,16 @@ mod answer;
 mod cutter;
 mod links;
 mod narrow;
+mod planner;
 mod refused;
 mod scan;
+mod trimmed;
 
 pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, shape};
 pub use cutter::{Cutter, Fate, Judge, Judged, NotJson, Plan, PlanMember, PlanPlace};
 pub use links::Links;
 pub use narrow::{Cutting, ListPage, slices, without};
+pub use planner::{Beforehand, Planner};
 pub use refused::refused;
 pub use scan::{Found, Scan};
+pub use trimmed::{not_json, trimmed, trimming};

@@ -42,7 +42,7 @@ fn plan(paths: &[&str]) -> Plan {
     plan
 }
 
-fn nobody() -> Judge {
+fn nobody() -> Judge<'static> {
     Box::new(|_, _| Judged::Null)
 }
 
