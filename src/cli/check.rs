@@ -91,7 +91,7 @@ fn remark(config: &Path, rules: &Rules) {
         }
     };
     say_all(config, wide::of_settings(&rules.settings, &text));
-    let remarks = wide::remarks(&rules.policy, &rules.catalog);
+    let remarks = wide::remarks(&rules.policy, &rules.catalog, rules.settings.field_scopes);
     say_all(&rules.settings.policy, remarks);
 }
 

@@ -52,8 +52,20 @@ pub struct Settings {
     pub admin: Option<Listen>,
     /// A file with endpoints that this release does not know.
     pub extra_catalog: Option<PathBuf>,
+    /// Which fields of answers are left out.
+    pub field_scopes: FieldScopes,
     /// How much of anything.
     pub limits: LimitSettings,
+}
+
+/// Which fields of answers are left out where a sub-token lacks their scopes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum FieldScopes {
+    /// What is secret, and nothing else.
+    #[default]
+    SecretsOnly,
+    /// All that have a scope of their own, as at DigitalOcean.
+    Enforce,
 }
 
 /// One place to listen at.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    AuditSettings, AuditSink, BaseUrl, LimitSettings, Listen, ProxyHeader, Settings, TlsFiles,
-    TokenSource, UpstreamSettings,
+    AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, ProxyHeader, Settings,
+    TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
@@ -71,6 +71,10 @@ impl Reader<'_> {
             extra_catalog: map
                 .take("catalog")
                 .and_then(|node| self.extra_catalog(node)),
+            field_scopes: map
+                .take("field_scopes")
+                .map(|node| self.field_scopes(node))
+                .unwrap_or_default(),
             limits: map
                 .take("limits")
                 .map(|node| self.limits(node))
@@ -81,17 +85,8 @@ impl Reader<'_> {
                 self.mistakes.add(at, "a PROXY header is taken from `trusted_proxies` only, and there are none, so nobody could connect; name the proxies there, as [10.0.0.5]");
             }
         }
-        if let Some(node) = map.take("field_scopes") {
-            self.field_scopes(node);
-        }
         map.finish(&mut self.mistakes);
         Some(settings)
-    }
-
-    /// A key of the contract that this release does not serve yet: refused, so that nobody relies on it.
-    fn later(&mut self, node: &Node, what: &str) {
-        self.mistakes
-            .add(node.at, format!("{what} is not in this release; remove it"));
     }
 
     fn parsed<T>(&mut self, map: &mut Map<'_>, key: &'static str) -> Option<T>
@@ -357,15 +352,15 @@ impl Reader<'_> {
         extra
     }
 
-    fn field_scopes(&mut self, node: &Node) {
+    fn field_scopes(&mut self, node: &Node) -> FieldScopes {
         match node.text("`field_scopes`", &mut self.mistakes) {
-            Some("secrets_only" | "enforce") => {
-                self.later(node, "leaving fields out of answers (`field_scopes`)");
+            Some("enforce") => FieldScopes::Enforce,
+            Some("secrets_only") | None => FieldScopes::SecretsOnly,
+            Some(_) => {
+                let forms = "`field_scopes` is `secrets_only` or `enforce`";
+                self.mistakes.add(node.at, forms);
+                FieldScopes::SecretsOnly
             }
-            Some(_) => self
-                .mistakes
-                .add(node.at, "`field_scopes` is `secrets_only` or `enforce`"),
-            None => {}
         }
     }
 

@@ -77,6 +77,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         audit: _,
         admin,
         extra_catalog,
+        field_scopes: _,
         limits: _,
     } = settings;
     let tokens = accounts.values().filter_map(|source| match source {

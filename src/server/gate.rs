@@ -291,8 +291,8 @@ impl Gate {
                 "this sub-token was used as often as it may be; ask its issuer for a new one",
             ));
         }
-        let first =
-            !question.asked.reads() || question.asked.is_sensitive() || !self.audit.is_sound();
+        let hands_out = question.asked.is_sensitive() || question.hands_out();
+        let first = !question.asked.reads() || hands_out || !self.audit.is_sound();
         let first = first.then(|| line.decision_line());
         let Ok(permit) = self.audit.permit(allowed, &grants.account, first).await else {
             if limits.max_uses.is_some() {

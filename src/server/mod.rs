@@ -3,6 +3,7 @@
 mod authenticate;
 mod connection;
 mod door;
+mod fields;
 mod final_line;
 mod following;
 mod gate;

@@ -18,7 +18,7 @@ use crate::resource::{
 use crate::response::{Answer, Cutting, ListPage, Scan, made, slices, without};
 
 /// Answers that are cut are read whole, up to this many bytes.
-const MOST: usize = 16 << 20;
+pub(super) const MOST: usize = 16 << 20;
 
 /// A rule of the table that shows something, with its kind and its touch.
 struct Showing<'s> {
@@ -253,7 +253,6 @@ impl Question<'_> {
         attributes: Attributes,
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
-        let grants = &self.grantee.grants;
         let kind = showing.kind;
         let known = |attributes: &Attributes, name: &str| {
             attributes
@@ -278,18 +277,31 @@ impl Question<'_> {
             });
             attributes = found.unwrap_or(attributes);
         }
-        let parent = showing
-            .touch
-            .before
-            .as_ref()
-            .and_then(|before| before.parent.clone());
-        if let Some(before) = &showing.touch.before {
-            for (name, told) in &before.attributes {
-                attributes
-                    .entry(name.clone())
-                    .or_insert_with(|| told.clone());
-            }
+        let before = showing.touch.before.as_ref();
+        let parent = before.and_then(|before| before.parent.clone());
+        self.filled(kind, before, parent, attributes, reader).await
+    }
+
+    /// A resource of which an answer says this, with what it was before and what the answer does not say.
+    pub(super) async fn filled(
+        &self,
+        kind: &Kind,
+        before: Option<&State>,
+        parent: Option<Arc<State>>,
+        mut attributes: Attributes,
+        reader: &Reader<'_>,
+    ) -> Result<State, Refusal> {
+        let known = |attributes: &Attributes, name: &str| {
+            attributes
+                .get(name)
+                .and_then(|known| known.values.first().cloned())
+        };
+        for (name, told) in before.iter().flat_map(|before| &before.attributes) {
+            attributes
+                .entry(name.clone())
+                .or_insert_with(|| told.clone());
         }
+        let grants = &self.grantee.grants;
         let catalog = &self.serving.rules.catalog;
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
@@ -381,7 +393,7 @@ fn hidden() -> Refusal {
     crate::policy::hidden()
 }
 
-fn unreadable(why: &str) -> Refusal {
+pub(super) fn unreadable(why: &str) -> Refusal {
     Refusal::new(
         Code::UpstreamBadAnswer,
         "DigitalOcean's API answered in a way that can't be cut to what this sub-token may see; try again later",

@@ -262,6 +262,10 @@ impl Question<'_> {
             .flatten();
         if let Some(list) = list {
             let answer = self.list(list, reader).await;
+            let answer = match answer {
+                Ok(answer) => self.trimmed(answer, touches, allowed, reader).await,
+                Err(refusal) => Err(refusal),
+            };
             line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
             return answer;
         }
@@ -282,6 +286,10 @@ impl Question<'_> {
                 .await
         } else {
             Ok(answer)
+        };
+        let answer = match answer {
+            Ok(answer) => self.trimmed(answer, touches, allowed, reader).await,
+            Err(refusal) => Err(refusal),
         };
         let so_far = line.record.upstream_calls.unwrap_or_default();
         line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));

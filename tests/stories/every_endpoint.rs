@@ -73,7 +73,7 @@ struct FieldFact {
 }
 
 /// Method and path, which is what the rows of all files begin with.
-type Row = [&'static str; 2];
+pub(crate) type Row = [&'static str; 2];
 
 impl Facts {
     pub(crate) fn read() -> Self {
@@ -107,7 +107,7 @@ impl Facts {
     }
 
     /// Every scope that anything asks for.
-    fn scopes(&self) -> Scopes {
+    pub(crate) fn scopes(&self) -> Scopes {
         let of_endpoints = self.endpoints.iter().flat_map(|endpoint| &endpoint.scopes);
         let of_fields = self.required.iter().chain(&self.optional);
         of_endpoints
@@ -178,7 +178,7 @@ impl FieldFact {
 }
 
 /// The cells of a table, without its head.
-fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
+pub(crate) fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
     table.lines().skip(1).map(|line| {
         let cells: Vec<_> = line.split('\t').collect();
         <[_; N]>::try_from(cells).unwrap_or_else(|_| panic!("not {N} cells: {line:?}"))
@@ -209,6 +209,8 @@ fn fields(table: &'static str, endpoints: &[EndpointFact]) -> Vec<FieldFact> {
 
 /// A request, and what it asks for.
 pub(crate) struct Call {
+    /// Method and path as the facts write them.
+    pub(crate) row: Row,
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) body: Option<Value>,
@@ -218,7 +220,7 @@ pub(crate) struct Call {
     pub(crate) scopes: Vec<Scopes>,
     /// … and all of these.
     pub(crate) of_fields: Scopes,
-    sensitive: bool,
+    pub(crate) sensitive: bool,
 }
 
 impl Call {
@@ -235,6 +237,7 @@ impl Call {
             .iter()
             .fold(json!({}), |body, field| merged(body, field.body()));
         Self {
+            row: endpoint.row,
             method: method.parse().expect("a method"),
             target: target(path, &query),
             body: (may_have_body || !in_body.is_empty()).then_some(body),

@@ -23,6 +23,7 @@ mod every_endpoint;
 mod explaining;
 mod failures;
 mod families;
+mod fields;
 mod forwarding;
 mod limits;
 mod listening;

@@ -3,13 +3,6 @@
 //! Nothing here decides anything. A remark is worth its line only if somebody can act on it, so what is merely unusual, and
 //! what a token may add by another role, is passed over where it can't be told apart.
 
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "`check` asks once `field_scopes: enforce` is read"
-    )
-)]
 mod clients;
 mod narrowed;
 mod pattern;
@@ -22,7 +15,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb};
-use crate::config::{Listen, Settings};
+use crate::config::{FieldScopes, Listen, Settings};
 use crate::policy::{Grant, Only, Policy, Role, Selector};
 use crate::yaml::At;
 
@@ -31,13 +24,17 @@ pub(super) use reach::Reach;
 /// A place, and what is to be said of it.
 pub(super) type Remark = (At, String);
 
-/// The remarks on a policy, in its order.
-pub(super) fn remarks(policy: &Policy, catalog: &Catalog) -> Vec<Remark> {
+/// The remarks on a policy, in its order, given which fields of answers are left out.
+pub(super) fn remarks(policy: &Policy, catalog: &Catalog, fields: FieldScopes) -> Vec<Remark> {
     let mut all: Vec<Remark> = policy
         .roles
         .values()
         .flat_map(|role| of_role(role, catalog))
         .collect();
+    match fields {
+        FieldScopes::SecretsOnly => {}
+        FieldScopes::Enforce => all.extend(clients::remarks(policy, catalog)),
+    }
     all.sort_by_key(|(at, _)| (at.line, at.column));
     all
 }

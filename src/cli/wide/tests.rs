@@ -12,7 +12,7 @@ fn told(role: &str) -> Vec<String> {
     let read = policy::read("p.yaml", &text, &["default".to_owned()], &CATALOG);
     let policy =
         read.unwrap_or_else(|mistakes| panic!("{}\n{text}", mistakes.into_lines().join("\n")));
-    remarks(&policy, &CATALOG)
+    remarks(&policy, &CATALOG, FieldScopes::SecretsOnly)
         .into_iter()
         .map(|(at, what)| format!("{at}: {what}"))
         .collect()
@@ -130,7 +130,11 @@ fn nothing_is_told_of_the_examples() {
     let policies = policies.chain([include_str!("../../../config/policy.yaml")]);
     for text in policies.chain(roles.iter().map(String::as_str)) {
         let policy = policy::read("p.yaml", text, &["default".to_owned()], &CATALOG).unwrap();
-        assert_eq!(remarks(&policy, &CATALOG), [], "in\n{text}");
+        assert_eq!(
+            remarks(&policy, &CATALOG, FieldScopes::SecretsOnly),
+            [],
+            "in\n{text}"
+        );
     }
 }
 

@@ -1,0 +1,196 @@
+//! Of an answer that may be seen, the members that may not: fields, secrets, and other resources whole.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::Body as _;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+
+use super::narrowed::{MOST, unreadable};
+use super::question::{Question, cut_off};
+use crate::catalog::{Kind, ShapeId, TouchVerb};
+use crate::config::FieldScopes;
+use crate::policy::{Allowed, Fields, with_additions};
+use crate::refusal::Refusal;
+use crate::request::Json;
+use crate::resource::{Reader, State, Touch, attributes_of};
+use crate::response::{
+    Answer, Beforehand, Judged, Plan, Planner, made, not_json, trimmed, trimming,
+};
+
+/// What things that are judged by themselves are, by the number of their place and their bytes; `None` where that could not
+/// be learnt.
+type States = HashMap<(usize, Bytes), Option<State>>;
+
+impl Question<'_> {
+    /// Whether the answer may hand out what logs in somewhere: that is recorded before it is asked for.
+    pub fn hands_out(&self) -> bool {
+        let planner = self.planner(Beforehand::default());
+        self.shape().is_some_and(|shape| planner.hands_out(shape))
+    }
+
+    /// Leaves out of an answer what the sub-token may not see of it. What stays is byte for byte what came.
+    pub async fn trimmed(
+        &self,
+        answer: Answer,
+        touches: &[Touch],
+        allowed: &Allowed,
+        reader: &Reader<'_>,
+    ) -> Result<Answer, Refusal> {
+        let Some(shape) = self.shape() else {
+            return Ok(answer);
+        };
+        let planner = self.planner(self.beforehand(touches, allowed));
+        let Some(plan) = planner.plan(shape) else {
+            return Ok(answer);
+        };
+        if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status()) {
+            return Ok(answer);
+        }
+        if answer.headers().contains_key(CONTENT_ENCODING) {
+            return Err(self.cant_cut("the answer is compressed in a way that was not asked for"));
+        }
+        if !judges(&plan) && answer.body().size_hint().exact().is_none() {
+            return Ok(trimming(answer, plan));
+        }
+        let (mut head, body) = answer.into_parts();
+        let reads = self.asked.reads();
+        let body = body.collect().await.map_err(|cut| cut_off(&cut, reads))?;
+        let body = body.to_bytes();
+        if body.len() > MOST {
+            return Err(self.cant_cut("the answer is too long to be cut"));
+        }
+        let cut = self.cut_out(&planner, plan, &body, touches, reader).await?;
+        let body = match cut {
+            Some(cut) => cut,
+            None if head.status.is_success() && !body.is_empty() => {
+                return Err(cut_off(&not_json(), reads));
+            }
+            None => body, // errors need not be JSON
+        };
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(made(head.status, head.headers, Vec::from(body)))
+    }
+
+    /// What stays of a body; `None` where it is no JSON.
+    async fn cut_out(
+        &self,
+        planner: &Planner<'_>,
+        plan: Plan,
+        body: &Bytes,
+        touches: &[Touch],
+        reader: &Reader<'_>,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let mut judged = Vec::new();
+        if judges(&plan) {
+            let come_upon = |number: usize, bytes: &[u8]| {
+                judged.push((number, Bytes::copy_from_slice(bytes)));
+                Judged::Cut(planner.probe(number))
+            };
+            if trimmed(body, plan.clone(), Box::new(come_upon)).is_err() {
+                return Ok(None);
+            }
+        }
+        let states = self.states(planner, judged, touches, reader).await?;
+        let judge = |number: usize, bytes: &[u8]| {
+            let state = states.get(&(number, Bytes::copy_from_slice(bytes)));
+            let plan = match state.and_then(Option::as_ref) {
+                Some(state) => planner.judged(number, state),
+                None => planner.unknown(number),
+            };
+            plan.map_or(Judged::Null, Judged::Cut)
+        };
+        Ok(trimmed(body, plan, Box::new(judge)).ok())
+    }
+
+    async fn states(
+        &self,
+        planner: &Planner<'_>,
+        judged: Vec<(usize, Bytes)>,
+        touches: &[Touch],
+        reader: &Reader<'_>,
+    ) -> Result<States, Refusal> {
+        let mut states = States::new();
+        for (number, bytes) in judged {
+            let Some(kind) = planner.kind_of(number) else {
+                continue;
+            };
+            let state = match self.shown_state(kind, &bytes, touches, reader).await {
+                Ok(state) => Some(state),
+                // What was changed is changed: of what can't be learnt now, nothing is shown.
+                Err(_) if !self.asked.reads() => None,
+                Err(refusal) => return Err(refusal),
+            };
+            states.insert((number, bytes), state);
+        }
+        Ok(states)
+    }
+
+    /// A resource that an answer shows, with what the answer does not say of it.
+    async fn shown_state(
+        &self,
+        kind: &Kind,
+        bytes: &Bytes,
+        touches: &[Touch],
+        reader: &Reader<'_>,
+    ) -> Result<State, Refusal> {
+        let json = Json::read(bytes).map_err(|_| unreadable("the answer is no JSON"))?;
+        let its = touches.iter().find(|touch| touch.kind == kind.name);
+        let before = its.and_then(|touch| touch.before.as_ref());
+        let parents = touches.iter().flat_map(Touch::states);
+        let parent = before.and_then(|before| before.parent.clone()).or_else(|| {
+            let is_parent = |state: &&State| Some(&state.kind) == kind.parent.as_ref();
+            parents.into_iter().find(is_parent).cloned().map(Into::into)
+        });
+        let attributes = attributes_of(kind, &json, None);
+        self.filled(kind, before, parent, attributes, reader).await
+    }
+
+    fn shape(&self) -> Option<ShapeId> {
+        let answers = self.serving.rules.catalog.answers();
+        answers.of(self.asked.endpoint?)
+    }
+
+    fn planner(&self, beforehand: Beforehand) -> Planner<'_> {
+        let rules = &self.serving.rules;
+        let fields = Fields::new(&self.grantee.grants, &self.asked, &rules.catalog);
+        let enforce = rules.settings.field_scopes == FieldScopes::Enforce;
+        Planner::new(fields, &rules.catalog, enforce, beforehand)
+    }
+
+    fn beforehand(&self, touches: &[Touch], allowed: &Allowed) -> Beforehand {
+        let after = |touch: &Touch| {
+            let after = touch.after.as_ref().map(|after| match allowed.additions() {
+                Some(additions) if touch.verb == TouchVerb::Create => {
+                    with_additions(after, additions, &touch.homes)
+                }
+                Some(_) | None => after.clone(),
+            });
+            after.or_else(|| touch.before.clone())
+        };
+        let firsts = || touches.iter().filter(|touch| touch.first);
+        let changes = |touch: &&Touch| {
+            !matches!(touch.verb, TouchVerb::Read | TouchVerb::List) && !self.asked.reads()
+        };
+        Beforehand {
+            about: firsts().filter_map(after).collect(),
+            named: touches.iter().filter_map(after).collect(),
+            made: firsts().filter(changes).filter_map(after).collect(),
+        }
+    }
+
+    fn cant_cut(&self, why: &str) -> Refusal {
+        if self.asked.reads() {
+            unreadable(why)
+        } else {
+            cut_off(&crate::response::Cut::Broken(why.to_owned()), false)
+        }
+    }
+}
+
+fn judges(plan: &Plan) -> bool {
+    plan.places.iter().any(|place| place.judged.is_some())
+}

@@ -1,0 +1,218 @@
+//! What is secret is judged for the very resource that carries it: over one of two, inside another's answer, after a write.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Gate, StandInApi};
+
+const A: &str = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
+const B: &str = "b92438f6-ba03-416c-b642-e9236db91976";
+
+const POLICY: &str = r#"
+version: 1
+roles:
+  reader: { allow: [{ scopes: ["*:read"] }] }
+  everything: { allow: [{ scopes: ["*"] }] }
+  one-of-two:
+    allow:
+      - scopes: [database:read]
+      - { scopes: ["database:view_credentials"], only: { database: { name: a-pg } } }
+  by-project:
+    allow:
+      - scopes: [database:read]
+      - { scopes: ["database:view_credentials"], only: { project: client-a } }
+  all-but-one:
+    allow: [{ scopes: [database:read, "database:view_credentials"] }]
+    deny: [{ scopes: ["database:*"], only: { database: { name: b-mysql } } }]
+  all-but-passwords-of-one:
+    allow: [{ scopes: [database:read, "database:view_credentials"] }]
+    deny: [{ scopes: ["database:view_credentials"], only: { database: { name: b-mysql } } }]
+  never:
+    allow: [{ scopes: [database:read, "database:view_credentials"] }]
+    deny: [{ scopes: ["*:view_credentials"] }]
+  one-user:
+    allow:
+      - scopes: [database:read, "database:view_credentials"]
+        only: { database: { name: a-pg }, database_user: { name: app } }
+  by-pattern: { allow: [{ requests: ["GET /v2/databases/9cc1[^/]*(/users)?"] }] }
+  makes:
+    allow: [{ scopes: [database:read, "database:create", "database:update"] }]
+  makes-and-sees:
+    allow: [{ scopes: [database:read, "database:create", "database:update", "database:view_credentials"] }]
+  makes-in-one:
+    allow:
+      - scopes: [database:read, "database:create", "database:update"]
+      - { scopes: ["database:view_credentials"], only: { database: { id: 9cc10173-e9ea-4176-9dbc-a4cee4c4ff30 } } }
+"#;
+
+/// Which of the passwords of the world an answer has.
+fn passwords(text: &str) -> Vec<&'static str> {
+    let known = [
+        "fake-password-a-pg",
+        "fake-password-a-app",
+        "fake-password-b-mysql",
+    ];
+    known
+        .into_iter()
+        .filter(|password| text.contains(password))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_password_is_shown_where_its_scope_is_given_by_name_over_its_database() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let list = "/v2/databases".to_owned();
+    let (a, b) = (format!("/v2/databases/{A}"), format!("/v2/databases/{B}"));
+    let (a_users, b_users) = (format!("{a}/users"), format!("{b}/users"));
+    let (pg, app, mysql) = (
+        "fake-password-a-pg",
+        "fake-password-a-app",
+        "fake-password-b-mysql",
+    );
+    for (role, target, expected) in [
+        ("reader", &list, &[][..]),
+        ("reader", &a, &[]),
+        ("reader", &a_users, &[]),
+        ("everything", &list, &[]),
+        ("everything", &a_users, &[]),
+        ("one-of-two", &list, &[pg]),
+        ("one-of-two", &a, &[pg]),
+        ("one-of-two", &b, &[]),
+        ("one-of-two", &a_users, &[pg, app]),
+        ("one-of-two", &b_users, &[]),
+        ("by-project", &list, &[pg]), // which the answer does not say
+        ("by-project", &a, &[pg]),
+        ("by-project", &b, &[]),
+        ("by-project", &b_users, &[]),
+        ("all-but-one", &list, &[pg]),
+        ("all-but-passwords-of-one", &list, &[pg]),
+        ("all-but-passwords-of-one", &a, &[pg]),
+        ("all-but-passwords-of-one", &b, &[]),
+        ("all-but-passwords-of-one", &b_users, &[]),
+        ("never", &list, &[]),
+        ("never", &a_users, &[]),
+        ("one-user", &a_users, &[app]),
+        ("one-user", &a, &[]), // the database is not that user's
+        ("by-pattern", &a, &[pg]),
+        ("by-pattern", &a_users, &[pg, app]),
+        ("makes-and-sees", &list, &[pg, mysql]),
+    ] {
+        let token = gate.issue(&["--role", role]).await;
+        let answer = gate.get(target).token(&token).send().await;
+        assert_eq!(
+            answer.status.as_u16(),
+            200,
+            "{role}: {target}: {}",
+            answer.text()
+        );
+        assert_eq!(passwords(&answer.text()), expected, "{role}: {target}");
+    }
+    gate.finish(&api).await;
+}
+
+/// A connection string is as good as the password in it; the rest of the connection stays.
+#[tokio::test]
+async fn a_connection_goes_without_its_password_and_its_uri() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["--role", "reader"]).await;
+    let target = format!("/v2/databases/{A}");
+    let answer = gate.get(&target).token(&token).send().await;
+    let connection = answer.json()["database"]["connection"].clone();
+    let keys: Vec<_> = connection.as_object().unwrap().keys().cloned().collect();
+    assert!(
+        !keys.iter().any(|key| key == "uri" || key == "password"),
+        "{keys:?}"
+    );
+    assert!(
+        keys.iter().any(|key| key == "host") && keys.iter().any(|key| key == "user"),
+        "{keys:?}"
+    );
+    gate.finish(&api).await;
+}
+
+/// What is made is told to who made it without its password, unless that may be seen of it.
+#[tokio::test]
+async fn an_answer_to_a_write_is_cut_as_any_other() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    for (role, database, shown) in [
+        ("makes", A, false),
+        ("makes-and-sees", A, true),
+        ("makes-in-one", A, true),
+        ("makes-in-one", B, false),
+    ] {
+        let token = gate.issue(&["--role", role]).await;
+        let target = format!("/v2/databases/{database}/users");
+        let made =
+            json!({ "user": { "name": "new", "role": "normal", "password": "fake-password-new" } });
+        let reply = crate::support::standin::Reply::json(201, &made);
+        api.fault_once(
+            Method::POST,
+            &target,
+            crate::support::standin::Fault::Reply(reply),
+        );
+        let answer = gate
+            .post(&target, &json!({ "name": "new" }))
+            .token(&token)
+            .send()
+            .await;
+        assert_eq!(answer.status.as_u16(), 201, "{role}: {}", answer.text());
+        assert_eq!(answer.json()["user"]["name"], "new", "{role} on {database}");
+        assert_eq!(
+            answer.text().contains("fake-password-new"),
+            shown,
+            "{role} on {database}"
+        );
+    }
+    gate.finish(&api).await;
+}
+
+/// A reserved IP's Droplet is null where it would be hidden by itself, and whole where not.
+#[tokio::test]
+async fn a_whole_resource_inside_anothers_answer_is_shown_as_by_itself() {
+    let policy = r"
+version: 1
+roles:
+  ips: { allow: [{ scopes: [reserved_ip:read] }] }
+  both: { allow: [{ scopes: [reserved_ip:read, droplet:read] }] }
+  own-droplets:
+    allow:
+      - scopes: [reserved_ip:read]
+      - { scopes: [droplet:read], only: { droplet: { tag: client-a } } }
+  own-project:
+    allow:
+      - scopes: [reserved_ip:read]
+      - { scopes: [droplet:read], only: { project: client-a } }
+  not-that:
+    allow: [{ scopes: [reserved_ip:read, droplet:read] }]
+    deny: [{ scopes: [droplet:read], only: { droplet: { id: 22 } } }]
+";
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, policy).await;
+    for (role, expected) in [
+        ("ips", json!([null, null, null])),
+        ("both", json!([12, 22, null])),
+        ("own-droplets", json!([12, null, null])),
+        ("own-project", json!([12, null, null])),
+        ("not-that", json!([12, null, null])),
+    ] {
+        let token = gate.issue(&["--role", role]).await;
+        for prefix in ["/v2/reserved_ips", "/v2/floating_ips"] {
+            let answer = gate.get(prefix).token(&token).send().await.json();
+            let listed = answer[prefix.trim_start_matches("/v2/")].clone();
+            let ips = listed.as_array().unwrap();
+            let ids: Vec<Value> = ips.iter().map(|ip| ip["droplet"]["id"].clone()).collect();
+            assert_eq!(json!(ids), expected, "{role}: {prefix}");
+            for (ip, expected) in ips.iter().zip(expected.as_array().unwrap()) {
+                let address = ip["ip"].as_str().unwrap();
+                let target = format!("{prefix}/{address}");
+                let one = gate.get(&target).token(&token).send().await.json();
+                let member = prefix.trim_start_matches("/v2/").trim_end_matches('s');
+                assert_eq!(one[member]["droplet"]["id"], *expected, "{role}: {target}");
+            }
+        }
+    }
+    gate.finish(&api).await;
+}
