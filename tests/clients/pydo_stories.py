@@ -15,6 +15,7 @@ from pydo import Client
 
 OWN_FIREWALL, OTHER_FIREWALL = "fb6045f1-cf1d-4ca3-bfac-18832663025b", "bb4b2611-3d72-467b-8602-280330ecd65c"
 OWN_PROJECT, OTHER_PROJECT = "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679", "746c6152-2fa2-11ed-92d3-27aaa54e4988"
+DATABASE = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"
 OWN_VOLUME, OTHER_VOLUME = "506f78a4-e098-11e5-ad9f-000000000001", "506f78a4-e098-11e5-ad9f-000000000002"
 SMALL = {"region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64"}
 
@@ -118,7 +119,11 @@ def s10_read_only(do):
     cluster = do.kubernetes.list_clusters()["kubernetes_clusters"][0]["id"]
     refused(403, do.kubernetes.get_credentials, cluster)
     refused(403, do.registry.get_docker_credentials, read_write=False)
-    refused(403, do.databases.list_clusters)
+    for database in do.databases.list_clusters()["databases"]:
+        expect(database["connection"]["host"], "the rest of a connection")
+        expect("password" not in database["connection"] and "uri" not in database["connection"], "no password")
+    expect("password" not in str(do.databases.list_users(DATABASE)), "no password of a user")
+    expect("url" not in str(do.monitoring.list_alert_policy()["policies"][0]["alerts"]["slack"]), "no webhook")
     refused(403, do.tags.create, body={"name": "mine"})
     refused(403, do.droplets.destroy, 12)
 

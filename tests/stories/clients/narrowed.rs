@@ -516,9 +516,9 @@ async fn s10_doctl_reads_everything_but_what_logs_in() {
         (
             "GET /v2/databases?page=1&per_page=200",
             "",
-            403,
-            "/message",
-            NULL,
+            200,
+            "/databases/0/connection",
+            json!({ "database": "defaultdb", "host": "a-pg-do-user-19081923-0.db.ondigitalocean.com", "port": 25060, "user": "doadmin", "ssl": true }),
         ),
         ("POST /v2/tags", r#"{"name":"mine"}"#, 403, "/message", NULL),
         ("DELETE /v2/droplets/12", "", 403, "/message", NULL),
