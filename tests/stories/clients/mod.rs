@@ -53,7 +53,7 @@ mod wire;
 use crate::support::{Gate, StandInApi};
 
 /// Everything, sensitive things that the stories need by name.
-const ALL: &str = "'*', image:read, kubernetes:access_cluster";
+const ALL: &str = "'*', image:read, app:read, kubernetes:access_cluster";
 
 /// A gate, and a sub-token with these scopes.
 async fn gate(scopes: &str) -> (StandInApi, Gate, String) {
