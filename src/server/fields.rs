@@ -10,14 +10,14 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 
 use super::narrowed::{MOST, unreadable};
 use super::question::{Question, cut_off};
-use crate::catalog::{Kind, ShapeId, TouchVerb};
+use crate::catalog::{Asks, Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
-use crate::policy::{Allowed, Fields, with_additions};
+use crate::policy::{Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
-use crate::resource::{Reader, State, Touch, attributes_of};
+use crate::resource::{Reader, State, Touch, attributes_of, of_urn};
 use crate::response::{
-    Answer, Beforehand, Judged, Plan, Planner, made, not_json, trimmed, trimming,
+    Answer, Beforehand, Cutting, Judged, Plan, Planner, made, not_json, slices, trimmed, trimming,
 };
 
 /// What things that are judged by themselves are, by the number of their place and their bytes; `None` where that could not
@@ -40,7 +40,7 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<Answer, Refusal> {
         let Some(shape) = self.shape() else {
-            return Ok(answer);
+            return self.of_readable_kinds(answer).await;
         };
         let planner = self.planner(self.beforehand(touches, allowed));
         let Some(plan) = planner.plan(shape) else {
@@ -149,6 +149,62 @@ impl Question<'_> {
         self.filled(kind, before, parent, attributes, reader).await
     }
 
+    /// Whether the answer is a list of resources of any kind, of which those are shown whose kind may be read.
+    pub fn shows_kinds(&self) -> bool {
+        let operation = self
+            .asked
+            .endpoint
+            .map(|endpoint| endpoint.operation.as_str());
+        self.enforces() && operation.is_some_and(|operation| OF_ANY_KIND.contains(&operation))
+    }
+
+    /// Whether resources of a kind stand for others of any kind, in a list of which those are shown that may be read.
+    pub fn names_by_urn(&self, kind: &Kind) -> bool {
+        self.shows_kinds() && kind.name.as_str() == "project_resource"
+    }
+
+    /// Whether what an item names by its URN is of a kind that the sub-token may read.
+    pub fn is_of_a_readable_kind(&self, item: &Bytes) -> bool {
+        let json = Json::read(item).ok();
+        let urn = json.as_ref().and_then(|json| json.member("urn"));
+        let catalog = &self.serving.rules.catalog;
+        let named = urn
+            .and_then(Json::name)
+            .and_then(|urn| of_urn(catalog.kinds(), urn));
+        let reads = named.and_then(|(kind, _)| Some((kind, kind.reads?)));
+        let fields = Fields::new(&self.grantee.grants, &self.asked, catalog);
+        reads.is_some_and(|(kind, reads)| {
+            fields.standing(Asks::Field(reads), Some(kind)) != Standing::Hidden
+        })
+    }
+
+    /// Leaves out of a list of resources of any kind those that may not be read, where the API gives it whole.
+    async fn of_readable_kinds(&self, answer: Answer) -> Result<Answer, Refusal> {
+        if !self.shows_kinds() || !answer.status().is_success() {
+            return Ok(answer);
+        }
+        let (mut head, body) = answer.into_parts();
+        let reads = self.asked.reads();
+        let body = body.collect().await.map_err(|cut| cut_off(&cut, reads))?;
+        let mut cutting = Cutting::new(body.to_bytes());
+        let list = "resources".parse().ok();
+        let list = list.and_then(|path| cutting.at(Some(&path)));
+        let Some((list, items)) = list.and_then(|list| Some((list.clone(), slices(&list)?))) else {
+            return Err(self.cant_cut("the answer has no list of resources"));
+        };
+        let readable = |item: &Bytes| self.is_of_a_readable_kind(item);
+        let kept: Vec<Bytes> = items.into_iter().filter(readable).collect();
+        cutting.keep(&list, &kept);
+        let body = cutting.finish();
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(made(head.status, head.headers, body))
+    }
+
+    fn enforces(&self) -> bool {
+        self.serving.rules.settings.field_scopes == FieldScopes::Enforce
+    }
+
     fn shape(&self) -> Option<ShapeId> {
         let answers = self.serving.rules.catalog.answers();
         answers.of(self.asked.endpoint?)
@@ -157,8 +213,7 @@ impl Question<'_> {
     fn planner(&self, beforehand: Beforehand) -> Planner<'_> {
         let rules = &self.serving.rules;
         let fields = Fields::new(&self.grantee.grants, &self.asked, &rules.catalog);
-        let enforce = rules.settings.field_scopes == FieldScopes::Enforce;
-        Planner::new(fields, &rules.catalog, enforce, beforehand)
+        Planner::new(fields, &rules.catalog, self.enforces(), beforehand)
     }
 
     fn beforehand(&self, touches: &[Touch], allowed: &Allowed) -> Beforehand {
@@ -190,6 +245,9 @@ impl Question<'_> {
         }
     }
 }
+
+/// The lists of what is in a project.
+const OF_ANY_KIND: [&str; 2] = ["projects_list_resources", "projects_list_resources_default"];
 
 fn judges(plan: &Plan) -> bool {
     plan.places.iter().any(|place| place.judged.is_some())

@@ -218,6 +218,9 @@ impl Question<'_> {
     fn kept(&self, showing: &Showing<'_>, raw: &Bytes, state: &State) -> Option<Bytes> {
         let catalog = &self.serving.rules.catalog;
         let grants = &self.grantee.grants;
+        if self.names_by_urn(showing.kind) && !self.is_of_a_readable_kind(raw) {
+            return None;
+        }
         match shows(grants, &self.asked, showing.touch, state, catalog) {
             Shown::Whole => Some(raw.clone()),
             Shown::WithoutChildren => Some(without(raw, &showing.kind.shows_children)),

@@ -121,7 +121,7 @@ impl Question<'_> {
     /// What the request touches, as far as that decides.
     pub async fn touches(&self, reader: &Reader<'_>) -> Result<Vec<Touch>, Refusal> {
         let grants = &self.grantee.grants;
-        if !wants_touches(grants, &self.asked) {
+        if !wants_touches(grants, &self.asked) && !self.shows_kinds() {
             return Ok(Vec::new());
         }
         let catalog = &self.serving.rules.catalog;
@@ -256,8 +256,7 @@ impl Question<'_> {
             reader,
             derived,
         } = way;
-        let list = allowed
-            .narrows()
+        let list = (allowed.narrows() || self.shows_kinds())
             .then(|| self.paged_list(touches))
             .flatten();
         if let Some(list) = list {

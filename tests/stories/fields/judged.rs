@@ -216,3 +216,70 @@ roles:
     }
     gate.finish(&api).await;
 }
+
+/// What is in a project is told, under `enforce`, as far as its kind may be read, in pages that are full.
+#[tokio::test]
+async fn what_is_in_a_project_is_told_by_kinds_that_may_be_read() {
+    let policy = "version: 1
+roles:
+  droplets: { allow: [{ scopes: [project:read, droplet:read] }] }
+  volumes: { allow: [{ scopes: [project:read] }, { scopes: [block_storage:read], only: { tag: client-a } }] }
+  nothing: { allow: [{ scopes: [project:read] }] }
+  no-volumes: { allow: [{ scopes: ['*:read'] }], deny: [{ scopes: [block_storage:read] }] }
+";
+    let api = StandInApi::start().await;
+    let project = "/v2/projects/4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679/resources";
+    let kinds = |answer: &Value| -> Vec<String> {
+        let listed = answer["resources"].as_array().unwrap().iter();
+        let urns = listed.map(|item| item["urn"].as_str().unwrap());
+        urns.map(|urn| urn.split(':').nth(1).unwrap().to_owned())
+            .collect()
+    };
+    for mode in ["secrets_only", "enforce"] {
+        let gate = Gate::builder(&api)
+            .policy(policy)
+            .set("field_scopes", json!(mode));
+        let gate = gate.start().await;
+        let token = gate.issue(&["--role", "nothing"]).await;
+        let whole = gate.get(project).token(&token).send().await.json();
+        assert_eq!(kinds(&whole).is_empty(), mode == "enforce", "{whole}");
+        if mode == "secrets_only" {
+            continue;
+        }
+        for (role, shown) in [("droplets", "droplet"), ("volumes", "volume")] {
+            let token = gate.issue(&["--role", role]).await;
+            let all = gate.get(project).token(&token).send().await.json();
+            let total = kinds(&all).len();
+            assert!(
+                total > 0 && kinds(&all).iter().all(|kind| kind == shown),
+                "{role}: {all}"
+            );
+            assert_eq!(all["meta"]["total"], total, "{role}");
+            let page = format!("{project}?per_page=1&page={total}");
+            let last = gate.get(&page).token(&token).send().await.json();
+            assert_eq!(
+                (kinds(&last).len(), &last["meta"]["total"]),
+                (1, &json!(total)),
+                "{role}"
+            );
+            let default = gate
+                .get("/v2/projects/default/resources")
+                .token(&token)
+                .send()
+                .await;
+            assert!(
+                kinds(&default.json()).iter().all(|kind| kind == shown),
+                "{}",
+                default.text()
+            );
+        }
+        let token = gate.issue(&["--role", "no-volumes"]).await;
+        let most = gate.get(project).token(&token).send().await.json();
+        let kinds = kinds(&most);
+        assert!(
+            kinds.len() > 1 && !kinds.iter().any(|kind| kind == "volume"),
+            "{most}"
+        );
+        gate.finish(&api).await;
+    }
+}
