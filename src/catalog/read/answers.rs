@@ -25,20 +25,18 @@ impl Reader {
                 .map(|(number, entry)| (entry.key.as_str(), number))
                 .collect();
             answers.shapes.resize_with(shapes.len(), Shape::default);
+            let mut table = Table {
+                names: &names,
+                answers: &mut answers,
+                mistakes: &mut mistakes,
+            };
             for (number, entry) in shapes.iter().enumerate() {
-                let mut table = Table {
-                    names: &names,
-                    answers: &mut answers,
-                    mistakes: &mut mistakes,
-                };
+                self.owner(number, entry, &mut table);
+            }
+            for (number, entry) in shapes.iter().enumerate() {
                 self.shape(number, entry, &mut table);
             }
             for entry in endpoints {
-                let mut table = Table {
-                    names: &names,
-                    answers: &mut answers,
-                    mistakes: &mut mistakes,
-                };
                 self.answer(entry, &mut table);
             }
         }
@@ -49,7 +47,8 @@ impl Reader {
         }
     }
 
-    fn shape(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+    /// Whose a shape is.
+    fn owner(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
         let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
             return;
         };
@@ -71,6 +70,15 @@ impl Reader {
         };
         if let Some(shape) = table.answers.shapes.get_mut(number) {
             shape.owner = owner;
+        }
+    }
+
+    fn shape(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+        let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
+            return;
+        };
+        for key in ["kind", "of"] {
+            map.take(key); // read before: shapes may hold those that come after
         }
         for (key, is_secret) in [("fields", false), ("secrets", true)] {
             for field in table.entries(map.take(key)) {
@@ -107,7 +115,7 @@ impl Reader {
     fn whole(&mut self, below: ShapeId, entry: &Entry, table: &mut Table<'_>) -> Option<Asks> {
         let owner = table.answers.shape(below).map(|shape| shape.owner.clone());
         let Some(Owner::Itself(kind)) = owner else {
-            let why = "what stands under `whole` is a shape with a `kind`, told before";
+            let why = "what stands under `whole` is a shape with a `kind`";
             table.mistakes.add(entry.at, why);
             return None;
         };

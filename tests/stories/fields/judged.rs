@@ -283,3 +283,48 @@ roles:
         gate.finish(&api).await;
     }
 }
+
+/// The same for agents, which hold each other, their workspace and what they know.
+#[tokio::test]
+async fn an_agent_is_not_shown_inside_another_to_whom_it_is_hidden() {
+    let policy = "version: 1
+roles:
+  all: { allow: [{ scopes: [genai:read] }] }
+  one: { allow: [{ scopes: [genai:read], only: { genai_agent: { id: 11111111-1111-4111-8111-111111111111 } } }] }
+";
+    let agent = |id: &str, more: Value| {
+        let mut agent = json!({ "uuid": id, "name": "n", "instruction": format!("be {id}") });
+        for (key, value) in more.as_object().unwrap() {
+            agent[key] = value.clone();
+        }
+        agent
+    };
+    let [mine, other] = [
+        "11111111-1111-4111-8111-111111111111",
+        "22222222-2222-4222-8222-222222222222",
+    ];
+    let shown = json!({ "agent": agent(mine, json!({
+        "child_agents": [agent(other, json!({})), agent(mine, json!({}))],
+        "knowledge_bases": [{ "uuid": other, "name": "known" }],
+        "workspace": { "uuid": other, "agents": [agent(other, json!({}))] },
+    }))});
+    let mut less = shown.clone();
+    less["agent"]["child_agents"][0] = Value::Null;
+    less["agent"]["knowledge_bases"][0] = Value::Null;
+    less["agent"]["workspace"] = Value::Null;
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, policy).await;
+    let target = format!("/v2/gen-ai/agents/{mine}");
+    for (role, expected) in [("all", &shown), ("one", &less)] {
+        let token = gate.issue(&["--role", role]).await;
+        let reply = crate::support::standin::Reply::json(200, &shown);
+        api.fault_once(
+            Method::GET,
+            &target,
+            crate::support::standin::Fault::Reply(reply),
+        );
+        let answer = gate.get(&target).token(&token).send().await;
+        assert_eq!(answer.text(), expected.to_string(), "{role}");
+    }
+    gate.finish(&api).await;
+}
