@@ -52,6 +52,14 @@ impl Cutting {
         self.replace(array, with);
     }
 
+    /// Tells how many items were kept, where the answer tells how many there were.
+    pub fn count(&mut self, at: &FieldPath, kept: usize) {
+        let told = self.at(Some(at));
+        if let Some(told) = told.filter(|told| told.first().is_some_and(u8::is_ascii_digit)) {
+            self.replace(&told, kept.to_string().into_bytes());
+        }
+    }
+
     /// Puts something else in the place of a slice.
     fn replace(&mut self, slice: &Bytes, with: Vec<u8>) {
         let from = slice.as_ptr() as usize - self.whole.as_ptr() as usize;
@@ -115,6 +123,8 @@ pub fn without(resource: &Bytes, members: &[FieldPath]) -> Bytes {
 pub struct ListPage<'p> {
     /// The member that holds the list.
     pub member: &'p str,
+    /// The member that tells how many there are, beside `meta.total`.
+    pub counts: Option<&'p FieldPath>,
     /// All items that may be seen.
     pub items: &'p [Bytes],
     /// Which page, from 1.
@@ -128,6 +138,7 @@ impl ListPage<'_> {
     pub fn write(&self, link: impl Fn(usize) -> String) -> Vec<u8> {
         let Self {
             member,
+            counts,
             items,
             page,
             per_page,
@@ -160,8 +171,10 @@ impl ListPage<'_> {
         } else {
             serde_json::json!({ "pages": pages })
         };
+        let counted = counts.map(|counts| format!(",\"{counts}\":{total}"));
+        let counted = counted.unwrap_or_default();
         out.extend_from_slice(
-            format!("],\"links\":{links},\"meta\":{{\"total\":{total}}}}}").as_bytes(),
+            format!("],\"links\":{links},\"meta\":{{\"total\":{total}}}{counted}}}").as_bytes(),
         );
         out
     }
@@ -187,6 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_how_many_there_are_tells_of_those_that_stay() {
+        let came = Bytes::from_static(br#"{"a":[1,2],"count":2,"meta":{"total":20},"n":"2"}"#);
+        let mut cutting = Cutting::new(came);
+        for place in ["count", "meta.total", "n", "nowhere.total"] {
+            cutting.count(&place.parse().unwrap(), 1);
+        }
+        assert_eq!(
+            String::from_utf8(cutting.finish()).unwrap(),
+            r#"{"a":[1,2],"count":1,"meta":{"total":1},"n":"2"}"#
+        );
+    }
+
+    #[test]
     fn children_are_not_shown() {
         let domain = Bytes::from_static(br#"{"name":"a.org","zone_file":"secret\n","ttl":1}"#);
         let cut = without(&domain, &["zone_file".parse().unwrap()]);
@@ -199,6 +225,7 @@ mod tests {
         let write = |page, per_page, items: &[Bytes]| {
             let page = ListPage {
                 member: "droplets",
+                counts: None,
                 items,
                 page,
                 per_page,

@@ -63,6 +63,7 @@ impl Question<'_> {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
+            counts: showing.rule.counts.as_ref(),
             items: &shown,
             page: number("page", 1, usize::MAX / PER_PAGE - 1),
             per_page: number("per_page", DEFAULT_PER_PAGE, PER_PAGE),
@@ -211,6 +212,9 @@ impl Question<'_> {
             kept.extend(self.kept(showing, &item, &state));
         }
         cutting.keep(&slice, &kept);
+        let total = TOTAL.parse().ok();
+        let counts = showing.rule.counts.iter().chain(&total);
+        counts.for_each(|at| cutting.count(at, kept.len()));
         Ok(())
     }
 
@@ -403,6 +407,9 @@ pub(super) fn unreadable(why: &str) -> Refusal {
     )
     .detail(why)
 }
+
+/// Where the API tells how many items a list has, even one that it gives without pages.
+const TOTAL: &str = "meta.total";
 
 /// What the API gives at once where nobody asks for more or less.
 const DEFAULT_PER_PAGE: usize = 20;

@@ -107,6 +107,9 @@ impl Reader {
                 .take("keyed")
                 .and_then(|node| node.flag("`keyed`", mistakes))
                 .unwrap_or(false),
+            counts: map
+                .take("counts")
+                .and_then(|node| node.parsed("`counts`", mistakes)),
             bare: map
                 .take("bare")
                 .and_then(|node| node.flag("`bare`", mistakes))
