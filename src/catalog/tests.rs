@@ -213,6 +213,24 @@ fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
     assert!(untold.len() <= 10, "{untold:?} can't be modelled");
 }
 
+/// Two names for one resource could be read as two resources.
+#[test]
+fn a_member_called_as_a_parameter_of_the_path_repeats_it_or_names_another() {
+    let others = ["POST /v2/vpcs/{vpc_id}/peerings"]; // a peering has two ends
+    for endpoint in catalog().endpoints() {
+        let members = endpoint.body.iter().filter(|member| {
+            let named = |segment: &Segment| matches!(segment, Segment::Parameter { name, .. } if *name == member.path.to_string());
+            endpoint.template.segments.iter().any(named)
+        });
+        for member in members {
+            let place = Place::Body(member.path.clone());
+            let repeats = endpoint.repeats.iter().any(|(known, _)| *known == place);
+            let other = others.contains(&endpoint.to_string().as_str());
+            assert!(repeats || other, "{endpoint}: `{place}`");
+        }
+    }
+}
+
 #[test]
 fn a_modelled_body_lists_every_member_that_the_reference_has() {
     let catalog = catalog();

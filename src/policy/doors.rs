@@ -290,7 +290,7 @@ fn no_door_at_the_side_is_open() {
             BY_TAG,
             "POST /v2/volumes/vm/snapshots",
             r#"{"name":"s","volume_id":"vo"}"#,
-            "resource",
+            "ambiguous_request",
         ),
         // Tags.
         (

@@ -30,12 +30,13 @@ async fn s6_a_backup_job_snapshots_one_droplet_and_its_volumes() {
         .holds(&[
             (&own, snapshot(A), "ok"), // as doctl sends it
             (&own, json!({ "name": "nightly" }), "ok"),
-            (&own, snapshot(B), "resource"), // the path and the body do not agree
+            (&own, snapshot(B), "ambiguous_request"), // the path and the body do not agree
             (&own, json!({ "name": "nightly", "tags": ["client-b"] }), "field_scope"),
             (&other, snapshot(B), "resource_hidden"),
-            (&other, snapshot(A), "resource_hidden"),
+            (&other, snapshot(A), "ambiguous_request"),
             (&spare, snapshot(SPARE), "resource_hidden"),
-            ("POST /v2/volumes/not-there/snapshots", snapshot(A), "resource_hidden"),
+            ("POST /v2/volumes/not-there/snapshots", snapshot(A), "ambiguous_request"),
+            ("POST /v2/volumes/not-there/snapshots", json!({ "name": "nightly" }), "resource_hidden"),
             ("POST /v2/droplets/12/actions", json!({ "type": "snapshot", "name": "nightly" }), "ok"),
             ("POST /v2/droplets/22/actions", json!({ "type": "snapshot", "name": "nightly" }), "resource_hidden"),
             ("POST /v2/droplets/12/actions", json!({ "type": "power_off" }), "action"),
