@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::{CLIENT_A, CLIENT_B};
 use crate::narrowed::{NONE, Story, all};
 use crate::support::World;
 
 const A_NET: &str = "11111111-1111-4111-8111-111111111111";
 const A_TWO: &str = "22222222-2222-4222-8222-222222222222";
 const B_NET: &str = "33333333-3333-4333-8333-333333333333";
-const CLIENT_A: &str = "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679";
-const CLIENT_B: &str = "746c6152-2fa2-11ed-92d3-27aaa54e4988";
 
 fn world() -> World {
     let vpc = |id: &str, name: &str| {

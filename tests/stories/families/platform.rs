@@ -2,13 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::{CLIENT_A, CLIENT_B, MINE, OTHER, only_mine};
 use crate::narrowed::{NONE, Story, all};
 use crate::support::World;
-
-const MINE: &str = "11111111-1111-4111-8111-111111111111";
-const OTHER: &str = "22222222-2222-4222-8222-222222222222";
-const PROJECT_A: &str = "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679";
-const PROJECT_B: &str = "746c6152-2fa2-11ed-92d3-27aaa54e4988";
 
 /// Two of each, alike but for what a selector asks about.
 fn two_of_each() -> World {
@@ -26,7 +22,7 @@ fn two_of_each() -> World {
     World::default()
         .with(
             "apps",
-            [app(MINE, "mine", PROJECT_A), app(OTHER, "other", PROJECT_B)],
+            [app(MINE, "mine", CLIENT_A), app(OTHER, "other", CLIENT_B)],
         )
         .with(
             &format!("apps/{MINE}/deployments"),
@@ -39,8 +35,8 @@ fn two_of_each() -> World {
         .with(
             "kubernetes/clusters",
             [
-                cluster(MINE, "mine", PROJECT_A, "12"),
-                cluster(OTHER, "other", PROJECT_B, "22"),
+                cluster(MINE, "mine", CLIENT_A, "12"),
+                cluster(OTHER, "other", CLIENT_B, "22"),
             ],
         )
         .with(
@@ -65,32 +61,6 @@ fn two_of_each() -> World {
         .with("nfs/snapshots", [saved("n1", MINE), saved("n2", OTHER)])
 }
 
-/// What a list shows, and that of the other nothing is told: it is answered as what is not there.
-async fn only_mine(story: &Story, path: &str, list: &str, mine: &str, other: &str) {
-    let answer = story.get(path).await;
-    assert_eq!(
-        all(&answer, list, "id"),
-        [mine],
-        "{path}: {}",
-        answer.text()
-    );
-    assert_eq!(
-        story.get(&format!("{path}/{mine}")).await.status,
-        200,
-        "{path}"
-    );
-    let there = story.get(&format!("{path}/{other}")).await;
-    let nowhere = "99999999-9999-4999-8999-999999999999";
-    let gone = story.get(&format!("{path}/{nowhere}")).await;
-    let told = |answer: &Value| (answer["id"].clone(), answer["message"].clone());
-    assert_eq!(
-        (there.status, gone.status),
-        (404.try_into().unwrap(), 404.try_into().unwrap()),
-        "{path}"
-    );
-    assert_eq!(told(&there.json()), told(&gone.json()), "{path}");
-}
-
 #[tokio::test]
 async fn one_of_two_apps_with_its_deployments() {
     let role = format!(
@@ -101,7 +71,7 @@ async fn one_of_two_apps_with_its_deployments() {
 "
     );
     let story = Story::in_world(&role, two_of_each()).await;
-    only_mine(&story, "/v2/apps", "apps", MINE, OTHER).await;
+    only_mine(&story, "/v2/apps", "apps.id", MINE, OTHER).await;
     let deployments = story.get(&format!("/v2/apps/{MINE}/deployments")).await;
     assert_eq!(all(&deployments, "deployments", "id"), ["d1"]);
     let (app, other) = (format!("/v2/apps/{MINE}"), format!("/v2/apps/{OTHER}"));
@@ -150,7 +120,7 @@ async fn one_of_two_clusters_with_its_pools() {
     );
     let story = Story::in_world(&role, two_of_each()).await;
     let path = "/v2/kubernetes/clusters";
-    only_mine(&story, path, "kubernetes_clusters", MINE, OTHER).await;
+    only_mine(&story, path, "kubernetes_clusters.id", MINE, OTHER).await;
     let (mine, other) = (format!("{path}/{MINE}"), format!("{path}/{OTHER}"));
     let pools = story.get(&format!("{mine}/node_pools")).await;
     assert_eq!(all(&pools, "node_pools", "id"), [MINE]);
@@ -207,8 +177,8 @@ async fn s4_apps_and_clusters_of_one_project() {
                 NONE,
                 "resource_hidden",
             ),
-            ("POST /v2/apps", new(PROJECT_A), "ok"),
-            ("POST /v2/apps", new(PROJECT_B), "resource"),
+            ("POST /v2/apps", new(CLIENT_A), "ok"),
+            ("POST /v2/apps", new(CLIENT_B), "resource"),
             (
                 "POST /v2/apps",
                 json!({ "spec": { "name": "new" } }),
@@ -237,15 +207,15 @@ async fn one_of_two_pools_certificates_endpoints_and_shares() {
     only_mine(
         &story,
         "/v2/droplets/autoscale",
-        "autoscale_pools",
+        "autoscale_pools.id",
         MINE,
         OTHER,
     )
     .await;
-    only_mine(&story, "/v2/certificates", "certificates", MINE, OTHER).await;
-    only_mine(&story, "/v2/cdn/endpoints", "endpoints", MINE, OTHER).await;
-    only_mine(&story, "/v2/nfs", "shares", MINE, OTHER).await;
-    only_mine(&story, "/v2/nfs/snapshots", "snapshots", "n1", "n2").await;
+    only_mine(&story, "/v2/certificates", "certificates.id", MINE, OTHER).await;
+    only_mine(&story, "/v2/cdn/endpoints", "endpoints.id", MINE, OTHER).await;
+    only_mine(&story, "/v2/nfs", "shares.id", MINE, OTHER).await;
+    only_mine(&story, "/v2/nfs/snapshots", "snapshots.id", "n1", "n2").await;
     let resize = json!({ "type": "resize", "region": "nyc3", "params": { "size_gib": 100 } });
     story
         .holds(&[

@@ -11,6 +11,7 @@ mod images;
 mod joined;
 mod labels;
 mod login;
+mod models;
 mod networks;
 mod pages;
 mod platform;
@@ -19,6 +20,7 @@ mod routes;
 mod serve;
 mod shelf;
 mod shown;
+mod stores;
 mod volumes;
 mod watched;
 

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::super::reply::Reply;
 use super::serve::{Call, Outcome, aside, one};
 use super::{
-    World, dns, droplets, firewalls, images, joined, labels, login, networks, platform, projects,
-    volumes, watched,
+    World, dns, droplets, firewalls, images, joined, labels, login, models, networks, platform,
+    projects, stores, volumes, watched,
 };
 
 /// The answer of such an endpoint. `None` leaves the call to the lists.
@@ -18,6 +18,8 @@ pub(super) fn special(world: &mut World, call: &Call) -> Option<Outcome> {
         .or_else(|| of_networks(world, call, &parts))
         .or_else(|| of_logins(world, call, &parts))
         .or_else(|| platform::special(world, call, &parts))
+        .or_else(|| stores::special(world, call, &parts))
+        .or_else(|| models::special(world, call, &parts))
 }
 
 fn of_droplets(world: &mut World, call: &Call, parts: &[&str]) -> Option<Outcome> {

@@ -166,7 +166,10 @@ pub(super) fn aside(id: &str) -> bool {
 fn parent(world: &World, parts: &[String]) -> Result<(), Reply> {
     let there = match parts {
         [kind, id, _] if kind == "registry" => world.one("registries", id).is_some(),
-        [kind, id, _] if Shelf::find(kind).is_some() => world.one(kind, id).is_some(),
+        [list @ .., id, _] => {
+            let list = list.join("/");
+            Shelf::find(&list).is_none() || world.one(&list, id).is_some()
+        }
         _ => true,
     };
     if there {
@@ -227,7 +230,7 @@ pub(super) fn one(world: &World, path: &str, id: &str) -> Outcome {
     let item = world.one(path, id).ok_or_else(Reply::not_found)?;
     Ok(Reply::json(
         200,
-        &json!({ Shelf::named(path).one: shown(world, path, item) }),
+        &Shelf::named(path).single(&shown(world, path, item)),
     ))
 }
 

@@ -1,8 +1,8 @@
 //! The lists that the API has, and what it calls things in each.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{joined, text, watched};
+use super::{joined, models, stores, text, watched};
 
 /// One list of the API.
 pub(super) struct Shelf {
@@ -10,7 +10,7 @@ pub(super) struct Shelf {
     path: &'static str,
     /// The member that holds the list.
     pub many: &'static str,
-    /// The member that holds a single one.
+    /// The member that holds a single one; empty where the answer itself is it.
     pub one: &'static str,
     /// The member that names a resource.
     pub key: &'static str,
@@ -26,7 +26,9 @@ impl Shelf {
         let all = SHELVES
             .iter()
             .chain(joined::SHELVES)
-            .chain(watched::SHELVES);
+            .chain(watched::SHELVES)
+            .chain(stores::SHELVES)
+            .chain(models::SHELVES);
         all.into_iter().find(|shelf| shelf.fits(path))
     }
 
@@ -58,9 +60,18 @@ impl Shelf {
         Some((shelf, shelf.path))
     }
 
-    /// Databases and their users come whole, without pages.
+    /// Databases, functions and what belongs to them come whole, without pages.
     pub fn has_pages(&self) -> bool {
-        !self.path.starts_with("databases")
+        !self.path.starts_with("databases") && !self.path.starts_with("functions")
+    }
+
+    /// The answer that shows a single one.
+    pub fn single(&self, item: &Value) -> Value {
+        if self.one.is_empty() {
+            item.clone()
+        } else {
+            json!({ self.one: item })
+        }
     }
 
     fn fits(&self, path: &str) -> bool {
@@ -120,7 +131,6 @@ const SHELVES: &[Shelf] = &[
     shelf("cdn/endpoints", "endpoints", "endpoint", "id"),
     shelf("certificates", "certificates", "certificate", "id"),
     shelf("databases", "databases", "database", "id").urn("dbaas"),
-    shelf("databases/*/users", "users", "user", "name"),
     shelf("domains", "domains", "domain", "name").urn("domain"),
     shelf("domains/*/records", "domain_records", "domain_record", "id"),
     shelf("droplets", "droplets", "droplet", "id")
