@@ -4,7 +4,7 @@ use super::Judge;
 use super::covering::{added, use_of};
 use crate::catalog::{Kinds, ScopeId, TouchVerb};
 use crate::policy::bind::BoundGrant;
-use crate::policy::matching::{Fit, Use};
+use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
 use crate::resource::Touch;
 
@@ -50,6 +50,12 @@ impl<'j> Judge<'j> {
     pub(super) fn striking(&self, touch: &Touch) -> Option<&'j BoundGrant> {
         let kinds = self.question.catalog.kinds();
         let own = own_scopes(touch, kinds);
+        // A list of what belongs to a resource that may not be seen is hidden as that is.
+        let of_struck = |touch: &Touch, only: &BoundOnly| {
+            let any = touch.before.as_ref().filter(|_| touch.in_path);
+            let parent = any.and_then(|any| any.parent.as_deref());
+            parent.is_some_and(|parent| only.strikes(parent, Use::Look, kinds) != Fit::No)
+        };
         let asks = |grant: &BoundGrant| {
             let by_own = own.iter().any(|own| {
                 let scopes = grant.covers.all();
@@ -64,7 +70,10 @@ impl<'j> Judge<'j> {
             let Some(only) = &grant.only else {
                 return self.question.denies_this(grant);
             };
-            if touch.deferred || touch.verb == TouchVerb::List {
+            if touch.verb == TouchVerb::List {
+                return of_struck(touch, only); // the rest is judged on the answer
+            }
+            if touch.deferred {
                 return false; // judged on the answer
             }
             if touch.missing {

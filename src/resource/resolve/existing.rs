@@ -1,7 +1,7 @@
 //! What is there: named, looked up, and with what the request would make of it.
 
 use super::{Here, Resolver, acted_on, touch};
-use crate::catalog::{Kind, TouchRule, TouchVerb};
+use crate::catalog::{Kind, Place, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::resource::above::{above, lacks_parent};
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
@@ -145,7 +145,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             kind,
             parents: Vec::new(),
             parent: None,
-            in_path: false,
+            in_path: rule.by != ["tag"] && matches!(rule.at, Some(Place::Path(_))),
         };
         if rule.by == ["tag"] {
             return self.carriers(&here, vec![id.to_owned()]).await;
