@@ -88,6 +88,8 @@ pub struct TouchRule {
     pub answer: Option<FieldPath>,
     /// That member is a mapping by id, not a list.
     pub keyed: bool,
+    /// That member is a list of lists: of each that has more than one of them that may be seen, those.
+    pub grouped: bool,
     /// The member of the answer that tells how many there are, beside `meta.total`.
     pub counts: Option<FieldPath>,
     /// The answer says no more of it than its id.

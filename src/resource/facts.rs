@@ -466,6 +466,7 @@ impl<'r> Reader<'r> {
             query: Vec::new(),
             paged: self.is_paged(look_up),
             at: look_up.at.as_ref(),
+            keyed: false,
             zone: zone(parents),
         };
         self.list(kind, &pages).await.map(Some)
@@ -496,6 +497,8 @@ pub struct Pages<'p> {
     pub paged: bool,
     /// The member of the answer that holds it.
     pub at: Option<&'p crate::catalog::FieldPath>,
+    /// Whether that is a mapping by id.
+    pub keyed: bool,
     /// The zone in which its names stand.
     pub zone: Option<String>,
 }

@@ -15,7 +15,7 @@ mod trimmed;
 pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, shape};
 pub use cutter::{Cutter, Fate, Judge, Judged, NotJson, Plan, PlanMember, PlanPlace};
 pub use links::Links;
-pub use narrow::{Cutting, ListPage, slices, without};
+pub use narrow::{Cutting, ListPage, listed, slices, without};
 pub use planner::{Beforehand, Planner};
 pub use refused::refused;
 pub use scan::{Found, Scan};

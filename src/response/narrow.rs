@@ -41,15 +41,7 @@ impl Cutting {
 
     /// Keeps of an array the items that may stay, each maybe cut in turn.
     pub fn keep(&mut self, array: &Bytes, kept: &[Bytes]) {
-        let mut with = vec![b'['];
-        for (index, item) in kept.iter().enumerate() {
-            if index > 0 {
-                with.push(b',');
-            }
-            with.extend_from_slice(item);
-        }
-        with.push(b']');
-        self.replace(array, with);
+        self.replace(array, listed(kept).to_vec());
     }
 
     /// Tells how many items were kept, where the answer tells how many there were.
@@ -95,6 +87,23 @@ impl Cutting {
     }
 }
 
+/// An array of these items.
+pub fn listed(items: &[Bytes]) -> Bytes {
+    let mut whole = vec![b'['];
+    between_commas(items, &mut whole);
+    whole.push(b']');
+    Bytes::from(whole)
+}
+
+fn between_commas(items: &[Bytes], out: &mut Vec<u8>) {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(item);
+    }
+}
+
 /// The items of an array, as slices of it; `None` where it is none.
 pub fn slices(array: &Bytes) -> Option<Vec<Bytes>> {
     let text = std::str::from_utf8(array).ok()?;
@@ -125,6 +134,8 @@ pub struct ListPage<'p> {
     pub member: &'p str,
     /// The member that tells how many there are, beside `meta.total`.
     pub counts: Option<&'p FieldPath>,
+    /// Whether it is a mapping by id, of which each item is one `"id": value`.
+    pub keyed: bool,
     /// All items that may be seen.
     pub items: &'p [Bytes],
     /// Which page, from 1.
@@ -139,6 +150,7 @@ impl ListPage<'_> {
         let Self {
             member,
             counts,
+            keyed,
             items,
             page,
             per_page,
@@ -147,13 +159,10 @@ impl ListPage<'_> {
         let last = total.div_ceil(per_page).max(1);
         let from = (page - 1).saturating_mul(per_page).min(total);
         let to = from.saturating_add(per_page).min(total);
-        let mut out = format!("{{{}:[", serde_json::Value::from(member)).into_bytes();
-        for (index, item) in items.get(from..to).unwrap_or_default().iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(item);
-        }
+        let (open, close) = if keyed { ('{', '}') } else { ('[', ']') };
+        let member = serde_json::Value::from(member);
+        let mut out = format!("{{{member}:{open}").into_bytes();
+        between_commas(items.get(from..to).unwrap_or_default(), &mut out);
         let mut pages = serde_json::Map::new();
         let mut add = |name: &str, number: usize| {
             pages.insert(name.to_owned(), link(number).into());
@@ -174,7 +183,8 @@ impl ListPage<'_> {
         let counted = counts.map(|counts| format!(",\"{counts}\":{total}"));
         let counted = counted.unwrap_or_default();
         out.extend_from_slice(
-            format!("],\"links\":{links},\"meta\":{{\"total\":{total}}}{counted}}}").as_bytes(),
+            format!("{close},\"links\":{links},\"meta\":{{\"total\":{total}}}{counted}}}")
+                .as_bytes(),
         );
         out
     }
@@ -226,6 +236,7 @@ mod tests {
             let page = ListPage {
                 member: "droplets",
                 counts: None,
+                keyed: false,
                 items,
                 page,
                 per_page,

@@ -15,7 +15,7 @@ use crate::resource::{
     Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
     attributes_of, project, spelled, whole, with_parents, zone_of,
 };
-use crate::response::{Answer, Cutting, ListPage, Scan, made, slices, without};
+use crate::response::{Answer, Cutting, ListPage, Scan, listed, made, slices, without};
 
 /// Answers that are cut are read whole, up to this many bytes.
 pub(super) const MOST: usize = 16 << 20;
@@ -64,6 +64,7 @@ impl Question<'_> {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             counts: showing.rule.counts.as_ref(),
+            keyed: showing.rule.keyed,
             items: &shown,
             page: number("page", 1, usize::MAX / PER_PAGE - 1),
             per_page: number("per_page", DEFAULT_PER_PAGE, PER_PAGE),
@@ -116,6 +117,7 @@ impl Question<'_> {
             query,
             paged: true,
             at: showing.rule.answer.as_ref(),
+            keyed: showing.rule.keyed,
             zone: zone_of(
                 showing
                     .touch
@@ -205,17 +207,50 @@ impl Question<'_> {
             return Ok(());
         }
         let items = slices(&slice).ok_or_else(|| unreadable("the answer has no list"))?;
+        let kept = if showing.rule.grouped {
+            self.groups(showing, &items, reader).await?
+        } else {
+            self.items(showing, items, reader).await?
+        };
+        cutting.keep(&slice, &kept);
+        let total = TOTAL.parse().ok();
+        let counts = showing.rule.counts.iter().chain(&total);
+        counts.for_each(|at| cutting.count(at, kept.len()));
+        Ok(())
+    }
+
+    /// The items of a list that may be seen.
+    async fn items(
+        &self,
+        showing: &Showing<'_>,
+        items: Vec<Bytes>,
+        reader: &Reader<'_>,
+    ) -> Result<Vec<Bytes>, Refusal> {
         let mut kept = Vec::new();
         for item in items {
             let attributes = Self::attributes(showing, &item)?;
             let state = self.state_of(showing, attributes, reader).await?;
             kept.extend(self.kept(showing, &item, &state));
         }
-        cutting.keep(&slice, &kept);
-        let total = TOTAL.parse().ok();
-        let counts = showing.rule.counts.iter().chain(&total);
-        counts.for_each(|at| cutting.count(at, kept.len()));
-        Ok(())
+        Ok(kept)
+    }
+
+    /// The groups of which more than one may be seen, each cut: a group of one would tell that there is another.
+    async fn groups(
+        &self,
+        showing: &Showing<'_>,
+        groups: &[Bytes],
+        reader: &Reader<'_>,
+    ) -> Result<Vec<Bytes>, Refusal> {
+        let mut kept = Vec::new();
+        for group in groups {
+            let items = slices(group).ok_or_else(|| unreadable("the answer has no lists"))?;
+            let items = self.items(showing, items, reader).await?;
+            if items.len() > 1 {
+                kept.push(listed(&items));
+            }
+        }
+        Ok(kept)
     }
 
     /// What may be shown of a resource, as bytes.

@@ -107,6 +107,10 @@ impl Reader {
                 .take("keyed")
                 .and_then(|node| node.flag("`keyed`", mistakes))
                 .unwrap_or(false),
+            grouped: map
+                .take("grouped")
+                .and_then(|node| node.flag("`grouped`", mistakes))
+                .unwrap_or(false),
             counts: map
                 .take("counts")
                 .and_then(|node| node.parsed("`counts`", mistakes)),

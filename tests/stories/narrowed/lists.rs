@@ -357,3 +357,63 @@ async fn a_compressed_list_is_cut_too() {
     assert_eq!(body["droplet"]["id"], 12);
     story.finish().await;
 }
+
+/// A crowd on hosts of three, and backed up.
+fn hosted(count: u64) -> World {
+    let mut world = crowd(count);
+    for number in 1..=count {
+        let droplet = world
+            .one_mut("droplets", &(1000 + number).to_string())
+            .unwrap();
+        droplet["backups"] = json!(true);
+        droplet["_host"] = json!(number.div_ceil(3));
+    }
+    world
+}
+
+#[tokio::test]
+async fn a_mapping_by_droplet_is_cut_and_paged_as_a_list_is() {
+    let story = Story::in_world(NAMED, hosted(50)).await; // 25 of them are the team's
+    let mut ids = Vec::new();
+    for page in 1..=3 {
+        let answer = story
+            .get(&format!(
+                "/v2/droplets/backups/policies?page={page}&per_page=10"
+            ))
+            .await;
+        let answer = answer.json();
+        assert_eq!(answer["meta"]["total"], 25, "{answer}");
+        let policies = answer["policies"].as_object().unwrap();
+        assert_eq!(policies.len(), if page < 3 { 10 } else { 5 }, "{answer}");
+        for (id, policy) in policies {
+            assert_eq!(policy["droplet_id"].to_string(), *id);
+            ids.push(id.parse::<u64>().unwrap());
+        }
+    }
+    let own: Vec<u64> = (1..=25).map(|number| 1000 + 2 * number).collect();
+    assert_eq!(ids, own);
+    story.finish().await;
+}
+
+#[tokio::test]
+async fn of_droplets_on_one_host_those_are_shown_that_may_be_seen() {
+    // Hosts of 1 to 3, 4 to 6 and 7 to 9, of which the even ones are the team's.
+    let story = Story::in_world(NAMED, hosted(9)).await;
+    let answer = story.get("/v2/reports/droplet_neighbors_ids").await;
+    assert_eq!(answer.json(), json!({ "neighbor_ids": [[1004, 1006]] }));
+    story.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_not_narrowed_sees_policies_and_neighbors_as_they_came() {
+    let story = Story::in_world("\n    allow: [{ scopes: [droplet:read] }]\n", hosted(9)).await;
+    let answer = story.get("/v2/droplets/backups/policies").await.json();
+    assert_eq!(answer["policies"].as_object().unwrap().len(), 9, "{answer}");
+    let answer = story.get("/v2/reports/droplet_neighbors_ids").await.json();
+    assert_eq!(
+        answer["neighbor_ids"].as_array().unwrap().len(),
+        3,
+        "{answer}"
+    );
+    story.finish().await;
+}

@@ -1,5 +1,7 @@
 //! Images, and the snapshots of Droplets, which are images under another name.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::super::reply::Reply;
@@ -72,4 +74,39 @@ pub(super) fn of_droplet(world: &World, call: &Call, droplet: &str, kind: &str) 
 fn row(image: &Value) -> Value {
     json!({ "id": image["id"], "name": image["name"], "created_at": image["created_at"], "regions": image["regions"],
         "min_disk_size": image["min_disk_size"], "size_gigabytes": image["size_gigabytes"], "type": image["type"] })
+}
+
+/// `droplets_list_backup_policies`: a mapping by Droplet, of those that are backed up.
+pub(super) fn policies(world: &World, call: &Call) -> Reply {
+    let all = world.all("droplets").iter();
+    let backed_up = all.filter(|droplet| droplet["backups"] == true);
+    let rows = backed_up.map(
+        |droplet| json!({ "droplet_id": droplet["id"], "backup_policy": { "plan": "daily" } }),
+    );
+    let page = pages::page(call, "policies", rows.collect());
+    let mut page: Value = serde_json::from_slice(&page.body).expect("a page is JSON");
+    let rows = page["policies"].as_array().cloned().unwrap_or_default();
+    let by_id = rows.into_iter().map(|row| (text(&row["droplet_id"]), row));
+    page["policies"] = Value::Object(by_id.collect());
+    Reply::json(200, &page)
+}
+
+/// `droplets_list_neighborsIds`: those that are on the same `_host`.
+pub(super) fn neighbors(world: &World) -> Reply {
+    let mut hosts: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for droplet in world
+        .all("droplets")
+        .iter()
+        .filter(|droplet| !droplet["_host"].is_null())
+    {
+        hosts
+            .entry(text(&droplet["_host"]))
+            .or_default()
+            .push(&droplet["id"]);
+    }
+    let groups: Vec<_> = hosts
+        .into_values()
+        .filter(|group| group.len() > 1)
+        .collect();
+    Reply::json(200, &json!({ "neighbor_ids": groups }))
 }

@@ -34,6 +34,8 @@ fn of_droplets(world: &mut World, call: &Call, parts: &[&str]) -> Option<Outcome
         ("DELETE", ["droplets", id, CASCADE, "selective"]) => {
             droplets::destroy(world, id, Some(&call.body))
         }
+        ("GET", ["droplets", "backups", "policies"]) => Ok(images::policies(world, call)),
+        ("GET", ["reports", "droplet_neighbors_ids"]) => Ok(images::neighbors(world)),
         ("GET", ["droplets", id, "snapshots"]) => images::of_droplet(world, call, id, "snapshot"),
         ("GET", ["droplets", id, "backups"]) => images::of_droplet(world, call, id, "backup"),
         ("GET", ["droplets", id, "firewalls"]) => firewalls::of_droplet(world, call, id),
