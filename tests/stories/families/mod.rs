@@ -5,6 +5,7 @@ mod genai;
 mod inference;
 mod monitoring;
 mod networks;
+mod one_project;
 mod platform;
 
 use serde_json::Value;
@@ -51,15 +52,27 @@ async fn only_listed(story: &Story, path: &str, list: &str, shown: &[&str]) {
 
 /// The same request on one's own resource, which is let through, and on the other, of which nothing is told.
 async fn mine_and_not_the_other(story: &Story, requests: &[(&str, Value)]) {
-    let at = |place: &str| -> Vec<(String, Value)> {
-        let there = |(request, body): &(&str, Value)| (request.replace("{}", place), body.clone());
-        requests.iter().map(there).collect()
-    };
-    for (place, expected) in [(OTHER, "resource_hidden"), (MINE, "ok")] {
-        let requests = at(place);
-        let rows: Vec<Row<'_>> = requests
+    let owned = requests
+        .iter()
+        .map(|(request, body)| ((*request).to_owned(), body.clone()));
+    let requests: Vec<(String, Value)> = owned.collect();
+    mine_and_not_the_other_of(story, [MINE, OTHER], &requests).await;
+}
+
+/// The same for two with names of their own.
+async fn mine_and_not_the_other_of(
+    story: &Story,
+    [mine, other]: [&str; 2],
+    requests: &[(String, Value)],
+) {
+    for (place, expected) in [(other, "resource_hidden"), (mine, "ok")] {
+        let at: Vec<(String, &Value)> = requests
             .iter()
-            .map(|(request, body)| (request.as_str(), body.clone(), expected))
+            .map(|(request, body)| (request.replace("{}", place), body))
+            .collect();
+        let rows: Vec<Row<'_>> = at
+            .iter()
+            .map(|(request, body)| (request.as_str(), (*body).clone(), expected))
             .collect();
         story.holds(&rows).await;
     }

@@ -168,7 +168,9 @@ const SHELVES: &[Shelf] = &[
     shelf("snapshots", "snapshots", "snapshot", "id"),
     shelf("tags", "tags", "tag", "name"),
     shelf("volumes", "volumes", "volume", "id").urn("volume"),
-    shelf("vpcs", "vpcs", "vpc", "id"),
+    shelf("vpcs", "vpcs", "vpc", "id").urn("vpc"),
+    // Buckets: the API has no list of them, but shows them among the resources of a project.
+    shelf("_buckets", "buckets", "bucket", "name").urn("space"),
     shelf("apps/*/deployments", "deployments", "deployment", "id").created(200),
     shelf(
         "droplets/autoscale",
