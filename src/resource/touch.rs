@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::state::{Known, State};
 use crate::catalog::{KindName, Kinds, ScopeId, TouchVerb};
 
@@ -28,6 +30,8 @@ pub struct Touch {
     pub missing: bool,
     /// Whether the path names it, so that hiding it is a 404.
     pub in_path: bool,
+    /// What it belongs to, where the path names that and something else names it: hiding that is a 404 all the same.
+    pub within: Option<Arc<State>>,
     /// Whether it is what the request is about, and so asks for the endpoint's scopes.
     pub first: bool,
     /// Whether it comes with the first touch: whatever covers that covers it.

@@ -6,7 +6,7 @@ use crate::catalog::{Kinds, ScopeId, TouchVerb};
 use crate::policy::bind::BoundGrant;
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
-use crate::resource::Touch;
+use crate::resource::{State, Touch};
 
 impl<'j> Judge<'j> {
     /// A deny strikes what is created as it will be, with what is added to it.
@@ -34,7 +34,7 @@ impl<'j> Judge<'j> {
         let Some(grant) = self.striking(touch) else {
             return Ok(());
         };
-        if touch.in_path && !self.is_visible(touch) {
+        if self.is_hidden(touch) {
             return Err(hidden().detail(&grant.place));
         }
         let message = format!(
@@ -86,14 +86,21 @@ impl<'j> Judge<'j> {
         self.grants.denying().find(strikes)
     }
 
-    /// Whether the token may see the resource as it is, whatever else it may do with it.
-    fn is_visible(&self, touch: &Touch) -> bool {
+    /// Whether the path names something that the token may not see.
+    fn is_hidden(&self, touch: &Touch) -> bool {
+        if !touch.in_path {
+            let within = touch.within.as_deref();
+            return within.is_some_and(|parent| !self.is_visible(parent));
+        }
         // What is not there yet is hidden where that is hidden which it would belong to.
         let created = touch.after.as_ref().filter(|_| !touch.missing);
         let parent = created.and_then(|after| after.parent.as_deref());
-        let Some(before) = touch.before.as_ref().or(parent) else {
-            return false;
-        };
+        let before = touch.before.as_ref().or(parent);
+        before.is_none_or(|before| !self.is_visible(before))
+    }
+
+    /// Whether the token may see a resource as it is, whatever else it may do with it.
+    fn is_visible(&self, before: &State) -> bool {
         let kinds = self.question.catalog.kinds();
         let Some(reads) = kinds.find(before.kind.as_str()).and_then(|kind| kind.reads) else {
             return false;
@@ -155,7 +162,7 @@ impl<'j> Judge<'j> {
     }
 
     pub(super) fn refused(&self, touch: &Touch, why: &str) -> Refusal {
-        if touch.in_path && !self.is_visible(touch) {
+        if self.is_hidden(touch) {
             return hidden();
         }
         let endpoint = self.endpoint;

@@ -58,6 +58,7 @@ pub async fn resolve<L: Look>(
         look,
         first: None,
         number: 0,
+        within: None,
         touches: Vec::new(),
     };
     for (number, rule) in rules.iter().enumerate() {
@@ -167,6 +168,8 @@ struct Resolver<'r, L> {
     first: Option<Found>,
     /// Which rule is looked at.
     number: usize,
+    /// What the path names, where what the rule touches belongs to that and is named elsewhere.
+    within: Option<Arc<State>>,
     touches: Vec<Touch>,
 }
 
@@ -182,6 +185,7 @@ struct Here<'h> {
 impl<'r, L: Look> Resolver<'r, L> {
     async fn rule(&mut self, rule: &'r TouchRule) -> Result<(), Refusal> {
         self.says_names(rule)?;
+        self.within = None;
         match &rule.kind {
             TouchKind::One(name) => self.of_one(rule, name.as_str()).await,
             TouchKind::Told { at, types } => match self.kind_told(at, types)? {
@@ -233,9 +237,11 @@ impl<'r, L: Look> Resolver<'r, L> {
             return Ok(());
         }
         let Some(here) = self.here(rule, kind).await? else {
-            self.push(missing(rule, kind, None, rule.of_default.is_none()))?;
+            self.push(missing(rule, kind, None, is_in_path(rule)))?;
             return Ok(());
         };
+        let elsewhere = rule.at.is_some() && !here.in_path && is_in_path(rule);
+        self.within = here.parent.clone().filter(|_| elsewhere);
         self.of_kind(here).await
     }
 
@@ -244,8 +250,11 @@ impl<'r, L: Look> Resolver<'r, L> {
         let mut parents: Vec<(&Kind, String)> = Vec::new();
         let mut parent = None;
         let by_itself = rule.by != ["tag"]; // a path that names a tag does not name what carries it
-        let mut in_path =
-            matches!(rule.at, Some(Place::Path(_))) && by_itself || rule.called.is_some();
+        let in_path = match &rule.at {
+            Some(place) => matches!(place, Place::Path(_)) && by_itself,
+            // What has no name yet stands where that does to which it will belong.
+            None => rule.called.is_some() || is_in_path(rule),
+        };
         if let Some(name) = &rule.of_default {
             let Some((kind, called, state)) = self.default_parent(name).await? else {
                 return Ok(None);
@@ -254,7 +263,6 @@ impl<'r, L: Look> Resolver<'r, L> {
             parents.push((kind, called));
         }
         for (name, place) in &rule.of {
-            in_path |= matches!(place, Place::Path(_));
             let kinds = self.catalog.kinds();
             let called = self
                 .asked
@@ -368,6 +376,7 @@ impl<'r, L: Look> Resolver<'r, L> {
 
     fn push(&mut self, mut touch: Touch) -> Result<(), Refusal> {
         touch.rule = self.number;
+        touch.within.clone_from(&self.within);
         if self.touches.len() >= MOST {
             let what = format!("the request names more than {MOST} resources; name fewer at once");
             return Err(Refusal::new(Code::Resource, what));
@@ -405,6 +414,13 @@ pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) ->
         && (!kind.has("public") || told.contains_key("public"))
 }
 
+/// Whether the path names what is touched, or what that belongs to.
+fn is_in_path(rule: &TouchRule) -> bool {
+    let parents = rule.of.iter().map(|(_, place)| place);
+    let mut places = rule.at.iter().chain(parents);
+    places.any(|place| matches!(place, Place::Path(_)))
+}
+
 fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> Touch {
     Touch {
         rule: 0,
@@ -417,6 +433,7 @@ fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> To
         changes: Vec::new(),
         missing: false,
         in_path: in_path && !rule.implied,
+        within: None,
         first: rule.is_first(),
         implied: rule.implied,
         homes: Vec::new(),
