@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::kind::KindName;
+use super::kind::{KindName, LookUp};
 use super::place::{FieldPath, Place};
 use super::scope::ScopeId;
 
@@ -73,6 +73,9 @@ pub struct TouchRule {
     /// The member of the first resource's JSON that the place replaces: what it adds and what it takes away is touched, what
     /// stays is not.
     pub replaces: Option<FieldPath>,
+    /// Where another endpoint shows the list that the place replaces, of items with a type beside their id; its path is named by
+    /// the parameters of the request's.
+    pub instead_of: Option<LookUp>,
     /// Whether it is what the request is about, where its verb does not tell: then it asks for the endpoint's scopes, and
     /// otherwise for its own.
     pub first: Option<bool>,

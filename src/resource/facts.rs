@@ -396,10 +396,7 @@ impl<'r> Reader<'r> {
             return Ok(None);
         };
         let json = Json::read(&body).ok();
-        let it = json.and_then(|json| match &look_up.at {
-            Some(at) => json.at(at).first().map(|it| (*it).clone()),
-            None => Some(json),
-        });
+        let it = json.and_then(|json| shown_at(look_up, json));
         let Some(it) = it else {
             return Err(Refusal::new(
                 Code::UpstreamBadAnswer,
@@ -477,6 +474,14 @@ impl<'r> Reader<'r> {
             endpoint.method == crate::catalog::Method::Get && endpoint.template == look_up.template
         });
         endpoint.is_some_and(|endpoint| endpoint.inspects_query("per_page"))
+    }
+}
+
+/// What a look-up is for, in its answer.
+fn shown_at(look_up: &LookUp, answer: Json) -> Option<Json> {
+    match &look_up.at {
+        Some(at) => answer.at(at).first().map(|it| (*it).clone()),
+        None => Some(answer),
     }
 }
 
@@ -596,6 +601,15 @@ impl Look for Reader<'_> {
                 json: Json::read(raw).ok().map(Arc::new),
             })
             .collect())
+    }
+
+    async fn elsewhere(&self, look_up: &LookUp, called: &[&str]) -> Result<Option<Json>, Refusal> {
+        let Some(path) = Self::path(look_up, called) else {
+            return Ok(None);
+        };
+        let body = self.at(&path).await?.as_ref().clone();
+        let json = body.and_then(|body| Json::read(&body).ok());
+        Ok(json.and_then(|json| shown_at(look_up, json)))
     }
 
     async fn project_of(

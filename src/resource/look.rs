@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::{Attributes, Known, State, folded, record_name};
-use crate::catalog::{FieldPath, Kind, Kinds, Segment, Source};
+use crate::catalog::{FieldPath, Kind, Kinds, LookUp, Segment, Source};
 use crate::refusal::Refusal;
 use crate::request::Json;
 
@@ -38,6 +38,13 @@ pub trait Look: Sync {
         name: &str,
         narrowed: &[(String, String)],
     ) -> impl Future<Output = Result<Vec<Found>, Refusal>> + Send;
+
+    /// What another endpoint shows, its path's parameters filled with what these are called; `None` where that is not known.
+    fn elsewhere(
+        &self,
+        look_up: &LookUp,
+        called: &[&str],
+    ) -> impl Future<Output = Result<Option<Json>, Refusal>> + Send;
 
     /// The project that a resource is in, by its URN, as id and name: empty where it is in none that `wanted` names.
     fn project_of(
@@ -119,6 +126,10 @@ impl Look for Given {
                     .all(|(key, value)| has(attributes, key, value))
         };
         Ok(self.of(kind).iter().filter(fits).map(found).collect())
+    }
+
+    async fn elsewhere(&self, _: &LookUp, _: &[&str]) -> Result<Option<Json>, Refusal> {
+        Ok(None)
     }
 
     async fn project_of(

@@ -105,7 +105,7 @@ fn members(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<FieldPath> {
         .collect()
 }
 
-fn look_up(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<LookUp> {
+pub(super) fn look_up(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<LookUp> {
     let mut map = Map::of(node, what, mistakes)?;
     let endpoint = map
         .need("endpoint", mistakes)

@@ -1,3 +1,4 @@
+use super::kinds::look_up;
 use super::{Reader, conditions, one_place_each, places, texts};
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
@@ -82,6 +83,9 @@ impl Reader {
             replaces: map
                 .take("replaces")
                 .and_then(|node| node.parsed("`replaces`", mistakes)),
+            instead_of: map
+                .take("instead_of")
+                .and_then(|node| look_up(node, "`instead_of`", mistakes)),
             first: map
                 .take("first")
                 .and_then(|node| node.flag("`first`", mistakes)),

@@ -1,6 +1,6 @@
 //! The decision over narrowed grants. `decisions/` beside this is its specification: a file a rule, a row a request.
 //!
-//! A line `+ KIND [in PARENT…] JSON` says what there is in the account, `+ PROJECT holds URN…` what is in a project; these
+//! A line `+ KIND [in PARENT…] JSON` says what there is in the account, `+ PROJECT holds URN…` what is in a project, `+ answer /path JSON` what is shown there; these
 //! hold to the end of the file. `role ROLE`, or `role NAME=VALUE… ROLE` with its variables, begins a group; each row below it
 //! is `METHOD /path [BODY] => VERDICT # why`. A verdict is `allow`, or the code of the refusal and the scopes that it says
 //! would do; of a row `SEE /path`, how much of the resource at that path an answer may show.
@@ -71,6 +71,14 @@ impl Page {
                     .projects
                     .insert(urn.to_owned(), project.to_owned());
             }
+            return;
+        }
+        if let Some((path, json)) = fact
+            .strip_prefix("answer ")
+            .and_then(|it| it.split_once(' '))
+        {
+            let json = serde_json::from_str(json).unwrap();
+            self.world.answers.insert(path.to_owned(), json);
             return;
         }
         let json = fact

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::*;
 use super::CATALOG;
-use crate::catalog::Kind;
+use crate::catalog::{Kind, LookUp};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
 use crate::resource::{
@@ -61,6 +61,8 @@ pub fn text(value: &Value) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct World {
     pub things: Vec<Thing>,
+    /// What other paths answer.
+    pub answers: BTreeMap<String, Value>,
     /// The project that a URN is in.
     pub projects: BTreeMap<String, String>,
 }
@@ -220,6 +222,21 @@ impl Look for World {
             has(found, "name", name) && narrowed.iter().all(|(key, value)| has(found, key, value))
         };
         Ok(all.filter(fits).collect())
+    }
+
+    async fn elsewhere(&self, look_up: &LookUp, called: &[&str]) -> Result<Option<Json>, Refusal> {
+        let path = look_up.template.to_string();
+        let path = called.iter().fold(path, |path, called| {
+            let (before, rest) = path.split_once('{').unwrap();
+            let (_, after) = rest.split_once('}').unwrap();
+            format!("{before}{called}{after}")
+        });
+        let answer = self.answers.get(&path);
+        let at = look_up.at.as_ref().unwrap();
+        Ok(answer.map(|answer| {
+            let json = Json::read(answer.to_string().as_bytes()).unwrap();
+            Json::clone(json.at(at).first().unwrap())
+        }))
     }
 
     async fn project_of(

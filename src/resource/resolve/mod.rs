@@ -13,7 +13,7 @@ use existing::missing;
 pub(super) use values::both_names;
 
 use crate::catalog::{
-    Catalog, Kind, KindName, Place, Source, TouchKind, TouchRule, TouchVerb, Touches,
+    Catalog, Kind, KindName, Place, Segment, Source, TouchKind, TouchRule, TouchVerb, Touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
@@ -202,7 +202,11 @@ impl<'r, L: Look> Resolver<'r, L> {
                 Ok(())
             }
             TouchKind::Typed { id, member, types } => {
-                for (id, r#type) in self.typed(rule, id, member)? {
+                let replaced = self.replaced(rule).await?;
+                if rule.instead_of.is_some() && replaced.is_none() {
+                    return self.any_of(rule, types);
+                }
+                for (id, r#type) in self.typed(rule, replaced.as_ref(), [id, member])? {
                     let Some((_, kind)) = types.iter().find(|(known, _)| *known == r#type) else {
                         return Err(Self::unknown(&r#type));
                     };
@@ -218,6 +222,45 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
     }
 
+    /// The list that a rule's place replaces, where another endpoint shows it; `None` where that is not known.
+    async fn replaced(&self, rule: &TouchRule) -> Result<Option<Json>, Refusal> {
+        let Some(look_up) = &rule.instead_of else {
+            return Ok(None);
+        };
+        let parameters = look_up.template.segments.iter();
+        let names = parameters.filter_map(|segment| match segment {
+            Segment::Parameter { name, .. } => Some(Place::Path(name.clone())),
+            Segment::Fixed(_) => None,
+        });
+        let places: Vec<Place> = names.collect();
+        let called: Vec<&str> = places
+            .iter()
+            .flat_map(|place| self.asked.names(place))
+            .collect();
+        self.look.elsewhere(look_up, &called).await
+    }
+
+    /// Something is touched, and nobody knows what: it may be any that the rule's types name.
+    fn any_of(
+        &mut self,
+        rule: &'r TouchRule,
+        types: &[(String, Option<KindName>)],
+    ) -> Result<(), Refusal> {
+        let kinds = types.iter().filter_map(|(_, kind)| kind.as_ref());
+        for kind in kinds.filter_map(|kind| self.catalog.kinds().find(kind.as_str())) {
+            self.push_unknown(rule, kind)?;
+        }
+        Ok(())
+    }
+
+    fn push_unknown(&mut self, rule: &TouchRule, kind: &Kind) -> Result<(), Refusal> {
+        let nothing_known = State::new(kind, Attributes::new(), None);
+        let mut touch = touch(rule, kind, None, false);
+        touch.before = Some(nothing_known.clone());
+        touch.after = (rule.verb != TouchVerb::Delete).then_some(nothing_known);
+        self.push(touch)
+    }
+
     /// A rule whose kind is known.
     async fn of_one(&mut self, rule: &'r TouchRule, kind: &str) -> Result<(), Refusal> {
         let Some(kind) = self.catalog.kinds().find(kind) else {
@@ -227,11 +270,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             return Ok(()); // whose it would be is asked for nothing
         }
         if rule.every || self.holds_unknown(rule) {
-            let nothing_known = State::new(kind, Attributes::new(), None);
-            let mut touch = touch(rule, kind, None, false);
-            touch.before = Some(nothing_known.clone());
-            touch.after = (rule.verb != TouchVerb::Delete).then_some(nothing_known);
-            self.push(touch)?;
+            self.push_unknown(rule, kind)?;
         }
         if rule.every {
             return Ok(());

@@ -134,16 +134,38 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.asked.values(place)
     }
 
+    /// The items that a rule's place names, as id and type; where it replaces a list, what is new in it and what is no longer.
     pub(super) fn typed(
         &self,
         rule: &TouchRule,
-        id: &str,
-        member: &str,
+        replaced: Option<&Json>,
+        members: [&str; 2],
     ) -> Result<Vec<(String, String)>, Refusal> {
         let Some(Place::Body(path)) = &rule.at else {
             return Ok(Vec::new());
         };
-        let items = self.asked.body.iter().flat_map(|body| body.at(path));
+        let given = self.asked.body.iter().flat_map(|body| body.at(path));
+        let given = Self::ids_and_types(given, path, members)?;
+        let Some(replaced) = replaced else {
+            return Ok(given);
+        };
+        let before = match replaced {
+            Json::List(items) => Self::ids_and_types(items.iter(), path, members)?,
+            Json::Null => Vec::new(),
+            Json::Flag(_) | Json::Number(_) | Json::Text(_) | Json::Map(_) => {
+                return Err(Self::unknown("what it replaces"));
+            }
+        };
+        let new = given.iter().filter(|item| !before.contains(item));
+        let gone = before.iter().filter(|item| !given.contains(item));
+        Ok(new.chain(gone).cloned().collect())
+    }
+
+    fn ids_and_types<'j>(
+        items: impl Iterator<Item = &'j Json>,
+        path: &FieldPath,
+        [id, member]: [&str; 2],
+    ) -> Result<Vec<(String, String)>, Refusal> {
         items
             .filter(|item| !item.is_nothing())
             .map(|item| {

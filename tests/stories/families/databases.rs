@@ -1,10 +1,11 @@
 //! Databases and vector databases, with all that belongs to them.
 
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{CLIENT_A, CLIENT_B, MINE, OTHER, mine_and_not_the_other, only_listed, only_mine};
 use crate::narrowed::{NONE, Story};
-use crate::support::World;
+use crate::support::{Fault, World};
 
 /// Two clusters, alike but for their name, their tag and their project, with the same things in them.
 fn two_clusters() -> World {
@@ -255,6 +256,49 @@ async fn a_cluster_is_opened_only_to_what_is_ones_own() {
         &["a-pg", "a-shop", "more", "more"],
     )
     .await;
+    story.finish().await;
+}
+
+/// A firewall is replaced whole: whom it no longer lets in is touched, whom it still does is not.
+#[tokio::test]
+async fn a_cluster_is_closed_only_to_what_is_ones_own() {
+    let mut world = two_clusters();
+    let rule = |r#type: &str, value: &str| json!({ "uuid": value, "type": r#type, "value": value });
+    let other = [rule("droplet", "22"), rule("tag", "client-b")];
+    world.one_mut("databases", MINE).unwrap()["_rules"] = json!([
+        other[0],
+        other[1],
+        rule("droplet", "12"),
+        rule("ip_addr", "192.0.2.1")
+    ]);
+    let story = Story::in_world(TAGGED, world).await;
+    let firewall = format!("PUT /v2/databases/{MINE}/firewall");
+    let rules = |rules: &[Value]| json!({ "rules": rules });
+    story
+        .holds(&[
+            (&firewall, rules(&other[..1]), "resource"),
+            (&firewall, rules(&other[1..]), "resource"),
+            (&firewall, rules(&[]), "resource"),
+            (&firewall, json!({}), "resource"),
+            (&firewall, rules(&other), "ok"), // its own is gone, and an address is nobody's
+            (
+                &firewall,
+                rules(&[other[0].clone(), other[1].clone(), rule("droplet", "13")]),
+                "ok",
+            ),
+            (
+                &firewall,
+                rules(&[other[0].clone(), other[1].clone(), rule("droplet", "23")]),
+                "resource",
+            ),
+        ])
+        .await;
+    // Where the API does not tell what it replaces, nothing is replaced.
+    let path = format!("/v2/databases/{MINE}/firewall");
+    story
+        .api
+        .fault_on(Method::GET, &path, Fault::problem(404, "not_found", "no"));
+    story.holds(&[(&firewall, rules(&other), "resource")]).await;
     story.finish().await;
 }
 

@@ -25,7 +25,7 @@ pub(crate) type Row<'r> = (&'r str, Value, &'r str);
 
 /// A sub-token of one role, a gate, and the API behind it.
 pub(crate) struct Story {
-    api: StandInApi,
+    pub(crate) api: StandInApi,
     gate: Gate,
     token: String,
 }
