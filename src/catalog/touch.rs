@@ -95,6 +95,8 @@ pub struct TouchRule {
     pub grouped: bool,
     /// The member of the answer that tells how many there are, beside `meta.total`.
     pub counts: Option<FieldPath>,
+    /// The member of each whose URN names another resource: it is shown only where that may be seen by itself.
+    pub stands_for: Option<FieldPath>,
     /// The answer says no more of it than its id.
     pub bare: bool,
 }

@@ -6,14 +6,14 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
 use super::question::{Question, cut_off};
-use crate::catalog::{Endpoint, Kind, TouchRule, TouchVerb};
+use crate::catalog::{Asks, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
 use crate::config::BaseUrl;
-use crate::policy::{Shown, one_tag, shows};
+use crate::policy::{Fields, Shown, Standing, one_tag, shows};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
     Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
-    attributes_of, project, spelled, whole, with_parents, zone_of,
+    attributes_of, of_urn, project, spelled, whole, with_parents, zone_of,
 };
 use crate::response::{Answer, Cutting, ListPage, Scan, listed, made, slices, without};
 
@@ -83,7 +83,7 @@ impl Question<'_> {
         let mut shown = Vec::new();
         for (raw, attributes) in &listed.items {
             let state = self.state_of(showing, attributes.clone(), reader).await?;
-            shown.extend(self.kept(showing, raw, &state));
+            shown.extend(self.kept_where_seen(showing, raw, &state, reader).await?);
         }
         Ok(Arc::new(shown))
     }
@@ -230,7 +230,7 @@ impl Question<'_> {
         for item in items {
             let attributes = Self::attributes(showing, &item)?;
             let state = self.state_of(showing, attributes, reader).await?;
-            kept.extend(self.kept(showing, &item, &state));
+            kept.extend(self.kept_where_seen(showing, &item, &state, reader).await?);
         }
         Ok(kept)
     }
@@ -251,6 +251,51 @@ impl Question<'_> {
             }
         }
         Ok(kept)
+    }
+
+    /// The same, where another resource that it stands for may be seen, too.
+    async fn kept_where_seen(
+        &self,
+        showing: &Showing<'_>,
+        raw: &Bytes,
+        state: &State,
+        reader: &Reader<'_>,
+    ) -> Result<Option<Bytes>, Refusal> {
+        let Some(kept) = self.kept(showing, raw, state) else {
+            return Ok(None);
+        };
+        let seen = match &showing.rule.stands_for {
+            Some(urn) => self.sees_named(raw, urn, reader).await?,
+            None => true,
+        };
+        Ok(seen.then_some(kept))
+    }
+
+    /// Whether the sub-token may see the resource that a member of an item names by its URN. What no list shows, nobody sees.
+    async fn sees_named(
+        &self,
+        item: &Bytes,
+        at: &FieldPath,
+        reader: &Reader<'_>,
+    ) -> Result<bool, Refusal> {
+        let catalog = &self.serving.rules.catalog;
+        let json = Json::read(item).map_err(|_| unreadable("the answer is no JSON"))?;
+        let urn = json.at(at).first().and_then(|urn| urn.name());
+        let named = urn.and_then(|urn| of_urn(catalog.kinds(), urn));
+        let Some((kind, id, reads)) = named.and_then(|(kind, id)| Some((kind, id, kind.reads?)))
+        else {
+            return Ok(false);
+        };
+        let fields = Fields::new(&self.grantee.grants, &self.asked, catalog);
+        let asks = Asks::Whole(reads);
+        let states = match fields.standing(asks, Some(kind)) {
+            Standing::Shown | Standing::Hidden => Vec::new(),
+            Standing::Judged => match in_whole_list(kind, &id, reader).await? {
+                Some(found) => vec![self.filled(kind, None, None, found, reader).await?],
+                None => Vec::new(),
+            },
+        };
+        Ok(fields.shown_of(asks, Some(kind), &states))
     }
 
     /// What may be shown of a resource, as bytes.
@@ -307,16 +352,7 @@ impl Question<'_> {
         let mut attributes = attributes;
         if showing.rule.bare {
             let id = known(&attributes, "id").unwrap_or_default();
-            let listed = reader.all(kind, &[]).await?;
-            let found = listed.and_then(|listed| {
-                let is_it =
-                    |(_, found): &&(Bytes, Attributes)| known(found, "id").as_ref() == Some(&id);
-                listed
-                    .items
-                    .iter()
-                    .find(is_it)
-                    .map(|(_, found)| found.clone())
-            });
+            let found = in_whole_list(kind, &id, reader).await?;
             attributes = found.unwrap_or(attributes);
         }
         let before = showing.touch.before.as_ref();
@@ -429,6 +465,21 @@ impl Question<'_> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(made(StatusCode::OK, headers, body))
     }
+}
+
+/// What the list of a whole kind says of one.
+async fn in_whole_list(
+    kind: &Kind,
+    id: &str,
+    reader: &Reader<'_>,
+) -> Result<Option<Attributes>, Refusal> {
+    let listed = reader.all(kind, &[]).await?;
+    let is_it = |(_, found): &&(Bytes, Attributes)| {
+        let known = found.get("id").and_then(|known| known.values.first());
+        known.is_some_and(|known| known == id)
+    };
+    let found = listed.and_then(|listed| listed.items.iter().find(is_it).cloned());
+    Ok(found.map(|(_, found)| found))
 }
 
 fn hidden() -> Refusal {

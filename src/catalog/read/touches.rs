@@ -118,6 +118,9 @@ impl Reader {
             counts: map
                 .take("counts")
                 .and_then(|node| node.parsed("`counts`", mistakes)),
+            stands_for: map
+                .take("stands_for")
+                .and_then(|node| node.parsed("`stands_for`", mistakes)),
             bare: map
                 .take("bare")
                 .and_then(|node| node.flag("`bare`", mistakes))

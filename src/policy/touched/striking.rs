@@ -186,7 +186,9 @@ impl<'j> Judge<'j> {
             .filter(|grant| grant.only.is_none() && self.question.action_fits(grant))
             .collect();
         let shown = touch.deferred || touch.verb == TouchVerb::List;
-        shown && (struck || !self.has_scopes(touch, &free))
+        let rule = self.endpoint.touches.rules().get(touch.rule);
+        let others = rule.is_some_and(|rule| rule.stands_for.is_some()) && self.grants.has_only;
+        shown && (struck || others || !self.has_scopes(touch, &free))
     }
 
     fn strikes_under_another_kind(&self, grant: &BoundGrant, touch: &Touch) -> bool {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{NONE, Story, all};
+use crate::support::Answer;
 
 const TEAM: &str = "
     allow:
@@ -198,10 +199,60 @@ async fn a_network_is_seen_and_renamed_only_under_ones_own_names() {
                 NONE,
                 "resource_hidden",
             ),
-            (&format!("GET /v2/vpcs/{default}/members"), NONE, "resource"),
+            (
+                &format!("GET /v2/vpcs/{default}/members"),
+                NONE,
+                "resource_hidden",
+            ),
         ])
         .await;
     let list = story.get("/v2/vpcs").await;
     assert_eq!(all(&list, "vpcs", "id"), [own]);
+    story.finish().await;
+}
+
+/// Who is in a VPC is told of those that may be seen by themselves.
+#[tokio::test]
+async fn the_members_of_a_network_are_those_that_may_be_seen() {
+    let default = "d455e75d-4858-4eec-8c95-da2f0a5f93a7";
+    let role = "
+    allow:
+      - scopes: [vpc:read, droplet:read]
+        only: { vpc: { name: 'default-*' }, droplet: { name: 'a-web*' } }
+    deny:
+      - scopes: [droplet:read]
+        only: { droplet: { name: '*-keep' } }
+";
+    let urns = |answer: &Answer| {
+        let mut urns = all(answer, "members", "urn");
+        urns.sort();
+        urns
+    };
+    let path = format!("/v2/vpcs/{default}/members");
+    let story = Story::of(role).await;
+    let answer = story.get(&path).await;
+    assert_eq!(urns(&answer), ["do:droplet:12"], "{}", answer.text());
+    assert_eq!(answer.json()["meta"]["total"], 1);
+    story.finish().await;
+    // A grant over all VPCs gives no more of the Droplets in them.
+    let role = "
+    allow:
+      - scopes: [vpc:read]
+      - scopes: [droplet:read, database:read]
+        only: { tag: client-a }
+";
+    let story = Story::of(role).await;
+    let answer = story.get(&path).await;
+    let own = [
+        "do:dbaas:9cc10173-e9ea-4176-9dbc-a4cee4c4ff30",
+        "do:droplet:12",
+        "do:droplet:13",
+        "do:droplet:14",
+    ];
+    assert_eq!(urns(&answer), own, "{}", answer.text());
+    story.finish().await;
+    let story = Story::of("\n    allow: [{ scopes: [vpc:read] }]\n").await;
+    let answer = story.get(&path).await;
+    assert!(urns(&answer).len() > own.len(), "{}", answer.text());
     story.finish().await;
 }
