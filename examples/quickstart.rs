@@ -8,8 +8,10 @@
 mod standin;
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -265,7 +267,12 @@ fn write_files(
     );
     fs::write(&config, text)?;
     fs::write(directory.join("policy.yaml"), POLICY)?;
-    fs::write(directory.join("do-token"), REAL_TOKEN)?;
+    let own = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600) // others may not read it, or tidegate would not
+        .open(directory.join("do-token"));
+    own?.write_all(REAL_TOKEN.as_bytes())?;
     Ok(config)
 }
 

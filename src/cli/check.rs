@@ -136,6 +136,7 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
         ));
         return Ok(());
     }
+    State::kept_close(path).map_err(Failed::because)?;
     let state = State::open(path, Duration::from_secs(5)).map_err(Failed::because)?;
     for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
         if let (Err(unbound), None) = (rules.grants(&token.roles, &token.vars), revoked_at) {

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::secret::process;
 
 /// A gate before the DigitalOcean API: sub-tokens that can do only what their policy says.
 #[derive(Parser)]
@@ -94,6 +95,10 @@ impl From<io::Error> for Failed {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let Arguments { config, command } = Arguments::parse();
+    if let Err(open) = process::shut() {
+        say(open);
+        return ExitCode::FAILURE;
+    }
     let outcome = match command {
         Command::Serve(arguments) => serve::run(&config, &arguments),
         Command::Check(arguments) => check::run(&config, &arguments),

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::{Failed, Outcome};
+use crate::secret::process;
 use crate::server;
 
 #[derive(Args)]
@@ -26,6 +27,7 @@ enum LogFormat {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
+    process::keep_files();
     log(arguments.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

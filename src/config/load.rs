@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use super::{Listen, RealToken, Settings, TokenSource, tls};
 use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::token::TokenId;
 use crate::yaml::Mistakes;
 
@@ -309,13 +309,12 @@ fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String,
 }
 
 fn real_token(source: &TokenSource) -> Result<Secret, String> {
-    let text = match source {
-        TokenSource::File(path) => fs::read_to_string(path)
-            .map_err(|error| format!("`{}` can't be read: {error}", path.display()))?,
+    let kept = match source {
+        TokenSource::File(path) => secret::file::read(path).map_err(|error| error.to_string())?,
         TokenSource::Env(name) => std::env::var(name)
+            .map(Secret::new)
             .map_err(|_| format!("the variable `{name}` is not set, or is no text"))?,
     };
-    let kept = Secret::new(text);
     let token = kept.expose().trim();
     if token.is_empty() {
         return Err("it is empty; put the token there".to_owned());

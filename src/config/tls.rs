@@ -2,12 +2,16 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroize;
 
 use super::TlsFiles;
+use crate::secret;
 
 /// Reads a listener's certificate and key, and whose certificates its clients must show.
 ///
@@ -29,17 +33,28 @@ pub(super) fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
         }
     };
     let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_reader(open(&files.private_key)?)
-        .map_err(|error| wrong(&files.private_key, &error))?;
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+    let key = key(&files.private_key)?;
+    let pair = CertifiedKey::new(chain, key);
+    pair.keys_match().map_err(|error| {
         format!(
             "`{}` and `{}` can't be used together: {error}",
             files.certificate.display(),
             files.private_key.display()
         )
     })?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Reads a key. What was read is wiped; what the key is used by keeps it.
+fn key(path: &Path) -> Result<Arc<dyn SigningKey>, String> {
+    let pem = secret::file::read(path).map_err(|error| error.to_string())?;
+    let mut der = PrivateKeyDer::from_pem_slice(pem.expose().as_bytes())
+        .map_err(|error| wrong(path, &error))?;
+    let key = any_supported_type(&der).map_err(|error| wrong(path, &error));
+    der.zeroize();
+    key
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore, String> {

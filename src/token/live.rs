@@ -90,6 +90,7 @@ impl Live {
     /// # Errors
     /// `StateError` if it can't be read now; later failures refuse requests instead.
     pub fn open(path: &Path) -> Result<Arc<Self>, StateError> {
+        State::kept_close(path)?;
         let (state, counting) = (
             State::open(path, PATIENCE)?,
             State::open(path, Duration::from_secs(5))?,

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use super::format::TokenId;
 use crate::policy::{Limits, Source, Vars};
 use crate::secret::SecretHash;
+use crate::secret::file::{Loose, kept_to_owner};
 use crate::units::Span;
 
 /// The state file: issued tokens, revocations, and how often each token was used.
@@ -85,6 +86,8 @@ pub enum StateError {
     Row(String),
     /// The name is in use.
     NameTaken(String),
+    /// Others may read or write the file.
+    Loose(Loose),
 }
 
 impl fmt::Display for StateError {
@@ -111,6 +114,7 @@ impl fmt::Display for StateError {
                 path.display()
             ),
             Self::Row(what) => write!(f, "the state file has a row that does not read: {what}"),
+            Self::Loose(loose) => write!(f, "the state file {loose}"),
             Self::NameTaken(name) => write!(
                 f,
                 "a living token has the name `{name}` already; choose another, or revoke that one first"
@@ -173,11 +177,24 @@ impl State {
         };
         state.migrate()?;
         for suffix in ["-wal", "-shm"] {
-            let mut beside = path.as_os_str().to_owned();
-            beside.push(suffix);
-            hand_over(Path::new(&beside)).map_err(file)?;
+            hand_over(&beside(path, suffix)).map_err(file)?;
         }
         Ok(state)
+    }
+
+    /// Checks that the file and those that SQLite keeps beside it are their owner's alone: who reads them learns the hashes,
+    /// names and addresses of all tokens, and who writes them issues tokens.
+    ///
+    /// # Errors
+    /// `Loose`, with the command that mends it. A file that is not there is not loose.
+    pub fn kept_close(path: &Path) -> Result<(), StateError> {
+        for suffix in ["", "-wal", "-shm"] {
+            let file = beside(path, suffix);
+            if let Ok(meta) = fs::metadata(&file) {
+                kept_to_owner(&file, &meta).map_err(StateError::Loose)?;
+            }
+        }
+        Ok(())
     }
 
     fn connect(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
@@ -552,6 +569,12 @@ fn create(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {

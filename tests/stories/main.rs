@@ -25,6 +25,7 @@ mod failures;
 mod families;
 mod fields;
 mod forwarding;
+mod hygiene;
 mod limits;
 mod listening;
 mod load;

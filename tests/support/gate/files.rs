@@ -1,6 +1,8 @@
 //! A gate's directory: configuration, policy, the real token, state and audit; and the command line over it.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +77,12 @@ impl GateBuilder {
         self.files
             .environment
             .push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What a shell does before it becomes the daemon (`umask 0`), with this as its standard input.
+    pub fn before(mut self, script: &str, stdin: Option<OwnedFd>) -> Self {
+        self.files.before = Some((script.to_owned(), stdin));
         self
     }
 
@@ -173,6 +181,7 @@ pub struct Files {
     environment: Vec<(String, String)>,
     serve_arguments: Vec<String>,
     listeners: Option<usize>,
+    before: Option<(String, Option<OwnedFd>)>,
     secrets: Secrets,
     named: AtomicUsize,
 }
@@ -184,6 +193,7 @@ impl Files {
             environment: Vec::new(),
             serve_arguments: Vec::new(),
             listeners: None,
+            before: None,
             secrets: Secrets::new(REAL_TOKEN),
             named: AtomicUsize::new(1),
         }
@@ -198,6 +208,8 @@ impl Files {
     pub fn write(&self, name: &str, text: &str) {
         let (path, draft) = (self.path(name), self.path(&format!(".{name}.draft")));
         fs::write(&draft, text).expect("the gate's directory can be written");
+        let own = fs::Permissions::from_mode(0o600); // the daemon reads no secret that others can
+        fs::set_permissions(&draft, own).expect("the gate's directory can be written");
         fs::rename(draft, path).expect("the gate's directory can be written");
     }
 
@@ -209,7 +221,6 @@ impl Files {
     /// Runs `tidegate` with these arguments, and with `--config` unless they have it.
     pub async fn cli(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::null());
         // On a thread of its own: the command may ask the stand-in, which lives on this one.
         let run =
             tokio::task::spawn_blocking(move || command.output().expect("the built binary runs"));
@@ -246,13 +257,30 @@ impl Files {
         self.listeners.unwrap_or(1)
     }
 
-    pub(super) fn serve_arguments(&self) -> &[String] {
-        &self.serve_arguments
+    /// The daemon, to be started.
+    pub(super) fn daemon(&self) -> Command {
+        let mut command = match &self.before {
+            None => self.command(&["serve"]),
+            Some((script, stdin)) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{script}; exec \"$@\""), "sh", BINARY]);
+                let stdin = stdin.as_ref().map(OwnedFd::try_clone);
+                shell.stdin(stdin.map_or_else(Stdio::null, |fd| fd.expect("a descriptor").into()));
+                self.program(shell, &["serve"])
+            }
+        };
+        command.args(&self.serve_arguments);
+        command
     }
 
     /// The built binary with this gate's configuration, and nothing of the developer's own environment that it reads.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let mut command = self.program(Command::new(BINARY), arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn program(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).current_dir(self.directory.path());
         if !arguments.contains(&"--config") {
             command.arg("--config").arg(self.path("tidegate.yaml"));
@@ -262,6 +290,9 @@ impl Files {
             "RUST_LOG",
             "DIGITALOCEAN_TOKEN",
             "DIGITALOCEAN_ACCESS_TOKEN",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "LISTEN_FDS",
         ] {
             command.env_remove(name);
         }
@@ -301,6 +332,7 @@ impl Files {
     }
 }
 
+const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 const TOKEN_FILE: &str = "do-token";
 const AUDIT_FILE: &str = "audit.jsonl";
 

@@ -218,12 +218,8 @@ impl Drop for Process {
 }
 
 fn spawn(files: &Files, stderr: &Arc<Lines>, stdout: &Arc<Lines>) -> (Child, Vec<JoinHandle<()>>) {
-    let mut command = files.command(&["serve"]);
-    command.args(files.serve_arguments());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = files.daemon();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the built binary runs");
     let readers = [
         child

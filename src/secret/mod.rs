@@ -1,4 +1,8 @@
-//! Bytes that must not get out: they are not printed, not cloned, not compared in variable time, and wiped on drop.
+//! Bytes that must not get out: they are not printed, not cloned, not compared in variable time, and wiped on drop; their
+//! files are read only if nobody else could, and no core dump has them.
+
+pub mod file;
+pub mod process;
 
 use std::fmt::{self, Write};
 
@@ -16,7 +20,8 @@ impl Secret {
     }
 
     /// The text itself. Called where it goes out on purpose, and nowhere else: the upstream's `Authorization`
-    /// header, the search for it in answers, and the one time a new sub-token is printed.
+    /// header, the search for it in answers, the one time a new sub-token is printed, and where a listener's key is made of
+    /// its file.
     pub fn expose(&self) -> &str {
         &self.0
     }
