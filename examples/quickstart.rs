@@ -25,7 +25,7 @@ use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::policy::{Limits, Vars};
-use tidegate::server;
+use tidegate::server::{self, Inherited};
 use tidegate::token::{Issued, State, SubToken};
 use tokio::time::{sleep, timeout};
 
@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("tidegate is before it, at http://{address}, with this policy:\n");
     println!("{}", indented(POLICY));
     tokio::select! {
-        ended = server::run(&config) => ended?, // what `tidegate serve` runs; it ends only if it can't start
+        ended = server::run(&config, Inherited::none()) => ended?, // what `tidegate serve` runs; it ends only if it can't start
         shown = tour(directory.path(), address, &api) => shown?,
     }
     println!("{TO_YOUR_OWN_ACCOUNT}");

@@ -91,6 +91,7 @@ fn the_configuration_shows_every_key_with_its_default() {
         "private_key",
         "client_ca",
         "unix",
+        "systemd",
         "admin",
         "public_url",
         "trusted_proxies",
@@ -183,7 +184,37 @@ fn no_file_of_the_examples_is_left_out_here() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, FILES);
+    let mut known: Vec<_> = FILES.into_iter().chain(UNITS).collect();
+    known.sort_unstable();
+    assert_eq!(names, known);
+}
+
+/// What systemd prepares for the service is what the configuration beside it names.
+#[test]
+fn the_units_and_the_configuration_speak_of_the_same_places() {
+    let (service, socket) = (shown("tidegate.service"), shown("tidegate.socket"));
+    let set = |unit: &str, key: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_else(|| panic!("no {key}")).to_owned()
+    };
+    let config = shown("tidegate.yaml");
+    let (credential, _) = set(&service, "LoadCredential=")
+        .split_once(':')
+        .map(|(name, file)| (name.to_owned(), file.to_owned()))
+        .unwrap();
+    for place in [
+        format!("token_file: /run/credentials/tidegate.service/{credential}"),
+        format!("state: /var/lib/{}/", set(&service, "StateDirectory=")),
+        format!("file: /var/log/{}/", set(&service, "LogsDirectory=")),
+        format!("unix: /run/{}/", set(&service, "RuntimeDirectory=")),
+        format!("systemd: {}", set(&socket, "FileDescriptorName=")),
+    ] {
+        assert!(config.contains(&place), "{place}");
+    }
+    assert!(set(&service, "ExecStart=").ends_with(config::DEFAULT_PATH));
+    assert_eq!(set(&service, "Type="), "notify-reload");
+    let user = format!("u {} ", set(&service, "User="));
+    assert!(shown("tidegate.sysusers.conf").contains(&user));
 }
 
 /// A copy of the examples on a machine that has none of the directories that they name.
@@ -262,4 +293,11 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
 }
 
+/// What `tidegate check` reads.
 const FILES: [&str; 3] = ["extra-endpoints.yaml", "policy.yaml", "tidegate.yaml"];
+/// What systemd does.
+const UNITS: [&str; 3] = [
+    "tidegate.service",
+    "tidegate.socket",
+    "tidegate.sysusers.conf",
+];

@@ -103,6 +103,13 @@ impl Audit {
             && self.state.waiting.load(Ordering::Acquire) < BACKLOG
     }
 
+    /// Whether the writer lives, be it that it can't write. For systemd's watchdog.
+    pub fn has_writer(&self) -> bool {
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+    }
+
     fn send(&self, line: Vec<u8>, done: Option<oneshot::Sender<bool>>) {
         if done.is_none() && self.state.waiting.load(Ordering::Acquire) >= BACKLOG {
             return; // nothing was let through since; memory is not for strangers to fill

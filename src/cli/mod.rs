@@ -8,6 +8,7 @@ mod completions;
 mod diff;
 pub mod explain;
 mod facts;
+mod health;
 mod man;
 mod rows;
 mod serve;
@@ -42,6 +43,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Read configuration, policy and state, say what is wrong with them, and run the policy's tests.
     Check(check::Arguments),
+    /// Ask the running daemon how it is: exit 0 if it is well, else 1.
+    Health(health::Arguments),
     /// Create, list, show, revoke and rotate sub-tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Serve(arguments) => serve::run(&config, &arguments),
         Command::Check(arguments) => check::run(&config, &arguments),
+        Command::Health(arguments) => health::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Catalog(command) => catalog::run(&command),

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failed, Outcome};
 use crate::secret::process;
-use crate::server;
+use crate::server::{self, Inherited};
 
 #[derive(Args)]
 #[command(
@@ -29,13 +29,14 @@ enum LogFormat {
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
     process::keep_files();
     log(arguments.log_format);
+    let inherited = Inherited::take().map_err(Failed::because)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime =
         runtime.map_err(|error| Failed::because(format!("the runtime can't start: {error}")))?;
     let result = runtime
-        .block_on(server::run(config))
+        .block_on(server::run(config, inherited))
         .map_err(Failed::because);
     // Requests that the drain did not wait for must not hold the process.
     runtime.shutdown_background();

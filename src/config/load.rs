@@ -1,14 +1,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
 
-use super::{Listen, RealToken, Settings, TokenSource, tls};
+use super::{Listen, Place, RealToken, Settings, TokenSource, tls};
 use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
 use crate::secret::{self, Secret};
@@ -30,7 +29,7 @@ pub struct Rules {
     bound_sets: Mutex<HashMap<Vec<String>, Arc<Grants>>>,
     bound_last: Mutex<VecDeque<Arc<Grants>>>,
     accounts: HashMap<String, Arc<RealToken>>,
-    tls: HashMap<SocketAddr, Arc<ServerConfig>>,
+    tls: HashMap<Place, Arc<ServerConfig>>,
     admin_tls: Option<Arc<ServerConfig>>,
 }
 
@@ -86,9 +85,9 @@ impl Rules {
         Ok(grants)
     }
 
-    /// What the listener at that address, as the configuration writes it, shows for TLS.
-    pub fn tls(&self, address: &SocketAddr) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(address)
+    /// What the listener at that place, as the configuration writes it, shows for TLS.
+    pub fn tls(&self, place: &Place) -> Option<&Arc<ServerConfig>> {
+        self.tls.get(place)
     }
 
     /// What the `admin` listener shows for TLS.
@@ -257,24 +256,21 @@ pub fn policy(settings: &Settings, catalog: &Catalog) -> Result<Policy, Vec<Prob
     read.map_err(problems)
 }
 
-fn listeners(
-    settings: &Settings,
-    wrong: &mut Vec<Problem>,
-) -> HashMap<SocketAddr, Arc<ServerConfig>> {
+fn listeners(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<Place, Arc<ServerConfig>> {
     let mut configs = HashMap::new();
     for listen in &settings.listen {
-        let Listen::Tls(address, _, files) = listen else {
+        let Listen::Tls(place, _, files) = listen else {
             continue;
         };
         match tls::server(files) {
-            Ok(_) if configs.contains_key(address) => wrong.push(Problem(format!(
-                "error: two listeners have the address {address}"
+            Ok(_) if configs.contains_key(place) => wrong.push(Problem(format!(
+                "error: two listeners have the address {place}"
             ))),
             Ok(config) => {
-                configs.insert(*address, config);
+                configs.insert(place.clone(), config);
             }
             Err(why) => wrong.push(Problem(format!(
-                "error: TLS of the listener at {address}: {why}"
+                "error: TLS of the listener at {place}: {why}"
             ))),
         }
     }
@@ -282,11 +278,11 @@ fn listeners(
 }
 
 fn admin(settings: &Settings, wrong: &mut Vec<Problem>) -> Option<Arc<ServerConfig>> {
-    let Some(Listen::Tls(address, _, files)) = &settings.admin else {
+    let Some(Listen::Tls(place, _, files)) = &settings.admin else {
         return None;
     };
     let config = tls::server(files);
-    let problem = |why: &String| Problem(format!("error: TLS of `admin` at {address}: {why}"));
+    let problem = |why: &String| Problem(format!("error: TLS of `admin` at {place}: {why}"));
     config.inspect_err(|why| wrong.push(problem(why))).ok()
 }
 

@@ -12,6 +12,7 @@ mod url;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,12 +72,39 @@ pub enum FieldScopes {
 /// One place to listen at.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listen {
-    /// An address, for plain HTTP.
-    Plain(SocketAddr, ProxyHeader),
-    /// An address, for TLS.
-    Tls(SocketAddr, ProxyHeader, TlsFiles),
+    /// For plain HTTP.
+    Plain(Place, ProxyHeader, Plaintext),
+    /// For TLS.
+    Tls(Place, ProxyHeader, TlsFiles),
     /// A unix socket, for plain HTTP.
     Unix(PathBuf),
+}
+
+/// Where a listener gets its socket.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// It binds this address.
+    Address(SocketAddr),
+    /// systemd has bound it, and passes it on under this name.
+    Systemd(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
+}
+
+/// How far plain HTTP may reach.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Plaintext {
+    /// This machine.
+    Loopback,
+    /// Wherever the address is.
+    Anywhere,
 }
 
 /// What comes before anything else on a connection.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, ProxyHeader, Settings,
-    TlsFiles, TokenSource, UpstreamSettings,
+    AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Plaintext,
+    ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
@@ -42,7 +42,13 @@ impl Reader<'_> {
         let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
         let settings = Settings {
             listen: map.take("listen").map_or_else(
-                || vec![Listen::Plain(DEFAULT_LISTEN, ProxyHeader::None)],
+                || {
+                    vec![Listen::Plain(
+                        Place::Address(DEFAULT_LISTEN),
+                        ProxyHeader::None,
+                        Plaintext::Loopback,
+                    )]
+                },
                 |node| self.listen(node),
             ),
             public_url: self.parsed(&mut map, "public_url"),
@@ -127,19 +133,29 @@ impl Reader<'_> {
         let address_node = map.take("address");
         let address: Option<SocketAddr> = address_node
             .and_then(|node| node.parsed("`address` (`127.0.0.1:8080`)", &mut self.mistakes));
-        let plaintext = map
+        let systemd_node = map.take("systemd");
+        let systemd = systemd_node.and_then(|node| self.descriptor_name(node));
+        let plaintext = match map
             .take("allow_plaintext")
             .and_then(|node| node.flag("`allow_plaintext`", &mut self.mistakes))
-            .unwrap_or(false);
+        {
+            Some(true) => Plaintext::Anywhere,
+            Some(false) | None => Plaintext::Loopback,
+        };
         let tls_node = map.take("tls");
         let tls = tls_node.and_then(|node| self.tls(node));
         let proxy_node = map.take("proxy_protocol");
         let header = self.proxy_header(proxy_node);
         map.finish(&mut self.mistakes);
-        if address_node.is_some() == unix.is_some() {
+        let places = [
+            address_node.is_some(),
+            systemd_node.is_some(),
+            unix.is_some(),
+        ];
+        if places.iter().filter(|given| **given).count() != 1 {
             self.mistakes.add(
                 node.at,
-                "a listener has either an `address` or a `unix` socket",
+                "a listener has either an `address`, a `unix` socket, or the name of a socket of `systemd`",
             );
             return None;
         }
@@ -153,15 +169,30 @@ impl Reader<'_> {
             }
             return Some(Listen::Unix(path));
         }
-        let address = address?;
+        let place = address
+            .map(Place::Address)
+            .or_else(|| systemd.map(Place::Systemd))?;
         if tls_node.is_some() {
-            return Some(Listen::Tls(address, header, tls?));
+            return Some(Listen::Tls(place, header, tls?));
         }
-        if !address.ip().to_canonical().is_loopback() && !plaintext {
+        if let (Some(address), Plaintext::Loopback) = (address, plaintext)
+            && !address.ip().to_canonical().is_loopback()
+        {
             let at = address_node.map_or(node.at, |node| node.at);
             self.mistakes.add(at, "plain HTTP is served on loopback only, as anyone on the way could read sub-tokens; give the listener `tls`, or set `allow_plaintext: true` here if another program adds it");
         }
-        Some(Listen::Plain(address, header))
+        Some(Listen::Plain(place, header, plaintext))
+    }
+
+    /// The name of a socket that systemd passes on: `FileDescriptorName=` of its unit, or else the unit's own.
+    fn descriptor_name(&mut self, node: &Node) -> Option<String> {
+        let name = node.text("`systemd`", &mut self.mistakes)?;
+        let is_name = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+        if name.is_empty() || name.len() > 255 || !name.bytes().all(is_name) {
+            self.mistakes.add(node.at, "`systemd` is the name of a socket that systemd passes on, as `tidegate.socket`: `FileDescriptorName=` of its unit, which has no colon, or the unit's name");
+            return None;
+        }
+        Some(name.to_owned())
     }
 
     fn proxy_header(&mut self, node: Option<&Node>) -> ProxyHeader {
@@ -192,13 +223,21 @@ impl Reader<'_> {
                     .add(tls.at, "a unix socket needs no TLS: nobody is on the way");
                 None
             }
-            (None, Some(_), Some(_)) => Some(Listen::Tls(address?, ProxyHeader::None, tls?)),
+            (None, Some(_), Some(_)) => Some(Listen::Tls(
+                Place::Address(address?),
+                ProxyHeader::None,
+                tls?,
+            )),
             (None, Some(at), None) => {
                 let address = address?;
                 if !address.ip().to_canonical().is_loopback() {
                     self.mistakes.add(at.at, "`admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket");
                 }
-                Some(Listen::Plain(address, ProxyHeader::None))
+                Some(Listen::Plain(
+                    Place::Address(address),
+                    ProxyHeader::None,
+                    Plaintext::Loopback,
+                ))
             }
             (Some(_), Some(_), _) | (None, None, _) => {
                 self.mistakes.add(
@@ -419,7 +458,11 @@ mod tests {
         let settings = read("t.yaml", LEAST, Path::new("/etc/tidegate")).unwrap();
         assert_eq!(
             settings.listen,
-            [Listen::Plain(DEFAULT_LISTEN, ProxyHeader::None)]
+            [Listen::Plain(
+                Place::Address(DEFAULT_LISTEN),
+                ProxyHeader::None,
+                Plaintext::Loopback
+            )]
         );
         assert_eq!(
             settings.upstream.url.to_string(),

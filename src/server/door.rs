@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -25,8 +26,9 @@ use super::gate::Gate;
 use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
 use super::serving::Serving;
+use super::watchdog::{BEAT, Beat};
 use crate::admin::Admin;
-use crate::config::ProxyHeader;
+use crate::config::{Place, ProxyHeader};
 use crate::identify::{Peer, is_trusted};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, refused};
@@ -40,6 +42,7 @@ pub(super) struct Door {
     pub stopping: watch::Receiver<bool>,
     pub patience: Patience,
     pub told: Arc<Seldom>,
+    pub beat: Beat,
 }
 
 /// What is said at most once a minute, however often there is reason to: anyone can connect.
@@ -90,7 +93,7 @@ impl Behind {
     }
 
     /// The certificate of the moment: a reload changes it without a dropped connection.
-    fn tls(&self, configured: &SocketAddr) -> Option<Arc<ServerConfig>> {
+    fn tls(&self, configured: &Place) -> Option<Arc<ServerConfig>> {
         let serving = self.serving();
         match self {
             Self::Gate(_) => serving.rules.tls(configured).cloned(),
@@ -110,6 +113,8 @@ impl Door {
     /// Takes connections in until the daemon stops, and then waits for those that are left.
     pub async fn accept(mut self, listener: Listener) {
         let mut connections = JoinSet::new();
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -121,9 +126,11 @@ impl Door {
                     }
                 },
                 Some(_) = connections.join_next() => {}
+                _ = beats.tick() => self.beat.strike(),
                 _ = self.stopping.changed() => break,
             }
         }
+        self.beat.rest();
         drop(listener);
         while connections.join_next().await.is_some() {}
     }

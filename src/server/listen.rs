@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::config::{Listen, ProxyHeader};
+use super::inherited::{Inherited, Socket, Unfit};
+use crate::config::{Listen, Place, Plaintext, ProxyHeader};
 
 /// A place where connections come in.
 pub enum Listener {
-    /// An address. The one of the configuration names its TLS, if it has any.
+    /// An address. The place of the configuration names its TLS, if it has any.
     Tcp {
         /// The listener.
         listener: TcpListener,
-        /// The address as the configuration writes it.
-        configured: SocketAddr,
+        /// The place as the configuration writes it.
+        configured: Place,
         /// Whether it speaks TLS.
         tls: bool,
         /// What comes before that.
@@ -26,11 +27,16 @@ pub enum Listener {
     Unix {
         /// The listener.
         listener: UnixListener,
-        /// Where its file is, which goes with it.
-        path: PathBuf,
-        /// Which file that is, as another daemon may have put its own there.
-        file: (u64, u64),
+        /// The file that it made.
+        file: Option<SocketFile>,
     },
+}
+
+/// The file of a unix socket, which goes with it.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Which file that is, as another daemon may have put its own there.
+    identity: (u64, u64),
 }
 
 /// A connection that has come in.
@@ -41,34 +47,105 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// Why there is no listener.
+#[derive(Debug)]
+pub enum Unbound {
+    /// The system's own.
+    System(io::Error),
+    /// What systemd passed is not what the configuration asks for.
+    Systemd(Unfit),
+}
+
+impl From<io::Error> for Unbound {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<Unfit> for Unbound {
+    fn from(unfit: Unfit) -> Self {
+        Self::Systemd(unfit)
+    }
+}
+
 impl Listener {
-    /// Begins to listen.
+    /// Begins to listen: at one place, or at all that systemd passed under one name.
     ///
     /// # Errors
-    /// The system's own.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
-        match listen {
-            Listen::Plain(address, header) => Ok(Self::Tcp {
+    /// The system's own, or what is wrong with systemd's.
+    pub async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Self>, Unbound> {
+        let (place, header, tls) = match listen {
+            Listen::Plain(place, header, _) => (place, *header, false),
+            Listen::Tls(place, header, _) => (place, *header, true),
+            Listen::Unix(path) => return Ok(vec![Self::at_path(path)?]),
+        };
+        match place {
+            Place::Address(address) => Ok(vec![Self::Tcp {
                 listener: TcpListener::bind(address).await?,
-                configured: *address,
-                tls: false,
-                header: *header,
+                configured: place.clone(),
+                tls,
+                header,
+            }]),
+            Place::Systemd(name) => inherited
+                .named(name)?
+                .into_iter()
+                .map(|socket| Self::of_systemd(name, socket, listen))
+                .collect(),
+        }
+    }
+
+    fn at_path(path: &Path) -> io::Result<Self> {
+        let listener = bind_unix(path)?;
+        Ok(Self::Unix {
+            listener,
+            file: Some(SocketFile {
+                path: path.to_owned(),
+                identity: identity(path)?,
             }),
-            Listen::Tls(address, header, _) => Ok(Self::Tcp {
-                listener: TcpListener::bind(address).await?,
-                configured: *address,
-                tls: true,
-                header: *header,
-            }),
-            Listen::Unix(path) => {
-                let listener = bind_unix(path)?;
+        })
+    }
+
+    /// What an address of the configuration is checked for when it is read, this is checked for here: which address it has,
+    /// the socket's unit says.
+    fn of_systemd(name: &str, socket: Socket, listen: &Listen) -> Result<Self, Unbound> {
+        match (socket, listen) {
+            (Socket::Tcp(socket), Listen::Plain(place, header, plaintext)) => {
+                let address = socket.local_addr()?;
+                let is_near = address.ip().to_canonical().is_loopback();
+                if !is_near && *plaintext == Plaintext::Loopback {
+                    return Err(Unfit::Plain(name.to_owned(), address).into());
+                }
+                Self::passed(socket, place, *header, false)
+            }
+            (Socket::Tcp(socket), Listen::Tls(place, header, _)) => {
+                Self::passed(socket, place, *header, true)
+            }
+            (Socket::Unix(socket), Listen::Plain(_, ProxyHeader::None, _)) => {
+                socket.set_nonblocking(true)?;
                 Ok(Self::Unix {
-                    listener,
-                    path: path.clone(),
-                    file: identity(path)?,
+                    listener: UnixListener::from_std(socket)?,
+                    file: None, // it is systemd's
                 })
             }
+            (Socket::Unix(_), _) | (Socket::Tcp(_), Listen::Unix(_)) => {
+                Err(Unfit::Local(name.to_owned()).into())
+            }
         }
+    }
+
+    fn passed(
+        socket: std::net::TcpListener,
+        place: &Place,
+        header: ProxyHeader,
+        tls: bool,
+    ) -> Result<Self, Unbound> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp {
+            listener: TcpListener::from_std(socket)?,
+            configured: place.clone(),
+            tls,
+            header,
+        })
     }
 
     /// Waits for the next connection.
@@ -110,18 +187,28 @@ impl fmt::Display for Listener {
                 listener,
                 configured,
                 ..
-            } => write!(f, "{}", listener.local_addr().unwrap_or(*configured)),
-            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            } => match listener.local_addr() {
+                Ok(address) => write!(f, "{address}"),
+                Err(_) => write!(f, "{configured}"),
+            },
+            Self::Unix { listener, file } => {
+                let bound = listener.local_addr().ok();
+                let bound = bound.as_ref().and_then(|bound| bound.as_pathname());
+                let path = file.as_ref().map(|file| file.path.as_path()).or(bound);
+                write!(f, "unix:{}", path.unwrap_or(Path::new("")).display())
+            }
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix { path, file, .. } = self
-            && identity(path).is_ok_and(|there| there == *file)
+        if let Self::Unix {
+            file: Some(file), ..
+        } = self
+            && identity(&file.path).is_ok_and(|there| there == file.identity)
         {
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(&file.path);
         }
     }
 }

@@ -13,8 +13,11 @@ use tracing::{info, warn};
 use super::connection::Patience;
 use super::door::{Behind, Door};
 use super::gate::Gate;
-use super::listen::Listener;
+use super::inherited::{Inherited, Unfit};
+use super::listen::{Listener, Unbound};
 use super::serving::{Current, Why};
+use super::supervisor;
+use super::watchdog::Heart;
 use super::watcher::Watcher;
 use crate::admin::{Admin, Phase, keep_asking};
 use crate::audit::Audit;
@@ -32,6 +35,8 @@ pub enum Failed {
     Audit(AuditSettings, io::Error),
     /// A place can't be listened at.
     Listen(Listen, io::Error),
+    /// What systemd passed is not what the configuration asks for.
+    Systemd(Unfit),
     /// Signals can't be waited for.
     Signals(io::Error),
 }
@@ -54,10 +59,10 @@ impl fmt::Display for Failed {
                     path.display()
                 ),
             },
-            Self::Listen(Listen::Plain(address, _) | Listen::Tls(address, ..), error) => {
+            Self::Listen(Listen::Plain(place, ..) | Listen::Tls(place, ..), error) => {
                 write!(
                     f,
-                    "can't listen on {address}: {error}; is another program there, or the port below 1024?"
+                    "can't listen on {place}: {error}; is another program there, or the port below 1024?"
                 )
             }
             Self::Listen(Listen::Unix(path), error) => {
@@ -67,6 +72,7 @@ impl fmt::Display for Failed {
                     path.display()
                 )
             }
+            Self::Systemd(unfit) => write!(f, "{unfit}"),
             Self::Signals(error) => write!(f, "signals can't be waited for: {error}"),
         }
     }
@@ -82,11 +88,11 @@ const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// Runs the daemon until SIGTERM or SIGINT; then lets requests under way end, and returns. SIGHUP reloads, and so
-/// does a change of a file.
+/// does a change of a file. `inherited` are the sockets that systemd passed on.
 ///
 /// # Errors
 /// `Failed`, before anything is served.
-pub async fn run(config: &Path) -> Result<(), Failed> {
+pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> {
     let current = Arc::new(Current::load(config).map_err(Failed::Files)?);
     let serving = current.get();
     let settings = &serving.rules.settings;
@@ -96,28 +102,31 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
     let audit = Arc::new(audit);
     let mut listeners = Vec::new();
     for listen in &settings.listen {
-        listeners.push(bind(listen).await?);
+        listeners.extend(bind(listen, &mut inherited).await?);
     }
-    let admin_listener = match &settings.admin {
-        Some(listen) => Some(bind(listen).await?),
-        None => None,
+    let admin_listeners = match &settings.admin {
+        Some(listen) => bind(listen, &mut inherited).await?,
+        None => Vec::new(),
     };
+    inherited.all_taken().map_err(Failed::Systemd)?;
     let (gate, mut ended) = Gate::new(current.clone(), tokens.clone(), audit.clone());
     let gate = Arc::new(gate);
-    let admin = Arc::new(Admin::new(current.clone(), tokens));
+    let admin = Arc::new(Admin::new(current.clone(), tokens.clone()));
     let (stop, stopping) = watch::channel(false);
     let (stop_admin, admin_stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let mut aside = JoinSet::new();
     let mut signals = Signals::new().map_err(Failed::Signals)?;
-    if let Some(listener) = admin_listener {
+    let mut heart = Heart::new();
+    for listener in admin_listeners {
         info!(address = %listener, tls = listener.is_tls(), admin = true, "listening");
         let door = Door {
             behind: Behind::Admin(admin.clone()),
             slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-            stopping: admin_stopping,
+            stopping: admin_stopping.clone(),
             patience: patience(settings),
             told: Arc::default(),
+            beat: heart.beat(&listener),
         };
         aside.spawn(door.accept(listener));
         tokio::spawn(keep_asking(current.clone()));
@@ -131,25 +140,29 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
             stopping: stopping.clone(),
             patience: patience(settings),
             told: Arc::default(),
+            beat: heart.beat(&listener),
         };
         tasks.spawn(door.accept(listener));
     }
     drop(serving);
     admin.enter(Phase::Listening);
+    supervisor::ready(&status(&current));
+    tokio::spawn(heart.feed(tokens, audit.clone()));
     let mut files = Watcher::new(current.clone());
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Some(Signal::Reload) => {
-                    current.reload(Why::Signal);
+                    reload(&current, Why::Signal);
                     audit.reopen(&current.get().rules.settings.audit);
                 }
                 Some(Signal::Stop) | None => break,
             },
-            () = files.changed() => current.reload(Why::Files),
+            () = files.changed() => reload(&current, Why::Files),
         }
     }
     admin.enter(Phase::Draining);
+    supervisor::stopping();
     gate.drain();
     let _ = stop.send(true);
     info!("stopping; requests under way may end");
@@ -171,10 +184,33 @@ pub async fn run(config: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn bind(listen: &Listen) -> Result<Listener, Failed> {
-    Listener::bind(listen)
-        .await
-        .map_err(|error| Failed::Listen(listen.clone(), error))
+/// Reloads, and tells systemd when it begins and when it is done.
+fn reload(current: &Current, why: Why) {
+    supervisor::reloading();
+    current.reload(why);
+    supervisor::ready(&status(current));
+}
+
+/// What `systemctl status` shows.
+fn status(current: &Current) -> String {
+    match current.last().problems.as_slice() {
+        [] => format!("serving; {} roles", current.get().rules.policy.roles.len()),
+        [_] => {
+            "serving by old files, as the last reload failed of a mistake; see the log".to_owned()
+        }
+        more => format!(
+            "serving by old files, as the last reload failed of {} mistakes; see the log",
+            more.len()
+        ),
+    }
+}
+
+async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Listener>, Failed> {
+    let bound = Listener::bind(listen, inherited).await;
+    bound.map_err(|unbound| match unbound {
+        Unbound::System(error) => Failed::Listen(listen.clone(), error),
+        Unbound::Systemd(unfit) => Failed::Systemd(unfit),
+    })
 }
 
 fn patience(settings: &Settings) -> Patience {

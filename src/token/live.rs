@@ -28,6 +28,8 @@ pub struct Live {
     read_at: AtomicU64,
     reader: Sender<Question>,
     writer: Sender<Counting>,
+    /// As long as the thread that counts lives.
+    writing: Weak<()>,
 }
 
 type Shard = HashMap<TokenId, Entry>;
@@ -97,12 +99,14 @@ impl Live {
         );
         let (reader, questions) = channel();
         let (writer, counts) = channel();
+        let life = Arc::new(());
         let live = Arc::new(Self {
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
             started: Instant::now(),
             read_at: AtomicU64::new(0),
             reader,
             writer,
+            writing: Arc::downgrade(&life),
         });
         let changes = state.changes_since(0)?;
         live.load_usage(&state)?;
@@ -124,7 +128,10 @@ impl Live {
             .and_then(|_| {
                 thread::Builder::new()
                     .name("state-writer".into())
-                    .spawn(move || write(counting, &counts))
+                    .spawn(move || {
+                        let _life = life;
+                        write(counting, &counts);
+                    })
             })
             .map_err(|error| StateError::File(path.to_owned(), error))?;
         Ok(live)
@@ -169,6 +176,13 @@ impl Live {
             .load()
             .get(id)
             .cloned()
+    }
+
+    /// Whether the two threads live and the one that reads answers in time, be it that it can't read. For systemd's watchdog.
+    pub async fn is_kept(&self) -> bool {
+        let (asked, answered) = oneshot::channel();
+        let reads = self.ask(Question::Refresh(asked), answered).await;
+        reads.is_ok() && self.writing.strong_count() > 0
     }
 
     async fn fresh(&self) -> Result<(), Unavailable> {

@@ -289,3 +289,50 @@ async fn it_may_be_a_unix_socket() {
     gate.finish(&api).await;
     assert!(!socket.exists(), "the socket goes with the daemon");
 }
+
+/// What a container's health check runs.
+#[tokio::test]
+async fn the_command_health_says_by_its_exit_how_the_daemon_is() {
+    let api = StandInApi::start().await;
+    let health = async |gate: &Gate, arguments: &[&str]| {
+        let asked = gate.cli(&[&["health"], arguments].concat()).await;
+        let said = String::from_utf8(asked.stderr).unwrap();
+        (asked.status.code().unwrap(), said.trim_end().to_owned())
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    drop(port);
+    for admin in [
+        json!({ "address": address }),
+        json!({ "unix": "admin.sock" }),
+    ] {
+        let builder = Gate::builder(&api).policy(POLICY).set("admin", admin);
+        let mut gate = builder.start().await;
+        assert_eq!(health(&gate, &[]).await, (0, "alive".to_owned()));
+        let begun = Instant::now();
+        while health(&gate, &["--ready"]).await.0 != 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "never ready");
+        }
+        gate.files()
+            .write("do-token", &format!("dop_v1_{}", "beef".repeat(16)));
+        loop {
+            let (code, said) = health(&gate, &["--ready"]).await;
+            if said.contains("does not accept the real token") {
+                assert_eq!(code, 1, "{said}");
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(40), "still {said}");
+        }
+        gate.files().write("do-token", REAL_TOKEN);
+        gate.signal(Signal::Term);
+        gate.wait_exit().await;
+        let (code, said) = health(&gate, &[]).await;
+        assert_eq!(code, 1);
+        assert!(said.starts_with("the daemon does not answer: "), "{said}");
+    }
+    let gate = Gate::start(&api, POLICY).await;
+    let (code, said) = health(&gate, &[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("there is no `admin` to ask; add"), "{said}");
+    gate.finish(&api).await;
+}

@@ -38,6 +38,7 @@ mod reloading;
 mod roles;
 mod running;
 mod shells;
+mod supervised;
 mod tokens;
 mod upstream;
 mod verdicts;

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb};
-use crate::config::{FieldScopes, Listen, Settings};
+use crate::config::{FieldScopes, Listen, Place, Plaintext, Settings};
 use crate::policy::{Grant, Only, Policy, Role, Selector};
 use crate::yaml::At;
 
@@ -269,15 +269,23 @@ pub(super) fn of_settings(settings: &Settings, text: &str) -> Vec<Remark> {
         )));
     }
     for listen in &settings.listen {
-        if let Listen::Plain(address, _) = listen
-            && !address.ip().is_loopback()
+        if let Listen::Plain(place, _, Plaintext::Anywhere) = listen
+            && !is_loopback(place)
         {
             found.push((place_of(text, "allow_plaintext"), format!(
-                "sub-tokens come to {address} unencrypted, and whoever listens on the way can use them; give the listener `tls`, or an address of loopback with a proxy before it that has"
+                "sub-tokens come to {place} unencrypted, and whoever listens on the way can use them; give the listener `tls`, or an address of loopback with a proxy before it that has"
             )));
         }
     }
     found
+}
+
+/// Where systemd's sockets are, their units say.
+fn is_loopback(place: &Place) -> bool {
+    match place {
+        Place::Address(address) => address.ip().is_loopback(),
+        Place::Systemd(_) => false,
+    }
 }
 
 /// Wider than the network of one organisation, where it isn't a private one.
