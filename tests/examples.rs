@@ -217,6 +217,74 @@ fn the_units_and_the_configuration_speak_of_the_same_places() {
     assert!(shown("tidegate.sysusers.conf").contains(&user));
 }
 
+/// What runs tidegate in a container has a configuration and a policy, which `check` is content with, and issues sub-tokens of
+/// roles that are in there.
+#[test]
+fn check_is_content_with_what_the_examples_run() {
+    let kubernetes = example("kubernetes/tidegate.yaml");
+    let of_directory = |name: &str| {
+        ["tidegate.yaml", "policy.yaml"].map(|file| example(&format!("{name}/{file}")))
+    };
+    let cases = [
+        (
+            vec![example("container/compose.yaml")],
+            of_directory("container/etc"),
+        ),
+        (
+            vec![example("ci/github.yaml"), example("ci/gitlab.yaml")],
+            of_directory("ci/tidegate"),
+        ),
+        (
+            vec![kubernetes.clone()],
+            ["tidegate.yaml", "policy.yaml"].map(|key| block(&kubernetes, key)),
+        ),
+    ];
+    for (users, [config, policy]) in cases {
+        let example = Example::new();
+        let made = example.run(&["cert", "--host", "localhost", "--dir", "tls"]);
+        assert!(made.0, "{}", made.1);
+        let config = config
+            .replace("/run/secrets/do-token", "do-token")
+            .replace("/etc/tidegate-token/do-token", "do-token")
+            .replace("/etc/tidegate-tls/tls.crt", "tls/server.pem")
+            .replace("/etc/tidegate-tls/tls.key", "tls/server.key")
+            .replace("/var/lib/tidegate/", "");
+        assert!(config.contains("admin: { address: 127.0.0.1:"), "{config}"); // the health checks ask it
+        example.write("tidegate.yaml", &config);
+        example.write("policy.yaml", &policy);
+        let (good, said) = example.check();
+        assert!(good, "{config}{said}");
+        let policy = read_policy(&policy, &Catalog::builtin().unwrap());
+        let roles: Vec<_> = users
+            .iter()
+            .flat_map(|text| text.split("--role ").skip(1))
+            .filter_map(|rest| rest.split_whitespace().next())
+            .collect();
+        assert!(!roles.is_empty());
+        for role in roles {
+            assert!(policy.roles.contains_key(role), "{role}");
+        }
+    }
+}
+
+/// The text under a key of a ConfigMap.
+fn block(text: &str, key: &str) -> String {
+    let (_, after) = text.split_once(&format!("\n  {key}: |\n")).unwrap();
+    let lines = after
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines.fold(String::new(), |text, line| {
+        text + line.strip_prefix("    ").unwrap_or(line) + "\n"
+    })
+}
+
+fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// A copy of the examples on a machine that has none of the directories that they name.
 struct Example(TempDir);
 
@@ -247,10 +315,15 @@ impl Example {
 
     /// Whether `tidegate check` is content, and what it says.
     fn check(&self) -> (bool, String) {
+        self.run(&["check"])
+    }
+
+    fn run(&self, arguments: &[&str]) -> (bool, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["check", "--config"])
-            .arg(self.0.path().join("tidegate.yaml"))
-            .env_remove("TIDEGATE_CONFIG")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("TIDEGATE_CONFIG", self.0.path().join("tidegate.yaml"))
+            .env("DIGITALOCEAN_TOKEN", format!("dop_v1_{}", "0".repeat(64)))
             .stdin(Stdio::null())
             .output()
             .unwrap();

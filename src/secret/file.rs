@@ -59,6 +59,7 @@ impl fmt::Display for Loose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (who, change) = match self.forbidden {
             ALL_BUT_OWNER => ("its owner alone may", "go="),
+            ALL_BUT_GROUP => ("its owner and its group alone may", "o="),
             _ => ("its owner and its group's readers alone may", "g-w,o="),
         };
         write!(
@@ -96,12 +97,13 @@ pub fn read(path: &Path) -> Result<Secret, Unreadable> {
     Ok(Secret::new(text.to_owned()))
 }
 
-/// Checks that a file that is one user's own is open to nobody else.
+/// Checks that a file that one user or one group works with is open to nobody else. Kubernetes gives all that is on a volume to
+/// the group of the pod (`fsGroup`), to write too, and a group may be meant to issue tokens.
 ///
 /// # Errors
 /// `Loose`.
-pub fn kept_to_owner(path: &Path, meta: &Metadata) -> Result<(), Loose> {
-    kept_from(ALL_BUT_OWNER, path, meta)
+pub fn kept_to_group(path: &Path, meta: &Metadata) -> Result<(), Loose> {
+    kept_from(ALL_BUT_GROUP, path, meta)
 }
 
 /// A file of root may be read by its group: that is how a daemon that is not root is let read it (`root:tidegate` with 0640,
@@ -139,6 +141,7 @@ fn is_mounted_secret(file: &File, meta: &Metadata) -> bool {
 
 const ALL_BUT_OWNER: u32 = 0o077;
 const ALL_BUT_OWNER_AND_READERS: u32 = 0o027;
+const ALL_BUT_GROUP: u32 = 0o007;
 /// The largest file that is read as a secret, in bytes.
 const MOST: usize = 256 << 10;
 /// As the kernel's `magic.h` has them.
@@ -175,6 +178,8 @@ mod tests {
             (0o644, ALL_BUT_OWNER_AND_READERS, false),
             (0o660, ALL_BUT_OWNER_AND_READERS, false), // a group that writes chooses the token
             (0o601, ALL_BUT_OWNER_AND_READERS, false),
+            (0o660, ALL_BUT_GROUP, true), // a volume of Kubernetes under `fsGroup`
+            (0o664, ALL_BUT_GROUP, false),
         ];
         for (mode, forbidden, kept) in cases {
             let (_directory, path) = file(mode);

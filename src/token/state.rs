@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use super::format::TokenId;
 use crate::policy::{Limits, Source, Vars};
 use crate::secret::SecretHash;
-use crate::secret::file::{Loose, kept_to_owner};
+use crate::secret::file::{Loose, kept_to_group};
 use crate::units::Span;
 
 /// The state file: issued tokens, revocations, and how often each token was used.
@@ -182,7 +182,7 @@ impl State {
         Ok(state)
     }
 
-    /// Checks that the file and those that SQLite keeps beside it are their owner's alone: who reads them learns the hashes,
+    /// Checks that the file and those that SQLite keeps beside it are its owner's and its group's alone: who reads them learns the hashes,
     /// names and addresses of all tokens, and who writes them issues tokens.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl State {
         for suffix in ["", "-wal", "-shm"] {
             let file = beside(path, suffix);
             if let Ok(meta) = fs::metadata(&file) {
-                kept_to_owner(&file, &meta).map_err(StateError::Loose)?;
+                kept_to_group(&file, &meta).map_err(StateError::Loose)?;
             }
         }
         Ok(())

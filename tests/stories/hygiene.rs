@@ -51,7 +51,12 @@ async fn no_core_is_dumped_and_files_are_the_daemons_own_whatever_umask_and_limi
 }
 
 /// `serve` and `check` both refuse, and say what to run; once that has run, both are content.
-async fn refused_until_mended(config: &[(&str, Value)], name: &str, said_of_it: &str) {
+async fn refused_until_mended(
+    config: &[(&str, Value)],
+    name: &str,
+    loose: &[u32],
+    said_of_it: &str,
+) {
     let api = StandInApi::start().await;
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let build = || {
@@ -67,7 +72,7 @@ async fn refused_until_mended(config: &[(&str, Value)], name: &str, said_of_it: 
     gate.issue(&["ci", "--role", "all"]).await;
     gate.signal(Signal::Term);
     gate.wait_exit().await;
-    for loose in [0o644, 0o660, 0o602] {
+    for &loose in loose {
         chmod(gate.files(), name, loose);
         let path = gate.files().path(name);
         let checked = gate.cli(&["check"]).await;
@@ -96,7 +101,13 @@ async fn refused_until_mended(config: &[(&str, Value)], name: &str, said_of_it: 
 
 #[tokio::test]
 async fn a_real_token_that_others_could_read_is_refused() {
-    refused_until_mended(&[], "do-token", "the real token of account `default`: `").await;
+    refused_until_mended(
+        &[],
+        "do-token",
+        &[0o644, 0o660, 0o602],
+        "the real token of account `default`: `",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -106,6 +117,7 @@ async fn a_private_key_that_others_could_read_is_refused() {
     refused_until_mended(
         &[("listen", listen)],
         "tls.key",
+        &[0o644, 0o660],
         "TLS of the listener at 127.0.0.1:0: `",
     )
     .await;
@@ -113,7 +125,13 @@ async fn a_private_key_that_others_could_read_is_refused() {
 
 #[tokio::test]
 async fn a_state_that_others_could_read_is_refused() {
-    refused_until_mended(&[], "tidegate.db", "the state file `").await;
+    refused_until_mended(
+        &[],
+        "tidegate.db",
+        &[0o644, 0o602, 0o664],
+        "the state file `",
+    )
+    .await;
 }
 
 /// As Kubernetes mounts a secret: links to a file of root, which the group of the pod may read.
