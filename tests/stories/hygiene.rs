@@ -38,6 +38,8 @@ async fn no_core_is_dumped_and_files_are_the_daemons_own_whatever_umask_and_limi
         .split_whitespace()
         .collect();
     assert_eq!(core, ["0", "0", "bytes"]);
+    let status = fs::read_to_string(format!("/proc/{}/status", gate.pid())).unwrap();
+    assert!(status.contains("Umask:\t0077"), "{status}");
     for (name, expected) in [
         ("tidegate.db", 0o600),
         ("tidegate.db-wal", 0o600),
