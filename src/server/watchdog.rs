@@ -28,7 +28,7 @@ pub(super) struct Beat {
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 /// How old it may be.
 const LATE: Duration = Duration::from_secs(5);
-/// In place of a time: the loop ended as it should.
+/// The loop ended as it should: a time that is never past.
 const AT_REST: u64 = u64::MAX;
 
 impl Heart {
@@ -55,8 +55,8 @@ impl Heart {
         let now = since(self.started, now);
         let late = u64::try_from(LATE.as_millis()).unwrap_or(AT_REST);
         self.beats.iter().find_map(|(of, last)| {
-            let last = last.load(Ordering::Acquire);
-            (last != AT_REST && now.saturating_sub(last) > late).then_some(of.as_str())
+            let past = now.saturating_sub(last.load(Ordering::Acquire));
+            (past > late).then_some(of.as_str())
         })
     }
 

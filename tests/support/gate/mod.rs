@@ -232,8 +232,16 @@ impl Gate {
 
     /// Starts the daemon anew over the same files, once it has ended; it has other ports then.
     pub async fn start_again(&mut self) {
-        let started = self.process.start_again(&self.files).await;
+        let started = self.try_start_again().await;
         started.unwrap_or_else(|failure| panic!("{failure}"));
+    }
+
+    /// The same for a daemon that may refuse to start.
+    ///
+    /// # Errors
+    /// How it ended, and what it said in all its lives.
+    pub async fn try_start_again(&mut self) -> Result<(), NotStarted> {
+        self.process.start_again(&self.files).await
     }
 
     /// Ends the daemon as `systemctl stop` does, and starts it anew.
