@@ -267,7 +267,7 @@ fn check_is_content_with_what_the_examples_run() {
     }
 }
 
-/// The text under a key of a ConfigMap.
+/// The text under a key of a `ConfigMap`.
 fn block(text: &str, key: &str) -> String {
     let (_, after) = text.split_once(&format!("\n  {key}: |\n")).unwrap();
     let lines = after

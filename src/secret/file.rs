@@ -132,8 +132,7 @@ fn kept_from(forbidden: u32, path: &Path, meta: &Metadata) -> Result<(), Loose> 
 /// systemd do. Kubernetes' own default there is 0644, which nobody can change from within and which lets nobody in who is not
 /// in the container. That it may be written by others is still too much.
 fn is_mounted_secret(file: &File, meta: &Metadata) -> bool {
-    let in_memory =
-        fstatfs(file.as_fd()).is_ok_and(|found| [TMPFS, RAMFS].contains(&(found.f_type as u64)));
+    let in_memory = fstatfs(file.as_fd()).is_ok_and(|found| [TMPFS, RAMFS].contains(&found.f_type));
     let read_only =
         fstatvfs(file.as_fd()).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY));
     in_memory && read_only && meta.mode() & 0o022 == 0
@@ -145,8 +144,8 @@ const ALL_BUT_GROUP: u32 = 0o007;
 /// The largest file that is read as a secret, in bytes.
 const MOST: usize = 256 << 10;
 /// As the kernel's `magic.h` has them.
-const TMPFS: u64 = 0x0102_1994;
-const RAMFS: u64 = 0x8584_58f6;
+const TMPFS: i64 = 0x0102_1994;
+const RAMFS: i64 = 0x8584_58f6;
 
 #[cfg(test)]
 mod tests {

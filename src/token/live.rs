@@ -99,14 +99,14 @@ impl Live {
         );
         let (reader, questions) = channel();
         let (writer, counts) = channel();
-        let life = Arc::new(());
+        let counting_lives = Arc::new(());
         let live = Arc::new(Self {
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
             started: Instant::now(),
             read_at: AtomicU64::new(0),
             reader,
             writer,
-            writing: Arc::downgrade(&life),
+            writing: Arc::downgrade(&counting_lives),
         });
         let changes = state.changes_since(0)?;
         live.load_usage(&state)?;
@@ -129,8 +129,8 @@ impl Live {
                 thread::Builder::new()
                     .name("state-writer".into())
                     .spawn(move || {
-                        let _life = life;
                         write(counting, &counts);
+                        drop(counting_lives); // and so it is in a panic
                     })
             })
             .map_err(|error| StateError::File(path.to_owned(), error))?;
