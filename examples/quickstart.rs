@@ -302,7 +302,7 @@ fn indented(text: &str) -> String {
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-const TO_YOUR_OWN_ACCOUNT: &str = "Before your own account: put a real token into the file `do-token`, and beside it
+const TO_YOUR_OWN_ACCOUNT: &str = "Before your own account: put a real token into the file `do-token` (`chmod 600` it), and beside it
 
   tidegate.yaml    listen: [{ address: 127.0.0.1:8080 }]
                    accounts: { default: { token_file: do-token } }
