@@ -180,6 +180,10 @@ pub struct LimitSettings {
     pub derived_credentials: Duration,
     /// How many connections at once.
     pub connections: usize,
+    /// How many of these one client may have.
+    pub connections_per_client: usize,
+    /// How many requests at once.
+    pub requests: usize,
     /// How long the headers of a request may take.
     pub header_timeout: Duration,
     /// How long a connection may be quiet.
@@ -194,6 +198,8 @@ impl Default for LimitSettings {
             body: Size::of_bytes(64 << 20),
             derived_credentials: Duration::from_secs(12 * 3600),
             connections: 4096,
+            connections_per_client: 256,
+            requests: 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
         }

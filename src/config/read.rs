@@ -412,6 +412,12 @@ impl Reader<'_> {
         self.set(&mut map, "inspected_body", &mut limits.inspected_body);
         self.set(&mut map, "body", &mut limits.body);
         self.set(&mut map, "connections", &mut limits.connections);
+        self.set(
+            &mut map,
+            "connections_per_client",
+            &mut limits.connections_per_client,
+        );
+        self.set(&mut map, "requests", &mut limits.requests);
         self.span(
             &mut map,
             "derived_credentials",
@@ -420,11 +426,17 @@ impl Reader<'_> {
         self.span(&mut map, "header_timeout", &mut limits.header_timeout);
         self.span(&mut map, "idle_timeout", &mut limits.idle_timeout);
         map.finish(&mut self.mistakes);
-        if limits.connections == 0 {
-            self.mistakes.add(
-                node.at,
-                "`connections` is 0, so nobody could reach tidegate",
-            );
+        for (name, most) in [
+            ("connections", limits.connections),
+            ("connections_per_client", limits.connections_per_client),
+            ("requests", limits.requests),
+        ] {
+            if most == 0 {
+                self.mistakes.add(
+                    node.at,
+                    format!("`{name}` is 0, so nobody could reach tidegate"),
+                );
+            }
         }
         if limits.header_bytes.bytes() < 8192 {
             self.mistakes.add(

@@ -1,8 +1,8 @@
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,11 +16,14 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Clone)]
 pub struct Watch(Arc<Mutex<Doing>>);
 
-#[derive(Clone, Copy)]
 struct Doing {
     state: State,
     /// Since when the other end has taken nothing of what is to be written.
     stalled: Option<Instant>,
+    /// The answers of which the other end is to take more, and since when. In HTTP/2 it may leave one answer lying by its flow
+    /// control, and take everything else: the connection itself never stalls.
+    offered: HashMap<u64, Instant>,
+    requests: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,11 +51,17 @@ impl Watch {
         Self(Arc::new(Mutex::new(Doing {
             state: State::Quiet(Instant::now()),
             stalled: None,
+            offered: HashMap::new(),
+            requests: 0,
         })))
     }
 
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change(&self, change: impl FnOnce(State) -> State) {
-        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut doing = self.doing();
         doing.state = change(doing.state);
     }
 
@@ -62,7 +71,12 @@ impl Watch {
             State::Busy(count) => State::Busy(count + 1),
             State::Quiet(_) | State::Head(_) => State::Busy(1),
         });
-        Busy(self.clone())
+        let mut doing = self.doing();
+        doing.requests += 1;
+        Busy {
+            number: doing.requests,
+            watch: self.clone(),
+        }
     }
 
     /// Bytes came. Between requests of HTTP/1 they begin a head; those of HTTP/2 may be about anything.
@@ -76,7 +90,7 @@ impl Watch {
 
     /// The other end took something, or would not.
     fn wrote(&self, took: bool) {
-        let mut doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut doing = self.doing();
         if took {
             doing.stalled = None;
         } else {
@@ -87,14 +101,7 @@ impl Watch {
     /// Returns when the connection has done nothing for too long, or the other end has taken nothing.
     pub async fn overdue(&self, patience: Patience) {
         loop {
-            let doing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = match doing.state {
-                State::Quiet(since) => since + patience.quiet,
-                State::Head(since) => since + patience.head,
-                State::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
-            };
-            let stalled = doing.stalled.map(|since| since + patience.quiet);
-            let due = stalled.into_iter().fold(due, Instant::min);
+            let due = self.doing().due(patience);
             if due <= Instant::now() {
                 return;
             }
@@ -104,12 +111,46 @@ impl Watch {
     }
 }
 
+impl Doing {
+    /// When it is overdue if nothing happens until then.
+    fn due(&self, patience: Patience) -> Instant {
+        let due = match self.state {
+            State::Quiet(since) => since + patience.quiet,
+            State::Head(since) => since + patience.head,
+            State::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
+        };
+        let untaken = self.stalled.iter().chain(self.offered.values());
+        untaken
+            .map(|since| *since + patience.quiet)
+            .fold(due, Instant::min)
+    }
+}
+
 /// A request under way.
-pub struct Busy(Watch);
+pub struct Busy {
+    watch: Watch,
+    number: u64,
+}
+
+impl Busy {
+    /// There is something of its answer for the other end to take.
+    pub fn offers(&self) {
+        self.watch
+            .doing()
+            .offered
+            .insert(self.number, Instant::now());
+    }
+
+    /// There is nothing to take until more comes from elsewhere.
+    pub fn waits(&self) {
+        self.watch.doing().offered.remove(&self.number);
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.change(|state| match state {
+        self.waits();
+        self.watch.change(|state| match state {
             State::Busy(count) if count > 1 => State::Busy(count - 1),
             State::Busy(_) | State::Quiet(_) | State::Head(_) => State::Quiet(Instant::now()),
         });

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::connection::{Busy, Patience, Watch, Watched};
+use super::crowd::{Clients, Seat};
 use super::gate::Gate;
 use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
@@ -39,10 +40,12 @@ use crate::token::ClientAddr;
 pub(super) struct Door {
     pub behind: Behind,
     pub slots: Arc<Semaphore>,
+    pub clients: Arc<Clients>,
     pub stopping: watch::Receiver<bool>,
     pub patience: Patience,
     pub told: Arc<Seldom>,
     pub beat: Beat,
+    pub full: Arc<Seldom>,
 }
 
 /// What is said at most once a minute, however often there is reason to: anyone can connect.
@@ -84,6 +87,14 @@ impl Behind {
         }
     }
 
+    /// How many connections one client may have. Whoever runs tidegate is not held against that.
+    fn most_per_client(&self) -> usize {
+        match self {
+            Self::Gate(_) => self.serving().rules.settings.limits.connections_per_client,
+            Self::Admin(_) => usize::MAX,
+        }
+    }
+
     /// Counts a client that was turned away unheard.
     fn turned_away(&self) {
         match self {
@@ -101,6 +112,15 @@ impl Behind {
         }
     }
 }
+
+/// What a connection takes while it is there: one of all, and one of its client's.
+struct Room {
+    _slot: OwnedSemaphorePermit,
+    _seat: Option<Seat>,
+}
+
+/// A client has as many connections as it may have.
+struct Full;
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -158,9 +178,11 @@ impl Door {
                     Some(Some(config)) => Some(TlsAcceptor::from(config)),
                 };
                 let (door, header) = (self.clone(), listener.header());
+                let seat = (header == ProxyHeader::None).then(|| self.seat(addr)); // in the order in which they come
                 connections.spawn(async move {
                     if let Some((stream, addr)) = door.client(stream, addr, header).await {
-                        door.enter(stream, addr, acceptor, slot).await;
+                        let seat = seat.unwrap_or_else(|| door.seat(addr));
+                        door.enter(stream, addr, acceptor, (slot, seat)).await;
                     }
                 });
             }
@@ -169,16 +191,20 @@ impl Door {
                     addr: ClientAddr::Unix,
                     tls: false,
                 };
-                connections.spawn(self.clone().serve(stream, peer, Version::One, slot));
+                let room = Room {
+                    _slot: slot,
+                    _seat: None, // whoever is behind it: a socket's mode says who may come
+                };
+                connections.spawn(self.clone().serve(stream, peer, Version::One, room));
             }
             (Stream::Tcp(stream, _), Err(_))
                 if !listener.is_tls() && listener.header() == ProxyHeader::None =>
             {
-                connections.spawn(turn_away(stream));
+                connections.spawn(turn_away(stream, ALL_TAKEN));
             }
             (Stream::Tcp(..), Err(_)) => {} // to say why would take a handshake, or a header
             (Stream::Unix(stream), Err(_)) => {
-                connections.spawn(turn_away(stream));
+                connections.spawn(turn_away(stream, ALL_TAKEN));
             }
         }
     }
@@ -223,25 +249,46 @@ impl Door {
         stream: TcpStream,
         addr: IpAddr,
         acceptor: Option<TlsAcceptor>,
-        slot: OwnedSemaphorePermit,
+        (slot, seat): (OwnedSemaphorePermit, Result<Option<Seat>, Full>),
     ) {
+        let room = match seat {
+            Ok(seat) => Room {
+                _slot: slot,
+                _seat: seat,
+            },
+            Err(Full) => {
+                self.behind.turned_away();
+                if acceptor.is_none() {
+                    turn_away(stream, YOURS_TAKEN).await;
+                }
+                return;
+            }
+        };
         let addr = ClientAddr::Ip(addr);
         match acceptor {
             None => {
-                self.serve(stream, Peer { addr, tls: false }, Version::One, slot)
+                self.serve(stream, Peer { addr, tls: false }, Version::One, room)
                     .await;
             }
-            Some(acceptor) => self.shake_hands(stream, addr, acceptor, slot).await,
+            Some(acceptor) => self.shake_hands(stream, addr, acceptor, room).await,
         }
     }
 
-    async fn shake_hands<S>(
-        self,
-        stream: S,
-        addr: ClientAddr,
-        acceptor: TlsAcceptor,
-        slot: OwnedSemaphorePermit,
-    ) where
+    /// One of the connections that the client may have. A trusted proxy is no client: many are behind it.
+    fn seat(&self, addr: IpAddr) -> Result<Option<Seat>, Full> {
+        if is_trusted(addr, &self.behind.serving().rules.settings.trusted_proxies) {
+            return Ok(None);
+        }
+        let most = self.behind.most_per_client();
+        if let Some(seat) = self.clients.seat(addr, most) {
+            return Ok(Some(seat));
+        }
+        self.full.once_in_a_while(|| warn!(client = %addr, most, "a client has as many connections as it may have (`limits.connections_per_client`), and more are turned away; if it is a proxy, name it in `trusted_proxies`"));
+        Err(Full)
+    }
+
+    async fn shake_hands<S>(self, stream: S, addr: ClientAddr, acceptor: TlsAcceptor, room: Room)
+    where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let stream = match tokio::time::timeout(self.patience.head, acceptor.accept(stream)).await {
@@ -254,11 +301,11 @@ impl Door {
         } else {
             Version::One
         };
-        self.serve(stream, Peer { addr, tls: true }, version, slot)
+        self.serve(stream, Peer { addr, tls: true }, version, room)
             .await;
     }
 
-    async fn serve<S>(self, stream: S, peer: Peer, version: Version, _slot: OwnedSemaphorePermit)
+    async fn serve<S>(self, stream: S, peer: Peer, version: Version, _room: Room)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -269,7 +316,7 @@ impl Door {
             let (busy, behind) = (seen.busy(), behind.clone());
             async move {
                 let answer = behind.answer(as_of_version_one(request), peer).await;
-                Ok::<_, Infallible>(answer.map(|body| Held { body, _busy: busy }))
+                Ok::<_, Infallible>(answer.map(|body| Held::new(body, busy)))
             }
         });
         let limit = self
@@ -300,7 +347,13 @@ impl Door {
                 builder
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(STREAMS)
-                    .max_header_list_size(most);
+                    .max_header_list_size(most)
+                    .max_frame_size(FRAME_BYTES)
+                    .initial_stream_window_size(STREAM_BYTES)
+                    .initial_connection_window_size(CONNECTION_BYTES)
+                    .max_send_buf_size(SEND_BYTES)
+                    .max_pending_accept_reset_streams(RESETS_UNHEARD)
+                    .max_local_error_reset_streams(RESETS_MADE);
                 let connection = pin!(builder.serve_connection(watched, service));
                 self.drive(connection, &watch, |connection| {
                     connection.graceful_shutdown();
@@ -342,6 +395,21 @@ impl Door {
 const HEADROOM: usize = 64 << 10;
 /// Requests at once on one connection of HTTP/2.
 const STREAMS: u32 = 128;
+/// The bytes of a frame of HTTP/2, the least that a server must take.
+const FRAME_BYTES: u32 = 16 << 10;
+/// The bytes of one body, and of all of a connection, that may have come and were not read yet.
+const STREAM_BYTES: u32 = 256 << 10;
+const CONNECTION_BYTES: u32 = 1 << 20;
+/// The bytes of one answer that wait for its client.
+const SEND_BYTES: usize = 64 << 10;
+/// Streams that a client opened and took back before they were looked at; with more it is flooding ("rapid reset",
+/// CVE-2023-44487), and its connection ends.
+const RESETS_UNHEARD: usize = 20;
+/// Streams that had to be reset because the client broke the protocol in them; with more its connection ends.
+const RESETS_MADE: usize = 128;
+const ALL_TAKEN: &str =
+    "tidegate has as many connections as it may have; nothing was read; try again";
+const YOURS_TAKEN: &str = "there are as many connections from your address as there may be; nothing was read; close some, or use them again for the next request";
 
 /// A request of HTTP/2 as one of HTTP/1.1 says the same: the authority in `Host`, and a target that is a path.
 fn as_of_version_one(mut request: Request<Incoming>) -> Request<Incoming> {
@@ -362,11 +430,8 @@ fn as_of_version_one(mut request: Request<Incoming>) -> Request<Incoming> {
 }
 
 /// The answer to a connection beyond the most that are served at once.
-async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
-    let refusal = Refusal::new(
-        Code::Overloaded,
-        "tidegate has as many connections as it may have; nothing was read; try again",
-    );
+async fn turn_away(mut stream: impl AsyncWrite + Unpin, why: &str) {
+    let refusal = Refusal::new(Code::Overloaded, why);
     let (status, headers, body) = refused(&refusal, "");
     let mut head = format!(
         "HTTP/1.1 {} Service Unavailable\r\nconnection: close\r\ncontent-length: {}\r\n",
@@ -384,10 +449,17 @@ async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
     .await;
 }
 
-/// An answer's body, which keeps its connection busy until it has gone.
+/// An answer's body, which keeps its connection busy until it has gone, and tells whether its client takes it.
 struct Held<B> {
     body: B,
-    _busy: Busy,
+    busy: Busy,
+}
+
+impl<B> Held<B> {
+    fn new(body: B, busy: Busy) -> Self {
+        busy.offers();
+        Self { body, busy }
+    }
 }
 
 impl<B: Body + Unpin> Body for Held<B> {
@@ -398,7 +470,13 @@ impl<B: Body + Unpin> Body for Held<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        match &frame {
+            // The next piece is asked for once this one has gone.
+            Poll::Ready(_) => self.busy.offers(),
+            Poll::Pending => self.busy.waits(),
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

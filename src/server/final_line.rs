@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tracing::error;
 
+use super::crowd::Place;
 use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::refusal::{Code, Refusal};
@@ -18,6 +19,8 @@ use crate::response::{Answer, AnswerBody, Cut};
 pub struct FinalLine {
     /// The record, as far as it is known.
     pub record: Record,
+    /// Its place among the requests that are served at once.
+    pub place: Option<Place>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     refused: Option<Code>,
@@ -31,6 +34,7 @@ impl FinalLine {
     pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, request_id: String) -> Self {
         Self {
             record: Record::new(request_id),
+            place: None,
             audit,
             metrics,
             refused: None,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
+use super::crowd::Requests;
 use super::final_line::FinalLine;
 use super::own;
 use super::question::{Question, Way};
@@ -32,6 +33,7 @@ pub struct Gate {
     tokens: Arc<Live>,
     audit: Arc<Audit>,
     facts: Facts,
+    requests: Requests,
     draining: AtomicBool,
     /// A copy goes with each request that is seen to its end; when all are gone, so are the requests.
     under_way: Mutex<Option<mpsc::Sender<()>>>,
@@ -50,6 +52,7 @@ impl Gate {
             tokens,
             audit,
             facts: Facts::default(),
+            requests: Requests::default(),
             draining: AtomicBool::new(false),
             under_way: Mutex::new(Some(under_way)),
         };
@@ -111,7 +114,13 @@ impl Gate {
             self.current.metrics().clone(),
             request_id(),
         );
-        let mut answer = match self.answer(request, peer, &mut line).await {
+        let most = self.serving().rules.settings.limits.requests;
+        line.place = self.requests.place(most);
+        let answered = match &line.place {
+            Some(_) => self.answer(request, peer, &mut line).await,
+            None => Err(overloaded()),
+        };
+        let mut answer = match answered {
             Ok(answer) => answer,
             Err(refusal) => {
                 line.refused(&refusal);
@@ -311,6 +320,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("tidegate-request-id");
 fn finished(refusal: &Refusal, request_id: &str) -> Answer {
     let (status, headers, body) = refused(refusal, request_id);
     made(status, headers, body)
+}
+
+fn overloaded() -> Refusal {
+    let mut refusal = Refusal::new(
+        Code::Overloaded,
+        "tidegate serves as many requests as it may at once; nothing was sent; try again",
+    );
+    refusal.retry_after = Some(1);
+    refusal
 }
 
 /// 32 hexadecimal digits. They need not be secret, only different; without the system's generator a counter will do.

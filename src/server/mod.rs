@@ -2,6 +2,8 @@
 
 mod authenticate;
 mod connection;
+mod crowd;
+mod descriptors;
 mod door;
 mod fields;
 mod final_line;

@@ -11,6 +11,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::connection::Patience;
+use super::crowd::Clients;
+use super::descriptors;
 use super::door::{Behind, Door};
 use super::gate::Gate;
 use super::inherited::{Inherited, Unfit};
@@ -96,6 +98,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     let current = Arc::new(Current::load(config).map_err(Failed::Files)?);
     let serving = current.get();
     let settings = &serving.rules.settings;
+    descriptors::make_room(&settings.limits);
     let tokens = Live::open(&settings.state).map_err(Failed::State)?;
     let audit = Audit::open(&settings.audit)
         .map_err(|error| Failed::Audit(settings.audit.clone(), error))?;
@@ -123,23 +126,28 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         let door = Door {
             behind: Behind::Admin(admin.clone()),
             slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+            clients: Arc::default(),
             stopping: admin_stopping.clone(),
             patience: patience(settings),
             told: Arc::default(),
+            full: Arc::default(),
             beat: heart.beat(&listener),
         };
         aside.spawn(door.accept(listener));
         tokio::spawn(keep_asking(current.clone()));
     }
     let slots = Arc::new(Semaphore::new(settings.limits.connections));
+    let clients = Arc::<Clients>::default();
     for listener in listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
         let door = Door {
             behind: Behind::Gate(gate.clone()),
             slots: slots.clone(),
+            clients: clients.clone(),
             stopping: stopping.clone(),
             patience: patience(settings),
             told: Arc::default(),
+            full: Arc::default(),
             beat: heart.beat(&listener),
         };
         tasks.spawn(door.accept(listener));

@@ -11,6 +11,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::pace::Pace;
+
 /// The body of a request as it comes from a client.
 pub use hyper::body::Incoming;
 
@@ -25,7 +27,7 @@ pub enum BodyFailure {
         /// The most that it may be.
         limit: usize,
     },
-    /// Nothing came for too long.
+    /// Nothing came for too long, or too little.
     Timeout,
     /// It broke off or was framed wrongly.
     Broken,
@@ -88,7 +90,8 @@ pub fn stream(
         begun: Some(begun),
         limit,
         seen: 0,
-        patience,
+        pace: Pace::new(patience),
+        waits_since: None,
         late: Box::pin(sleep(patience)),
         progress: progress.clone(),
     };
@@ -105,17 +108,23 @@ pub async fn read(
     patience: Duration,
 ) -> Result<(Bytes, bool), BodyFailure> {
     let mut read = BytesMut::new();
+    let mut pace = Pace::new(patience);
     while read.len() <= limit {
-        let frame = timeout(patience, body.frame())
+        let waits_since = Instant::now();
+        let frame = timeout(pace.left(), body.frame())
             .await
             .map_err(|_| BodyFailure::Timeout)?;
+        pace.waited(waits_since.elapsed());
         match frame
             .transpose()
             .map_err(|_| BodyFailure::Broken)?
             .map(Frame::into_data)
         {
             None => return Ok((read.freeze(), true)),
-            Some(Ok(data)) => read.extend_from_slice(&data),
+            Some(Ok(data)) => {
+                pace.came(data.len());
+                read.extend_from_slice(&data);
+            }
             Some(Err(_trailers)) => {}
         }
     }
@@ -127,7 +136,8 @@ struct Bounded {
     begun: Option<Bytes>,
     limit: usize,
     seen: usize,
-    patience: Duration,
+    pace: Pace,
+    waits_since: Option<Instant>,
     late: Pin<Box<Sleep>>,
     progress: Progress,
 }
@@ -147,11 +157,18 @@ impl Body for Bounded {
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                // The time in which the API takes no more of it is not the client's.
+                if this.waits_since.is_none() {
+                    let now = Instant::now();
+                    this.waits_since = Some(now);
+                    this.late.as_mut().reset(now + this.pace.left());
+                }
                 ready!(this.late.as_mut().poll(cx));
                 return Poll::Ready(Some(Err(BodyFailure::Timeout)));
             };
-            let deadline = Instant::now() + this.patience;
-            this.late.as_mut().reset(deadline);
+            if let Some(since) = this.waits_since.take() {
+                this.pace.waited(since.elapsed());
+            }
             this.progress.moved();
             let data = match frame {
                 None => return Poll::Ready(None),
@@ -161,6 +178,7 @@ impl Body for Bounded {
                     Err(_trailers) => continue, // they stay behind
                 },
             };
+            this.pace.came(data.len());
             this.seen = this.seen.saturating_add(data.len());
             if this.seen > this.limit {
                 return Poll::Ready(Some(Err(BodyFailure::TooLarge { limit: this.limit })));

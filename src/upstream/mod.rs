@@ -8,6 +8,7 @@ mod connect;
 mod failure;
 mod gzip;
 mod headers;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::support::{Fault, Gate, StandInApi};
+use crate::support::{Fault, Gate, Hold, Kept, StandInApi};
 
 const POLICY: &str = "
 version: 1
@@ -14,6 +15,22 @@ roles:
   all:
     allow: [{ scopes: ['*'] }]
 ";
+
+/// The memory that a process has, in bytes.
+pub(crate) fn memory(pid: u32) -> usize {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let resident = pages.split_whitespace().nth(1).unwrap();
+    resident.parse::<usize>().unwrap() * 4096
+}
+
+/// Returns once something is so, which nobody tells.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// How long until the gate closes a connection on which `bytes` were sent.
 async fn closed_after(gate: &Gate, bytes: &str) -> Duration {
@@ -116,5 +133,258 @@ async fn beyond_the_most_connections_a_client_is_told_so() {
         }
         assert!(began.elapsed() < Duration::from_secs(5), "free again");
     }
+    gate.finish(&api).await;
+}
+
+/// What a connection is told on which the account is asked for.
+async fn asked(gate: &Gate, token: &str) -> String {
+    let said = gate
+        .raw(format!(
+            "GET /v2/account HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+        ))
+        .await;
+    String::from_utf8(said).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_has_as_many_connections_as_it_may_and_a_proxy_and_a_socket_are_no_client() {
+    let api = StandInApi::start().await;
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set(
+            "listen",
+            json!([{ "address": "127.0.0.1:0" }, { "unix": "api.sock" }]),
+        )
+        .set("limits", json!({ "connections_per_client": 2 }))
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let held = (gate.connect().await, gate.connect().await);
+    let said = asked(&gate, &token).await;
+    assert!(
+        said.starts_with("HTTP/1.1 503")
+            && said.contains("tidegate-reason: overloaded")
+            && said.contains("from your address"),
+        "{said}"
+    );
+    gate.log_until("as many connections as it may have").await;
+    let socket = gate.files().path("api.sock");
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let stream = UnixStream::connect(&socket).await.unwrap();
+        let mut kept = Kept::over(stream).await.unwrap();
+        let ask = gate.get("/v2/account").token(&token);
+        assert_eq!(ask.try_send_over(&mut kept).await.unwrap().status, 200);
+        sockets.push(kept);
+    }
+    drop(held);
+    until("a connection is free again", async || {
+        asked(&gate, &token).await.starts_with("HTTP/1.1 200")
+    })
+    .await;
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_told_clients_are_counted_and_not_the_proxy() {
+    let api = StandInApi::start().await;
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set(
+            "listen",
+            json!([{ "address": "127.0.0.1:0", "proxy_protocol": true }]),
+        )
+        .set("trusted_proxies", json!(["127.0.0.0/8"]))
+        .set("limits", json!({ "connections_per_client": 1 }))
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let ask = async |client: &str| {
+        let mut stream = gate.connect().await;
+        let header = format!("PROXY {client}\r\n");
+        stream.write_all(header.as_bytes()).await.unwrap();
+        let mut kept = Kept::over(stream).await.unwrap();
+        let answer = gate
+            .get("/v2/account")
+            .token(&token)
+            .try_send_over(&mut kept)
+            .await
+            .unwrap();
+        (kept, answer)
+    };
+    let mut held = Vec::new();
+    for (client, status) in [
+        ("TCP4 203.0.113.7 198.51.100.1 1 443", 200),
+        ("TCP4 203.0.113.8 198.51.100.1 1 443", 200),
+        ("TCP4 203.0.113.7 198.51.100.1 2 443", 503), // its second
+        ("TCP6 2001:db8::1 2001:db8:1::1 1 443", 200),
+        ("TCP6 2001:db8::2 2001:db8:1::1 1 443", 503), // of the same network
+        ("UNKNOWN", 200),
+        ("UNKNOWN", 200), // the proxy itself, twice
+    ] {
+        let (kept, answer) = ask(client).await;
+        assert_eq!(answer.status, status, "{client}: {}", answer.text());
+        held.push(kept);
+    }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn beyond_the_most_requests_at_once_a_client_is_told_so() {
+    let api = StandInApi::start().await;
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("limits", json!({ "requests": 1 }))
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let hold = Hold::new();
+    api.fault_next(Fault::HoldHead(hold.clone()));
+    let first = gate.get("/v2/account").token(&token).send();
+    let second = async {
+        api.heard_until(|heard| heard.len() == 1).await;
+        let refused = gate.get("/v2/account").token(&token).send().await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.reason()),
+            (503, Some("overloaded"))
+        );
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(gate.audit_of(&refused).await[0]["reason"], "overloaded");
+        hold.release();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    assert_eq!(first.status, 200);
+    assert_eq!(api.heard_count(), 1);
+    until("the place is free again", async || {
+        gate.get("/v2/account").token(&token).send().await.status == 200
+    })
+    .await;
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_an_answer_is_left_and_it_is_never_held_whole() {
+    let api = StandInApi::start().await;
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("limits", json!({ "idle_timeout": "1s", "requests": 4 }))
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    assert_eq!(
+        gate.get("/v2/account").token(&token).send().await.status,
+        200
+    );
+    let before = memory(gate.pid());
+    api.fault_all("/v2/account", Fault::Huge { mib: 256 });
+    let mut deaf = Vec::new();
+    for _ in 0..4 {
+        let mut stream = gate.connect().await;
+        let ask =
+            format!("GET /v2/account HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        deaf.push(stream);
+    }
+    let lines = gate
+        .audit_until(|lines| {
+            let left = |line: &&Value| line["detail"] == "the client left before the answer's end";
+            lines.iter().filter(left).count() == 4
+        })
+        .await;
+    assert_eq!(lines.last().unwrap()["status"], 200);
+    let grown = memory(gate.pid()).saturating_sub(before);
+    assert!(
+        grown < 48 << 20,
+        "1 GiB was on its way, {grown} bytes were held"
+    );
+    api.clear_faults();
+    assert_eq!(
+        gate.get("/v2/account").token(&token).send().await.status,
+        200,
+        "their places are free"
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_ended_though_it_never_stops() {
+    let api = StandInApi::start().await;
+    let limits = json!({ "idle_timeout": "1s", "inspected_body": "1KiB" });
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("limits", limits)
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    // One whose body is read, and one whose body is handed on as it comes.
+    for (target, length, sent_first, status, reason) in [
+        ("/v2/droplets", 1000, 0, 408, "timeout"),
+        (
+            "/v2/registry/subscription",
+            4000,
+            1500,
+            409,
+            "outcome_unknown",
+        ),
+    ] {
+        let mut stream = gate.connect().await;
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{}",
+            " ".repeat(sent_first)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut reading, mut writing) = stream.into_split();
+        let trickle = tokio::spawn(async move {
+            while writing.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        let (began, mut said) = (Instant::now(), vec![0; 1000]);
+        let read = timeout(Duration::from_secs(15), reading.read(&mut said));
+        let count = read.await.expect("ended at all").unwrap();
+        let (said, took) = (
+            String::from_utf8_lossy(&said[..count]).into_owned(),
+            began.elapsed(),
+        );
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status}"))
+                && said.contains(&format!("tidegate-reason: {reason}")),
+            "{target}: {said}"
+        );
+        assert!(
+            took > Duration::from_millis(900) && took < Duration::from_secs(6),
+            "{target}: {took:?}"
+        );
+        trickle.abort();
+    }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn the_limit_of_open_files_is_raised_and_told_where_it_is_too_low() {
+    let api = StandInApi::start().await;
+    let builder = Gate::builder(&api)
+        .policy(POLICY)
+        .set("limits", json!({ "connections": 2_000_000_000 }));
+    let gate = builder.start().await;
+    let logs = gate.logs().join("\n");
+    assert!(
+        logs.contains("the limit of open files is lower than")
+            && logs.contains("wanted=2000001216"),
+        "{logs}"
+    );
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.pid())).unwrap();
+    let files: Vec<&str> = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(files[3], files[4], "as many as the system lets it have");
+    gate.finish(&api).await;
+    let gate = Gate::start(&api, POLICY).await;
+    let logs = gate.logs().join("\n");
+    let enough = files[4].parse::<u64>().is_ok_and(|most| most > 6000);
+    assert_eq!(logs.contains("limit of open files"), !enough, "{logs}");
     gate.finish(&api).await;
 }

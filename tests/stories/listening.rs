@@ -81,6 +81,15 @@ fn client(certificate: &str, alpn: &str, own: Option<(&str, &str)>) -> ClientCon
 
 /// A gate that listens over TLS, and its certificate; the role is `all`.
 pub(crate) async fn tls_gate(api: &StandInApi, more: serde_json::Value) -> (Gate, String) {
+    limited_tls_gate(api, more, json!({})).await
+}
+
+/// The same with these limits.
+pub(crate) async fn limited_tls_gate(
+    api: &StandInApi,
+    more: serde_json::Value,
+    limits: serde_json::Value,
+) -> (Gate, String) {
     let (pem, key) = certificate();
     let mut tls = json!({ "certificate": "tls.crt", "private_key": "tls.key" });
     tls.as_object_mut()
@@ -91,12 +100,13 @@ pub(crate) async fn tls_gate(api: &StandInApi, more: serde_json::Value) -> (Gate
         .policy(POLICY)
         .file("tls.crt", &pem)
         .file("tls.key", &key)
+        .set("limits", limits)
         .set("listen", listen);
     (gate.file("ca.pem", &authority().pem()).start().await, pem)
 }
 
 /// An authority of clients' certificates; the same one whenever it is asked for in a test would need a file, so tests keep it.
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()

@@ -24,6 +24,7 @@ mod explaining;
 mod failures;
 mod families;
 mod fields;
+mod floods;
 mod forwarding;
 mod hygiene;
 mod limits;

@@ -1,0 +1,121 @@
+//! How many there are at once: connections of one client, and requests in all. What is counted ends with what it is counted
+//! for, so that nothing is kept of who has left.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many connections each client has, of those that are there.
+#[derive(Default)]
+pub(super) struct Clients(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection of a client.
+pub(super) struct Seat {
+    clients: Arc<Clients>,
+    of: IpAddr,
+}
+
+impl Clients {
+    /// Lets one more connection of a client in, if it has fewer than `most`.
+    pub fn seat(self: &Arc<Self>, addr: IpAddr, most: usize) -> Option<Seat> {
+        let of = one_client(addr);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(of).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Seat {
+            clients: self.clone(),
+            of,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self
+            .clients
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let left = counts.get_mut(&self.of).map(|count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == Some(0) {
+            counts.remove(&self.of);
+        }
+    }
+}
+
+/// What counts as one client: an address of IPv4, and of IPv6 the 64 bits that one network has, as any host in it has the rest.
+fn one_client(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & (u128::MAX << 64)).into(),
+        four @ IpAddr::V4(_) => four,
+    }
+}
+
+/// How many requests there are.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Arc<AtomicUsize>);
+
+/// One request, from its head to the end of its answer.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Requests {
+    /// Lets one more in, if there are fewer than `most`.
+    pub fn place(&self, most: usize) -> Option<Place> {
+        let more = |count: usize| (count < most).then_some(count + 1);
+        let taken = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        taken.is_ok().then(|| Place(self.0.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_as_many_connections_as_it_may_and_nothing_is_kept_of_who_left() {
+        let clients = Arc::new(Clients::default());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let seats: Vec<_> = ["203.0.113.7", "::ffff:203.0.113.7", "2001:db8::1"]
+            .map(|addr| clients.seat(ip(addr), 2).expect(addr))
+            .into();
+        let cases = [
+            ("203.0.113.7", false),         // two already, one of them written as IPv6
+            ("203.0.113.8", true),          // another
+            ("2001:db8::ffff:0:0:2", true), // the second of the network
+            ("2001:db8:0:1::1", true),      // the network beside it
+        ];
+        for (addr, let_in) in cases {
+            assert_eq!(clients.seat(ip(addr), 2).is_some(), let_in, "{addr}");
+        }
+        drop(seats);
+        assert!(clients.seat(ip("203.0.113.7"), 1).is_some());
+        assert!(clients.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn there_are_as_many_requests_as_there_may_be() {
+        let requests = Requests::default();
+        let first = requests.place(2).unwrap();
+        let second = requests.place(2).unwrap();
+        assert!(requests.place(2).is_none());
+        assert!(requests.place(3).is_some(), "a reload may allow more");
+        drop((first, second));
+        assert!(requests.place(1).is_some());
+    }
+}
