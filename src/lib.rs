@@ -7,7 +7,7 @@
 //! | room | what it makes |
 //! |---|---|
 //! | [`server`] | bytes → a request and its peer: listeners, limits, reload, drain |
-//! | [`identify`] | → the client's address, through trusted proxies |
+//! | [`identify`] | → the client's address, through trusted proxies, and for whom its certificate is |
 //! | [`token`] | → a sub-token that may be used here and now; nothing else is read for strangers |
 //! | [`request`] | → one canonical target, and a body that was read strictly where it decides; or a refusal |
 //! | [`catalog`] | → which endpoint of the API that is, and what it asks for: data under `src/catalog/data` |

@@ -18,6 +18,9 @@ pub struct Record {
     /// Where the client is, without a port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<String>,
+    /// For whom the certificate is that the client showed, as RFC 4514 writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<String>,
     /// The method, HEAD being GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
@@ -110,6 +113,7 @@ impl Record {
             request_id,
             token: None,
             client_ip: None,
+            client_cert: None,
             method: None,
             path: None,
             endpoint: None,

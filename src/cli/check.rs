@@ -8,8 +8,8 @@ use clap::Args;
 use super::wide::Reach;
 use super::{Failed, Outcome, say, wide};
 use crate::catalog::{Endpoint, Segment};
-use crate::config::{Rules, load};
-use crate::policy::{self, Covers, Grant, RequestPattern};
+use crate::config::{Listen, Rules, load};
+use crate::policy::{self, Covers, Grant, Limits, RequestPattern};
 use crate::token::State;
 use crate::upstream::Upstream;
 
@@ -26,6 +26,15 @@ pub(super) fn run(config: &Path, _arguments: &Arguments) -> Result<Outcome, Fail
     caution(&rules);
     remark(config, &rules);
     check_state(&rules)?;
+    for token in &rules.policy.tokens {
+        if let Some(why) = nobody_can_use(&rules, &token.limits) {
+            let file = rules.settings.policy.display();
+            say(format!(
+                "{file}:1:1: warning: the token `{}` ({}) can't be used: {why}",
+                token.name, token.id
+            ));
+        }
+    }
     let (passed, failed) = tests(&rules);
     let policy = &rules.policy;
     say(format!(
@@ -139,9 +148,13 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
     State::kept_close(path).map_err(Failed::because)?;
     let state = State::open(path, Duration::from_secs(5)).map_err(Failed::because)?;
     for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
-        if let (Err(unbound), None) = (rules.grants(&token.roles, &token.vars), revoked_at) {
+        let unbound = rules.grants(&token.roles, &token.vars).err();
+        let why = unbound
+            .map(|unbound| unbound.to_string())
+            .or_else(|| nobody_can_use(rules, &token.limits));
+        if let (Some(why), None) = (why, revoked_at) {
             say(format!(
-                "{}:1:1: warning: the token `{}` ({}) can't be used: {unbound}",
+                "{}:1:1: warning: the token `{}` ({}) can't be used: {why}",
                 path.display(),
                 token.name,
                 token.id
@@ -149,4 +162,15 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Why nobody could meet what a token is bound to, whoever they are.
+fn nobody_can_use(rules: &Rules, limits: &Limits) -> Option<String> {
+    let asks =
+        |listen: &Listen| matches!(listen, Listen::Tls(_, _, tls) if tls.client_ca.is_some());
+    let pattern = limits.client_cert.as_ref()?;
+    let met = rules.settings.listen.iter().any(asks);
+    (!met).then(|| {
+        format!("it asks for a client certificate of `{pattern}`, and no listener asks for one; give a listener `client_ca`")
+    })
 }

@@ -21,7 +21,7 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
-use crate::token::{Admission, ClientAddr, State, Usage, admit};
+use crate::token::{Admission, ClientAddr, Origin, State, Usage, admit};
 
 #[derive(Args)]
 #[command(
@@ -43,7 +43,7 @@ pub struct Arguments {
     /// A variable of the roles, as `client=a`; repeatable.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = super::token::variable, requires = "roles")]
     vars: Vec<(String, String)>,
-    /// Where the request would come from; without it, that is not judged.
+    /// Where the request would come from; without it, that is not judged. What a token asks of client certificates never is.
     #[arg(long, value_name = "IP")]
     from: Option<Source>,
     /// The body, a file with JSON.
@@ -268,13 +268,14 @@ impl Who {
                 ClientAddr::Unix
             }
         };
+        limits.client_cert = None; // no connection is there to show one
         let admission = Admission {
             limits: &limits,
             since: self.since,
             revoked_at: self.revoked_at,
             usage: self.usage,
         };
-        admit(&admission, addr, Timestamp::now())
+        admit(&admission, Origin::from(addr), Timestamp::now())
     }
 
     fn grants(&self, policy: &Policy) -> Result<Arc<Grants>, Refusal> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, Outcome, print, print_table, say};
 use crate::config::{self, Settings};
-use crate::policy::{self, FileToken, Limits, Policy, Source};
+use crate::policy::{self, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::token::{
     Admission, Issued, Listed, State, StateError, SubToken, TokenId, Usage, standing,
 };
@@ -64,6 +64,10 @@ pub(super) struct Issue {
     /// An address or network that it may be used from, or `unix`; repeatable. Left out: from anywhere.
     #[arg(long = "from", value_name = "CIDR")]
     sources: Vec<Source>,
+    /// For whom the client certificate must be that is shown with it, as `CN=ci*` or `CN=ci*,O=Example`; `*` for any. It then
+    /// works at listeners with `client_ca` alone.
+    #[arg(long, value_name = "SUBJECT")]
+    client_cert: Option<SubjectPattern>,
     /// How often it may be used, as `60/min`.
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
@@ -184,6 +188,7 @@ impl Desk {
             idle,
             max_uses,
             sources,
+            client_cert,
             rate,
             vars,
             description,
@@ -207,6 +212,7 @@ impl Desk {
         let sources = (!sources.is_empty()).then_some(sources);
         let limits = Limits {
             sources,
+            client_cert,
             not_before,
             expires_at,
             idle,
@@ -476,6 +482,7 @@ fn entry(token: &Issued) -> String {
     } = token;
     let Limits {
         sources,
+        client_cert,
         not_before,
         expires_at,
         idle,
@@ -511,6 +518,12 @@ fn entry(token: &Issued) -> String {
         .map(|sources| list(&sources.iter().map(Source::to_string).collect::<Vec<_>>()));
     let optional = [
         ("sources", sources),
+        (
+            "client_cert",
+            client_cert
+                .as_ref()
+                .map(|pattern| quoted(&pattern.to_string())),
+        ),
         ("not_before", not_before.map(|time| time.to_string())),
         ("expires_at", expires_at.map(|time| time.to_string())),
         ("idle", idle.map(|idle| idle.to_string())),
@@ -613,6 +626,23 @@ impl Shown {
             .map(|sources| sources.iter().map(Source::to_string).collect())
     }
 
+    fn client_cert(&self) -> Option<String> {
+        self.limits.client_cert.as_ref().map(ToString::to_string)
+    }
+
+    /// From where, and with whose certificate.
+    fn from(&self) -> String {
+        let from = match self.sources() {
+            None => "anywhere".to_owned(),
+            Some(sources) if sources.is_empty() => "nowhere".to_owned(),
+            Some(sources) => sources.join(","),
+        };
+        match self.client_cert() {
+            None => from,
+            Some(pattern) => format!("{from} with {pattern}"),
+        }
+    }
+
     fn as_json(&self, now: Timestamp) -> Value {
         let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
         json!({
@@ -629,6 +659,7 @@ impl Shown {
             "last_used_at": text(self.usage.last_used_at),
             "uses_left": self.uses_left(),
             "sources": self.sources(),
+            "client_cert": self.client_cert(),
             "description": self.description,
             "owner": self.owner,
             "revoked_at": text(self.revoked_at),
@@ -652,16 +683,7 @@ impl Shown {
             minute(self.usage.last_used_at),
             self.uses_left()
                 .map_or_else(|| "-".to_owned(), |left| left.to_string()),
-            self.sources().map_or_else(
-                || "anywhere".to_owned(),
-                |sources| {
-                    if sources.is_empty() {
-                        "nowhere".to_owned()
-                    } else {
-                        sources.join(",")
-                    }
-                },
-            ),
+            self.from(),
         ]
     }
 }

@@ -11,6 +11,7 @@ mod matching;
 mod only;
 mod pattern;
 mod read;
+mod subject;
 mod test;
 mod touched;
 
@@ -27,6 +28,7 @@ pub use matching::{BoundOnly, Fit, Matcher, Use};
 pub use only::{Only, Selector, Value};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_given};
+pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
 pub use test::{PolicyTest, run as run_test, touches};
 pub use touched::{goes_on, hidden, one_tag, with_additions};
 
@@ -152,6 +154,8 @@ pub struct FileToken {
 pub struct Limits {
     /// From where; an empty list is nowhere.
     pub sources: Option<Vec<Source>>,
+    /// With a client certificate for whom.
+    pub client_cert: Option<SubjectPattern>,
     /// From when on.
     pub not_before: Option<Timestamp>,
     /// Until when.

@@ -523,6 +523,9 @@ impl Reader<'_> {
                 .filter_map(|item| item.parsed("a source", mistakes))
                 .collect()
         });
+        let client_cert = map
+            .take("client_cert")
+            .and_then(|node| node.parsed("`client_cert`", mistakes));
         let mut time = |key| {
             map.take(key).and_then(|node| {
                 node.parsed::<Timestamp>("a time (`2027-01-31T00:00:00Z`)", mistakes)
@@ -531,6 +534,7 @@ impl Reader<'_> {
         let (not_before, expires_at) = (time("not_before"), time("expires_at"));
         Limits {
             sources,
+            client_cert,
             not_before,
             expires_at,
             idle: map

@@ -12,7 +12,7 @@ use crate::policy::{FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
 use crate::token::{
-    Activity, Admission, ClientAddr, Issued, Live, NoToken, SubToken, TokenId, Unavailable, admit,
+    Activity, Admission, Issued, Live, NoToken, Origin, SubToken, TokenId, Unavailable, admit,
 };
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -39,7 +39,7 @@ pub struct Grantee {
 pub(super) async fn authenticate(
     tokens: &Live,
     headers: &HeaderMap,
-    from: ClientAddr,
+    from: Origin<'_>,
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
@@ -57,7 +57,7 @@ pub(super) async fn authenticate(
 pub(super) async fn still(
     tokens: &Live,
     grantee: &Grantee,
-    from: ClientAddr,
+    from: Origin<'_>,
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
@@ -68,7 +68,7 @@ async fn recognise(
     tokens: &Live,
     id: &TokenId,
     hash: SecretHash,
-    from: ClientAddr,
+    from: Origin<'_>,
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {

@@ -30,7 +30,7 @@ use super::serving::Serving;
 use super::watchdog::{BEAT, Beat};
 use crate::admin::Admin;
 use crate::config::{Place, ProxyHeader};
-use crate::identify::{Peer, is_trusted};
+use crate::identify::{Peer, is_trusted, subject};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, refused};
 use crate::token::ClientAddr;
@@ -190,6 +190,7 @@ impl Door {
                 let peer = Peer {
                     addr: ClientAddr::Unix,
                     tls: false,
+                    subject: None,
                 };
                 let room = Room {
                     _slot: slot,
@@ -251,24 +252,26 @@ impl Door {
         acceptor: Option<TlsAcceptor>,
         (slot, seat): (OwnedSemaphorePermit, Result<Option<Seat>, Full>),
     ) {
-        let room = match seat {
-            Ok(seat) => Room {
-                _slot: slot,
-                _seat: seat,
-            },
-            Err(Full) => {
-                self.behind.turned_away();
-                if acceptor.is_none() {
-                    turn_away(stream, YOURS_TAKEN).await;
-                }
-                return;
+        let Ok(seat) = seat else {
+            self.behind.turned_away();
+            if acceptor.is_none() {
+                turn_away(stream, YOURS_TAKEN).await;
             }
+            return;
+        };
+        let room = Room {
+            _slot: slot,
+            _seat: seat,
         };
         let addr = ClientAddr::Ip(addr);
         match acceptor {
             None => {
-                self.serve(stream, Peer { addr, tls: false }, Version::One, room)
-                    .await;
+                let peer = Peer {
+                    addr,
+                    tls: false,
+                    subject: None,
+                };
+                self.serve(stream, peer, Version::One, room).await;
             }
             Some(acceptor) => self.shake_hands(stream, addr, acceptor, room).await,
         }
@@ -301,8 +304,14 @@ impl Door {
         } else {
             Version::One
         };
-        self.serve(stream, Peer { addr, tls: true }, version, room)
-            .await;
+        let chain = stream.get_ref().1.peer_certificates();
+        let own = chain.and_then(<[_]>::first);
+        let peer = Peer {
+            addr,
+            tls: true,
+            subject: own.and_then(|own| subject(own)).map(Arc::new),
+        };
+        self.serve(stream, peer, version, room).await;
     }
 
     async fn serve<S>(self, stream: S, peer: Peer, version: Version, _room: Room)
@@ -313,7 +322,7 @@ impl Door {
         let behind = self.behind.clone();
         let seen = watch.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (busy, behind) = (seen.busy(), behind.clone());
+            let (busy, behind, peer) = (seen.busy(), behind.clone(), peer.clone());
             async move {
                 let answer = behind.answer(as_of_version_one(request), peer).await;
                 Ok::<_, Infallible>(answer.map(|body| Held::new(body, busy)))

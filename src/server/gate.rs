@@ -25,7 +25,7 @@ use crate::request::{Asked, Target};
 use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
 use crate::secret::redacted;
-use crate::token::{ClientAddr, Live};
+use crate::token::{Live, Origin};
 
 /// Everything that the way through needs.
 pub struct Gate {
@@ -146,8 +146,9 @@ impl Gate {
         let client =
             identify::client(peer, &head.headers, &serving.rules.settings.trusted_proxies)?;
         line.record.client_ip = Some(client.addr.to_string());
+        line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
         let grantee =
-            authenticate(&self.tokens, &head.headers, client.addr, &serving, line).await?;
+            authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await?;
         let method = method_of(&head)?;
         line.record.method = Some(method.to_string());
         let target = target_of(&head)?;
@@ -181,7 +182,7 @@ impl Gate {
         }
         // The body may have taken its time: whether the token may is asked again, and judged by the rules of now.
         let now = self.serving();
-        let grantee = still(&self.tokens, &grantee, client.addr, &now, line).await?;
+        let grantee = still(&self.tokens, &grantee, client.origin(), &now, line).await?;
         let question = Question {
             serving: &now,
             grantee: &grantee,
@@ -191,7 +192,7 @@ impl Gate {
         question.asked.fits(&now.rules.catalog)?;
         question.read_what_decides(&body)?;
         let reader = question.reader(&self.facts)?;
-        let touches = self.look(&question, &reader, client.addr, line).await?;
+        let touches = self.look(&question, &reader, client.origin(), line).await?;
         let allowed = question.decide(&touches)?;
         let derived = question.limited_derived()?;
         let body = question.body_to_send(body, &allowed, &reader).await?;
@@ -230,7 +231,7 @@ impl Gate {
         &self,
         question: &Question<'_>,
         reader: &Reader<'_>,
-        from: ClientAddr,
+        from: Origin<'_>,
         line: &mut FinalLine,
     ) -> Result<Vec<Touch>, Refusal> {
         let began = Instant::now();

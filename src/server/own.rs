@@ -64,6 +64,7 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         "grants": grants,
         "denied": denied,
         "sources": sources,
+        "client_cert": limits.client_cert.as_ref().map(ToString::to_string),
         "expires_at": limits.expires_at.map(|end| end.to_string()),
         "uses_left": limits.max_uses.map(|most| most.saturating_sub(grantee.activity.usage().used)),
         "account": grantee.grants.account,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::state::Usage;
-use crate::policy::{Limits, Source};
+use crate::policy::{Limits, Source, Subject};
 use crate::refusal::{Code, Refusal};
 
 /// Where a request comes from.
@@ -21,6 +21,24 @@ impl fmt::Display for ClientAddr {
         match self {
             Self::Ip(ip) => write!(f, "{ip}"),
             Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// Where a request comes from, and who its connection says that it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Where the client is.
+    pub addr: ClientAddr,
+    /// For whom the certificate is that the client showed.
+    pub subject: Option<&'a Subject>,
+}
+
+impl From<ClientAddr> for Origin<'_> {
+    fn from(addr: ClientAddr) -> Self {
+        Self {
+            addr,
+            subject: None,
         }
     }
 }
@@ -77,6 +95,7 @@ pub fn standing(token: &Admission<'_>, now: Timestamp) -> Standing {
     } = token;
     let Limits {
         sources: _,
+        client_cert: _,
         not_before,
         expires_at,
         idle,
@@ -114,7 +133,7 @@ pub fn standing(token: &Admission<'_>, now: Timestamp) -> Standing {
 ///
 /// # Errors
 /// The refusal.
-pub fn admit(token: &Admission<'_>, from: ClientAddr, now: Timestamp) -> Result<(), Refusal> {
+pub fn admit(token: &Admission<'_>, from: Origin<'_>, now: Timestamp) -> Result<(), Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(code, message));
     match standing(token, now) {
         Standing::Revoked => {
@@ -151,13 +170,35 @@ pub fn admit(token: &Admission<'_>, from: ClientAddr, now: Timestamp) -> Result<
         }
         Standing::Active => {}
     }
-    if !from_allowed(token.limits.sources.as_deref(), from) {
+    let Origin { addr, subject } = from;
+    if !from_allowed(token.limits.sources.as_deref(), addr) {
         return refuse(
             Code::SourceIp,
             &format!(
-                "this sub-token may not be used from {from}; use it from an address that it was issued for"
+                "this sub-token may not be used from {addr}; use it from an address that it was issued for"
             ),
         );
+    }
+    let Some(pattern) = &token.limits.client_cert else {
+        return Ok(());
+    };
+    // The code of the other condition on a connection: who can't meet it has to come from elsewhere, too.
+    match subject {
+        Some(subject) if pattern.matches(subject) => {}
+        Some(subject) => {
+            return refuse(
+                Code::SourceIp,
+                &format!(
+                    "this sub-token may not be used with a client certificate of `{subject}`; use it with one that it was issued for"
+                ),
+            );
+        }
+        None => {
+            return refuse(
+                Code::SourceIp,
+                "this sub-token may be used only with a client certificate that it was issued for, and none was shown here; show it, at a listener that asks for one",
+            );
+        }
     }
     Ok(())
 }
@@ -175,6 +216,7 @@ fn from_allowed(sources: Option<&[Source]>, from: ClientAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Attribute, AttributeValue};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -255,6 +297,57 @@ mod tests {
     }
 
     #[test]
+    fn a_token_with_a_condition_on_certificates_works_with_such_a_one_alone() {
+        let subject = |name: &str| {
+            let name = AttributeValue::Text(name.to_owned());
+            Subject::new(vec![vec![Attribute::new("2.5.4.3", name)]])
+        };
+        let (ci, other) = (subject("ci-1"), subject("root"));
+        let cases = [
+            (None, None, None),
+            (None, Some(&other), None), // no condition
+            (Some("CN=ci*"), Some(&ci), None),
+            (
+                Some("CN=ci*"),
+                Some(&other),
+                Some(
+                    "this sub-token may not be used with a client certificate of `CN=root`; use it with one that it was issued for",
+                ),
+            ),
+            (
+                Some("*"),
+                None,
+                Some(
+                    "this sub-token may be used only with a client certificate that it was issued for, and none was shown here; show it, at a listener that asks for one",
+                ),
+            ),
+        ];
+        for (pattern, subject, refused) in cases {
+            let limits = Limits {
+                client_cert: pattern.map(|pattern| pattern.parse().unwrap()),
+                ..Limits::default()
+            };
+            let token = Admission {
+                limits: &limits,
+                since: None,
+                revoked_at: None,
+                usage: Usage::default(),
+            };
+            let from = Origin {
+                addr: ClientAddr::Unix,
+                subject,
+            };
+            let refusal = admit(&token, from, at(0)).err();
+            let said = refusal.map(|refusal| (refusal.code, refusal.message));
+            assert_eq!(
+                said,
+                refused.map(|message| (Code::SourceIp, message.to_owned())),
+                "{pattern:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_token_works_from_its_sources_alone() {
         let net: Source = "203.0.113.0/24".parse().unwrap();
         let six: Source = "2001:db8::/32".parse().unwrap();
@@ -282,7 +375,9 @@ mod tests {
                 revoked_at: None,
                 usage: Usage::default(),
             };
-            let refused = admit(&token, from, at(0)).err().map(|refusal| refusal.code);
+            let refused = admit(&token, from.into(), at(0))
+                .err()
+                .map(|refusal| refusal.code);
             assert_eq!(
                 refused,
                 (!allowed).then_some(Code::SourceIp),

@@ -8,7 +8,7 @@ mod format;
 mod live;
 mod state;
 
-pub use admit::{Admission, ClientAddr, Standing, admit, standing};
+pub use admit::{Admission, ClientAddr, Origin, Standing, admit, standing};
 pub use format::{NoToken, SubToken, TokenId};
 pub use live::{Activity, Entry, Live, Unavailable};
 pub use state::{Changes, Count, Issued, Listed, State, StateError, Usage};

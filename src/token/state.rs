@@ -125,7 +125,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE tokens (
@@ -133,7 +133,7 @@ const SCHEMA: &str = "
         hash BLOB NOT NULL, old_hash BLOB, old_until INTEGER,
         roles TEXT NOT NULL, vars TEXT NOT NULL, sources TEXT,
         created_at INTEGER NOT NULL, not_before INTEGER, expires_at INTEGER,
-        idle INTEGER, max_uses INTEGER, rate TEXT, owner TEXT, description TEXT
+        idle INTEGER, max_uses INTEGER, rate TEXT, owner TEXT, description TEXT, client_cert TEXT
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tokens_by_sequence ON tokens (sequence);
     CREATE INDEX tokens_by_name ON tokens (name);
@@ -142,10 +142,13 @@ const SCHEMA: &str = "
     CREATE TABLE usage (id TEXT PRIMARY KEY, used INTEGER NOT NULL DEFAULT 0, last_used_at INTEGER) STRICT, WITHOUT ROWID;
     CREATE TABLE sequence (last INTEGER NOT NULL) STRICT;
     INSERT INTO sequence VALUES (0);
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";
 
-const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description";
+/// From version 1, which knew no condition on certificates, to this one.
+const FROM_1: &str = "ALTER TABLE tokens ADD COLUMN client_cert TEXT; PRAGMA user_version = 2;";
+
+const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert";
 
 impl State {
     /// Opens the file, and makes it if there is none: readable by its owner alone.
@@ -213,6 +216,7 @@ impl State {
                 transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             match version {
                 0 => transaction.execute_batch(SCHEMA)?,
+                1 => transaction.execute_batch(FROM_1)?,
                 VERSION => {}
                 later => return Ok(Err(StateError::Version(path, later))),
             }
@@ -628,14 +632,15 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
     } = token;
     let Limits {
         sources,
+        client_cert,
         not_before,
         expires_at,
         idle,
         max_uses,
         rate,
     } = limits;
-    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let sources: Option<Vec<String>> = sources
         .as_ref()
         .map(|sources| sources.iter().map(Source::to_string).collect());
@@ -655,6 +660,7 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         rate.map(|rate| rate.to_string()),
         owner,
         description,
+        client_cert.as_ref().map(ToString::to_string),
     ])?;
     Ok(())
 }
@@ -683,11 +689,18 @@ fn issued(row: &Row<'_>) -> Result<Issued, StateError> {
     let old = old_hash.map(hash).transpose()?.zip(times(4)?);
     let sources: Option<String> = row.get(7).map_err(column)?;
     let rate: Option<String> = row.get(13).map_err(column)?;
+    let client_cert: Option<String> = row.get(16).map_err(column)?;
     let idle: Option<i64> = row.get(11).map_err(column)?;
     let max_uses: Option<i64> = row.get(12).map_err(column)?;
     let limits = Limits {
         sources: sources
             .map(|text| read_sources(&text).ok_or_else(|| wrong("the sources")))
+            .transpose()?,
+        client_cert: client_cert
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| wrong("the condition on certificates"))
+            })
             .transpose()?,
         not_before: times(9)?,
         expires_at: times(10)?,
@@ -725,4 +738,28 @@ fn issued(row: &Row<'_>) -> Result<Issued, StateError> {
 fn read_sources(text: &str) -> Option<Vec<Source>> {
     let texts: Vec<String> = serde_json::from_str(text).ok()?;
     texts.iter().map(|text| text.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_version_1_is_brought_up_and_keeps_its_tokens() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidegate.db");
+        let old = SCHEMA
+            .replace(", client_cert TEXT", "")
+            .replace("user_version = 2", "user_version = 1");
+        let database = Connection::open(&path).unwrap();
+        database.execute_batch(&old).unwrap();
+        let row = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, created_at) VALUES ('4fZ0aB9cD8eF', 1, 'ci', zeroblob(32), '[\"all\"]', '{}', 0); UPDATE sequence SET last = 1";
+        database.execute_batch(row).unwrap();
+        drop(database);
+        for _ in 0..2 {
+            let state = State::open(&path, Duration::from_secs(1)).unwrap();
+            let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
+            assert_eq!((kept.name.as_str(), kept.limits.client_cert), ("ci", None));
+        }
+    }
 }

@@ -1,26 +1,34 @@
 //! Who is asking, and under what address they know tidegate: from the connection, and from what trusted proxies say.
 
+mod certificate;
+
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName};
 use ipnet::IpNet;
 
+pub use certificate::subject;
+
 use crate::config::BaseUrl;
+use crate::policy::Subject;
 use crate::refusal::{Code, Refusal};
-use crate::token::ClientAddr;
+use crate::token::{ClientAddr, Origin};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A connection's other end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
     pub addr: ClientAddr,
     /// Whether it came by TLS.
     pub tls: bool,
+    /// For whom the certificate is that it showed, on a listener that asks for one.
+    pub subject: Option<Arc<Subject>>,
 }
 
 /// A client, and the address that it reached tidegate by.
@@ -30,6 +38,18 @@ pub struct Client {
     pub addr: ClientAddr,
     /// What its links begin with; none if it sent no `Host` that could be one.
     pub reached: Option<BaseUrl>,
+    /// For whom the certificate is that it showed itself.
+    pub subject: Option<Arc<Subject>>,
+}
+
+impl Client {
+    /// Where it is, and who its connection says that it is.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            addr: self.addr,
+            subject: self.subject.as_deref(),
+        }
+    }
 }
 
 /// The client behind a connection.
@@ -66,7 +86,10 @@ pub fn client(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Clie
         None => peer.tls,
     };
     let host = one_text(headers, &FORWARDED_HOST).or_else(|| one_text(headers, &HOST));
+    // A certificate that a proxy showed is the proxy's, and says nothing of who is behind it.
+    let subject = peer.subject.filter(|_| sent.is_empty());
     Ok(Client {
+        subject,
         addr: ClientAddr::Ip(addr),
         reached: host.and_then(|host| BaseUrl::from_host(https, host)),
     })
@@ -77,6 +100,7 @@ fn direct(peer: Peer, headers: &HeaderMap) -> Client {
     Client {
         addr: peer.addr,
         reached,
+        subject: peer.subject,
     }
 }
 
@@ -130,6 +154,7 @@ mod tests {
         let peer = Peer {
             addr: ClientAddr::Ip(peer.parse().unwrap()),
             tls: false,
+            subject: None,
         };
         client(peer, &headers, &trusted)
             .map(|client| client.addr.to_string())
@@ -171,6 +196,26 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_of_whoever_showed_it() {
+        let shown = |peer: &str, forwarded: Option<&'static str>| {
+            let forwarded = forwarded.map(|value| (FORWARDED_FOR, HeaderValue::from_static(value)));
+            let headers = forwarded.into_iter().collect();
+            let peer = Peer {
+                addr: ClientAddr::Ip(peer.parse().unwrap()),
+                tls: true,
+                subject: Some(Arc::new(Subject::new(Vec::new()))),
+            };
+            let found = client(peer, &headers, &["10.0.0.0/8".parse().unwrap()]);
+            found.unwrap().subject.is_some()
+        };
+        assert!(shown("203.0.113.9", None));
+        assert!(shown("203.0.113.9", Some("198.51.100.1"))); // anyone else's header is ignored
+        assert!(shown("10.0.0.1", None)); // the proxy asks for itself
+        assert!(!shown("10.0.0.1", Some("198.51.100.1")));
+        assert!(!shown("10.0.0.1", Some("10.0.0.1"))); // whoever that is
+    }
+
+    #[test]
     fn links_are_for_the_address_that_the_client_used() {
         let reached = |peer: &str, headers: &[(&'static str, &'static str)]| {
             let headers = headers
@@ -185,6 +230,7 @@ mod tests {
             let peer = Peer {
                 addr: ClientAddr::Ip(peer.parse().unwrap()),
                 tls: false,
+                subject: None,
             };
             client(peer, &headers, &["10.0.0.0/8".parse().unwrap()])
                 .unwrap()
