@@ -4,10 +4,13 @@
 //! written, by `write(2)`, when the wait is over; if it can't be, the request does not go. No secret is ever in a line:
 //! what a client could have put one into is gone over before.
 
+mod chain;
 mod permit;
 mod record;
+mod sink;
 mod writer;
 
+pub use chain::{Break, Link, Place, Verification};
 pub use permit::Permit;
 pub use record::{Event, Record, Resource, Token, Verdict};
 pub use writer::{Audit, Unwritable};

@@ -1,7 +1,4 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use crate::config::{AuditSettings, AuditSink};
+use super::sink::Sink;
+use crate::config::AuditSettings;
 
 /// The audit record's one writer: a thread that takes lines in the order they come and writes as many at once as there are.
 pub struct Audit {
@@ -48,7 +46,7 @@ impl Audit {
     /// # Errors
     /// The sink's own, if it can't be opened.
     pub fn open(settings: &AuditSettings) -> io::Result<Self> {
-        let sink = Sink::open(settings)?;
+        let sink = Sink::open(settings, None)?;
         let (lines, messages) = channel();
         let state = Arc::new(Shared {
             failing: AtomicBool::new(false),
@@ -173,7 +171,7 @@ impl Batch {
             }
             Message::Reopen(settings) => {
                 std::mem::take(self).write(sink, shared);
-                match Sink::open(&settings) {
+                match Sink::open(&settings, Some(sink)) {
                     Ok(fresh) => {
                         *sink = fresh;
                         info!("the audit sink is open anew");
@@ -206,51 +204,4 @@ impl Batch {
             let _ = done.send(result.is_ok());
         }
     }
-}
-
-struct Sink {
-    file: Option<File>,
-    sync: bool,
-    torn: bool,
-}
-
-impl Sink {
-    fn open(settings: &AuditSettings) -> io::Result<Self> {
-        let file = match &settings.sink {
-            AuditSink::Stdout => None,
-            AuditSink::File(path) => Some(open_file(path)?),
-        };
-        Ok(Self {
-            file,
-            sync: settings.sync,
-            torn: false,
-        })
-    }
-
-    fn write(&mut self, lines: &[u8], someone_waits: bool) -> io::Result<()> {
-        // After a failure half a line may stand there; the next begins on its own.
-        let before: &[u8] = if self.torn { b"\n" } else { b"" };
-        let result = if let Some(file) = &mut self.file {
-            file.write_all(before).and_then(|()| file.write_all(lines))
-        } else {
-            let mut out = io::stdout().lock();
-            out.write_all(before)
-                .and_then(|()| out.write_all(lines))
-                .and_then(|()| out.flush())
-        };
-        self.torn = result.is_err();
-        result?;
-        match &self.file {
-            Some(file) if self.sync && someone_waits => file.sync_data(),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
 }

@@ -1,6 +1,7 @@
 //! The commands, a file each. What they print on standard output is for programs and pipes; what they say beside goes to
 //! standard error.
 
+mod audit;
 mod catalog;
 mod cert;
 mod check;
@@ -50,6 +51,9 @@ enum Command {
     Token(token::Command),
     /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
     Explain(explain::Arguments),
+    /// Check the record.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Show what tidegate knows of the API.
     #[command(subcommand)]
     Catalog(catalog::Command),
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Health(arguments) => health::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::Catalog(command) => catalog::run(&command),
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

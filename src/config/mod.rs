@@ -156,6 +156,8 @@ pub struct AuditSettings {
     pub sink: AuditSink,
     /// Whether a line is on the disk before a write goes on.
     pub sync: bool,
+    /// Whether each line carries the hash of the one before.
+    pub chain: bool,
 }
 
 /// A place for audit lines.

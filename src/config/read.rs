@@ -69,6 +69,7 @@ impl Reader<'_> {
                 .unwrap_or(AuditSettings {
                     sink: AuditSink::Stdout,
                     sync: false,
+                    chain: false,
                 }),
             admin: map
                 .take("admin")
@@ -361,6 +362,7 @@ impl Reader<'_> {
             return Some(AuditSettings {
                 sink: AuditSink::Stdout,
                 sync: false,
+                chain: false,
             });
         }
         let mut map = Map::of(
@@ -371,14 +373,17 @@ impl Reader<'_> {
         let file = map
             .need("file", &mut self.mistakes)
             .and_then(|node| self.path(node, "`file`"));
-        let sync = map
-            .take("sync")
-            .and_then(|node| node.flag("`sync`", &mut self.mistakes))
-            .unwrap_or(false);
+        let mut flag = |key: &'static str| {
+            map.take(key)
+                .and_then(|node| node.flag(&format!("`{key}`"), &mut self.mistakes))
+                .unwrap_or(false)
+        };
+        let (sync, chain) = (flag("sync"), flag("chain"));
         map.finish(&mut self.mistakes);
         Some(AuditSettings {
             sink: AuditSink::File(file?),
             sync,
+            chain,
         })
     }
 

@@ -99,6 +99,8 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     let serving = current.get();
     let settings = &serving.rules.settings;
     descriptors::make_room(&settings.limits);
+    // A file that may not grow is a disk that is full: writing to it fails, and the daemon goes on.
+    let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE)).map_err(Failed::Signals)?;
     let tokens = Live::open(&settings.state).map_err(Failed::State)?;
     let audit = Audit::open(&settings.audit)
         .map_err(|error| Failed::Audit(settings.audit.clone(), error))?;
@@ -191,6 +193,9 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     .await;
     Ok(())
 }
+
+/// SIGXFSZ, which ends a process that does not handle it.
+const FILE_TOO_LARGE: i32 = rustix::process::Signal::XFSZ.as_raw();
 
 /// Reloads, and tells systemd when it begins and when it is done.
 fn reload(current: &Current, why: Why) {

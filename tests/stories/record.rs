@@ -1,10 +1,12 @@
 //! The audit record: one final line for each request, a line before whatever changes something, and no secret in any.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::limits::until;
 use crate::support::gate::Signal;
 use crate::support::{Gate, REAL_TOKEN, StandInApi};
 
@@ -269,5 +271,188 @@ async fn every_request_has_exactly_one_final_line() {
             "{id}"
         );
     }
+    gate.finish(&api).await;
+}
+
+/// What a write and a read are answered, by their codes.
+async fn codes(gate: &Gate, token: &str) -> [Option<String>; 2] {
+    let write = gate.post("/v2/tags", &json!({ "name": "x" }));
+    let write = write.token(token).send().await;
+    let read = gate.get("/v2/account").token(token).send().await;
+    [write, read].map(|answer| answer.reason().map(str::to_owned))
+}
+
+fn refused() -> [Option<String>; 2] {
+    [(); 2].map(|()| Some("audit_unavailable".to_owned()))
+}
+
+/// Limits how large a file may be that the daemon writes, as a full disk does.
+fn file_size(gate: &Gate, limit: &str) {
+    let pid = gate.pid().to_string();
+    let set = Command::new("prlimit")
+        .args(["--pid", &pid, &format!("--fsize={limit}:unlimited")])
+        .status();
+    assert!(set.expect("`prlimit` runs").success());
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_refuses_until_there_is_room_and_no_line_is_mixed_with_another() {
+    let api = StandInApi::start().await;
+    // Larger than the state will be, so that the audit file alone is too large.
+    let padding = "x".repeat(16 << 10);
+    let old = format!("{{\"event\":\"old\",\"padding\":\"{padding}\"}}\n").repeat(512);
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .file("audit.jsonl", &old)
+        .set("audit.chain", json!(true))
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    assert_eq!(codes(&gate, &token).await, [None, None]);
+    let path = gate.files().path("audit.jsonl");
+    let size = || std::fs::metadata(&path).unwrap().len();
+    gate.audit_until(|lines| lines.len() == old.lines().count() + 3)
+        .await;
+    let heard = api.heard_count();
+    file_size(&gate, &(size() + 100).to_string());
+    for _ in 0..3 {
+        assert_eq!(codes(&gate, &token).await, refused());
+    }
+    assert_eq!(api.heard_count(), heard, "nothing was sent");
+    file_size(&gate, "unlimited");
+    assert_eq!(codes(&gate, &token).await, [None, None]);
+    gate.log_until("audit lines can be written again").await;
+    let verified = gate.cli(&["audit", "verify", path.to_str().unwrap()]).await;
+    let said = String::from_utf8(verified.stderr).unwrap();
+    assert!(verified.status.success(), "{said}");
+    assert_eq!(said.matches("half a line").count(), 1, "{said}");
+    std::fs::write(&path, "").unwrap(); // half a line is there, which is no JSON
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn a_pipe_without_a_reader_refuses_until_there_is_one() {
+    let api = StandInApi::start().await;
+    let builder = Gate::builder(&api)
+        .policy(POLICY)
+        .set("audit", json!({ "file": "pipe" }));
+    let files = builder.path("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&files)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let open = || {
+        let both = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&files);
+        both.unwrap() // for both it waits for nobody
+    };
+    let reader = open();
+    let gate = builder.start().await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    assert_eq!(codes(&gate, &token).await, [None, None]);
+    let heard = api.heard_count();
+    drop(reader);
+    for _ in 0..3 {
+        assert_eq!(codes(&gate, &token).await, refused());
+    }
+    assert_eq!(api.heard_count(), heard);
+    let _reader = open();
+    assert_eq!(codes(&gate, &token).await, [None, None]);
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn standard_output_that_nobody_reads_refuses() {
+    let api = StandInApi::start().await;
+    let builder = Gate::builder(&api).policy(POLICY).deaf();
+    let gate = builder.set("audit", json!("stdout")).start().await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    for _ in 0..3 {
+        assert_eq!(codes(&gate, &token).await, refused());
+    }
+    assert_eq!(api.heard_count(), 0);
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn a_chain_holds_over_a_crash_and_over_a_new_file_and_shows_what_was_touched() {
+    let api = StandInApi::start().await;
+    let mut gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("audit.chain", json!(true))
+        .start()
+        .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let (file, moved) = (
+        gate.files().path("audit.jsonl"),
+        gate.files().path("audit.1.jsonl"),
+    );
+    codes(&gate, &token).await;
+    gate.audit_until(|lines| lines.len() == 3).await;
+    std::fs::rename(&file, &moved).unwrap();
+    gate.signal(Signal::Hup);
+    gate.log_until("the audit sink is open anew").await;
+    codes(&gate, &token).await;
+    gate.audit_until(|lines| lines.len() == 3).await;
+    gate.signal(Signal::Kill);
+    gate.wait_exit().await;
+    // A crash of the machine leaves half a line.
+    let text = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &text[..text.len() - 20]).unwrap();
+    gate.start_again().await;
+    gate.log_until("the audit file ends in half a line").await;
+    codes(&gate, &token).await;
+    let ended = |text: &str| text.ends_with('\n') && text.lines().count() == 6;
+    until("three lines more", async || {
+        ended(&std::fs::read_to_string(&file).unwrap())
+    })
+    .await;
+    let (one, two) = (moved.to_str().unwrap(), file.to_str().unwrap());
+    let verify = async |arguments: &[&str]| {
+        let output = gate.cli(&[&["audit", "verify"], arguments].concat()).await;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, told, beside) = verify(&[one, two]).await;
+    assert_eq!(code, Some(0), "{told}{beside}");
+    assert!(
+        told.starts_with("whole: 9 lines; the last has the hash "),
+        "{told}"
+    );
+    assert!(
+        beside.contains(&format!("{two}:3: half a line")),
+        "{beside}"
+    );
+    let (code, told, _) = verify(&[one, two, "--json"]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (code, &told["whole"], &told["lines"]),
+        (Some(0), &json!(true), &json!(9))
+    );
+    // Whoever makes a deny of an allow is found out at the next line, also over the end of a file.
+    let text = std::fs::read_to_string(&moved).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let changed = lines[2].replace("\"allow\"", "\"deny\"");
+    assert_ne!(changed, lines[2]);
+    std::fs::write(&moved, [lines[0], lines[1], &changed, ""].join("\n")).unwrap();
+    let (code, told, beside) = verify(&[one, two]).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.starts_with("broken at 1: 9 lines")
+            && beside.contains(&format!("{two}:1: it does not go on from the line before")),
+        "{told}{beside}"
+    );
+    let (code, ..) = verify(&["/nowhere"]).await;
+    assert_eq!(code, Some(2));
+    std::fs::write(&file, "").unwrap(); // half a line is there, which is no JSON
     gate.finish(&api).await;
 }

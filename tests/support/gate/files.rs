@@ -86,6 +86,17 @@ impl GateBuilder {
         self
     }
 
+    /// The path of a file in the gate's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.files.path(name)
+    }
+
+    /// Lets nobody read what the daemon writes to standard output: the pipe is closed as soon as it runs.
+    pub fn deaf(mut self) -> Self {
+        self.files.deaf = true;
+        self
+    }
+
     /// More arguments for `serve`.
     pub fn args(mut self, arguments: &[&str]) -> Self {
         self.files
@@ -182,6 +193,7 @@ pub struct Files {
     serve_arguments: Vec<String>,
     listeners: Option<usize>,
     before: Option<(String, Option<OwnedFd>)>,
+    deaf: bool,
     secrets: Secrets,
     named: AtomicUsize,
 }
@@ -194,6 +206,7 @@ impl Files {
             serve_arguments: Vec::new(),
             listeners: None,
             before: None,
+            deaf: false,
             secrets: Secrets::new(REAL_TOKEN),
             named: AtomicUsize::new(1),
         }
@@ -271,6 +284,10 @@ impl Files {
         };
         command.args(&self.serve_arguments);
         command
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf
     }
 
     /// The built binary with this gate's configuration, and nothing of the developer's own environment that it reads.

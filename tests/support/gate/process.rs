@@ -229,6 +229,7 @@ fn spawn(files: &Files, stderr: &Arc<Lines>, stdout: &Arc<Lines>) -> (Child, Vec
         child
             .stdout
             .take()
+            .filter(|_| !files.is_deaf())
             .map(|pipe| read(pipe, Arc::clone(stdout))),
     ];
     (child, readers.into_iter().flatten().collect())

@@ -1,0 +1,107 @@
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Failed, Outcome, print, say};
+use crate::audit::{Break, Link, Place, Verification};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Check the hash chain of audit files that were written with `audit.chain: true`.
+    #[command(
+        after_help = "Example:\n  tidegate audit verify audit.1.jsonl audit.jsonl\n\nSeveral files are one chain, the oldest first. Exit status: 0 whole, 1 broken, 2 can't be read.\nWho can write the files can write a whole new chain: keep the hash of the last line elsewhere, and compare."
+    )]
+    Verify(Verify),
+}
+
+#[derive(Args)]
+pub(super) struct Verify {
+    /// The files, the oldest first.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: &Command) -> Result<Outcome, Failed> {
+    match command {
+        Command::Verify(arguments) => verify(arguments),
+    }
+}
+
+fn verify(arguments: &Verify) -> Result<Outcome, Failed> {
+    let mut all = Verification::default();
+    for path in &arguments.files {
+        let name = path.display().to_string();
+        let read = File::open(path).and_then(|file| all.read(&name, BufReader::new(file)));
+        if let Err(error) = read {
+            say(format!("the audit file `{name}` can't be read: {error}"));
+            return Ok(Outcome::Unknown);
+        }
+    }
+    all.finish();
+    if arguments.json {
+        as_json(&all)?;
+    } else {
+        tell(&all)?;
+    }
+    Ok(if all.broken.is_empty() {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
+}
+
+fn tell(all: &Verification) -> Result<(), Failed> {
+    for place in &all.torn {
+        say(format!(
+            "{place}: half a line, as a crash or a full disk leaves it; the chain goes on over it"
+        ));
+    }
+    for (place, what) in &all.broken {
+        say(match what {
+            Break::NoChain => what.to_string(),
+            Break::Differs | Break::Missing | Break::Unreadable | Break::NoEnd => {
+                format!("{place}: {what}")
+            }
+        });
+    }
+    let verdict = match all.broken.len() {
+        0 => "whole".to_owned(),
+        count => format!("broken at {count}"),
+    };
+    let before = match all.before {
+        0 => String::new(),
+        count => format!(", {count} of them from before the chain began"),
+    };
+    let last = all
+        .last
+        .map(|last| format!("; the last has the hash {last}"));
+    print(format!(
+        "{verdict}: {} lines{before}{}",
+        all.lines,
+        last.unwrap_or_default()
+    ))
+}
+
+fn as_json(all: &Verification) -> Result<(), Failed> {
+    let place = |place: &Place| json!({ "file": place.file, "line": place.line });
+    let text = |link: Option<Link>| link.map(|link| link.to_string());
+    let broken = all
+        .broken
+        .iter()
+        .map(|(at, what)| json!({ "file": at.file, "line": at.line, "what": what.to_string() }));
+    print(json!({
+        "whole": all.broken.is_empty(),
+        "lines": all.lines,
+        "before_chain": all.before,
+        "first": text(all.first),
+        "last": text(all.last),
+        "torn": all.torn.iter().map(place).collect::<Vec<_>>(),
+        "broken": broken.collect::<Vec<_>>(),
+    }))
+}
