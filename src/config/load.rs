@@ -288,8 +288,8 @@ fn admin(settings: &Settings, wrong: &mut Vec<Problem>) -> Option<Arc<ServerConf
 
 fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String, Arc<RealToken>> {
     let mut tokens = HashMap::new();
-    for (account, source) in &settings.accounts {
-        match real_token(source) {
+    for (account, written) in &settings.accounts {
+        match real_token(&written.token) {
             Ok(secret) => {
                 tokens.insert(
                     account.clone(),

@@ -41,8 +41,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// The API.
     pub upstream: UpstreamSettings,
-    /// Where each account's real token is.
-    pub accounts: BTreeMap<String, TokenSource>,
+    /// The accounts: where the real token of each is.
+    pub accounts: BTreeMap<String, Account>,
     /// The policy file.
     pub policy: PathBuf,
     /// The state file.
@@ -138,6 +138,15 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// How long to the first byte of an answer, and between bytes.
     pub timeout: Duration,
+}
+
+/// An account of the API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// Where its real token is.
+    pub token: TokenSource,
+    /// How many of the requests that the API takes in an hour are kept for the sub-tokens that had less than their share.
+    pub reserve: Option<u64>,
 }
 
 /// Where a real token is read from.

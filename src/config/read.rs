@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Plaintext,
+    Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Plaintext,
     ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
@@ -324,7 +324,7 @@ impl Reader<'_> {
         }
     }
 
-    fn accounts(&mut self, node: &Node) -> BTreeMap<String, TokenSource> {
+    fn accounts(&mut self, node: &Node) -> BTreeMap<String, Account> {
         let mut accounts = BTreeMap::new();
         for entry in node.entries("`accounts`", &mut self.mistakes) {
             let Some(mut map) = Map::of(&entry.node, "an account", &mut self.mistakes) else {
@@ -338,10 +338,11 @@ impl Reader<'_> {
                 .take("token_env")
                 .and_then(|node| node.text("`token_env`", &mut self.mistakes))
                 .map(|name| TokenSource::Env(name.to_owned()));
+            let reserve = self.parsed(&mut map, "reserve");
             map.finish(&mut self.mistakes);
             match (file, env) {
-                (Some(source), None) | (None, Some(source)) => {
-                    accounts.insert(entry.key.clone(), source);
+                (Some(token), None) | (None, Some(token)) => {
+                    accounts.insert(entry.key.clone(), Account { token, reserve });
                 }
                 (Some(_), Some(_)) | (None, None) => {
                     self.mistakes.add(entry.at, format!("account `{}` needs one source for its real token: `token_file` or `token_env`", entry.key));

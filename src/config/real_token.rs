@@ -1,11 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::{HeaderMap, StatusCode};
 
 use crate::secret::Secret;
+use crate::token::{Budget, Shares};
 use crate::upstream::What;
 
 /// A real token, what to look for so that no answer shows it, and what the API has said to it.
@@ -16,7 +18,18 @@ pub struct RealToken {
     standing: ArcSwap<Standing>,
     /// How many requests the API takes yet; below 0 where it has not said.
     ratelimit_remaining: AtomicI64,
+    /// How many it takes in an hour, and when it last said what is left, in seconds after `began`.
+    ratelimit_limit: AtomicU64,
+    told_at: AtomicU64,
+    began: Instant,
+    /// What its sub-tokens used of that.
+    pub shares: Arc<Shares>,
 }
+
+/// What DigitalOcean takes in an hour, where it does not say.
+const USUAL_LIMIT: u64 = 5000;
+/// How long what it said is left may be gone by.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Whether the API takes a real token, as far as is known.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -63,6 +76,10 @@ impl RealToken {
             secret,
             standing: ArcSwap::default(),
             ratelimit_remaining: AtomicI64::new(-1),
+            ratelimit_limit: AtomicU64::new(USUAL_LIMIT),
+            told_at: AtomicU64::new(0),
+            began: Instant::now(),
+            shares: Arc::default(),
         }
     }
 
@@ -95,11 +112,16 @@ impl RealToken {
     /// Takes in what the API answered to it. 401 is the only refusal of a token itself; 403 says that it lacks a scope, so
     /// that it is known there. What else there is may be said before a token is looked at, and changes nothing.
     pub fn answered(&self, status: StatusCode, headers: &HeaderMap) {
-        let remaining = headers
-            .get("ratelimit-remaining")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse::<u32>().ok());
-        if let Some(remaining) = remaining {
+        let number = |name: &str| {
+            let value = headers.get(name)?.to_str().ok()?;
+            value.parse::<u32>().ok()
+        };
+        if let Some(limit) = number("ratelimit-limit").filter(|limit| *limit > 0) {
+            self.ratelimit_limit.store(limit.into(), Ordering::Relaxed);
+        }
+        if let Some(remaining) = number("ratelimit-remaining") {
+            let now = self.began.elapsed().as_secs();
+            self.told_at.store(now, Ordering::Relaxed);
             self.ratelimit_remaining
                 .store(remaining.into(), Ordering::Relaxed);
         }
@@ -114,6 +136,19 @@ impl RealToken {
     /// How many requests the API takes yet, as it said last.
     pub fn ratelimit_remaining(&self) -> Option<u64> {
         u64::try_from(self.ratelimit_remaining.load(Ordering::Relaxed)).ok()
+    }
+
+    /// What the API takes of it and what is left, with this much kept back; nothing where it has not said so lately.
+    pub fn budget(&self, reserve: u64) -> Option<Budget> {
+        let told_at = Duration::from_secs(self.told_at.load(Ordering::Relaxed));
+        if self.began.elapsed().saturating_sub(told_at) > HOUR {
+            return None;
+        }
+        Some(Budget {
+            limit: self.ratelimit_limit.load(Ordering::Relaxed),
+            left: self.ratelimit_remaining()?,
+            reserve,
+        })
     }
 
     /// Notes why asking told nothing, unless something is known by now.

@@ -80,10 +80,12 @@ fn files(settings: &Settings) -> Vec<&Path> {
         field_scopes: _,
         limits: _,
     } = settings;
-    let tokens = accounts.values().filter_map(|source| match source {
-        TokenSource::File(path) => Some(path),
-        TokenSource::Env(_) => None,
-    });
+    let tokens = accounts
+        .values()
+        .filter_map(|account| match &account.token {
+            TokenSource::File(path) => Some(path),
+            TokenSource::Env(_) => None,
+        });
     let shown = listen.iter().chain(admin).flat_map(|listen| match listen {
         Listen::Tls(.., files) => shown(files),
         Listen::Plain(..) | Listen::Unix(_) => Vec::new(),

@@ -14,6 +14,7 @@ use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
+use crate::token::Spending;
 
 /// The final line of a request, written when it is dropped: at the end of the answer, or wherever the request ended before.
 pub struct FinalLine {
@@ -21,6 +22,8 @@ pub struct FinalLine {
     pub record: Record,
     /// Its place among the requests that are served at once.
     pub place: Option<Place>,
+    /// What it uses of its account's requests, where these are shared.
+    pub spending: Option<Spending>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     refused: Option<Code>,
@@ -35,6 +38,7 @@ impl FinalLine {
         Self {
             record: Record::new(request_id),
             place: None,
+            spending: None,
             audit,
             metrics,
             refused: None,
@@ -98,6 +102,9 @@ impl Drop for FinalLine {
     fn drop(&mut self) {
         if !self.counted {
             self.count();
+        }
+        if let Some(spending) = self.spending.take() {
+            spending.settle(self.record.upstream_calls.unwrap_or_default());
         }
         self.record.duration_ms = Some((self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
         self.audit

@@ -191,6 +191,7 @@ impl Gate {
         };
         question.asked.fits(&now.rules.catalog)?;
         question.read_what_decides(&body)?;
+        line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
         let touches = self.look(&question, &reader, client.origin(), line).await?;
         let allowed = question.decide(&touches)?;

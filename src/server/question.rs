@@ -19,6 +19,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
+use crate::token::Spending;
 use crate::upstream::{self, Body, BodyFailure, Checked, ClientBody, carried};
 
 /// What goes with a request that was let through.
@@ -116,6 +117,29 @@ impl Question<'_> {
             upstream.metrics(),
             anew,
         ))
+    }
+
+    /// A part of what the API takes of the account's requests, where that is shared: refused to a sub-token that had its own
+    /// while little is left.
+    pub fn share(&self) -> Result<Option<Spending>, Refusal> {
+        let account = &self.grantee.grants.account;
+        let settings = &self.serving.rules.settings;
+        let reserve = settings.accounts.get(account).and_then(|it| it.reserve);
+        let Some(reserve) = reserve else {
+            return Ok(None);
+        };
+        let token = self.real_token(account)?;
+        let spent = token.shares.spend(&self.grantee.id, token.budget(reserve));
+        spent.map(Some).map_err(|wait| {
+            let seconds = wait.as_secs().clamp(1, LONGEST_WAIT);
+            let mut refusal = Refusal::new(
+                Code::RateLimited,
+                format!("DigitalOcean takes few more requests of this account for now, and this sub-token had its share of them; what is left is for the others; try again in {seconds} s"),
+            )
+            .detail("`reserve` of the account");
+            refusal.retry_after = Some(seconds);
+            refusal
+        })
     }
 
     /// What the request touches, as far as that decides.
@@ -341,6 +365,10 @@ impl Question<'_> {
             .map_err(|cut| cut_off(&cut, reads))
     }
 }
+
+/// The seconds after which a sub-token that had its share may ask again: what is left may have grown by then, and some clients
+/// wait in silence for as long as they are told.
+const LONGEST_WAIT: u64 = 60;
 
 /// Answers to reads up to this many bytes are handed on whole.
 const SHORT: usize = 16 << 10;

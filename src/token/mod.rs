@@ -6,9 +6,11 @@
 mod admit;
 mod format;
 mod live;
+mod share;
 mod state;
 
 pub use admit::{Admission, ClientAddr, Origin, Standing, admit, standing};
 pub use format::{NoToken, SubToken, TokenId};
 pub use live::{Activity, Entry, Live, Unavailable};
+pub use share::{Budget, Shares, Spending};
 pub use state::{Changes, Count, Issued, Listed, State, StateError, Usage};

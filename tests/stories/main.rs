@@ -39,6 +39,7 @@ mod record;
 mod reloading;
 mod roles;
 mod running;
+mod sharing;
 mod shells;
 mod supervised;
 mod tokens;
