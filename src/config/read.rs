@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Plaintext,
-    ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
+    Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place,
+    Plaintext, ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
