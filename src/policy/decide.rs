@@ -103,7 +103,8 @@ pub fn decide(
         catalog,
     };
     let decided = if wants_touches(grants, asked) {
-        question.by_touches(grants, touches)
+        let allowed = question.by_touches(grants, touches);
+        allowed.and_then(|allowed| question.of_known_action().map(|()| allowed))
     } else {
         let place = question.by_scopes(grants);
         place.and_then(|allowed| question.not_denied(grants).map(|()| allowed))
@@ -315,6 +316,15 @@ impl Question<'_> {
             (None, Known::Head) => true,
             (None, Known::Whole) => false,
         }
+    }
+
+    /// An action that the reference does not have may touch more than was looked at, so no grant that looks at that gives it.
+    fn of_known_action(&self) -> Result<(), Refusal> {
+        if self.asked.acts_as_known() {
+            return Ok(());
+        }
+        let why = "the request does nothing that the API's reference has for this path, so what it would touch can't be told; write the action as the reference does";
+        Err(Refusal::new(Code::Action, why))
     }
 
     pub(super) fn request_matches(&self, grant: &BoundGrant) -> bool {

@@ -187,6 +187,17 @@ impl<'c> Asked<'c> {
         }
     }
 
+    /// Whether the request, if it is one that says what it does, does something that the reference has. What another action
+    /// touches nobody knows.
+    pub fn acts_as_known(&self) -> bool {
+        match self.endpoint.and_then(|endpoint| endpoint.action.as_ref()) {
+            None | Some(Action::Always(_)) => true,
+            Some(Action::Named { one_of, .. }) => self
+                .action()
+                .is_some_and(|action| one_of.iter().any(|known| known == action)),
+        }
+    }
+
     /// The names that stand at a place.
     pub fn names(&self, place: &Place) -> Vec<&str> {
         match place {

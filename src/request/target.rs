@@ -51,7 +51,7 @@ impl fmt::Display for Ambiguity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPath => f.write_str("the target is not a path; set tidegate as the client's base URL, not as its HTTP proxy"),
-            Self::Segment => f.write_str("the path has an empty, `.` or `..` segment; send the path as the API's reference has it"),
+            Self::Segment => f.write_str("the path has an empty, `.` or `..` segment, or one before a `;`; send the path as the API's reference has it"),
             Self::Encoding => f.write_str("the target has a `%` without two hexadecimal digits, or bytes that are not UTF-8; percent-encode them"),
             Self::EncodedTwice => f.write_str("the path is percent-encoded twice; encode it once"),
             Self::Slash => f.write_str("the path has an encoded `/` where no name may hold one; only names of repositories may"),
@@ -319,7 +319,12 @@ fn read_path(path: &str) -> Result<Vec<String>, Ambiguity> {
 
 fn read_segment(raw: &str) -> Result<String, Ambiguity> {
     let text = decode(raw, false)?;
-    if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+    // What stands after a `;` some servers drop before they look at dots.
+    let bare = |part: &str| part.split(';').next().unwrap_or_default().to_owned();
+    if text
+        .split('/')
+        .any(|part| matches!(bare(part).as_str(), "" | "." | ".."))
+    {
         return Err(Ambiguity::Segment);
     }
     if decodes_again(&text) {
@@ -480,6 +485,8 @@ mod tests {
         let cases = [
             ("/v2/../v1", Segment),
             ("/v2/./droplets", Segment),
+            ("/v2/droplets/..;/account", Segment), // Tomcat drops what stands after the semicolon
+            ("/v2/droplets/%2e%3Bx/account", Segment),
             ("/v2/%2e%2E/account", Segment),
             ("/v2//droplets", Segment),
             ("/v2/droplets//", Segment),
@@ -545,7 +552,8 @@ mod tests {
 
         #[test]
         fn decoded_segments_survive_writing(segments in prop::collection::vec("[^\\x00-\\x1f\\x7f-\\x9f/\\\\%]{1,8}", 1..4)) {
-            prop_assume!(segments.iter().all(|segment| !matches!(segment.as_str(), "." | "..")));
+            let bare = |segment: &String| segment.split(';').next().unwrap_or_default().to_owned();
+            prop_assume!(segments.iter().all(|segment| !matches!(bare(segment).as_str(), "" | "." | "..")));
             let target = Target { segments, query: Vec::new() };
             prop_assert_eq!(Target::read(&target.path_and_query()).unwrap(), target);
         }

@@ -420,7 +420,8 @@ const ALL_TAKEN: &str =
     "tidegate has as many connections as it may have; nothing was read; try again";
 const YOURS_TAKEN: &str = "there are as many connections from your address as there may be; nothing was read; close some, or use them again for the next request";
 
-/// A request of HTTP/2 as one of HTTP/1.1 says the same: the authority in `Host`, and a target that is a path.
+/// A request of HTTP/2 as one of HTTP/1.1 says the same: the authority in `Host`, beside another that it may have sent, and a
+/// target that is a path.
 fn as_of_version_one(mut request: Request<Incoming>) -> Request<Incoming> {
     if request.version() != hyper::Version::HTTP_2 {
         return request;
@@ -430,7 +431,12 @@ fn as_of_version_one(mut request: Request<Incoming>) -> Request<Incoming> {
         .authority()
         .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
     {
-        request.headers_mut().insert(HOST, authority);
+        let same = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
+        if request.headers().get_all(HOST).iter().all(same) {
+            request.headers_mut().insert(HOST, authority);
+        } else {
+            request.headers_mut().append(HOST, authority);
+        }
     }
     if let Some(path) = request.uri().path_and_query().cloned() {
         *request.uri_mut() = path.into();

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
 use super::crowd::Requests;
 use super::final_line::FinalLine;
+use super::message::says_one_thing;
 use super::own;
 use super::question::{Question, Way};
 use super::serving::{Current, Serving};
@@ -149,6 +150,7 @@ impl Gate {
         line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
         let grantee =
             authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await?;
+        says_one_thing(&head)?;
         let method = method_of(&head)?;
         line.record.method = Some(method.to_string());
         let target = target_of(&head)?;

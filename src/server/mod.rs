@@ -11,6 +11,7 @@ mod following;
 mod gate;
 mod inherited;
 mod listen;
+mod message;
 mod narrowed;
 mod own;
 mod proxy;

@@ -41,6 +41,7 @@ mod roles;
 mod running;
 mod sharing;
 mod shells;
+mod smuggling;
 mod supervised;
 mod tokens;
 mod upstream;

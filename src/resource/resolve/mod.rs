@@ -1,5 +1,6 @@
 //! From what a request names to what that is.
 
+mod conditions;
 mod created;
 mod existing;
 mod named;
@@ -51,6 +52,7 @@ pub async fn resolve<L: Look>(
         Some(Touches::Nobody | Touches::Unmodelled { .. }) | None => &[],
     };
     says_the_same(asked)?;
+    conditions::are_plain(asked)?;
     let mut resolver = Resolver {
         asked,
         catalog,
