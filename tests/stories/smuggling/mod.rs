@@ -4,6 +4,8 @@
 //! over real connections to one daemon for each table, and at the end every answer of tidegate's has one final audit line.
 
 mod answers;
+mod differential;
+mod odd;
 mod table;
 
 use std::cell::RefCell;
