@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -176,7 +176,14 @@ impl Upstream {
         let gunzip = Gunzip::of(&mut head.headers);
         let (bytes, whole) = read(&mut body, limit, self.settings.timeout)
             .await
-            .map_err(|_| Failure::sent(What::BadAnswer, "the answer to a look-up broke off"))?;
+            .map_err(|failure| match failure {
+                BodyFailure::Timeout => {
+                    Failure::sent(What::Timeout, "the answer to a look-up stopped")
+                }
+                BodyFailure::Broken | BodyFailure::TooLarge { .. } => {
+                    Failure::sent(What::BadAnswer, "the answer to a look-up broke off")
+                }
+            })?;
         if !whole {
             return Err(Failure::sent(
                 What::BadAnswer,
@@ -269,6 +276,15 @@ fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
         return Err(Failure::sent(
             What::BadAnswer,
             "the API would switch protocols, which was not asked",
+        ));
+    }
+    // The library reads any other coding than chunks as plain bytes, up to the connection's end.
+    let mut codings = answer.headers().get_all(TRANSFER_ENCODING).iter();
+    let in_chunks = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !(codings.next().is_none_or(in_chunks) && codings.next().is_none()) {
+        return Err(Failure::sent(
+            What::BadAnswer,
+            "the answer is in a transfer coding that was not asked; what is in it can't be checked",
         ));
     }
     let encodings = answer.headers().get_all(hyper::header::CONTENT_ENCODING);

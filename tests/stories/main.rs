@@ -24,6 +24,7 @@ mod every_endpoint;
 mod explaining;
 mod failures;
 mod families;
+mod faults;
 mod fields;
 mod floods;
 mod forwarding;

@@ -47,6 +47,10 @@ pub enum Fault {
     ReplyWith(Arc<dyn Fn(&Heard) -> Reply + Send + Sync>),
     /// Sends these bytes where an answer should be, and closes.
     Bytes(Bytes),
+    /// Sends these bytes where an answer should be, and resets the connection.
+    Reset(Bytes),
+    /// Sends the first bytes where an answer should be, and then the others again and again until the other side leaves.
+    Endless(Bytes, Bytes),
     /// Answers 200 with a JSON object of a little more than so many MiB, made as it is sent.
     Huge {
         /// The size of the body in MiB.
@@ -99,7 +103,9 @@ impl Fault {
         match self {
             Self::Reply(reply) | Self::Late(_, reply) => Some(reply.clone()),
             Self::ReplyWith(make) => Some(make(heard)),
-            Self::Bytes(_) | Self::Huge { .. } => Some(Reply::bytes(200, "application/json", "")),
+            Self::Bytes(_) | Self::Reset(_) | Self::Endless(..) | Self::Huge { .. } => {
+                Some(Reply::bytes(200, "application/json", ""))
+            }
             Self::DelayHead(_)
             | Self::DelayBody(_)
             | Self::HoldHead(_)
@@ -231,6 +237,20 @@ pub(super) async fn deliver<W: AsyncWrite + Unpin>(
         Some(Fault::Bytes(bytes)) => {
             out.write_all(&bytes).await?;
             Ok(false)
+        }
+        Some(Fault::Reset(bytes)) => {
+            out.write_all(&bytes).await?;
+            out.flush().await?;
+            sleep(Duration::from_millis(50)).await; // a reset overtakes what was not read yet
+            Ok(false)
+        }
+        Some(Fault::Endless(first, again)) => {
+            out.write_all(&first).await?;
+            loop {
+                out.write_all(&again).await?;
+                out.flush().await?;
+                sleep(Duration::from_millis(5)).await; // its pace
+            }
         }
         Some(Fault::Huge { mib }) => huge(out, reply, mib).await,
     }

@@ -141,6 +141,13 @@ impl StandInApi {
         state.cleared = state.log.len();
     }
 
+    /// Forgets what was heard for good, which a long run must: an [`Ear`] then knows only what comes later.
+    pub fn forget(&self) {
+        let mut state = self.shared.state();
+        state.log.clear();
+        state.cleared = 0;
+    }
+
     /// How many TCP connections were accepted so far; tells whether a proxy reuses them.
     pub fn connections(&self) -> usize {
         self.shared.state().connections
@@ -292,6 +299,9 @@ async fn exchange(stream: &mut BufReader<TcpStream>, shared: &Shared) -> io::Res
         Err(error) => return refuse(stream, shared, error).await,
     };
     let (reply, fault) = shared.answer(&heard);
+    if let Some(Fault::Reset(_)) = fault {
+        stream.get_ref().set_zero_linger()?;
+    }
     let goes_on = fault::deliver(stream, &reply, fault).await?;
     Ok(goes_on && !heard.wants_close())
 }
