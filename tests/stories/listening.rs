@@ -161,6 +161,17 @@ async fn tls_serves_http_1_and_2_and_links_lead_back_by_https() {
             "https://gate.example:8443/v2/droplets?page=2&per_page=2"
         );
     }
+    // A `host` beside the authority says the same, or which of them is meant can't be known.
+    for (host, status) in [("Gate.example:8443", 200), ("other.example", 400)] {
+        let request = Request::get("https://gate.example:8443/v2/account")
+            .header("authorization", format!("Bearer {token}"))
+            .header("host", host);
+        let answer = sender
+            .send_request(request.body(Empty::<Bytes>::new()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "host {host}");
+    }
     gate.finish(&api).await;
 }
 
