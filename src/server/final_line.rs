@@ -30,6 +30,8 @@ pub struct FinalLine {
     began: Instant,
     elsewhere: Duration,
     counted: bool,
+    /// Whether the answer goes without its body, as to HEAD.
+    bodiless: bool,
 }
 
 impl FinalLine {
@@ -45,6 +47,7 @@ impl FinalLine {
             began: Instant::now(),
             elsewhere: Duration::ZERO,
             counted: false,
+            bodiless: false,
         }
     }
 
@@ -58,6 +61,11 @@ impl FinalLine {
             .clone()
             .or_else(|| Some(refusal.message.clone()));
         self.record.status = Some(refusal.code.status());
+    }
+
+    /// Notes that the answer ends with its head.
+    pub fn no_body_goes(&mut self) {
+        self.bodiless = true;
     }
 
     /// Notes time in which the API was waited for.
@@ -156,7 +164,7 @@ impl Body for Followed {
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        if !self.ended && !self.body.is_end_stream() {
+        if !self.ended && !self.line.bodiless && !self.body.is_end_stream() {
             self.line
                 .record
                 .detail

@@ -115,6 +115,9 @@ impl Gate {
             self.current.metrics().clone(),
             request_id(),
         );
+        if *request.method() == hyper::Method::HEAD {
+            line.no_body_goes();
+        }
         let most = self.serving().rules.settings.limits.requests;
         line.place = self.requests.place(most);
         let answered = match &line.place {

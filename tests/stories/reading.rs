@@ -69,6 +69,8 @@ async fn head_is_answered_as_get_without_the_body() {
     let said = raw(&gate, &token, "HEAD /v2/account HTTP/1.1", "\r\n").await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
     assert!(said.ends_with("\r\n\r\n"), "no body: {said}");
+    let lines = gate.audit_until(|lines| lines.len() == 1).await;
+    assert_eq!(lines[0]["detail"], json!(null), "nobody left: {}", lines[0]);
     gate.finish(&api).await;
 }
 
