@@ -19,9 +19,17 @@ impl Mistakes {
         }
     }
 
-    /// Adds one: what, why, and what to write instead.
+    /// Adds one: what, why, and what to write instead. It stays one line, whatever it quotes of the file.
     pub fn add(&mut self, at: At, what: impl Into<String>) {
-        self.found.push((at, what.into()));
+        let mut line = String::new();
+        for letter in what.into().chars() {
+            if letter.is_control() {
+                line.extend(letter.escape_default());
+            } else {
+                line.push(letter);
+            }
+        }
+        self.found.push((at, line));
     }
 
     /// How many there are.
@@ -227,5 +235,19 @@ impl Node {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_one_line_whatever_it_quotes() {
+        let mut mistakes = Mistakes::new("f.yaml");
+        let at = At { line: 1, column: 2 };
+        mistakes.add(at, "`a\nb\u{1b}[2J` is no name; `ä` is");
+        let line = r"f.yaml:1:2: `a\nb\u{1b}[2J` is no name; `ä` is";
+        assert_eq!(mistakes.into_lines(), [line]);
     }
 }
