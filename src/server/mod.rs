@@ -14,7 +14,7 @@ mod listen;
 mod message;
 mod narrowed;
 mod own;
-mod proxy;
+pub mod proxy;
 mod question;
 mod run;
 mod serving;

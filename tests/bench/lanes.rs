@@ -85,7 +85,7 @@ impl House {
                 "listen",
                 json!([{ "address": "127.0.0.1:0" }, { "address": "127.0.0.1:0", "tls": tls }]),
             )
-            .set("upstream.timeout", json!("1s"))
+            .set("upstream.timeout", json!("5s"))
             .set(
                 "limits",
                 json!({ "header_timeout": "1s", "idle_timeout": "5s" }),
