@@ -148,7 +148,7 @@ async fn an_untrusted_peer_does_not_choose_its_address() {
 async fn s9_a_token_ends_when_its_time_is_over() {
     let (api, gate) = gate().await;
     let token = gate
-        .issue(&["short", "--role", "all", "--expires", "2s"])
+        .issue(&["short", "--role", "all", "--expires", "5s"])
         .await;
     assert_eq!(droplet(&gate, &token).await.status, 200);
     let began = Instant::now();
@@ -157,7 +157,7 @@ async fn s9_a_token_ends_when_its_time_is_over() {
         if answer.status != 200 {
             break answer;
         }
-        assert!(began.elapsed() < Duration::from_secs(3), "still valid");
+        assert!(began.elapsed() < Duration::from_secs(10), "still valid");
     };
     assert_refused(&refused, 401, "expired", "this sub-token expired at 20");
     let later = gate
