@@ -11,7 +11,7 @@ pub struct Subject {
 /// One attribute of a subject.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attribute {
-    /// Its type: a name of [`TYPES`], or an object identifier in figures.
+    /// Its type: a short name (`CN`, `O`, …), or an object identifier in figures.
     pub kind: String,
     /// Its value.
     pub value: AttributeValue,
