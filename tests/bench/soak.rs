@@ -1,5 +1,5 @@
 //! So many minutes of everything at once, and whether memory, descriptors and the record come out even:
-//! `cargo bench --locked --bench soak -- 30`, or half a minute without a number.
+//! `cargo bench --locked --bench soak -- 30`, or half a minute without a number; with the names of lanes, of those alone.
 //!
 //! One daemon, the stand-in for the API, clients over real sockets with and without TLS: what is allowed and what is refused,
 //! lists, writes, counted sub-tokens that are used up, strangers, clients that leave, an API that fails; and meanwhile
@@ -45,7 +45,11 @@ async fn main() -> ExitCode {
     let pid = house.gate.pid();
     let descriptors = process::descriptors(pid);
     let mut record = Record::new();
-    let mut lanes = lanes::all(&house);
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument.chars().all(char::is_alphabetic))
+        .collect();
+    let mut lanes = lanes::all(&house, &named);
     let mut memory = Vec::new();
     let began = Instant::now();
     while began.elapsed() < length {
@@ -78,6 +82,17 @@ async fn main() -> ExitCode {
         [mega(first), mega(last)],
         &format!("at most {}", mega(bound)),
         Some(last <= bound),
+    );
+    let steps: Vec<_> = memory.chunks((memory.len() / 10).max(1)).collect();
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|part| mega(part[part.len() / 2]))
+        .collect();
+    report.row(
+        "the same, tenth by tenth",
+        [String::new(), steps.join(", ")],
+        "",
+        None,
     );
     report.row(
         "descriptors, with nobody there",
