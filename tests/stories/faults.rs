@@ -192,7 +192,7 @@ fn faults() -> Vec<(&'static str, Fault, Told)> {
         // Before the head.
         ("closed before a byte", Fault::CloseBeforeHead, BAD),
         ("reset before a byte", Fault::Reset(Bytes::new()), BAD),
-        ("too late", Fault::DelayHead(Duration::from_secs(4)), LATE),
+        ("too late", Fault::DelayHead(Duration::from_secs(30)), LATE),
         // In the head.
         (
             "cut in the status line",
@@ -339,7 +339,7 @@ fn faults() -> Vec<(&'static str, Fault, Told)> {
         ),
         (
             "stops in the body",
-            Fault::DelayBody(Duration::from_secs(4)),
+            Fault::DelayBody(Duration::from_secs(30)),
             LATE,
         ),
         (
@@ -450,7 +450,7 @@ async fn every_fault_of_the_api_is_told_as_what_it_means() {
             if came != expected
                 || writes != sent
                 || house.api.heard_count() > most
-                || took > Duration::from_secs(4)
+                || took > Duration::from_secs(10)
             {
                 wrong.push(format!(
                     "{what}, {kind:?}: not {expected} but {came} after {took:?}, {writes} writes and {} calls in all: {}",
