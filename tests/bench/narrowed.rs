@@ -17,6 +17,7 @@
 mod support;
 
 mod calls;
+mod droplet;
 mod lists;
 mod process;
 mod report;

@@ -1,6 +1,7 @@
 //! What Linux tells of a running daemon.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The memory that it has of its own now, in bytes.
@@ -31,6 +32,35 @@ pub fn processor_time(pid: u32) -> Duration {
     // utime and stime, fields 14 and 15 of proc_pid_stat(5), in hundredths of a second on every Linux.
     let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
+}
+
+/// The processor time that a process, its threads and its children have used, to the nanosecond (`proc_pid_schedstat`).
+pub fn busy(pid: u32) -> Duration {
+    let own = tasks(pid)
+        .filter_map(|task| fs::read_to_string(task.join("schedstat")).ok())
+        .filter_map(|stat| stat.split(' ').next()?.parse().ok())
+        .map(Duration::from_nanos)
+        .sum::<Duration>();
+    own + children(pid).into_iter().map(busy).sum::<Duration>()
+}
+
+/// The memory that a process and its children have now, each with what it shares, in bytes.
+pub fn resident_in_all(pid: u32) -> u64 {
+    let below = children(pid).into_iter().map(resident_in_all);
+    resident(pid) + below.sum::<u64>()
+}
+
+fn tasks(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.filter_map(|task| Some(task.ok()?.path()))
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let lists = tasks(pid).filter_map(|task| fs::read_to_string(task.join("children")).ok());
+    let text = lists.collect::<String>();
+    text.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
 }
 
 fn status(pid: u32, name: &str) -> u64 {
