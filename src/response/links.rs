@@ -1,13 +1,20 @@
+use std::sync::LazyLock;
+
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::memmem::Finder;
+use memchr::{memchr2, memrchr};
 
 use crate::config::BaseUrl;
 
 /// Brings API addresses in an answer back to tidegate: in the members of JSON that are links, and nowhere else.
 ///
 /// These are `links.pages.*`, `href` and `self` anywhere under `links`, and `last_tagged_uri`. A TXT record may hold such an
-/// address as its data, and keeps it. The document is not parsed but walked, byte by byte, in the pieces it comes in; all
-/// that is not replaced passes as it came.
+/// address as its data, and keeps it. The document is not parsed: a key that leads to links is searched for, which goes as
+/// fast as memory is read, and from there to the end of its value it is walked, byte by byte. It comes in pieces; all that is
+/// not replaced passes as it came.
+///
+/// A search finds keys and nothing else: in JSON a quote that no backslash escapes begins or ends a text, and after one that
+/// ends it no letter can follow.
 pub struct Links {
     from: Vec<String>,
     to: String,
@@ -16,6 +23,8 @@ pub struct Links {
     place: Place,
     key: Key,
     held: Vec<u8>,
+    /// Whether what was passed over last ended with a backslash that escapes what follows.
+    escapes: bool,
 }
 
 /// One open object or list.
@@ -36,6 +45,14 @@ enum Within {
 /// Where in the document the walk is.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Place {
+    /// Outside of all that has links, anywhere.
+    Outside,
+    /// In what may be a key that leads to links, and began in an earlier piece.
+    Begun,
+    /// After such a key, before its colon.
+    BeforeColon,
+    /// After that, before its value.
+    BeforeLed,
     /// Between tokens, where a string would be a key.
     BeforeKey,
     /// Between tokens, where a string would be a value.
@@ -59,6 +76,39 @@ enum Key {
     LastTagged,
 }
 
+/// The keys that lead to links, as they stand in a document.
+static LEADING: LazyLock<[(Finder<'static>, Key); 2]> = LazyLock::new(|| {
+    [
+        (Finder::new(b"\"links\""), Key::Links),
+        (Finder::new(b"\"last_tagged_uri\""), Key::LastTagged),
+    ]
+});
+
+/// Where in a piece each of them stands next, so that no stretch is searched twice for the same one.
+#[derive(Default)]
+struct Ahead([Option<usize>; 2]);
+
+impl Ahead {
+    /// The first of them from there on: where it begins and ends, and which it is.
+    fn first(&mut self, piece: &[u8], from: usize) -> Option<(usize, usize, Key)> {
+        let mut first: Option<(usize, usize, Key)> = None;
+        for ((finder, key), known) in LEADING.iter().zip(&mut self.0) {
+            let next = match *known {
+                Some(next) if next >= from => next,
+                Some(_) | None => {
+                    let found = piece.get(from..).and_then(|rest| finder.find(rest));
+                    found.map_or(piece.len(), |at| from + at)
+                }
+            };
+            *known = Some(next);
+            if next < piece.len() && first.is_none_or(|(at, ..)| next < at) {
+                first = Some((next, next + finder.needle().len(), *key));
+            }
+        }
+        first
+    }
+}
+
 const DEEPEST: usize = 128;
 /// A longer string is no link of the API's and passes.
 const LONGEST_LINK: usize = 16 << 10;
@@ -72,9 +122,10 @@ impl Links {
             to: to.map(ToString::to_string).unwrap_or_default(),
             stack: Vec::new(),
             too_deep: 0,
-            place: Place::BeforeValue,
+            place: Place::Outside,
             key: Key::Other,
             held: Vec::new(),
+            escapes: false,
         }
     }
 
@@ -99,8 +150,18 @@ impl Links {
         let mut out = BytesMut::new();
         let mut kept_from = 0;
         let mut at = 0;
+        let mut ahead = Ahead::default();
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             match self.place {
+                Place::Outside => at = self.seek(piece, at, &mut ahead),
+                Place::Begun => at += self.go_on(rest),
+                Place::BeforeColon | Place::BeforeLed => {
+                    at += self.led(rest);
+                    if matches!(self.place, Place::Link { .. }) {
+                        out.extend_from_slice(piece.get(kept_from..at).unwrap_or_default());
+                        kept_from = at;
+                    }
+                }
                 Place::Link { .. } => {
                     let (used, ended) = self.hold(rest);
                     at += used;
@@ -121,6 +182,10 @@ impl Links {
                     }
                 }
             }
+            let between = matches!(self.place, Place::BeforeKey | Place::BeforeValue);
+            if between && self.stack.is_empty() && self.too_deep == 0 {
+                self.leave();
+            }
         }
         if kept_from == 0 && out.is_empty() {
             return piece.clone();
@@ -137,6 +202,82 @@ impl Links {
         } else {
             Bytes::new()
         }
+    }
+
+    /// Passes over everything up to the end of a key that leads to links, or of the piece; where that is.
+    fn seek(&mut self, piece: &[u8], from: usize, ahead: &mut Ahead) -> usize {
+        let Some((begin, end, key)) = ahead.first(piece, from) else {
+            self.begin(piece.get(from..).unwrap_or_default());
+            return piece.len();
+        };
+        if self.escaped_after(piece.get(from..begin).unwrap_or_default()) {
+            self.escapes = false;
+            return begin + 1; // a quote in a text
+        }
+        self.key = key;
+        self.place = Place::BeforeColon;
+        end
+    }
+
+    /// Notes what the end of a piece may be the beginning of.
+    fn begin(&mut self, rest: &[u8]) {
+        if let Some(quote) = memrchr(b'"', rest)
+            && let (before, begun) = rest.split_at(quote)
+            && is_beginning(begun)
+            && !self.escaped_after(before)
+        {
+            self.held.clear();
+            self.held.extend_from_slice(begun);
+            self.place = Place::Begun;
+        }
+        self.escapes = self.escaped_after(rest);
+    }
+
+    /// Whether what stands after `passed` is escaped.
+    fn escaped_after(&self, passed: &[u8]) -> bool {
+        let backslashes = passed.iter().rev().take_while(|byte| **byte == b'\\');
+        let count = backslashes.count();
+        (count % 2 == 1) != (count == passed.len() && self.escapes)
+    }
+
+    /// Takes a byte more of what may be a key that leads to links; how many it took.
+    fn go_on(&mut self, rest: &[u8]) -> usize {
+        self.held.extend(rest.first());
+        let whole = LEADING.iter().find(|(key, _)| key.needle() == self.held);
+        if let Some((_, key)) = whole {
+            self.key = *key;
+            self.place = Place::BeforeColon;
+        } else if !is_beginning(&self.held) {
+            self.leave();
+            return 0;
+        }
+        1
+    }
+
+    /// Goes on after a key that leads to links; how many bytes it took.
+    fn led(&mut self, rest: &[u8]) -> usize {
+        match (self.place, rest.first().copied().unwrap_or_default()) {
+            (_, b' ' | b'\n' | b'\r' | b'\t') => {}
+            (Place::BeforeColon, b':') => self.place = Place::BeforeLed,
+            (Place::BeforeLed, byte @ (b'{' | b'[')) if self.key == Key::Links => {
+                self.open(byte == b'{');
+            }
+            (Place::BeforeLed, b'"') if self.key == Key::LastTagged => {
+                self.held.clear();
+                self.place = Place::Link { escaped: false };
+            }
+            _ => {
+                self.leave(); // it is a text, or what it leads to is nothing
+                return 0;
+            }
+        }
+        1
+    }
+
+    fn leave(&mut self) {
+        self.held.clear();
+        self.escapes = false;
+        self.place = Place::Outside;
     }
 
     fn token(&mut self, byte: u8) {
@@ -284,6 +425,12 @@ impl Links {
     }
 }
 
+/// Whether it is the beginning of a key that leads to links, and not all of it.
+fn is_beginning(begun: &[u8]) -> bool {
+    let goes_on = |key: &[u8]| key.len() > begun.len() && key.starts_with(begun);
+    LEADING.iter().any(|(key, _)| goes_on(key.needle()))
+}
+
 fn key(raw: &[u8]) -> Key {
     match raw {
         b"links" => Key::Links,
@@ -298,6 +445,7 @@ fn key(raw: &[u8]) -> Key {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
 
@@ -391,8 +539,95 @@ mod tests {
         );
     }
 
+    /// The same done slowly: over the tree of a document that was read whole.
+    fn brought_back(value: &mut Value, within: Within) {
+        let items = match value {
+            Value::Array(items) => return items.iter_mut().for_each(|it| brought_back(it, within)),
+            Value::Object(members) => members,
+            _ => return,
+        };
+        for (name, value) in items {
+            let named = key(name.as_bytes());
+            let is_link = match named {
+                Key::LastTagged => true,
+                Key::Reference => within != Within::Nothing,
+                Key::Page => within == Within::Pages,
+                Key::Other | Key::Links | Key::Pages => false,
+            };
+            if let Value::String(text) = value
+                && is_link
+            {
+                let rest = text.strip_prefix("https://api.digitalocean.com/");
+                *text = rest.map_or(text.clone(), |rest| format!("http://gate:8080/{rest}"));
+            }
+            let below = match (named, within) {
+                (Key::Pages, Within::Links) => Within::Pages,
+                (Key::Links, _) | (_, Within::Links | Within::Pages) => Within::Links,
+                (_, Within::Nothing) => Within::Nothing,
+            };
+            brought_back(value, below);
+        }
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let text = prop::sample::select(vec![
+            "https://api.digitalocean.com/v2/x?a=1",
+            "links",
+            "last_tagged_uri",
+            "\"links\":{\"self\":\"https://api.digitalocean.com/",
+            "\\\"links\":",
+            "\\",
+            "\\\\\"",
+            "",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<u8>().prop_map(Value::from),
+            text.prop_map(Value::from)
+        ];
+        let keys = prop::sample::select(vec![
+            "links",
+            "pages",
+            "next",
+            "self",
+            "href",
+            "last_tagged_uri",
+            "last",
+            "data",
+            "a\\\"links",
+        ]);
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            let members = prop::collection::vec((keys.clone(), inner.clone()), 0..5);
+            let object = |members: Vec<(&str, Value)>| {
+                let members = members
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value));
+                Value::Object(members.collect())
+            };
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::Array),
+                members.prop_map(object),
+            ]
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_search_finds_what_a_reading_of_the_whole_finds(
+            document in document(), pretty: bool, cuts in prop::collection::vec(0_usize..400, 0..12)
+        ) {
+            let text = if pretty { format!("{document:#}") } else { document.to_string() };
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.sort_unstable();
+            let walked: Value = serde_json::from_str(&walk(&text, &cuts)).unwrap();
+            let every: Vec<_> = (1..text.len()).collect();
+            prop_assert_eq!(&serde_json::from_str::<Value>(&walk(&text, &every)).unwrap(), &walked);
+            let mut expected = document;
+            brought_back(&mut expected, Within::Nothing);
+            prop_assert_eq!(walked, expected);
+        }
 
         #[test]
         fn whatever_has_no_link_passes_as_it_came(text in "[\\[\\]{}\",:a1 \\\\]{0,60}", cut in 0_usize..60) {
