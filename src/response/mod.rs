@@ -3,6 +3,7 @@
 //! API addresses in it are brought back to tidegate, the real token never gets through, and everything else passes as it
 //! came, byte for byte, at constant memory.
 
+mod absent;
 mod answer;
 mod cutter;
 mod links;

@@ -1,5 +1,6 @@
 //! Answers without the members that are cut from them.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use hyper::header::CONTENT_LENGTH;
 
+use super::absent::Search;
 use super::answer::{Answer, AnswerBody, Cut};
 use super::cutter::{Cutter, Judge, Judged, NotJson, Plan};
 
@@ -16,6 +18,9 @@ use super::cutter::{Cutter, Judge, Judged, NotJson, Plan};
 /// # Errors
 /// `NotJson`.
 pub fn trimmed(whole: &Bytes, plan: Plan, judge: Judge<'_>) -> Result<Bytes, NotJson> {
+    if Search::of(&plan).is_some_and(|mut search| search.finds_none(whole)) {
+        return Ok(whole.clone());
+    }
     let mut cutter = Cutter::new(plan, judge);
     let cut = cutter.push(whole)?;
     let rest = cutter.finish()?;
@@ -27,21 +32,78 @@ pub fn trimmed(whole: &Bytes, plan: Plan, judge: Judge<'_>) -> Result<Bytes, Not
 }
 
 /// Cuts an answer as it comes, at constant memory. Nothing in its plan is judged by itself.
+///
+/// Most answers have nothing that is cut. So an answer is held back first, up to half a megabyte of it, while there is nothing
+/// to cut in it; one that ends so passes as it came. Any other is walked through, from its beginning.
 pub fn trimming(answer: Answer, plan: Plan) -> Answer {
     let (mut head, body) = answer.into_parts();
     head.headers.remove(CONTENT_LENGTH);
+    let search = Search::of(&plan);
     let nobody: Judge<'static> = Box::new(|_, _| Judged::Null);
     let body = Trimming {
         body,
-        cutter: Some(Cutter::new(plan, nobody)),
+        search,
+        held: VecDeque::new(),
+        held_bytes: 0,
+        cutter: Cutter::new(plan, nobody),
+        ended: false,
     };
     Answer::from_parts(head, body.boxed_unsync())
 }
 
+/// How much of an answer is held back while there is nothing to cut in it.
+const HELD: usize = 512 << 10;
+
 struct Trimming {
     body: AnswerBody,
-    /// Gone when the answer ended.
-    cutter: Option<Cutter<'static>>,
+    /// Gone once the answer is walked through, or need not be.
+    search: Option<Search>,
+    /// What came and did not go out yet.
+    held: VecDeque<Bytes>,
+    held_bytes: usize,
+    cutter: Cutter<'static>,
+    ended: bool,
+}
+
+impl Trimming {
+    /// Reads on while there is nothing to cut. True where that is all of the answer.
+    fn poll_search(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cut>> {
+        while let Some(search) = &mut self.search {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => return Poll::Ready(Ok(true)),
+                Some(Err(cut)) => return Poll::Ready(Err(cut)),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue; // trailers
+                    };
+                    self.held_bytes += data.len();
+                    if self.held_bytes > HELD || !search.finds_none(&data) {
+                        self.search = None;
+                    }
+                    self.held.push_back(data);
+                }
+            }
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    /// The next piece, walked through.
+    fn poll_walk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Cut>> {
+        let data = match self.held.pop_front() {
+            Some(held) => held,
+            None => match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => {
+                    self.ended = true;
+                    let rest = self.cutter.finish();
+                    return Poll::Ready(rest.map_err(|NotJson| not_json()));
+                }
+                Some(Err(cut)) => return Poll::Ready(Err(cut)),
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(), // trailers stay behind
+            },
+        };
+        let cut = self.cutter.push(&data);
+        Poll::Ready(cut.map_err(|NotJson| not_json()))
+    }
 }
 
 impl Body for Trimming {
@@ -53,28 +115,29 @@ impl Body for Trimming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
-        while let Some(cutter) = &mut this.cutter {
-            let piece = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                None => {
-                    let rest = cutter.finish();
-                    this.cutter = None;
-                    rest
-                }
-                Some(Err(cut)) => {
-                    this.cutter = None;
+        if this.search.is_some() && !this.ended {
+            match ready!(this.poll_search(cx)) {
+                Ok(whole) => this.ended = whole,
+                Err(cut) => {
+                    this.held.clear();
+                    this.search = None;
+                    this.ended = true;
                     return Poll::Ready(Some(Err(cut)));
                 }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => cutter.push(&data),
-                    Err(_trailers) => continue,
-                },
-            };
-            match piece {
+            }
+        }
+        if this.search.is_some() || this.ended {
+            let held = this.held.pop_front();
+            return Poll::Ready(held.map(|piece| Ok(Frame::data(piece))));
+        }
+        while !this.ended {
+            match ready!(this.poll_walk(cx)) {
                 Ok(piece) if piece.is_empty() => {}
                 Ok(piece) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                Err(NotJson) => {
-                    this.cutter = None;
-                    return Poll::Ready(Some(Err(not_json())));
+                Err(cut) => {
+                    this.ended = true;
+                    this.held.clear();
+                    return Poll::Ready(Some(Err(cut)));
                 }
             }
         }
