@@ -13,6 +13,9 @@ use super::sink::Sink;
 use crate::config::AuditSettings;
 
 /// The audit record's one writer: a thread that takes lines in the order they come and writes as many at once as there are.
+///
+/// To wake it takes longer than to write a line. So it lets lines that nobody waits for come together, and sleeps meanwhile in a
+/// way that handing one in does not end; who waits for a line wakes it.
 pub struct Audit {
     lines: Sender<Message>,
     state: Arc<Shared>,
@@ -37,6 +40,8 @@ pub struct Unwritable;
 /// Lines that may wait to be written before requests are refused.
 const BACKLOG: usize = 100_000;
 const BATCH: usize = 1024;
+/// How long lines that nobody waits for may come together.
+const TOGETHER: Duration = Duration::from_millis(5);
 /// How long a line may take to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -113,14 +118,25 @@ impl Audit {
             return; // nothing was let through since; memory is not for strangers to fill
         }
         self.state.waiting.fetch_add(1, Ordering::AcqRel);
+        let someone_waits = done.is_some();
         if self.lines.send(Message::Line(line, done)).is_err() {
             self.state.failing.store(true, Ordering::Release);
+        }
+        if someone_waits {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
         }
     }
 
     /// Opens the sink anew, as after its file was moved away. If that fails, the old one stays.
     pub fn reopen(&self, settings: &AuditSettings) {
         let _ = self.lines.send(Message::Reopen(settings.clone()));
+        self.wake();
     }
 }
 
@@ -128,6 +144,7 @@ impl Drop for Audit {
     /// Waits until every line that was handed in is written, unless the sink has failed.
     fn drop(&mut self) {
         let _ = self.lines.send(Message::Stop);
+        self.wake();
         let hangs = self.state.failing.load(Ordering::Acquire);
         if let Some(thread) = self.thread.take().filter(|_| !hangs) {
             let _ = thread.join();
@@ -137,6 +154,9 @@ impl Drop for Audit {
 
 fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared) {
     while let Ok(first) = messages.recv() {
+        if matches!(first, Message::Line(_, None)) {
+            thread::park_timeout(TOGETHER);
+        }
         let mut batch = Batch::default();
         let mut end = batch.take(first, &mut sink, shared);
         while !end && batch.count < BATCH {

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -30,6 +30,9 @@ pub struct Live {
     writer: Sender<Counting>,
     /// As long as the thread that counts lives.
     writing: Weak<()>,
+    /// The thread that counts. It sleeps in a way that handing in what nobody waits for does not end, as to wake it takes
+    /// longer than a request.
+    counter: OnceLock<Thread>,
 }
 
 type Shard = HashMap<TokenId, Entry>;
@@ -107,6 +110,7 @@ impl Live {
             reader,
             writer,
             writing: Arc::downgrade(&counting_lives),
+            counter: OnceLock::new(),
         });
         let changes = state.changes_since(0)?;
         live.load_usage(&state)?;
@@ -124,7 +128,7 @@ impl Live {
         let spawned = thread::Builder::new()
             .name("state-reader".into())
             .spawn(keep);
-        spawned
+        let counter = spawned
             .and_then(|_| {
                 thread::Builder::new()
                     .name("state-writer".into())
@@ -134,6 +138,7 @@ impl Live {
                     })
             })
             .map_err(|error| StateError::File(path.to_owned(), error))?;
+        let _ = live.counter.set(counter.thread().clone());
         Ok(live)
     }
 
@@ -328,6 +333,7 @@ impl Live {
                 answer: Some(answer),
             })
             .map_err(|_| Unavailable)?;
+        self.wake_counter();
         match answered.await {
             Ok(Ok(used)) => Ok(used.is_some()),
             Ok(Err(Unavailable)) | Err(_) => Err(Unavailable),
@@ -345,7 +351,14 @@ impl Live {
             answer: Some(answer),
         };
         if self.writer.send(counting).is_ok() {
+            self.wake_counter();
             let _ = answered.await;
+        }
+    }
+
+    fn wake_counter(&self) {
+        if let Some(counter) = self.counter.get() {
+            counter.unpark();
         }
     }
 
@@ -552,26 +565,21 @@ impl Reader {
 /// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
 fn write(mut state: State, counts: &Receiver<Counting>) {
     while let Ok(first) = counts.recv() {
+        if first.answer.is_none() {
+            // Nobody waits for this one. More may come, and one write a second is enough; who waits for one wakes this.
+            thread::park_timeout(Duration::from_millis(500));
+        }
         let mut batch = vec![first];
         batch.extend(counts.try_iter().take(BATCH - 1));
-        let only_touches = batch.iter().all(|counting| counting.answer.is_none());
-        if only_touches {
-            // Nobody waits for these. More of them may come, and one write a second is enough.
-            let until = Instant::now() + Duration::from_millis(500);
-            while batch.len() < BATCH {
-                match counts.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                    Ok(next) => {
-                        let waits = next.answer.is_some();
-                        batch.push(next);
-                        if waits {
-                            break;
-                        }
-                    }
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-                }
-            }
-        }
         settle(&mut state, batch);
+        // What came beyond that has waited long enough.
+        loop {
+            let rest: Vec<_> = counts.try_iter().take(BATCH).collect();
+            if rest.is_empty() {
+                break;
+            }
+            settle(&mut state, rest);
+        }
     }
 }
 
