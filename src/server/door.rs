@@ -273,7 +273,8 @@ impl Door {
                 };
                 self.serve(stream, peer, Version::One, room).await;
             }
-            Some(acceptor) => self.shake_hands(stream, addr, acceptor, room).await,
+            // A box of its own, so that connections in the clear are not as large as those of TLS.
+            Some(acceptor) => Box::pin(self.shake_hands(stream, addr, acceptor, room)).await,
         }
     }
 
@@ -323,10 +324,11 @@ impl Door {
         let seen = watch.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (busy, behind, peer) = (seen.busy(), behind.clone(), peer.clone());
-            async move {
+            // hyper keeps room for what a request needs as long as its connection lives: a box that goes with the request.
+            Box::pin(async move {
                 let answer = behind.answer(as_of_version_one(request), peer).await;
                 Ok::<_, Infallible>(answer.map(|body| Held::new(body, busy)))
-            }
+            })
         });
         let limit = self
             .behind
@@ -363,8 +365,8 @@ impl Door {
                     .max_send_buf_size(SEND_BYTES)
                     .max_pending_accept_reset_streams(RESETS_UNHEARD)
                     .max_local_error_reset_streams(RESETS_MADE);
-                let connection = pin!(builder.serve_connection(watched, service));
-                self.drive(connection, &watch, |connection| {
+                let mut connection = Box::pin(builder.serve_connection(watched, service));
+                self.drive(connection.as_mut(), &watch, |connection| {
                     connection.graceful_shutdown();
                 })
                 .await;
