@@ -1,15 +1,14 @@
+use std::io::Write;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::secret::redacted;
+use crate::secret::{has_token, redacted};
 
-/// One line of the record. Members that do not apply are left out.
+/// One line of the record, but for its time and its event. Members that do not apply are left out, and whatever looks like a
+/// token is blotted out as they are written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
-    /// When the line was made: RFC 3339, UTC, microseconds.
-    pub time: String,
-    /// Which of the two lines of a request it is.
-    pub event: Event,
     /// The request's own id.
     pub request_id: String,
     /// The sub-token.
@@ -25,7 +24,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// The canonical path, without the query.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
     pub path: Option<String>,
     /// The operation id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +42,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What the operator should know beside.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
     pub detail: Option<String>,
     /// The account whose real token went in.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,8 +62,7 @@ pub struct Record {
 }
 
 /// Which line of a request it is.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug)]
 pub enum Event {
     /// Before it is sent on.
     Decision,
@@ -97,7 +95,7 @@ pub struct Resource {
     /// Its kind.
     pub kind: String,
     /// What names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
     pub id: Option<String>,
     /// The scope that it is touched with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,8 +106,6 @@ impl Record {
     /// A record of which nothing is known but that a request came.
     pub fn new(request_id: String) -> Self {
         Self {
-            time: String::new(),
-            event: Event::Answer,
             request_id,
             token: None,
             client_ip: None,
@@ -130,24 +126,38 @@ impl Record {
         }
     }
 
-    /// The line for this event at this time, with its line end. Whatever looks like a token is blotted out.
+    /// The line for this event at this time (RFC 3339, UTC, microseconds), with its line end.
     pub fn line(&self, event: Event, now: Timestamp) -> Vec<u8> {
-        let mut record = self.clone();
-        record.event = event;
-        record.time = format!("{now:.6}");
-        for text in [&mut record.path, &mut record.detail].into_iter().flatten() {
-            *text = redacted(text);
+        let mut line = Vec::with_capacity(LINE);
+        let event = match event {
+            Event::Decision => "decision",
+            Event::Answer => "answer",
+        };
+        // What is written into memory is always written, and texts and numbers always serialise.
+        let _ = write!(line, "{{\"time\":\"{now:.6}\",\"event\":\"{event}\"");
+        let begin = line.len();
+        let _ = serde_json::to_writer(&mut line, self);
+        if let Some(brace) = line.get_mut(begin) {
+            *brace = b','; // there is a member: every request has its id
         }
-        for id in record
-            .resources
-            .iter_mut()
-            .filter_map(|resource| resource.id.as_mut())
-        {
-            *id = redacted(id);
-        }
-        let mut line = serde_json::to_vec(&record).unwrap_or_default(); // texts and numbers always serialise
         line.push(b'\n');
         line
+    }
+}
+
+/// More bytes than most lines have.
+const LINE: usize = 640;
+
+/// A text as it may be written down.
+#[expect(
+    clippy::ref_option,
+    reason = "it is how serde hands a member on to be written"
+)]
+fn clean<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) if has_token(text) => to.serialize_str(&redacted(text)),
+        Some(text) => to.serialize_str(text),
+        None => to.serialize_none(),
     }
 }
 

@@ -153,8 +153,9 @@ impl Drop for Audit {
 }
 
 fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared) {
+    let mut is_all = true;
     while let Ok(first) = messages.recv() {
-        if matches!(first, Message::Line(_, None)) {
+        if is_all && matches!(first, Message::Line(_, None)) {
             thread::park_timeout(TOGETHER);
         }
         let mut batch = Batch::default();
@@ -165,6 +166,7 @@ fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared) {
                 Err(_) => break,
             }
         }
+        is_all = batch.count < BATCH;
         batch.write(&mut sink, shared);
         if end {
             return;

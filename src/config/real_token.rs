@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::{HeaderMap, StatusCode};
+use memchr::memmem::Finder;
 
 use crate::secret::Secret;
 use crate::token::{Budget, Shares};
@@ -15,6 +16,7 @@ pub struct RealToken {
     /// The account it is for.
     pub account: String,
     secret: Secret,
+    finder: Arc<Finder<'static>>,
     standing: ArcSwap<Standing>,
     /// How many requests the API takes yet; below 0 where it has not said.
     ratelimit_remaining: AtomicI64,
@@ -71,9 +73,11 @@ impl fmt::Display for Standing {
 impl RealToken {
     /// A token of which nothing is known yet.
     pub(super) fn new(account: String, secret: Secret) -> Self {
+        let finder = Finder::new(telling_part(secret.expose())).into_owned();
         Self {
             account,
             secret,
+            finder: Arc::new(finder),
             standing: ArcSwap::default(),
             ratelimit_remaining: AtomicI64::new(-1),
             ratelimit_limit: AtomicU64::new(USUAL_LIMIT),
@@ -88,15 +92,9 @@ impl RealToken {
         self.secret.expose()
     }
 
-    /// The part of it that is secret, without the prefix that all have.
-    pub fn telling_part(&self) -> &[u8] {
-        let text = self.secret.expose();
-        let telling = text.rsplit_once('_').map_or(text, |(_, secret)| secret);
-        if telling.len() >= 16 {
-            telling.as_bytes()
-        } else {
-            text.as_bytes()
-        }
+    /// A search for the part of it that is secret, without the prefix that all have.
+    pub fn finder(&self) -> Arc<Finder<'static>> {
+        Arc::clone(&self.finder)
     }
 
     /// Whether it is the same token, for the same account.
@@ -163,5 +161,14 @@ impl RealToken {
         if self.standing() != standing {
             self.standing.store(Arc::new(standing));
         }
+    }
+}
+
+fn telling_part(text: &str) -> &[u8] {
+    let telling = text.rsplit_once('_').map_or(text, |(_, secret)| secret);
+    if telling.len() >= 16 {
+        telling.as_bytes()
+    } else {
+        text.as_bytes()
     }
 }

@@ -331,10 +331,9 @@ impl Question<'_> {
         let BoundCovers::Requests(patterns) = &grant.covers else {
             return false;
         };
-        let target = &self.asked.target;
-        let line = |path: String| format!("{} {path}", self.asked.method);
-        let (with_query, path) = (line(target.path_and_query()), line(target.path()));
-        let paging_only = target
+        let paging_only = self
+            .asked
+            .target
             .query()
             .iter()
             .all(|(name, _)| PAGING.contains(&name.as_str()));
@@ -345,9 +344,9 @@ impl Question<'_> {
             .map(|endpoint| endpoint.template.last_fixed());
         patterns.iter().any(|pattern| {
             let matches = if pattern.has_query() {
-                pattern.matches(&with_query)
+                pattern.matches(self.asked.line_with_query())
             } else {
-                paging_only && pattern.matches(&path)
+                paging_only && pattern.matches(self.asked.line())
             };
             matches
                 && spelled
@@ -603,8 +602,8 @@ impl Question<'_> {
         let target = &self.asked.target;
         let line = |path: String| format!("{} {path}", self.asked.method);
         let count = target.query().len();
-        if pattern.matches(&line(target.path())) || pattern.matches(&line(target.path_and_query()))
-        {
+        let matches = |line: &str| pattern.matches(line);
+        if matches(self.asked.line()) || matches(self.asked.line_with_query()) {
             return true;
         }
         if !pattern.has_query() {

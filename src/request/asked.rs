@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use crate::catalog::{
     Action, Catalog, Condition, Endpoint, FieldPath, Method, Place, ScopeId, TouchRule, TouchVerb,
@@ -19,6 +20,15 @@ pub struct Asked<'c> {
     pub target: Target,
     /// The body, where it was read. One that streams through unread, or none, is `None`.
     pub body: Option<Json>,
+    /// INVARIANT: `method` and `target` stay as they were when this was made.
+    lines: OnceLock<Lines>,
+}
+
+/// The request in one line, as patterns are matched against it; every grant of a token may ask for that.
+#[derive(Debug)]
+struct Lines {
+    with_path: String,
+    with_query: String,
 }
 
 /// A field that the request uses, and the scope that this asks for.
@@ -56,7 +66,25 @@ impl<'c> Asked<'c> {
             endpoint,
             target,
             body: None,
+            lines: OnceLock::new(),
         }
+    }
+
+    /// `METHOD /path`.
+    pub fn line(&self) -> &str {
+        &self.lines().with_path
+    }
+
+    /// `METHOD /path?query`.
+    pub fn line_with_query(&self) -> &str {
+        &self.lines().with_query
+    }
+
+    fn lines(&self) -> &Lines {
+        self.lines.get_or_init(|| Lines {
+            with_path: format!("{} {}", self.method, self.target.path()),
+            with_query: format!("{} {}", self.method, self.target.path_and_query()),
+        })
     }
 
     /// The same request, as another catalogue knows it.
@@ -67,6 +95,7 @@ impl<'c> Asked<'c> {
             endpoint: _,
             target,
             body,
+            lines: _,
         } = self;
         Asked {
             body,

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
 /// Looks for a secret in bytes that come in pieces, and lets none of it by: what could be its beginning waits for the rest.
 pub struct Scan {
-    finder: Finder<'static>,
+    finder: Arc<Finder<'static>>,
     held: BytesMut,
 }
 
@@ -14,8 +17,13 @@ pub struct Found;
 impl Scan {
     /// A scan for `secret`, which is not empty.
     pub fn new(secret: &[u8]) -> Self {
+        Self::by(Arc::new(Finder::new(secret).into_owned()))
+    }
+
+    /// A scan that was prepared once, for a secret that is not empty.
+    pub fn by(finder: Arc<Finder<'static>>) -> Self {
         Self {
-            finder: Finder::new(secret).into_owned(),
+            finder,
             held: BytesMut::new(),
         }
     }
@@ -55,10 +63,12 @@ impl Scan {
     fn beginning_at_end(&self, bytes: &[u8]) -> usize {
         let needle = self.finder.needle();
         let longest = bytes.len().min(needle.len().saturating_sub(1));
-        (1..=longest)
-            .rev()
-            .find(|length| bytes.get(bytes.len() - length..) == needle.get(..*length))
-            .unwrap_or(0)
+        let end = bytes.get(bytes.len() - longest..).unwrap_or_default();
+        let first = needle.first().copied().unwrap_or_default();
+        memchr_iter(first, end)
+            .filter_map(|at| end.get(at..))
+            .find(|beginning| needle.starts_with(beginning))
+            .map_or(0, <[u8]>::len)
     }
 }
 

@@ -104,14 +104,29 @@ pub fn redacted(text: &str) -> String {
     while let Some((before, prefix, after)) = next_token(rest) {
         clean.push_str(before);
         clean.push_str(prefix);
-        rest = after
-            .trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+        rest = after.trim_start_matches(is_of_token);
         if rest.len() < after.len() {
             clean.push('…');
         }
     }
     clean.push_str(rest);
     clean
+}
+
+/// Whether anything in a text looks like a token, so that [`redacted`] cuts it down.
+pub fn has_token(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((_, _, after)) = next_token(rest) {
+        if after.starts_with(is_of_token) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+fn is_of_token(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
 }
 
 /// The first thing that begins like a token: what is before it, its prefix, and what follows the prefix.
@@ -151,6 +166,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(redacted(text), expected, "text {text:?}");
+            assert_eq!(has_token(text), text != expected, "text {text:?}");
         }
     }
 

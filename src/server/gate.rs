@@ -1,9 +1,9 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
-use crate::secret::redacted;
+use crate::secret::has_token;
 use crate::token::{Live, Origin};
 
 /// Everything that the way through needs.
@@ -158,8 +158,7 @@ impl Gate {
         line.record.method = Some(method.to_string());
         let target = target_of(&head)?;
         line.record.path = Some(target.path());
-        let whole = target.path_and_query();
-        if redacted(&whole) != whole {
+        if has_token(&target.path_and_query()) {
             let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
             return Err(Refusal::new(
                 Code::AmbiguousRequest,
@@ -181,20 +180,29 @@ impl Gate {
         question.asked.fits(&serving.rules.catalog)?;
         let headers = Question::headers(&head.headers)?;
         question.precheck()?; // what scopes alone refuse costs no byte of a body
+        let comes_at_once = question.asked.method == Method::Get || body.is_end_stream();
         let body = question.body(&head.headers, body).await?;
         if question.asked.body.is_some() {
             question.note(line);
         }
-        // The body may have taken its time: whether the token may is asked again, and judged by the rules of now.
-        let now = self.serving();
-        let grantee = still(&self.tokens, &grantee, client.origin(), &now, line).await?;
-        let question = Question {
-            serving: &now,
-            grantee: &grantee,
-            client: &client,
-            asked: question.asked.again(&now.rules.catalog),
+        // A body may have taken its time: whether the token may is asked again, and judged by the rules of now.
+        let later = if comes_at_once {
+            None
+        } else {
+            let now = self.serving();
+            let grantee = still(&self.tokens, &grantee, client.origin(), &now, line).await?;
+            Some((now, grantee))
         };
-        question.asked.fits(&now.rules.catalog)?;
+        let question = match &later {
+            None => question,
+            Some((now, grantee)) => Question {
+                serving: now,
+                grantee,
+                client: &client,
+                asked: question.asked.again(&now.rules.catalog),
+            },
+        };
+        question.asked.fits(&question.serving.rules.catalog)?;
         question.read_what_decides(&body)?;
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
@@ -338,18 +346,31 @@ fn overloaded() -> Refusal {
     refusal
 }
 
-/// 32 hexadecimal digits. They need not be secret, only different; without the system's generator a counter will do.
+/// 32 hexadecimal digits. They need not be secret, only different: 64 random bits of this process, and a number that counts
+/// requests and is scattered, so that nobody reads from two of them how many there were.
 fn request_id() -> String {
-    static COUNTER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let mut bytes = [0; 16];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => format!("{:032x}", u128::from_be_bytes(bytes)),
-        Err(_) => format!(
-            "{:016x}{:016x}",
-            Timestamp::now().as_microsecond(),
-            COUNTER.fetch_add(1, Ordering::Relaxed)
-        ),
-    }
+    static PROCESS: LazyLock<(u64, u64)> = LazyLock::new(|| {
+        let mut bytes = [[0; 8]; 2];
+        let random = bytes.iter_mut().try_for_each(|half| getrandom::fill(half));
+        match random {
+            Ok(()) => (u64::from_be_bytes(bytes[0]), u64::from_be_bytes(bytes[1])),
+            Err(_) => (Timestamp::now().as_microsecond().unsigned_abs(), 0), // without the system's generator time will do
+        }
+    });
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let (of_process, from) = *PROCESS;
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!(
+        "{of_process:016x}{:016x}",
+        scattered(from.wrapping_add(number))
+    )
+}
+
+/// Another number for each number, without order: the mixing step of `SplitMix64`, every part of which can be undone.
+fn scattered(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn method_of(head: &Parts) -> Result<Method, Refusal> {

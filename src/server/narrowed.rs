@@ -457,7 +457,7 @@ impl Question<'_> {
 
     /// An answer that was put together here from what the API gave: it must not hold the real token either.
     fn answered(body: Vec<u8>, reader: &Reader<'_>) -> Result<Answer, Refusal> {
-        if Scan::new(reader.token.telling_part()).finds(&body) {
+        if Scan::by(reader.token.finder()).finds(&body) {
             return Err(cut_off(&crate::response::Cut::Token, true));
         }
         let mut headers = HeaderMap::new();

@@ -352,7 +352,7 @@ impl Question<'_> {
             .or(self.client.reached.as_ref());
         let from = [&upstream.settings().url, &official];
         let shape = Shape {
-            scan: Scan::new(token.telling_part()),
+            scan: Scan::by(token.finder()),
             links: Links::new(&from, reached),
             patience: upstream.settings().timeout,
         };

@@ -571,14 +571,13 @@ fn write(mut state: State, counts: &Receiver<Counting>) {
         }
         let mut batch = vec![first];
         batch.extend(counts.try_iter().take(BATCH - 1));
-        settle(&mut state, batch);
-        // What came beyond that has waited long enough.
         loop {
-            let rest: Vec<_> = counts.try_iter().take(BATCH).collect();
-            if rest.is_empty() {
+            let is_all = batch.len() < BATCH;
+            settle(&mut state, batch);
+            if is_all {
                 break;
             }
-            settle(&mut state, rest);
+            batch = counts.try_iter().take(BATCH).collect();
         }
     }
 }
