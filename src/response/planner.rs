@@ -14,7 +14,7 @@ pub struct Beforehand {
     pub about: Vec<State>,
     /// What it names, each of its kind.
     pub named: Vec<State>,
-    /// What it makes or changes, as it is afterwards: what the answer shows of that kind is that.
+    /// What it makes or changes, as it is afterwards: what the answer shows of that kind, not inside something, is that.
     pub made: Vec<State>,
 }
 
@@ -148,6 +148,7 @@ impl<'p> Planner<'p> {
     fn drawn(&self, root: ShapeId, context: Context, is_item: bool) -> Option<Plan> {
         let mut drawing = Drawing {
             planner: self,
+            is_item,
             contexts: vec![context],
             known: HashMap::new(),
             places: Vec::new(),
@@ -201,6 +202,8 @@ impl<'p> Planner<'p> {
 /// A plan as it is drawn.
 struct Drawing<'d> {
     planner: &'d Planner<'d>,
+    /// Whether it is of a thing that is judged by itself, and else of a whole answer.
+    is_item: bool,
     contexts: Vec<Context>,
     known: HashMap<(ShapeId, usize, bool), usize>,
     places: Vec<PlanPlace>,
@@ -217,7 +220,7 @@ impl Drawing<'_> {
             _ if is_item => outer,
             Owner::Outer => outer,
             Owner::Named(kind) => self.named(kind),
-            Owner::Itself(kind) => self.itself(kind),
+            Owner::Itself(kind) => self.itself(kind, outer),
         };
         if let Some(place) = self.known.get(&(id, context, is_item)) {
             return *place;
@@ -278,9 +281,11 @@ impl Drawing<'_> {
         self.entered(kind, Some(states))
     }
 
-    fn itself(&mut self, kind: &KindName) -> usize {
+    fn itself(&mut self, kind: &KindName, outer: usize) -> usize {
         let made = of_kind(&self.planner.beforehand.made, kind);
-        self.entered(kind, Some(made).filter(|made| !made.is_empty()))
+        // Inside something, another of its kind is another thing: an agent's child is not the agent that was changed.
+        let is_made = outer == 0 && !self.is_item && !made.is_empty();
+        self.entered(kind, is_made.then_some(made))
     }
 
     fn entered(&mut self, kind: &KindName, states: Option<Vec<State>>) -> usize {

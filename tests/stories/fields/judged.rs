@@ -328,3 +328,48 @@ roles:
     }
     gate.finish(&api).await;
 }
+
+/// Who may see the secrets of one agent sees, in what a change of it answers, none of the agents that it holds.
+#[tokio::test]
+async fn what_is_changed_shows_no_secret_of_its_like_inside_it() {
+    let [mine, other] = [
+        "11111111-1111-4111-8111-111111111111",
+        "22222222-2222-4222-8222-222222222222",
+    ];
+    let policy = format!(
+        "version: 1
+roles:
+  changes-one:
+    allow:
+      - scopes: [genai:read]
+      - {{ scopes: [genai:read, genai:update], only: {{ genai_agent: {{ id: {mine} }} }} }}
+"
+    );
+    let agent = |id: &str, key: &str, children: Value| {
+        json!({
+            "uuid": id, "name": "n", "functions": [{ "name": "f", "api_key": key }],
+            "child_agents": children,
+        })
+    };
+    let inner = agent(other, "fake-key-inner", json!([]));
+    let child = agent(other, "fake-key-other", json!([inner]));
+    let changed = json!({ "agent": agent(mine, "fake-key-mine", json!([child])) });
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, &policy).await;
+    let token = gate.issue(&["--role", "changes-one"]).await;
+    let target = format!("/v2/gen-ai/agents/{mine}");
+    let before = json!({ "agent": agent(mine, "fake-key-mine", json!([])) });
+    for (method, reply) in [(Method::GET, &before), (Method::PUT, &changed)] {
+        let reply = crate::support::standin::Reply::json(200, reply);
+        let fault = crate::support::standin::Fault::Reply(reply);
+        api.fault_on(method, &target, fault);
+    }
+    let ask = gate.request(Method::PUT, &target).token(&token);
+    let answer = ask.json(&json!({ "instruction": "be" })).send().await;
+    let text = answer.text();
+    assert_eq!(answer.status.as_u16(), 200, "{text}");
+    assert!(text.contains("fake-key-mine"), "{text}");
+    assert!(!text.contains("fake-key-other"), "{text}");
+    assert!(!text.contains("fake-key-inner"), "{text}");
+    gate.finish(&api).await;
+}
