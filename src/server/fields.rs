@@ -15,7 +15,7 @@ use crate::config::FieldScopes;
 use crate::policy::{Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
-use crate::resource::{Reader, State, Touch, attributes_of, of_urn};
+use crate::resource::{Attributes, Reader, State, Touch, attributes_of, of_urn};
 use crate::response::{
     Answer, Beforehand, Cutting, Judged, Plan, Planner, made, not_json, slices, trimmed, trimming,
 };
@@ -138,14 +138,16 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
         let json = Json::read(bytes).map_err(|_| unreadable("the answer is no JSON"))?;
-        let its = touches.iter().find(|touch| touch.kind == kind.name);
+        let attributes = attributes_of(kind, &json, None);
+        let its = touches
+            .iter()
+            .find(|touch| holds_for(touch, kind, &attributes));
         let before = its.and_then(|touch| touch.before.as_ref());
         let parents = touches.iter().flat_map(Touch::states);
         let parent = before.and_then(|before| before.parent.clone()).or_else(|| {
             let is_parent = |state: &&State| Some(&state.kind) == kind.parent.as_ref();
             parents.into_iter().find(is_parent).cloned().map(Into::into)
         });
-        let attributes = attributes_of(kind, &json, None);
         self.filled(kind, before, parent, attributes, reader).await
     }
 
@@ -248,6 +250,25 @@ impl Question<'_> {
 
 /// The lists of what is in a project.
 const OF_ANY_KIND: [&str; 2] = ["projects_list_resources", "projects_list_resources_default"];
+
+/// Whether what is known of a touched resource holds for one of its kind that an answer tells of: for what belongs to the
+/// same, and else for itself alone, as its project is its own.
+fn holds_for(touch: &Touch, kind: &Kind, told: &Attributes) -> bool {
+    let id = |attributes: &Attributes| {
+        let known = attributes.get("id");
+        known.and_then(|known| known.values.first().cloned())
+    };
+    let touched = touch
+        .before
+        .as_ref()
+        .and_then(|before| id(&before.attributes));
+    let is_another = || {
+        touched
+            .zip(id(told))
+            .is_some_and(|(touched, told)| touched != told)
+    };
+    touch.kind == kind.name && (kind.parent.is_some() || !is_another())
+}
 
 fn judges(plan: &Plan) -> bool {
     plan.places.iter().any(|place| place.judged.is_some())

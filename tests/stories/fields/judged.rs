@@ -373,3 +373,30 @@ roles:
     assert!(!text.contains("fake-key-inner"), "{text}");
     gate.finish(&api).await;
 }
+
+/// What an answer does not say of a neighbour is not taken from the Droplet whose neighbour it is.
+#[tokio::test]
+async fn a_neighbour_is_not_taken_to_be_in_the_project_of_the_droplet_that_was_asked_about() {
+    let policy = "version: 1
+roles:
+  one-project:
+    allow:
+      - scopes: [droplet:read]
+      - { scopes: [droplet:read, droplet:update], only: { project: client-a } }
+";
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, policy).await;
+    let token = gate.issue(&["--role", "one-project"]).await;
+    let droplet = |id: u32| json!({ "id": id, "name": "n", "user_data": format!("fake-key-{id}") });
+    let target = "/v2/droplets/12/neighbors";
+    let near = json!({ "droplets": [droplet(12), droplet(22)] });
+    let reply = crate::support::standin::Reply::json(200, &near);
+    let fault = crate::support::standin::Fault::Reply(reply);
+    api.fault_on(Method::GET, target, fault);
+    let answer = gate.get(target).token(&token).send().await;
+    let text = answer.text();
+    assert_eq!(answer.status.as_u16(), 200, "{text}");
+    assert!(text.contains("fake-key-12"), "{text}");
+    assert!(!text.contains("fake-key-22"), "{text}");
+    gate.finish(&api).await;
+}
