@@ -12,7 +12,7 @@ use crate::resource::State;
 pub struct Beforehand {
     /// What the request is about.
     pub about: Vec<State>,
-    /// What it names, each of its kind.
+    /// What it names, and what that belongs to.
     pub named: Vec<State>,
     /// What it makes or changes, as it is afterwards: what the answer shows of that kind, not inside something, is that.
     pub made: Vec<State>,

@@ -234,7 +234,7 @@ impl Question<'_> {
         };
         Beforehand {
             about: firsts().filter_map(after).collect(),
-            named: touches.iter().filter_map(after).collect(),
+            named: touches.iter().filter_map(after).flat_map(lineage).collect(),
             made: firsts().filter(changes).filter_map(after).collect(),
         }
     }
@@ -268,6 +268,11 @@ fn holds_for(touch: &Touch, kind: &Kind, told: &Attributes) -> bool {
             .is_some_and(|(touched, told)| touched != told)
     };
     touch.kind == kind.name && (kind.parent.is_some() || !is_another())
+}
+
+/// A resource, and all that it belongs to.
+fn lineage(state: State) -> impl Iterator<Item = State> {
+    std::iter::successors(Some(state), |state| state.parent.as_deref().cloned())
 }
 
 fn judges(plan: &Plan) -> bool {

@@ -400,3 +400,52 @@ roles:
     assert!(!text.contains("fake-key-22"), "{text}");
     gate.finish(&api).await;
 }
+
+/// The logs of one app are there for whom that app is granted by name, whichever of its deployments or events is named.
+#[tokio::test]
+async fn the_logs_of_what_belongs_to_an_app_are_those_of_the_app() {
+    let [mine, other, its] = [
+        "11111111-1111-4111-8111-111111111111",
+        "22222222-2222-4222-8222-222222222222",
+        "33333333-3333-4333-8333-333333333333",
+    ];
+    let policy = format!(
+        "version: 1
+roles:
+  one-app:
+    allow:
+      - scopes: [\"*:read\"]
+      - {{ scopes: [app:read], only: {{ app: {{ id: {mine} }} }} }}
+"
+    );
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, &policy).await;
+    let token = gate.issue(&["--role", "one-app"]).await;
+    let json = |value: &Value| {
+        let reply = crate::support::standin::Reply::json(200, value);
+        crate::support::standin::Fault::Reply(reply)
+    };
+    let logs_of = |app: &str, below: &str| format!("/v2/apps/{app}/{below}/{its}/logs");
+    for app in [mine, other] {
+        for (below, member) in [("deployments", "deployment"), ("events", "event")] {
+            let live = json!({ "live_url": "https://logs.example.com/fake-signature" });
+            let logs = logs_of(app, below);
+            api.fault_on(Method::GET, &logs, json(&live));
+            let itself = json!({ member: { "id": its } });
+            let below = logs.trim_end_matches("/logs");
+            api.fault_on(Method::GET, below, json(&itself));
+        }
+        let named = json!({ "app": { "id": app, "spec": { "name": "n" } } });
+        api.fault_on(Method::GET, &format!("/v2/apps/{app}"), json(&named));
+    }
+    for (app, shown) in [(mine, true), (other, false)] {
+        for below in ["deployments", "events"] {
+            let logs = logs_of(app, below);
+            let answer = gate.get(&logs).token(&token).send().await;
+            let text = answer.text();
+            assert_eq!(answer.status.as_u16(), 200, "{logs}: {text}");
+            assert_eq!(text.contains("fake-signature"), shown, "{logs}: {text}");
+        }
+    }
+    gate.finish(&api).await;
+}
