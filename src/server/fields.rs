@@ -52,7 +52,8 @@ impl Question<'_> {
         if answer.headers().contains_key(CONTENT_ENCODING) {
             return Err(self.cant_cut("the answer is compressed in a way that was not asked for"));
         }
-        if !judges(&plan) && answer.body().size_hint().exact().is_none() {
+        let streams = answer.status().is_success() && answer.body().size_hint().exact().is_none();
+        if streams && !judges(&plan) {
             return Ok(trimming(answer, plan));
         }
         let (mut head, body) = answer.into_parts();
