@@ -189,6 +189,8 @@ pub struct Verification {
     pub last: Option<Link>,
     /// The same, if the last line that reads as a whole one was cut right before its end.
     or: Option<Link>,
+    /// The half line at the end of the file before, until the next file shows whether it goes on from there.
+    no_end: Option<Place>,
 }
 
 impl Verification {
@@ -212,7 +214,7 @@ impl Verification {
                 self.line(&place, whole);
             } else {
                 self.go_on(&line, Carried::Torn);
-                self.broken.push((place, Break::NoEnd));
+                self.torn.extend(self.no_end.replace(place));
             }
         }
         Ok(())
@@ -220,6 +222,9 @@ impl Verification {
 
     /// Tells what there is to tell of all files at their end.
     pub fn finish(&mut self) {
+        let no_end = self.no_end.take();
+        self.broken
+            .extend(no_end.map(|place| (place, Break::NoEnd)));
         if self.lines > 0 && self.first.is_none() && self.broken.is_empty() {
             let place = Place {
                 file: String::new(),
@@ -248,6 +253,11 @@ impl Verification {
                 (!goes_on).then_some(Break::Differs)
             }
         };
+        match (self.no_end.take(), wrong) {
+            (Some(half), None) => self.torn.push(half), // a file that was moved away while a disk was full
+            (Some(half), Some(_)) => self.broken.push((half, Break::NoEnd)),
+            (None, _) => {}
+        }
         self.broken.extend(wrong.map(|what| (place.clone(), what)));
         self.go_on(line, carried);
     }
@@ -259,7 +269,7 @@ impl Verification {
         };
         let torn = before.map(|before| before.after_torn(line));
         (self.last, self.or) = match carried {
-            Carried::Torn => (torn, None),
+            Carried::Torn => (torn, self.or.map(|or| or.after_torn(line))),
             Carried::Nothing | Carried::Link(_) => (Some(Link::after(line)), torn),
         };
     }
@@ -385,6 +395,20 @@ mod tests {
             let second = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
             let taken_out = [&whole[..second], &whole[begins..]].concat();
             assert_eq!(broken(&[&taken_out]).len(), 1, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_with_half_a_line_at_its_end_is_gone_on_from() {
+        let (text, _) = chained(Link::FIRST, &["a", "b"]);
+        for cut in [text.len() - 5, text.len() - 1] {
+            let torn = &text[..cut];
+            let (link, _) = Link::at_end(&mut Cursor::new(torn)).unwrap();
+            let (next, _) = chained(link, &["c"]);
+            assert_eq!(broken(&[torn, &next]), [], "{cut}");
+            let (other, _) = chained(Link::after(b"x"), &["c"]);
+            let expected = [("0:2".into(), Break::NoEnd), ("1:1".into(), Break::Differs)];
+            assert_eq!(broken(&[torn, &other]), expected, "{cut}");
         }
     }
 

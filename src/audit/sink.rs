@@ -209,4 +209,28 @@ mod tests {
             assert_eq!((again.link, again.torn), (sink.link, false), "{cut}");
         }
     }
+
+    #[test]
+    fn a_line_cut_before_its_end_and_then_half_a_line_are_gone_on_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let mut sink = Sink::open(&settings(&path), None).unwrap();
+        sink.write(b"{\"n\":1}\n", true).unwrap();
+        let mut on_disk = fs::read(&path).unwrap();
+        // As if a disk that is full had taken all of the next line but its end, and later a little of the one after.
+        let mut next = Vec::new();
+        let _link = sink.link.unwrap().chain(b"{\"n\":2}\n", &mut next);
+        next.pop();
+        for piece in [&next[..], b"\n{\"n\""] {
+            on_disk.extend_from_slice(piece);
+            fs::write(&path, &on_disk).unwrap();
+            sink.note(piece);
+        }
+        sink.write(b"{\"n\":4}\n", true).unwrap();
+        assert_eq!(verified(&[&path]).broken, []);
+        // And a daemon that was started anew between the two.
+        let mut sink = Sink::open(&settings(&path), None).unwrap();
+        sink.write(b"{\"n\":5}\n", true).unwrap();
+        assert_eq!(verified(&[&path]).broken, []);
+    }
 }
