@@ -86,10 +86,14 @@ impl Inherited {
     pub fn take() -> Result<Self, Unfit> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut passed = ListenFd::from_env();
-        let mut names = names.split(':').filter(|name| !name.is_empty());
+        let mut names = names.split(':'); // one without a name has its place among them
         let mut sockets = Vec::new();
         for index in 0..passed.len() {
-            let name = names.next().unwrap_or(NAMELESS).to_owned();
+            let name = names
+                .next()
+                .filter(|name| !name.is_empty())
+                .unwrap_or(NAMELESS)
+                .to_owned();
             let socket = match passed.take_tcp_listener(index) {
                 Ok(Some(socket)) => Socket::Tcp(socket),
                 Ok(None) => continue,
