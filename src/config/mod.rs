@@ -191,7 +191,7 @@ pub struct LimitSettings {
     pub derived_credentials: Duration,
     /// How many connections at once.
     pub connections: usize,
-    /// How many of these one client may have.
+    /// How many of these one client may have, and how many requests.
     pub connections_per_client: usize,
     /// How many requests at once.
     pub requests: usize,

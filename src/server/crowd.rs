@@ -6,18 +6,18 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many connections each client has, of those that are there.
+/// How many connections, or requests, each client has of those that are there.
 #[derive(Default)]
 pub(super) struct Clients(Mutex<HashMap<IpAddr, usize>>);
 
-/// One connection of a client.
+/// One connection or request of a client.
 pub(super) struct Seat {
     clients: Arc<Clients>,
     of: IpAddr,
 }
 
 impl Clients {
-    /// Lets one more connection of a client in, if it has fewer than `most`.
+    /// Lets one more of a client in, if it has fewer than `most`.
     pub fn seat(self: &Arc<Self>, addr: IpAddr, most: usize) -> Option<Seat> {
         let of = one_client(addr);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tracing::error;
 
-use super::crowd::Place;
+use super::crowd::{Place, Seat};
 use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::refusal::{Code, Refusal};
@@ -20,8 +20,8 @@ use crate::token::Spending;
 pub struct FinalLine {
     /// The record, as far as it is known.
     pub record: Record,
-    /// Its place among the requests that are served at once.
-    pub place: Option<Place>,
+    /// Its place among the requests that are served at once, and among its client's.
+    pub place: Option<(Place, Option<Seat>)>,
     /// What it uses of its account's requests, where these are shared.
     pub spending: Option<Spending>,
     audit: Arc<Audit>,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
-use super::crowd::Requests;
+use super::crowd::{Clients, Place, Requests, Seat};
 use super::final_line::FinalLine;
 use super::message::says_one_thing;
 use super::own;
@@ -19,14 +19,14 @@ use super::serving::{Current, Serving};
 use crate::admin::Outcome;
 use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::Method;
-use crate::identify::{self, Peer};
+use crate::identify::{self, Client, Peer, is_trusted};
 use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
 use crate::secret::has_token;
-use crate::token::{Live, Origin};
+use crate::token::{ClientAddr, Live, Origin};
 
 /// Everything that the way through needs.
 pub struct Gate {
@@ -35,6 +35,8 @@ pub struct Gate {
     audit: Arc<Audit>,
     facts: Facts,
     requests: Requests,
+    /// How many requests each client has.
+    clients: Arc<Clients>,
     draining: AtomicBool,
     /// A copy goes with each request that is seen to its end; when all are gone, so are the requests.
     under_way: Mutex<Option<mpsc::Sender<()>>>,
@@ -54,6 +56,7 @@ impl Gate {
             audit,
             facts: Facts::default(),
             requests: Requests::default(),
+            clients: Arc::default(),
             draining: AtomicBool::new(false),
             under_way: Mutex::new(Some(under_way)),
         };
@@ -118,11 +121,16 @@ impl Gate {
         if *request.method() == hyper::Method::HEAD {
             line.no_body_goes();
         }
-        let most = self.serving().rules.settings.limits.requests;
-        line.place = self.requests.place(most);
-        let answered = match &line.place {
-            Some(_) => self.answer(request, peer, &mut line).await,
-            None => Err(overloaded()),
+        let serving = self.serving();
+        let trusted = &serving.rules.settings.trusted_proxies;
+        let client = identify::client(peer, request.headers(), trusted);
+        let answered = match self.place(client.as_ref().ok(), &serving) {
+            Ok(place) => {
+                line.place = Some(place);
+                drop(serving);
+                self.answer(request, client, &mut line).await
+            }
+            Err(refusal) => Err(refusal),
         };
         let mut answer = match answered {
             Ok(answer) => answer,
@@ -137,18 +145,40 @@ impl Gate {
         line.follow(answer)
     }
 
+    /// A place for a request: one of its client's, and one of all. One client may have as many as it may have connections, since
+    /// in HTTP/2 a few of these would take the places of all, and keep them by leaving the answers lying.
+    fn place(
+        &self,
+        client: Option<&Client>,
+        serving: &Serving,
+    ) -> Result<(Place, Option<Seat>), Refusal> {
+        let settings = &serving.rules.settings;
+        let seat = match client.map(|client| client.addr) {
+            Some(ClientAddr::Ip(addr)) if !is_trusted(addr, &settings.trusted_proxies) => {
+                let most = settings.limits.connections_per_client;
+                Some(
+                    self.clients
+                        .seat(addr, most)
+                        .ok_or_else(|| overloaded(YOURS_TAKEN))?,
+                )
+            }
+            Some(ClientAddr::Ip(_) | ClientAddr::Unix) | None => None, // as for connections
+        };
+        let place = self.requests.place(settings.limits.requests);
+        Ok((place.ok_or_else(|| overloaded(ALL_TAKEN))?, seat))
+    }
+
     /// The way through. Each stage takes what the one before made; none is passed over.
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
+        client: Result<Client, Refusal>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
         let serving = self.serving();
         let (head, body) = request.into_parts();
         self.awake(&head, &serving)?;
-        let client =
-            identify::client(peer, &head.headers, &serving.rules.settings.trusted_proxies)?;
+        let client = client?;
         line.record.client_ip = Some(client.addr.to_string());
         line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
         let grantee =
@@ -337,11 +367,12 @@ fn finished(refusal: &Refusal, request_id: &str) -> Answer {
     made(status, headers, body)
 }
 
-fn overloaded() -> Refusal {
-    let mut refusal = Refusal::new(
-        Code::Overloaded,
-        "tidegate serves as many requests as it may at once; nothing was sent; try again",
-    );
+const ALL_TAKEN: &str =
+    "tidegate serves as many requests as it may at once; nothing was sent; try again";
+const YOURS_TAKEN: &str = "there are as many requests from your address at once as there may be; nothing was sent; wait for the answers to some, and try again";
+
+fn overloaded(why: &str) -> Refusal {
+    let mut refusal = Refusal::new(Code::Overloaded, why);
     refusal.retry_after = Some(1);
     refusal
 }

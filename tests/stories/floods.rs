@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::limits::{memory, until};
-use super::listening::{connect, limited_tls_gate};
+use super::listening::{connect, connect_from, limited_tls_gate};
 use crate::support::{Fault, Gate, Hold, StandInApi};
 
 const HEADERS: u8 = 1;
@@ -304,5 +304,42 @@ async fn who_leaves_an_answer_lying_is_left() {
     }
     api.clear_faults();
     serves(&gate, &pem, &token).await;
+    gate.finish(&api).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_client_that_leaves_answers_lying_does_not_take_the_places_of_all() {
+    let limits = json!({ "requests": 100, "connections_per_client": 20 });
+    let (api, gate, pem, token) = ground(limits).await;
+    // Without a token even: what it leaves lying are refusals.
+    let mut stream = spoken(&gate, &pem, &hello(Some((4, 0)))).await;
+    for number in 0..120_u32 {
+        let asked = ask(number * 2 + 1, "/v2/account", "none");
+        send(&mut stream, &asked).await.unwrap();
+    }
+    let answers = |came: &[Came]| came.iter().filter(|frame| frame.kind == HEADERS).count();
+    heard(&mut stream, |came| answers(came) == 120).await;
+    let other = connect_from(&gate, &pem, "http/1.1", "127.0.0.2").await;
+    let ask = gate.get("/v2/account").token(&token);
+    let answer = ask.open_over(other.unwrap()).await.unwrap();
+    assert_eq!(answer.rest().await.unwrap().status, 200);
+    let own = connect(&gate, &pem, "http/1.1", None).await.unwrap();
+    let ask = gate.get("/v2/account").token(&token);
+    let refused = ask.open_over(own).await.unwrap().rest().await.unwrap();
+    assert_eq!(refused.reason(), Some("overloaded"));
+    drop(stream);
+    until("its places are free", async || {
+        let own = connect(&gate, &pem, "http/1.1", None).await.unwrap();
+        let ask = gate.get("/v2/account").token(&token);
+        ask.open_over(own)
+            .await
+            .unwrap()
+            .rest()
+            .await
+            .unwrap()
+            .status
+            == 200
+    })
+    .await;
     gate.finish(&api).await;
 }

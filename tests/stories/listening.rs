@@ -12,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -41,6 +41,19 @@ pub(crate) async fn connect(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let config = client(certificate, alpn, own);
     over(gate.connect().await, config).await
+}
+
+/// The same from another address of this machine.
+pub(crate) async fn connect_from(
+    gate: &Gate,
+    certificate: &str,
+    alpn: &str,
+    from: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(std::net::SocketAddr::new(from.parse().unwrap(), 0))?;
+    let stream = socket.connect(gate.address()).await?;
+    over(stream, client(certificate, alpn, None)).await
 }
 
 async fn over(stream: TcpStream, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
