@@ -177,7 +177,7 @@ pub struct Reader<'r> {
     /// What is counted.
     pub metrics: &'r Metrics,
     /// How many calls it took.
-    calls: AtomicU32,
+    calls: Arc<AtomicU32>,
     /// What this request read: no request reads the same thing twice.
     read: Mutex<HashMap<String, Arc<Option<Bytes>>>>,
     lists: Mutex<HashMap<String, Arc<Listed>>>,
@@ -202,7 +202,7 @@ impl<'r> Reader<'r> {
             generation,
             metrics,
             anew,
-            calls: AtomicU32::new(0),
+            calls: Arc::default(),
             read: Mutex::default(),
             lists: Mutex::default(),
         }
@@ -211,6 +211,11 @@ impl<'r> Reader<'r> {
     /// How many calls of the API it made.
     pub fn calls(&self) -> u32 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// The same, as it grows.
+    pub fn counter(&self) -> Arc<AtomicU32> {
+        self.calls.clone()
     }
 
     fn key(&self, path_and_query: &str) -> Key {

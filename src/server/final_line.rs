@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub struct FinalLine {
     pub record: Record,
     /// Its place among the requests that are served at once, and among its client's.
     pub place: Option<(Place, Option<Seat>)>,
+    /// The calls of the API that look-ups and pages make, counted while they are made.
+    pub looked_up: Option<Arc<AtomicU32>>,
     /// What it uses of its account's requests, where these are shared.
     pub spending: Option<Spending>,
     audit: Arc<Audit>,
@@ -41,6 +44,7 @@ impl FinalLine {
             record: Record::new(request_id),
             place: None,
             spending: None,
+            looked_up: None,
             audit,
             metrics,
             refused: None,
@@ -73,6 +77,12 @@ impl FinalLine {
         self.elsewhere += took;
     }
 
+    fn settle(&mut self) {
+        if let Some(spending) = self.spending.take() {
+            spending.settle(self.record.upstream_calls.unwrap_or_default());
+        }
+    }
+
     fn count(&mut self) {
         let outcome = match (self.refused, self.record.decision) {
             (Some(code), _) => Outcome::Refused(code),
@@ -93,6 +103,7 @@ impl FinalLine {
     pub fn follow(mut self, answer: Answer) -> Answer {
         self.record.status = Some(answer.status().as_u16());
         self.count();
+        self.settle(); // every call is made by now, and when the answer is taken is for its client to choose
         self.metrics
             .added(self.began.elapsed().saturating_sub(self.elsewhere));
         answer.map(|body| {
@@ -111,12 +122,16 @@ impl Drop for FinalLine {
         if !self.counted {
             self.count();
         }
-        if let Some(spending) = self.spending.take() {
-            spending.settle(self.record.upstream_calls.unwrap_or_default());
+        // Who left while lists were read for it has used the calls all the same.
+        let looked_up = self.looked_up.take();
+        let looked_up = looked_up.map_or(0, |calls| calls.load(Ordering::Relaxed));
+        if looked_up > self.record.upstream_calls.unwrap_or_default() {
+            self.record.upstream_calls = Some(looked_up);
         }
+        self.settle();
         self.record.duration_ms = Some((self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
-        self.audit
-            .write(self.record.line(Event::Answer, Timestamp::now()));
+        let line = self.record.line(Event::Answer, Timestamp::now());
+        self.audit.write(line);
     }
 }
 

@@ -236,6 +236,7 @@ impl Gate {
         question.read_what_decides(&body)?;
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
+        line.looked_up = Some(reader.counter());
         let touches = self.look(&question, &reader, client.origin(), line).await?;
         let allowed = question.decide(&touches)?;
         let derived = question.limited_derived()?;

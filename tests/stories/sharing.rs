@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{Answer, Fault, Gate, Reply, StandInApi};
+use super::limits::until;
+use crate::support::{Answer, Fault, Gate, Hold, Reply, StandInApi};
 
 const POLICY: &str = "
 version: 1
@@ -142,6 +144,40 @@ async fn look_ups_count_for_whom_they_were_made() {
     // A hundred in an hour are five in a minute, and each request takes a look-up and itself.
     assert_eq!(refused.reason(), Some("rate_limited"), "{}", refused.text());
     assert_eq!((through, api.heard_count()), (3, 6));
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn calls_count_for_who_left_before_they_were_all_made() {
+    let (api, gate, _) = ground(Some(0)).await;
+    let token = gate.issue(&["narrow", "--role", "narrow"]).await;
+    let tell = |_: &_| {
+        let droplet = json!({ "id": 12, "name": "a", "tags": ["client-a"] });
+        Reply::json(200, &json!({ "droplet": droplet })).with("ratelimit-limit", "100")
+    };
+    api.fault_all("/v2/droplets/12", Fault::reply_with(tell));
+    let first = gate.get("/v2/droplets/12").token(&token).send().await;
+    assert_eq!(first.status, 200);
+    let (hold, heard) = (Hold::new(), api.heard_count());
+    api.fault_all("/v2/droplets", Fault::HoldHead(hold.clone()));
+    for count in 1..=4 {
+        let mut stream = gate.connect().await;
+        let ask = format!(
+            "GET /v2/droplets HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        api.heard_until(|all| all.len() == heard + count).await;
+        drop(stream);
+        until("its line is written", async || {
+            gate.audit().len() == 1 + count
+        })
+        .await;
+        assert_eq!(gate.audit()[count]["upstream_calls"], 1);
+    }
+    // A hundred in an hour are five in a minute, and the first was one.
+    let refused = gate.get("/v2/droplets").token(&token).send().await;
+    assert_eq!(refused.reason(), Some("rate_limited"), "{}", refused.text());
+    hold.release();
     gate.finish(&api).await;
 }
 
