@@ -73,6 +73,9 @@ impl Audit {
     /// # Errors
     /// `Unwritable`; then what it is about must not happen.
     pub async fn written(&self, line: Vec<u8>) -> Result<(), Unwritable> {
+        if self.is_behind() {
+            return Err(Unwritable); // it would wait in vain, and its line would stay in memory after it
+        }
         let (done, waits) = oneshot::channel();
         self.send(line, Some(done));
         match timeout(PATIENCE, waits).await {
@@ -90,9 +93,17 @@ impl Audit {
         }
     }
 
-    /// Hands a line in, to be written soon.
+    /// Hands in the line of a request that was let through, to be written soon.
     pub fn write(&self, line: Vec<u8>) {
-        self.send(line, None);
+        self.send(line, None); // however many wait: beyond the backlog nothing more is let through
+    }
+
+    /// Hands in the line of a request that was refused, to be written soon; while too many wait it is lost, as memory is not
+    /// for strangers to fill.
+    pub fn write_refused(&self, line: Vec<u8>) {
+        if !self.is_behind() {
+            self.send(line, None);
+        }
     }
 
     /// Waits until every line that was handed in so far is written, or can't be.
@@ -102,8 +113,12 @@ impl Audit {
 
     /// Whether lines that nobody waits for can be relied on to be written.
     pub fn is_sound(&self) -> bool {
-        !self.state.failing.load(Ordering::Acquire)
-            && self.state.waiting.load(Ordering::Acquire) < BACKLOG
+        !self.state.failing.load(Ordering::Acquire) && !self.is_behind()
+    }
+
+    /// Whether more lines wait than may.
+    fn is_behind(&self) -> bool {
+        self.state.waiting.load(Ordering::Acquire) >= BACKLOG
     }
 
     /// Whether the writer lives, be it that it can't write. For systemd's watchdog.
@@ -114,9 +129,6 @@ impl Audit {
     }
 
     fn send(&self, line: Vec<u8>, done: Option<oneshot::Sender<bool>>) {
-        if done.is_none() && self.state.waiting.load(Ordering::Acquire) >= BACKLOG {
-            return; // nothing was let through since; memory is not for strangers to fill
-        }
         self.state.waiting.fetch_add(1, Ordering::AcqRel);
         let someone_waits = done.is_some();
         if self.lines.send(Message::Line(line, done)).is_err() {
@@ -225,5 +237,66 @@ impl Batch {
         for done in self.waiting {
             let _ = done.send(result.is_ok());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::time::Instant;
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+    use super::*;
+    use crate::config::AuditSink;
+
+    /// A pipe that nobody reads yet, and the record that is written to it.
+    fn unread(directory: &tempfile::TempDir) -> (File, Audit) {
+        let path = directory.path().join("audit");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
+        let mut open = OpenOptions::new();
+        let reader = open.read(true).custom_flags(nonblock).open(&path).unwrap();
+        let settings = AuditSettings {
+            sink: AuditSink::File(path),
+            sync: false,
+            chain: false,
+        };
+        (reader, Audit::open(&settings).unwrap())
+    }
+
+    #[tokio::test]
+    async fn beyond_the_backlog_no_line_of_what_was_let_through_is_lost_and_no_other_fills_memory()
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut reader, audit) = unread(&directory);
+        while !audit.is_behind() {
+            audit.write_refused([b"refused".repeat(10), b"\n".to_vec()].concat());
+        }
+        assert!(!audit.is_sound());
+        let waiting = || audit.state.waiting.load(Ordering::Acquire);
+        let before = waiting();
+        let began = Instant::now();
+        audit.write_refused(b"lost\n".to_vec());
+        assert_eq!(audit.written(b"decision\n".to_vec()).await, Err(Unwritable));
+        assert!(began.elapsed() < PATIENCE / 2, "at once");
+        assert_eq!(waiting(), before);
+        audit.write(b"let through\n".to_vec());
+        assert_eq!(waiting(), before + 1);
+        let reading = thread::spawn(move || {
+            let (mut all, mut piece) = (Vec::new(), [0; 8 << 10]);
+            while !all.ends_with(b"let through\n") {
+                match reader.read(&mut piece) {
+                    Ok(count) => all.extend_from_slice(&piece[..count]),
+                    Err(_) => thread::sleep(Duration::from_millis(1)), // nothing yet
+                }
+            }
+            all
+        });
+        audit.flush().await;
+        let all = reading.join().unwrap();
+        assert!(!all.windows(5).any(|piece| piece == b"lost\n"));
     }
 }

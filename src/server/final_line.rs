@@ -23,6 +23,8 @@ pub struct FinalLine {
     pub record: Record,
     /// Its place among the requests that are served at once, and among its client's.
     pub place: Option<(Place, Option<Seat>)>,
+    /// Whether it was let through.
+    pub permitted: bool,
     /// The calls of the API that look-ups and pages make, counted while they are made.
     pub looked_up: Option<Arc<AtomicU32>>,
     /// What it uses of its account's requests, where these are shared.
@@ -44,6 +46,7 @@ impl FinalLine {
             record: Record::new(request_id),
             place: None,
             spending: None,
+            permitted: false,
             looked_up: None,
             audit,
             metrics,
@@ -131,7 +134,11 @@ impl Drop for FinalLine {
         self.settle();
         self.record.duration_ms = Some((self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
         let line = self.record.line(Event::Answer, Timestamp::now());
-        self.audit.write(line);
+        if self.permitted {
+            self.audit.write(line);
+        } else {
+            self.audit.write_refused(line);
+        }
     }
 }
 

@@ -358,6 +358,7 @@ impl Gate {
                 "tidegate can't write its audit record, so it lets nothing through; nothing was sent; tell who runs tidegate",
             ));
         };
+        line.permitted = true;
         Ok(permit)
     }
 }
