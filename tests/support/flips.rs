@@ -139,6 +139,8 @@ roles:
       - requests: ['POST /v2/tags']
     deny:
       - scopes: [tag:create]
+  nobodys:
+    allow: [{ scopes: [sizes:read] }]
 ",
 ];
 
@@ -223,12 +225,12 @@ struct Answered {
 impl Load {
     async fn flip(&self, side: usize, number: usize) {
         self.in_force.store(UNSETTLED, Ordering::SeqCst);
+        // By how many roles it has, a line tells which side it is of: the other's may yet come, of a look at its change.
+        let roles = SIDES[side].matches("    allow:").count();
+        let told = format!("reloaded roles={roles}");
         let reloads = || {
-            self.gate
-                .logs()
-                .iter()
-                .filter(|line| line.contains("reloaded"))
-                .count()
+            let logs = self.gate.logs();
+            logs.iter().filter(|line| line.contains(&told)).count()
         };
         let before = reloads();
         self.gate.write_policy(SIDES[side]);
