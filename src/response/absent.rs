@@ -17,6 +17,8 @@ pub struct Search {
     /// The end of what came before, as a key may begin there.
     tail: Vec<u8>,
     overlap: usize,
+    /// The first byte and the last, spaces left aside.
+    ends: Option<(u8, u8)>,
 }
 
 impl Search {
@@ -45,11 +47,16 @@ impl Search {
             letters,
             tail: Vec::new(),
             overlap: longest.max(ESCAPE.len() + 2) - 1,
+            ends: None,
         })
     }
 
     /// Takes the next piece; whether none of the keys can be in what came so far.
     pub fn finds_none(&mut self, piece: &[u8]) -> bool {
+        if let [first, .., last] | [first @ last] = piece.trim_ascii() {
+            let first = self.ends.map_or(*first, |(first, _)| first);
+            self.ends = Some((first, *last));
+        }
         let begin = piece.get(..self.overlap).unwrap_or(piece);
         self.tail.extend_from_slice(begin);
         let clear = self.is_clear(&self.tail) && self.is_clear(piece);
@@ -61,6 +68,11 @@ impl Search {
         let from = end.len().saturating_sub(self.overlap);
         self.tail = end.get(from..).unwrap_or_default().to_vec();
         clear
+    }
+
+    /// Whether what came is bracketed as an object: it is neither a page in HTML, nor did it break off.
+    pub fn saw_object(&self) -> bool {
+        self.ends == Some((b'{', b'}'))
     }
 
     fn is_clear(&self, bytes: &[u8]) -> bool {
@@ -132,6 +144,28 @@ mod tests {
             }
             let single: Vec<_> = text.as_bytes().chunks(1).collect();
             assert_eq!(none_in(&single, &["user_data"]), clear, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_object_begins_and_ends_as_one() {
+        let cases = [
+            ("{}", true),
+            (" {\"a\":1}\n", true),
+            ("{\"a\":[{}", true), // that it is whole is not told, only that it did not end elsewhere
+            ("{\"a\":\"x", false),
+            ("<html>}", false),
+            ("\u{feff}{}", false),
+            ("}", false),
+            ("", false),
+        ];
+        for (text, is_one) in cases {
+            for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+                let mut search = Search::of(&plan(&["b"])).unwrap();
+                search.finds_none(&text.as_bytes()[..cut]);
+                search.finds_none(&text.as_bytes()[cut..]);
+                assert_eq!(search.saw_object(), is_one, "{text:?} at {cut}");
+            }
         }
     }
 

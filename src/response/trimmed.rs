@@ -18,9 +18,6 @@ use super::cutter::{Cutter, Judge, Judged, NotJson, Plan};
 /// # Errors
 /// `NotJson`.
 pub fn trimmed(whole: &Bytes, plan: Plan, judge: Judge<'_>) -> Result<Bytes, NotJson> {
-    if Search::of(&plan).is_some_and(|mut search| search.finds_none(whole)) {
-        return Ok(whole.clone());
-    }
     let mut cutter = Cutter::new(plan, judge);
     let cut = cutter.push(whole)?;
     let rest = cutter.finish()?;
@@ -33,8 +30,9 @@ pub fn trimmed(whole: &Bytes, plan: Plan, judge: Judge<'_>) -> Result<Bytes, Not
 
 /// Cuts an answer as it comes, at constant memory. Nothing in its plan is judged by itself.
 ///
-/// Most answers have nothing that is cut. So an answer is held back first, up to half a megabyte of it, while there is nothing
-/// to cut in it; one that ends so passes as it came. Any other is walked through, from its beginning.
+/// Most long answers have nothing that is cut. So an answer is held back first, up to half a megabyte of it, while there is
+/// nothing to cut in it; one that ends so, and is bracketed as an object, passes as it came. Any other is walked through, from
+/// its beginning.
 pub fn trimming(answer: Answer, plan: Plan) -> Answer {
     let (mut head, body) = answer.into_parts();
     head.headers.remove(CONTENT_LENGTH);
@@ -70,7 +68,8 @@ impl Trimming {
     fn poll_search(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cut>> {
         while let Some(search) = &mut self.search {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => return Poll::Ready(Ok(true)),
+                None if search.saw_object() => return Poll::Ready(Ok(true)),
+                None => self.search = None, // no JSON, or cut short: the walk says what is to be said
                 Some(Err(cut)) => return Poll::Ready(Err(cut)),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else {
