@@ -464,7 +464,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    const CASES: [(&str, &str); 12] = [
+    const CASES: [(&str, &str); 14] = [
         (
             r#"{"droplets":[],"links":{"pages":{"last":"https://api.digitalocean.com/v2/droplets?page=3","next":"https://api.digitalocean.com/v2/droplets?page=2"}},"meta":{"total":3}}"#,
             r#"{"droplets":[],"links":{"pages":{"last":"http://gate:8080/v2/droplets?page=3","next":"http://gate:8080/v2/droplets?page=2"}},"meta":{"total":3}}"#,
@@ -509,6 +509,14 @@ mod tests {
         (
             r#"{"links":{"self":"https://elsewhere.example/v2"},"self":"https://api.digitalocean.com/v2"}"#,
             r#"{"links":{"self":"https://elsewhere.example/v2"},"self":"https://api.digitalocean.com/v2"}"#,
+        ),
+        (
+            r#"{"a\"links":{"self":"https://api.digitalocean.com/"}}"#,
+            r#"{"a\"links":{"self":"https://api.digitalocean.com/"}}"#,
+        ), // a key that ends like one
+        (
+            r#"{"a\\":{"links":{"self":"https://api.digitalocean.com/"}}}"#,
+            r#"{"a\\":{"links":{"self":"http://gate:8080/"}}}"#,
         ),
         (r#"not json "links" {]}" : "#, r#"not json "links" {]}" : "#),
     ];
