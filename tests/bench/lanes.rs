@@ -89,7 +89,7 @@ impl House {
             .set("upstream.timeout", json!("5s"))
             .set(
                 "limits",
-                json!({ "header_timeout": "1s", "idle_timeout": "5s" }),
+                json!({ "header_timeout": "10s", "idle_timeout": "30s" }),
             )
             .start()
             .await;
