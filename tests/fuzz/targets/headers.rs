@@ -55,6 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     let from = |ip| Peer {
         addr: ClientAddr::Ip(ip),
         tls: false,
+        subject: None,
     };
     let direct = identify::client(from(stranger), &headers, &trusted)
         .expect("a stranger's word is not asked for");
