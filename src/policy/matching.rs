@@ -453,7 +453,7 @@ impl Matcher {
 
 /// Matches in time proportional to the product of the lengths, whatever the pattern: on a mismatch only the last `*` that was
 /// passed takes one character more.
-fn glob_matches(pieces: &[Piece], text: &str) -> bool {
+pub(super) fn glob_matches(pieces: &[Piece], text: &str) -> bool {
     let letters: Vec<char> = text.chars().collect();
     let (mut piece, mut letter) = (0, 0);
     let mut back: Option<(usize, usize)> = None;

@@ -1,6 +1,8 @@
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
+use super::matching::{Piece, glob_matches};
+
 /// Whom a client's certificate is for: the attributes of its subject, the most particular first, as RFC 4514 writes them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Subject {
@@ -124,15 +126,6 @@ pub struct SubjectPattern {
     asks: Vec<(String, Vec<Piece>)>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Piece {
-    /// `*`: any letters, or none.
-    Any,
-    /// `?`: one letter.
-    One,
-    Letter(char),
-}
-
 /// Why a text is no condition on a subject.
 #[derive(Debug, Eq, PartialEq)]
 pub enum NoPattern {
@@ -207,8 +200,7 @@ impl SubjectPattern {
                 match (asked.next(), had.next()) {
                     (None, None) => return true,
                     (Some((_, pieces)), Some(AttributeValue::Text(text))) => {
-                        let letters: Vec<_> = text.chars().collect();
-                        if !fits(pieces, &letters) {
+                        if !glob_matches(pieces, text) {
                             return false;
                         }
                     }
@@ -268,7 +260,7 @@ fn pieces(value: &str) -> Option<Vec<Piece>> {
     let mut bytes = Vec::new();
     while let Some(letter) = letters.next() {
         let piece = match letter {
-            '*' => Piece::Any,
+            '*' => Piece::Many,
             '?' => Piece::One,
             '\\' => {
                 let escaped = letters.next()?;
@@ -284,7 +276,7 @@ fn pieces(value: &str) -> Option<Vec<Piece>> {
                     {
                         Some(whole) => {
                             bytes.clear();
-                            Piece::Letter(whole)
+                            Piece::Character(whole)
                         }
                         None if bytes.len() < 4 => continue, // a letter of several bytes
                         None => return None,
@@ -292,10 +284,10 @@ fn pieces(value: &str) -> Option<Vec<Piece>> {
                 } else if escaped.is_ascii_alphanumeric() {
                     return None;
                 } else {
-                    Piece::Letter(escaped)
+                    Piece::Character(escaped)
                 }
             }
-            plain => Piece::Letter(plain),
+            plain => Piece::Character(plain),
         };
         if !bytes.is_empty() {
             return None;
@@ -307,38 +299,6 @@ fn pieces(value: &str) -> Option<Vec<Piece>> {
     }
     pieces.truncate(kept);
     bytes.is_empty().then_some(pieces)
-}
-
-/// Whether the whole of a text fits: after a `*` that took too little, it takes one letter more, and the last one may.
-fn fits(pieces: &[Piece], letters: &[char]) -> bool {
-    let (mut piece, mut letter, mut again) = (0, 0, None);
-    while letter < letters.len() {
-        match (pieces.get(piece), letters.get(letter)) {
-            (Some(Piece::Any), _) => {
-                again = Some((piece, letter));
-                piece += 1;
-            }
-            (Some(Piece::One), _) => {
-                piece += 1;
-                letter += 1;
-            }
-            (Some(Piece::Letter(wanted)), Some(had)) if wanted == had => {
-                piece += 1;
-                letter += 1;
-            }
-            _ => match again {
-                None => return false,
-                Some((star, from)) => {
-                    again = Some((star, from + 1));
-                    piece = star + 1;
-                    letter = from + 1;
-                }
-            },
-        }
-    }
-    pieces
-        .get(piece..)
-        .is_some_and(|rest| rest.iter().all(|piece| *piece == Piece::Any))
 }
 
 #[cfg(test)]
