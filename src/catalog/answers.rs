@@ -57,6 +57,15 @@ pub enum Asks {
     Whole(ScopeId),
 }
 
+impl Asks {
+    /// The scope, whichever way it must be held.
+    pub fn scope(self) -> ScopeId {
+        match self {
+            Self::Field(scope) | Self::Secret(scope) | Self::Whole(scope) => scope,
+        }
+    }
+}
+
 impl Answers {
     /// The shape of that number.
     pub fn shape(&self, id: ShapeId) -> Option<&Shape> {

@@ -97,11 +97,7 @@ pub fn decide(
     touches: &[Touch],
     catalog: &Catalog,
 ) -> Decision {
-    let question = Question {
-        asked,
-        known: Known::Whole,
-        catalog,
-    };
+    let question = Question::whole(asked, catalog);
     let decided = if wants_touches(grants, asked) {
         let allowed = question.by_touches(grants, touches);
         allowed.and_then(|allowed| question.of_known_action().map(|()| allowed))
@@ -123,11 +119,7 @@ pub fn shows(
     state: &State,
     catalog: &Catalog,
 ) -> Shown {
-    let question = Question {
-        asked,
-        known: Known::Whole,
-        catalog,
-    };
+    let question = Question::whole(asked, catalog);
     question.shows(grants, touch, state)
 }
 
@@ -135,6 +127,7 @@ fn modelled(endpoint: Option<&Endpoint>) -> bool {
     endpoint.is_some_and(|endpoint| matches!(endpoint.touches, Touches::These(_)))
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Question<'q> {
     pub(super) asked: &'q Asked<'q>,
     pub(super) known: Known,
@@ -147,6 +140,17 @@ pub(super) enum Short {
     Narrowed,
     Action,
     OnCreate,
+}
+
+impl<'q> Question<'q> {
+    /// About a request of which all is known.
+    pub(super) fn whole(asked: &'q Asked<'q>, catalog: &'q Catalog) -> Self {
+        Self {
+            asked,
+            known: Known::Whole,
+            catalog,
+        }
+    }
 }
 
 impl Question<'_> {

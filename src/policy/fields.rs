@@ -1,9 +1,9 @@
 //! What a sub-token may see of an answer, member by member.
 
 use super::bind::{BoundCovers, BoundGrant, Grants};
-use super::decide::{Known, Question};
+use super::decide::Question;
 use super::matching::{Fit, Use};
-use crate::catalog::{Asks, Catalog, Kind, ScopeId};
+use crate::catalog::{Asks, Catalog, Kind, Scope};
 use crate::request::Asked;
 use crate::resource::State;
 
@@ -22,8 +22,7 @@ pub enum Standing {
 #[derive(Clone, Copy)]
 pub struct Fields<'f> {
     grants: &'f Grants,
-    asked: &'f Asked<'f>,
-    catalog: &'f Catalog,
+    question: Question<'f>,
 }
 
 impl<'f> Fields<'f> {
@@ -31,8 +30,7 @@ impl<'f> Fields<'f> {
     pub fn new(grants: &'f Grants, asked: &'f Asked<'f>, catalog: &'f Catalog) -> Self {
         Self {
             grants,
-            asked,
-            catalog,
+            question: Question::whole(asked, catalog),
         }
     }
 
@@ -64,7 +62,7 @@ impl<'f> Fields<'f> {
     }
 
     fn over(&self, asks: Asks, kind: Option<&Kind>, state: &State) -> bool {
-        let kinds = self.catalog.kinds();
+        let kinds = self.question.catalog.kinds();
         let r#use = use_of(asks);
         let struck = self.striking(asks).any(|deny| {
             let strikes = |only: &super::BoundOnly| only.strikes(state, r#use, kinds);
@@ -86,17 +84,8 @@ impl<'f> Fields<'f> {
 
     /// The allow grants that give what is asked for, over whatever they cover.
     fn giving(&self, asks: Asks) -> impl Iterator<Item = &'f BoundGrant> {
-        let Self {
-            grants,
-            asked,
-            catalog,
-        } = *self;
-        let question = Question {
-            asked,
-            known: Known::Whole,
-            catalog,
-        };
-        let changes = self.changes(scope_of(asks));
+        let Self { grants, question } = *self;
+        let changes = self.scope(asks).is_none_or(|scope| scope.verb() != "read");
         grants.allowing().filter(move |grant| {
             let by_scope = match asks {
                 Asks::Secret(scope) => grant.covers.named().map(|named| named.has(scope)),
@@ -113,18 +102,9 @@ impl<'f> Fields<'f> {
 
     /// The deny grants that take what is asked for away, from whatever they strike.
     fn striking(&self, asks: Asks) -> impl Iterator<Item = &'f BoundGrant> {
-        let Self {
-            grants,
-            asked,
-            catalog,
-        } = *self;
-        let question = Question {
-            asked,
-            known: Known::Whole,
-            catalog,
-        };
+        let Self { grants, question } = *self;
         grants.denying().filter(move |deny| match &deny.covers {
-            BoundCovers::Scopes { all, .. } => deny.actions.is_none() && all.has(scope_of(asks)),
+            BoundCovers::Scopes { all, .. } => deny.actions.is_none() && all.has(asks.scope()),
             BoundCovers::Requests(_) => question.denies_this(deny),
         })
     }
@@ -132,20 +112,15 @@ impl<'f> Fields<'f> {
     /// Whether a field is about another family than the resource that shows it, as a Droplet's tags are. Who may read that
     /// family at all is shown it: a selector there asks about other things than this one.
     fn is_of_another_family(&self, asks: Asks, kind: Option<&Kind>) -> bool {
-        let Asks::Field(scope) = asks else {
+        let Asks::Field(_) = asks else {
             return false;
         };
-        let family = self
-            .catalog
-            .scopes()
-            .name(scope)
-            .map(crate::catalog::Scope::family);
-        kind.is_some_and(|kind| family.is_none_or(|family| family != kind.family))
+        let scope = self.scope(asks);
+        kind.is_some_and(|kind| scope.is_none_or(|scope| scope.family() != kind.family))
     }
 
-    fn changes(&self, scope: ScopeId) -> bool {
-        let scope = self.catalog.scopes().name(scope);
-        scope.is_none_or(|scope| scope.verb() != "read")
+    fn scope(&self, asks: Asks) -> Option<&'f Scope> {
+        self.question.catalog.scopes().name(asks.scope())
     }
 }
 
@@ -154,11 +129,5 @@ fn use_of(asks: Asks) -> Use {
     match asks {
         Asks::Secret(_) => Use::Change,
         Asks::Field(_) | Asks::Whole(_) => Use::Look,
-    }
-}
-
-fn scope_of(asks: Asks) -> ScopeId {
-    match asks {
-        Asks::Secret(scope) | Asks::Field(scope) | Asks::Whole(scope) => scope,
     }
 }

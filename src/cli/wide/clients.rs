@@ -3,9 +3,8 @@
 //! The table beside this was taken from the clients' own sources: doctl's displayers, python-digitalocean's `load` and
 //! `create`. What they take as absent is not in it.
 
-use super::shown::scope_of;
 use super::{Remark, held};
-use crate::catalog::Catalog;
+use crate::catalog::{Asks, Catalog};
 use crate::policy::{Policy, Role};
 
 /// What to say of each role whose answers would lack what a client needs, given that fields are held to their scopes.
@@ -29,7 +28,7 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         let asked = answers.of(endpoint);
         let scope = asked.and_then(|root| answers.asked_at(root, need.member));
         let Some(scope) = scope
-            .map(scope_of)
+            .map(Asks::scope)
             .filter(|scope| opened && !held.has(*scope))
         else {
             continue;

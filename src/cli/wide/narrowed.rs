@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::reach::{Reach, kinds_of};
-use super::shown::{member, scope_of};
+use super::shown::member;
 use super::{View, grave, texts};
-use crate::catalog::{Catalog, Endpoint, Kind, KindName, ScopeId, ScopePattern, TouchVerb};
+use crate::catalog::{Asks, Catalog, Endpoint, Kind, KindName, ScopeId, ScopePattern, TouchVerb};
 use crate::policy::{Grant, Only};
 
 /// The remarks on a grant; none on one that is not narrowed.
@@ -77,7 +77,7 @@ impl Narrowed<'_> {
 
     fn opens(&self, text: &str) -> bool {
         let of_answers = |endpoint: &Endpoint, scope| {
-            let of_scope = |asks| scope_of(asks) == scope;
+            let of_scope = |asks: Asks| asks.scope() == scope;
             self.reach.covers(endpoint) && member(self.catalog, endpoint, of_scope).is_some()
         };
         // What no request asks for is a scope of answers.

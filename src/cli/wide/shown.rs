@@ -2,7 +2,7 @@
 
 use super::View;
 use super::reach::Reach;
-use crate::catalog::{Asks, Catalog, Endpoint, ScopeId, ShapeId};
+use crate::catalog::{Asks, Catalog, Endpoint, ShapeId};
 use crate::policy::Grant;
 
 /// The first member of an endpoint's answer that asks for something of that sort, dotted.
@@ -29,13 +29,6 @@ pub(super) fn member(
         }
     }
     None
-}
-
-/// The scope that a member asks for.
-pub(super) fn scope_of(asks: Asks) -> ScopeId {
-    match asks {
-        Asks::Field(scope) | Asks::Secret(scope) | Asks::Whole(scope) => scope,
-    }
 }
 
 /// Scopes by which answers show what logs in somewhere and has no end: those of the endpoints that hand such things out.

@@ -116,11 +116,7 @@ pub fn one_tag<'g>(
     touch: &Touch,
     catalog: &Catalog,
 ) -> Option<&'g str> {
-    let question = Question {
-        asked,
-        known: super::decide::Known::Whole,
-        catalog,
-    };
+    let question = Question::whole(asked, catalog);
     let endpoint = asked.endpoint?;
     let kinds = catalog.kinds();
     let kind = touch.kind.as_str();
@@ -146,11 +142,7 @@ pub fn one_tag<'g>(
 /// Whether it may come to an allowance yet, by what is known of the first touch: else nothing more needs to be looked up, and
 /// nothing more is, so that how long a refusal takes does not tell what is there.
 pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touch: &Touch, catalog: &Catalog) -> bool {
-    let question = Question {
-        asked,
-        known: super::decide::Known::Whole,
-        catalog,
-    };
+    let question = Question::whole(asked, catalog);
     let Some(endpoint) = asked.endpoint else {
         return false;
     };
