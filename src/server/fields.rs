@@ -3,26 +3,25 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use hyper::header::CONTENT_ENCODING;
 
-use super::narrowed::{MOST, unreadable};
+use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
-use crate::catalog::{Asks, Kind, ShapeId, TouchVerb};
+use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
 use crate::policy::{Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
-use crate::resource::{Attributes, Reader, State, Touch, attributes_of, of_urn};
+use crate::resource::{Attributes, Reader, State, Touch, attributes_of};
 use crate::response::{
-    Answer, Beforehand, Cutting, Judged, Plan, Planner, made, not_json, slices, trimmed, trimming,
+    Answer, Beforehand, Cutting, Judged, Plan, Planner, not_json, slices, trimmed, trimming,
 };
 
-/// What things that are judged by themselves are, by the number of their place and their bytes; `None` where that could not
-/// be learnt.
-type States = HashMap<(usize, Bytes), Option<State>>;
+/// What things that are judged by themselves are, by the number of their place and then by their bytes; `None` where that could
+/// not be learnt.
+type States = HashMap<usize, HashMap<Bytes, Option<State>>>;
 
 impl Question<'_> {
     /// Whether the answer may hand out what logs in somewhere: that is recorded before it is asked for.
@@ -56,24 +55,17 @@ impl Question<'_> {
         if streams && !judges(&plan) {
             return Ok(trimming(answer, plan));
         }
-        let (mut head, body) = answer.into_parts();
-        let reads = self.asked.reads();
-        let body = body.collect().await.map_err(|cut| cut_off(&cut, reads))?;
-        let body = body.to_bytes();
-        if body.len() > MOST {
-            return Err(self.cant_cut("the answer is too long to be cut"));
-        }
+        let (head, body) = answer.into_parts();
+        let body = self.read_to_cut(body).await?;
         let cut = self.cut_out(&planner, plan, &body, touches, reader).await?;
         let body = match cut {
             Some(cut) => cut,
             None if head.status.is_success() && !body.is_empty() => {
-                return Err(cut_off(&not_json(), reads));
+                return Err(cut_off(&not_json(), self.asked.reads()));
             }
             None => body, // errors need not be JSON
         };
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        Ok(made(head.status, head.headers, Vec::from(body)))
+        Ok(with_body(head, Vec::from(body)))
     }
 
     /// What stays of a body; `None` where it is no JSON.
@@ -97,7 +89,7 @@ impl Question<'_> {
         }
         let states = self.states(planner, judged, touches, reader).await?;
         let judge = |number: usize, bytes: &[u8]| {
-            let state = states.get(&(number, Bytes::copy_from_slice(bytes)));
+            let state = states.get(&number).and_then(|of_place| of_place.get(bytes));
             let plan = match state.and_then(Option::as_ref) {
                 Some(state) => planner.judged(number, state),
                 None => planner.unknown(number),
@@ -125,7 +117,7 @@ impl Question<'_> {
                 Err(_) if !self.asked.reads() => None,
                 Err(refusal) => return Err(refusal),
             };
-            states.insert((number, bytes), state);
+            states.entry(number).or_default().insert(bytes, state);
         }
         Ok(states)
     }
@@ -171,14 +163,9 @@ impl Question<'_> {
         let json = Json::read(item).ok();
         let urn = json.as_ref().and_then(|json| json.member("urn"));
         let catalog = &self.serving.rules.catalog;
-        let named = urn
-            .and_then(Json::name)
-            .and_then(|urn| of_urn(catalog.kinds(), urn));
-        let reads = named.and_then(|(kind, _)| Some((kind, kind.reads?)));
         let fields = Fields::new(&self.grantee.grants, &self.asked, catalog);
-        reads.is_some_and(|(kind, reads)| {
-            fields.standing(Asks::Field(reads), Some(kind)) != Standing::Hidden
-        })
+        named_by_urn(urn, catalog)
+            .is_some_and(|(kind, _, asks)| fields.standing(asks, Some(kind)) != Standing::Hidden)
     }
 
     /// Leaves out of a list of resources of any kind those that may not be read, where the API gives it whole.
@@ -186,10 +173,8 @@ impl Question<'_> {
         if !self.shows_kinds() || !answer.status().is_success() {
             return Ok(answer);
         }
-        let (mut head, body) = answer.into_parts();
-        let reads = self.asked.reads();
-        let body = body.collect().await.map_err(|cut| cut_off(&cut, reads))?;
-        let mut cutting = Cutting::new(body.to_bytes());
+        let (head, body) = answer.into_parts();
+        let mut cutting = Cutting::new(self.read_to_cut(body).await?);
         let list = "resources".parse().ok();
         let list = list.and_then(|path| cutting.at(Some(&path)));
         let Some((list, items)) = list.and_then(|list| Some((list.clone(), slices(&list)?))) else {
@@ -198,10 +183,7 @@ impl Question<'_> {
         let readable = |item: &Bytes| self.is_of_a_readable_kind(item);
         let kept: Vec<Bytes> = items.into_iter().filter(readable).collect();
         cutting.keep(&list, &kept);
-        let body = cutting.finish();
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        Ok(made(head.status, head.headers, body))
+        Ok(with_body(head, cutting.finish()))
     }
 
     fn enforces(&self) -> bool {
@@ -240,7 +222,7 @@ impl Question<'_> {
         }
     }
 
-    fn cant_cut(&self, why: &str) -> Refusal {
+    pub(super) fn cant_cut(&self, why: &str) -> Refusal {
         if self.asked.reads() {
             unreadable(why)
         } else {

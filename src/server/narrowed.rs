@@ -3,10 +3,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 
 use super::question::{Question, cut_off};
-use crate::catalog::{Asks, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
+use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
 use crate::config::BaseUrl;
 use crate::policy::{Fields, Shown, Standing, one_tag, shows};
 use crate::refusal::{Code, Refusal};
@@ -15,10 +16,10 @@ use crate::resource::{
     Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
     attributes_of, of_urn, project, spelled, whole, with_parents, zone_of,
 };
-use crate::response::{Answer, Cutting, ListPage, Scan, listed, made, slices, without};
+use crate::response::{Answer, AnswerBody, Cutting, ListPage, Scan, listed, made, slices, without};
 
 /// Answers that are cut are read whole, up to this many bytes.
-pub(super) const MOST: usize = 16 << 20;
+const MOST: usize = 16 << 20;
 
 /// A rule of the table that shows something, with its kind and its touch.
 struct Showing<'s> {
@@ -154,7 +155,7 @@ impl Question<'_> {
         touches: &[Touch],
         reader: &Reader<'_>,
     ) -> Result<Answer, Refusal> {
-        let (mut head, body) = answer.into_parts();
+        let (head, body) = answer.into_parts();
         let judged = touches
             .iter()
             .filter(|touch| touch.deferred || touch.verb == TouchVerb::List);
@@ -164,21 +165,24 @@ impl Question<'_> {
         if !head.status.is_success() {
             return Ok(Answer::from_parts(head, body));
         }
-        let body = body.collect().await.map_err(|cut| cut_off(&cut, true))?;
-        let body = body.to_bytes();
-        if body.len() > MOST {
-            return Err(unreadable("the answer is too long to be cut"));
-        }
         let endpoint = self.endpoint()?;
-        let mut cutting = Cutting::new(body);
+        let mut cutting = Cutting::new(self.read_to_cut(body).await?);
         for touch in judged {
             let showing = self.showing(endpoint, touch)?;
             self.cut(&showing, &mut cutting, reader).await?;
         }
-        let body = cutting.finish();
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        Ok(made(head.status, head.headers, body))
+        Ok(with_body(head, cutting.finish()))
+    }
+
+    /// Reads what is to be cut, whole.
+    pub(super) async fn read_to_cut(&self, body: AnswerBody) -> Result<Bytes, Refusal> {
+        let reads = self.asked.reads();
+        let body = body.collect().await.map_err(|cut| cut_off(&cut, reads))?;
+        let body = body.to_bytes();
+        if body.len() > MOST {
+            return Err(self.cant_cut("the answer is too long to be cut"));
+        }
+        Ok(body)
     }
 
     async fn cut(
@@ -280,14 +284,10 @@ impl Question<'_> {
     ) -> Result<bool, Refusal> {
         let catalog = &self.serving.rules.catalog;
         let json = Json::read(item).map_err(|_| unreadable("the answer is no JSON"))?;
-        let urn = json.at(at).first().and_then(|urn| urn.name());
-        let named = urn.and_then(|urn| of_urn(catalog.kinds(), urn));
-        let Some((kind, id, reads)) = named.and_then(|(kind, id)| Some((kind, id, kind.reads?)))
-        else {
+        let Some((kind, id, asks)) = named_by_urn(json.at(at).first().copied(), catalog) else {
             return Ok(false);
         };
         let fields = Fields::new(&self.grantee.grants, &self.asked, catalog);
-        let asks = Asks::Whole(reads);
         let states = match fields.standing(asks, Some(kind)) {
             Standing::Shown | Standing::Hidden => Vec::new(),
             Standing::Judged => match in_whole_list(kind, &id, reader).await? {
@@ -465,6 +465,22 @@ impl Question<'_> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(made(StatusCode::OK, headers, body))
     }
+}
+
+/// An answer with another body than came.
+pub(super) fn with_body(mut head: Parts, body: Vec<u8>) -> Answer {
+    head.headers
+        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    made(head.status, head.headers, body)
+}
+
+/// The resource that a URN names, and what seeing it asks for.
+pub(super) fn named_by_urn<'c>(
+    urn: Option<&Json>,
+    catalog: &'c Catalog,
+) -> Option<(&'c Kind, String, Asks)> {
+    let (kind, id) = of_urn(catalog.kinds(), urn?.name()?)?;
+    Some((kind, id, Asks::Whole(kind.reads?)))
 }
 
 /// What the list of a whole kind says of one.

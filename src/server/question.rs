@@ -284,11 +284,11 @@ impl Question<'_> {
             .then(|| self.paged_list(touches))
             .flatten();
         if let Some(list) = list {
-            let answer = self.list(list, reader).await;
-            let answer = match answer {
-                Ok(answer) => self.trimmed(answer, touches, allowed, reader).await,
-                Err(refusal) => Err(refusal),
+            let answer = async {
+                let answer = self.list(list, reader).await?;
+                self.trimmed(answer, touches, allowed, reader).await
             };
+            let answer = answer.await;
             line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
             return answer;
         }
@@ -302,18 +302,18 @@ impl Question<'_> {
             reader.facts.drop_all(permit.account());
         }
         let answer = answer?;
-        let answer = if allowed.narrows() {
-            self.narrowed(answer, touches, reader).await
-        } else if changes && self.grantee.grants.has_only {
-            self.followed_up(answer, permit, allowed, touches, reader, line)
-                .await
-        } else {
-            Ok(answer)
+        let answer = async {
+            let answer = if allowed.narrows() {
+                self.narrowed(answer, touches, reader).await?
+            } else if changes && self.grantee.grants.has_only {
+                self.followed_up(answer, permit, allowed, touches, reader, line)
+                    .await?
+            } else {
+                answer
+            };
+            self.trimmed(answer, touches, allowed, reader).await
         };
-        let answer = match answer {
-            Ok(answer) => self.trimmed(answer, touches, allowed, reader).await,
-            Err(refusal) => Err(refusal),
-        };
+        let answer = answer.await;
         let so_far = line.record.upstream_calls.unwrap_or_default();
         line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
         answer
