@@ -43,6 +43,8 @@ pub enum Ambiguity {
     Member(String),
     /// An id that is a number, but not written as one.
     Id(String),
+    /// The name of a DNS zone with nothing between two of its dots, or at its begin.
+    Zone(String),
     /// A path that some reader takes for a known endpoint's.
     Lookalike,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Ambiguity {
             Self::Disguised(name) => write!(f, "the parameter `{name}` differs from one that the API knows only in how it is spelled; spell it as the reference does"),
             Self::Member(name) => write!(f, "the parameter `{name}` is named like a member of the body, and some read both as one; send it in the body"),
             Self::Id(id) => write!(f, "the id `{id}` is a number in another form than the API's; write its digits alone"),
+            Self::Zone(name) => write!(f, "the zone `{name}` has an empty label, which some readers pass over; send it as the DNS has it"),
             Self::Lookalike => f.write_str("the path differs from one of the API's only in case, spaces or a suffix; send it as the reference has it"),
             Self::Override => f.write_str("the query overrides the method (`_method`); use the method itself"),
         }
@@ -183,15 +186,10 @@ impl Target {
     /// Checks what only the endpoint can tell: encoded slashes, ids, and parameters that decide something.
     ///
     /// # Errors
-    /// `Slash`, `Id`, `Repeated`, `Disguised` or `Member`.
+    /// `Slash`, `Id`, `Zone`, `Repeated`, `Disguised` or `Member`.
     pub fn fits(&self, endpoint: &Endpoint) -> Result<(), Ambiguity> {
         for (value, segment) in self.segments.iter().zip(&endpoint.template.segments) {
-            let Segment::Parameter {
-                name,
-                slash,
-                dns: _,
-            } = segment
-            else {
+            let Segment::Parameter { name, slash, dns } = segment else {
                 continue;
             };
             if value.contains('/') && !slash {
@@ -199,6 +197,9 @@ impl Target {
             }
             if names_id(name) && is_odd_number(value) {
                 return Err(Ambiguity::Id(value.clone()));
+            }
+            if *dns && value.split('.').any(str::is_empty) {
+                return Err(Ambiguity::Zone(value.clone()));
             }
         }
         let members: Vec<_> = endpoint

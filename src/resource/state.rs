@@ -108,11 +108,14 @@ impl State {
 /// The attributes that a selector can ask of every kind, and that children have from their parents.
 pub const SHARED: [&str; 3] = ["tag", "project", "region"];
 
-/// A value in the spelling in which it is compared: in lower case where DigitalOcean minds no case.
+/// A value in the spelling in which it is compared: in lower case where DigitalOcean minds no case, and names of DNS zones
+/// without the dot that may end them.
 ///
 /// Tags, names in the DNS and UUIDs are the same in either case; the names of Droplets are not.
 pub fn folded(kind: &str, attribute: &str, text: &str) -> String {
-    if minds_case(kind, attribute) && !is_uuid(text) {
+    if kind == "domain" && matches!(attribute, "id" | "name") {
+        text.trim_end_matches('.').to_lowercase()
+    } else if minds_case(kind, attribute) && !is_uuid(text) {
         text.to_owned()
     } else {
         text.to_lowercase()
@@ -221,6 +224,7 @@ mod tests {
             ("droplet", "name", "Web", "Web"),
             ("tag", "name", "Web", "web"),
             ("domain", "name", "Example.COM", "example.com"),
+            ("domain", "id", "example.com.", "example.com"),
             ("droplet", "project", "Prod", "Prod"),
             ("repository_tag", "id", "V1", "V1"), // another tag than v1
             ("spaces_key", "id", "DO00EXAMPLE", "DO00EXAMPLE"),

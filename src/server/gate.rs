@@ -232,6 +232,9 @@ impl Gate {
                 asked: question.asked.again(&now.rules.catalog),
             },
         };
+        if later.is_some() {
+            question.note(line); // the rules of now may call it something else
+        }
         question.asked.fits(&question.serving.rules.catalog)?;
         question.read_what_decides(&body)?;
         line.spending = question.share()?;

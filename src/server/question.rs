@@ -53,6 +53,7 @@ impl Question<'_> {
                 .name(id)
                 .map(ToString::to_string)
         };
+        line.record.path = Some(self.asked.target.path()); // by the endpoint: names of DNS zones have one form
         line.record.resources = self
             .asked
             .named()

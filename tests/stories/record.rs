@@ -71,6 +71,25 @@ async fn a_line_says_who_asked_what_from_where_and_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn the_path_on_record_is_the_one_that_goes() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["--role", "all"]).await;
+    for sent in [
+        "/v2/domains/Example.COM./records/",
+        "/v2/volumes/506F78A4-E098-11E5-AD9F-000F53306AE1",
+        "/v2/droplets/%31%32",
+    ] {
+        api.clear();
+        let answer = gate.get(sent).token(&token).send().await;
+        let lines = gate.audit_of(&answer).await;
+        let [heard] = api.heard().try_into().expect("one request");
+        assert_eq!(lines[0]["path"], heard.path(), "{sent}");
+    }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
 async fn what_changes_something_or_hands_out_a_login_is_on_record_before_it_goes() {
     let api = StandInApi::start().await;
     let gate = Gate::start(&api, POLICY).await;
