@@ -28,6 +28,7 @@ impl Question<'_> {
         if !self.grantee.grants.has_only && additions.is_none() {
             return Ok(body);
         }
+        let body = self.without_unheard_of(body);
         let Body::Json(bytes) = body else {
             return match (body, additions) {
                 (Body::None, Some(additions)) if !additions.tags.is_empty() => {
@@ -40,15 +41,26 @@ impl Question<'_> {
             return Ok(Body::Json(bytes));
         };
         let mut json = match self.asked.endpoint {
-            Some(endpoint) if self.grantee.grants.has_only && !endpoint.body.is_empty() => {
-                json.only(&endpoint.body)
-            }
+            Some(endpoint) if self.grantee.grants.has_only => json.only(&endpoint.body),
             Some(_) | None => json,
         };
         if let Some(additions) = additions {
             self.add(&mut json, additions, reader).await?;
         }
         Ok(Body::Json(json.write()))
+    }
+
+    /// No body for a narrowed sub-token where the catalogue knows no member, or where the body has none.
+    fn without_unheard_of(&self, body: Body) -> Body {
+        let Some(endpoint) = self.asked.endpoint else {
+            return body; // a `requests` pattern let it through, and says all that is known of it
+        };
+        let holds_members = matches!(self.asked.body, Some(Json::Map(_) | Json::List(_)));
+        if self.grantee.grants.has_only && (endpoint.body.is_empty() || !holds_members) {
+            Body::None
+        } else {
+            body
+        }
     }
 
     /// Adds tags, and a project where the request itself names one.

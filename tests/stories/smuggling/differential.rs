@@ -3,7 +3,7 @@
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::odd::{self, Odd};
 use super::{Bench, Sent};
@@ -91,7 +91,8 @@ async fn judged(bench: &Bench, role: &str, request: &Odd, sent: &Sent, what: &st
         let body = heard.json();
         let image = &body["image"];
         let acts = body["type"] == "rebuild" || body["type"] == "restore";
-        assert!(!acts || image.is_null() || image == "", "{what}");
+        let names_none = image.is_null() || image == "" || *image == json!([]);
+        assert!(!acts || names_none, "{what}");
     }
     true
 }
@@ -132,7 +133,14 @@ fn same_target(role: &str, sent: &str, heard: &Heard, what: &str) {
             .map(|segment| decoded(segment).to_lowercase())
             .collect::<Vec<_>>()
     };
-    assert_eq!(read(path), read(heard.path()), "{what}");
+    let mut sent = read(path);
+    if sent.get(2).is_some_and(|family| family == "domains")
+        && let Some(zone) = sent.get_mut(3)
+        && zone.ends_with('.')
+    {
+        zone.pop();
+    }
+    assert_eq!(sent, read(heard.path()), "{what}");
     let mut pairs: Vec<(String, String)> = query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -155,7 +163,9 @@ fn same_target(role: &str, sent: &str, heard: &Heard, what: &str) {
 
 /// The body means to a common reader of JSON what the one that was sent means.
 fn same_body(role: &str, request: &Odd, heard: &Heard, what: &str) {
-    if heard.method == "GET" || request.body.is_empty() {
+    // The API knows no body of these, and a narrowed sub-token sends only what is known.
+    let knows_none = role == "twelve" && heard.line() == "DELETE /v2/droplets/12";
+    if heard.method == "GET" || request.body.is_empty() || knows_none {
         assert!(heard.body.is_empty(), "{what}");
         return;
     }
