@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use super::kind::KindName;
 use super::scope::ScopeId;
 
@@ -7,8 +5,6 @@ use super::scope::ScopeId;
 #[derive(Debug, Default)]
 pub struct Answers {
     pub(super) shapes: Vec<Shape>,
-    /// The shape of each endpoint's answer, by method and path.
-    pub(super) of: HashMap<String, ShapeId>,
 }
 
 /// The number of a shape.
@@ -70,11 +66,6 @@ impl Answers {
     /// The shape of that number.
     pub fn shape(&self, id: ShapeId) -> Option<&Shape> {
         self.shapes.get(id)
-    }
-
-    /// The shape of an endpoint's answer, where anything in it asks for a scope.
-    pub fn of(&self, endpoint: &super::Endpoint) -> Option<ShapeId> {
-        self.of.get(&endpoint.to_string()).copied()
     }
 
     /// How many shapes there are.

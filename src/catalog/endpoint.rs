@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::answers::ShapeId;
 use super::place::{FieldPath, Place};
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::Touches;
@@ -105,6 +106,8 @@ pub struct Endpoint {
     pub repeats: Vec<(Place, Place)>,
     /// What it touches.
     pub touches: Touches,
+    /// The shape of its answer, where anything in that asks for a scope.
+    pub answer: Option<ShapeId>,
     /// Where and why this differs from DigitalOcean's specification.
     pub note: Option<String>,
 }

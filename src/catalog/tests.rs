@@ -357,7 +357,7 @@ fn asked_at(catalog: &Catalog, method: &str, path: &str, field: &str) -> Option<
         .iter()
         .find(|endpoint| endpoint.to_string() == called)?;
     let answers = catalog.answers();
-    answers.asked_at(answers.of(endpoint)?, field)
+    answers.asked_at(endpoint.answer?, field)
 }
 
 #[test]

@@ -34,6 +34,23 @@ impl<'f> Fields<'f> {
         }
     }
 
+    /// Which of the grants that go by requests fit this one, a bit for each: beside the grants themselves, all of the request
+    /// on which it depends what may be seen. `None` where they are too many.
+    pub fn by_requests(&self) -> Option<u64> {
+        let Self { grants, question } = self;
+        let goes = |grant: &&BoundGrant| matches!(grant.covers, BoundCovers::Requests(_));
+        let allows = |grant| question.action_fits(grant) && question.request_matches(grant);
+        let allowing = grants.allowing().filter(goes).map(allows);
+        let denies = |deny| question.denies_this(deny);
+        let denying = grants.denying().filter(goes).map(denies);
+        let mut bits = 0;
+        for (number, fits) in allowing.chain(denying).enumerate() {
+            let bit = 1_u64.checked_shl(u32::try_from(number).ok()?)?;
+            bits |= if fits { bit } else { 0 };
+        }
+        Some(bits)
+    }
+
     /// Whether what is asked for may be seen of every resource of a kind, of none, or of some.
     pub fn standing(&self, asks: Asks, kind: Option<&Kind>) -> Standing {
         let mut striking = self.striking(asks).peekable();

@@ -1,5 +1,7 @@
 //! Whether a document can't have any of some members, told by a search over its bytes: much faster than a walk through it.
 
+use std::sync::Arc;
+
 use memchr::memchr;
 use memchr::memmem::Finder;
 
@@ -10,8 +12,9 @@ use super::cutter::{Fate, Plan};
 /// It may find a key where there is none (in a text), and never misses one: every reader that sees a key in JSON sees either
 /// its letters as they stand, or one of them as `\u00…`, or reads something else than a text of one byte a letter, which
 /// has zeros.
+#[derive(Clone, Debug)]
 pub struct Search {
-    keys: Vec<Finder<'static>>,
+    keys: Arc<[Finder<'static>]>,
     /// Whether an ASCII letter is in any key.
     letters: [bool; 128],
     /// The end of what came before, as a key may begin there.

@@ -288,15 +288,15 @@ pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, 
 }
 
 /// An answer that tidegate makes itself.
-pub fn made(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Answer {
+pub fn made(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(whole(body));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     answer
 }
 
-fn whole(bytes: Vec<u8>) -> AnswerBody {
-    Full::new(Bytes::from(bytes)).map_err(never).boxed_unsync()
+fn whole(bytes: impl Into<Bytes>) -> AnswerBody {
+    Full::new(bytes.into()).map_err(never).boxed_unsync()
 }
 
 fn never(never: Infallible) -> Cut {

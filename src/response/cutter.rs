@@ -1,5 +1,7 @@
 //! Cutting members out of JSON that comes in pieces: in one pass, without a tree. What stays is byte for byte what came.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 /// What is cut from a document: a graph of places, as what is in it may hold its like. Lists are gone through.
@@ -57,7 +59,7 @@ pub struct NotJson;
 
 /// Walks through a document and cuts.
 pub struct Cutter<'j> {
-    plan: Plan,
+    plan: Arc<Plan>,
     judge: Judge<'j>,
     open: Vec<Level>,
     at: At,
@@ -120,11 +122,11 @@ const LONGEST_ITEM: usize = 4 << 20;
 
 impl<'j> Cutter<'j> {
     /// A walk that cuts as `plan` says, and asks `judge` about what is judged by itself.
-    pub fn new(plan: Plan, judge: Judge<'j>) -> Self {
+    pub fn new(plan: impl Into<Arc<Plan>>, judge: Judge<'j>) -> Self {
         let fate = Fate::Keep;
         let at = At::Value(Some(0), fate);
         Self {
-            plan,
+            plan: plan.into(),
             judge,
             open: Vec::new(),
             at,

@@ -17,7 +17,7 @@ pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, shape};
 pub use cutter::{Cutter, Fate, Judge, Judged, NotJson, Plan, PlanMember, PlanPlace};
 pub use links::Links;
 pub use narrow::{Cutting, ListPage, listed, slices, without};
-pub use planner::{Beforehand, Planner};
+pub use planner::{Beforehand, Cuts, Planner};
 pub use refused::refused;
 pub use scan::{Found, Scan};
 pub use trimmed::{not_json, trimmed, trimming};

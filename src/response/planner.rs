@@ -1,7 +1,9 @@
 //! From what an endpoint's answer shows, and what a sub-token may see, to what is cut.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::absent::Search;
 use super::cutter::{Fate, Plan, PlanMember, PlanPlace};
 use crate::catalog::{Asks, Catalog, Kind, KindName, Owner, Shape, ShapeId};
 use crate::policy::{Fields, Standing};
@@ -16,6 +18,44 @@ pub struct Beforehand {
     pub named: Vec<State>,
     /// What it makes or changes, as it is afterwards: what the answer shows of that kind, not inside something, is that.
     pub made: Vec<State>,
+}
+
+impl Beforehand {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.about.is_empty() && self.named.is_empty() && self.made.is_empty()
+    }
+}
+
+/// What is cut from an answer, and how it is told beforehand that there is nothing of that in it.
+#[derive(Clone, Debug)]
+pub struct Cuts {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The search, where one can tell.
+    pub search: Option<Search>,
+}
+
+impl From<Plan> for Cuts {
+    fn from(plan: Plan) -> Self {
+        Self {
+            search: Search::of(&plan),
+            plan: Arc::new(plan),
+        }
+    }
+}
+
+impl Cuts {
+    /// Whether there is nothing to cut in an answer that is there whole: it is bracketed as an object, and has none of the keys.
+    pub fn passes(&self, whole: &[u8]) -> bool {
+        let search = self.search.clone();
+        search.is_some_and(|mut search| search.finds_none(whole) && search.saw_object())
+    }
+
+    /// Whether something in it is judged by itself.
+    pub fn judges(&self) -> bool {
+        self.plan.places.iter().any(|place| place.judged.is_some())
+    }
 }
 
 /// Plans what is cut from the answers of one endpoint.
@@ -75,6 +115,11 @@ impl<'p> Planner<'p> {
             }
         }
         false
+    }
+
+    /// Whether nothing is known of the resources that the answer is about: what is cut is the same for all like it.
+    pub fn knows_nothing(&self) -> bool {
+        self.beforehand.is_empty()
     }
 
     /// What is cut from an answer of that shape; `None` where nothing ever is.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,12 +13,17 @@ use hyper::header::CONTENT_LENGTH;
 use super::absent::Search;
 use super::answer::{Answer, AnswerBody, Cut};
 use super::cutter::{Cutter, Judge, Judged, NotJson, Plan};
+use super::planner::Cuts;
 
 /// Cuts what is there whole.
 ///
 /// # Errors
 /// `NotJson`.
-pub fn trimmed(whole: &Bytes, plan: Plan, judge: Judge<'_>) -> Result<Bytes, NotJson> {
+pub fn trimmed(
+    whole: &Bytes,
+    plan: impl Into<Arc<Plan>>,
+    judge: Judge<'_>,
+) -> Result<Bytes, NotJson> {
     let mut cutter = Cutter::new(plan, judge);
     let cut = cutter.push(whole)?;
     let rest = cutter.finish()?;
@@ -33,10 +39,10 @@ pub fn trimmed(whole: &Bytes, plan: Plan, judge: Judge<'_>) -> Result<Bytes, Not
 /// Most long answers have nothing that is cut. So an answer is held back first, up to half a megabyte of it, while there is
 /// nothing to cut in it; one that ends so, and is bracketed as an object, passes as it came. Any other is walked through, from
 /// its beginning.
-pub fn trimming(answer: Answer, plan: Plan) -> Answer {
+pub fn trimming(answer: Answer, cuts: Cuts) -> Answer {
     let (mut head, body) = answer.into_parts();
     head.headers.remove(CONTENT_LENGTH);
-    let search = Search::of(&plan);
+    let Cuts { plan, search } = cuts;
     let nobody: Judge<'static> = Box::new(|_, _| Judged::Null);
     let body = Trimming {
         body,

@@ -9,6 +9,7 @@ use hyper::header::CONTENT_ENCODING;
 
 use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
+use super::serving::Serving;
 use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
 use crate::policy::{Allowed, Fields, Standing, with_additions};
@@ -16,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::{Attributes, Reader, State, Touch, attributes_of};
 use crate::response::{
-    Answer, Beforehand, Cutting, Judged, Plan, Planner, not_json, slices, trimmed, trimming,
+    Answer, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed, trimming,
 };
 
 /// What things that are judged by themselves are, by the number of their place and then by their bytes; `None` where that could
@@ -42,7 +43,7 @@ impl Question<'_> {
             return self.of_readable_kinds(answer).await;
         };
         let planner = self.planner(self.beforehand(touches, allowed));
-        let Some(plan) = planner.plan(shape) else {
+        let Some(cuts) = self.cuts(&planner, shape) else {
             return Ok(answer);
         };
         if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status()) {
@@ -52,12 +53,15 @@ impl Question<'_> {
             return Err(self.cant_cut("the answer is compressed in a way that was not asked for"));
         }
         let streams = answer.status().is_success() && answer.body().size_hint().exact().is_none();
-        if streams && !judges(&plan) {
-            return Ok(trimming(answer, plan));
+        if streams && !cuts.judges() {
+            return Ok(trimming(answer, cuts));
         }
         let (head, body) = answer.into_parts();
         let body = self.read_to_cut(body).await?;
-        let cut = self.cut_out(&planner, plan, &body, touches, reader).await?;
+        if cuts.passes(&body) {
+            return Ok(with_body(head, body));
+        }
+        let cut = self.cut_out(&planner, cuts, &body, touches, reader).await?;
         let body = match cut {
             Some(cut) => cut,
             None if head.status.is_success() && !body.is_empty() => {
@@ -65,25 +69,25 @@ impl Question<'_> {
             }
             None => body, // errors need not be JSON
         };
-        Ok(with_body(head, Vec::from(body)))
+        Ok(with_body(head, body))
     }
 
     /// What stays of a body; `None` where it is no JSON.
     async fn cut_out(
         &self,
         planner: &Planner<'_>,
-        plan: Plan,
+        cuts: Cuts,
         body: &Bytes,
         touches: &[Touch],
         reader: &Reader<'_>,
     ) -> Result<Option<Bytes>, Refusal> {
         let mut judged = Vec::new();
-        if judges(&plan) {
+        if cuts.judges() {
             let come_upon = |number: usize, bytes: &[u8]| {
                 judged.push((number, Bytes::copy_from_slice(bytes)));
                 Judged::Cut(planner.probe(number))
             };
-            if trimmed(body, plan.clone(), Box::new(come_upon)).is_err() {
+            if trimmed(body, cuts.plan.clone(), Box::new(come_upon)).is_err() {
                 return Ok(None);
             }
         }
@@ -96,7 +100,7 @@ impl Question<'_> {
             };
             plan.map_or(Judged::Null, Judged::Cut)
         };
-        Ok(trimmed(body, plan, Box::new(judge)).ok())
+        Ok(trimmed(body, cuts.plan, Box::new(judge)).ok())
     }
 
     async fn states(
@@ -191,14 +195,26 @@ impl Question<'_> {
     }
 
     fn shape(&self) -> Option<ShapeId> {
-        let answers = self.serving.rules.catalog.answers();
-        answers.of(self.asked.endpoint?)
+        self.asked.endpoint?.answer
     }
 
     fn planner(&self, beforehand: Beforehand) -> Planner<'_> {
         let rules = &self.serving.rules;
         let fields = Fields::new(&self.grantee.grants, &self.asked, &rules.catalog);
         Planner::new(fields, &rules.catalog, self.enforces(), beforehand)
+    }
+
+    /// What is cut from an answer of that shape; `None` where nothing is.
+    fn cuts(&self, planner: &Planner<'_>, shape: ShapeId) -> Option<Cuts> {
+        let plan = || planner.plan(shape).map(Cuts::from);
+        let Serving { rules, plans, .. } = self.serving;
+        let fields = Fields::new(&self.grantee.grants, &self.asked, &rules.catalog);
+        match fields.by_requests() {
+            Some(fit) if planner.knows_nothing() => {
+                plans.of(&self.grantee.grants, shape, fit, plan)
+            }
+            Some(_) | None => plan(),
+        }
     }
 
     fn beforehand(&self, touches: &[Touch], allowed: &Allowed) -> Beforehand {
@@ -256,8 +272,4 @@ fn holds_for(touch: &Touch, kind: &Kind, told: &Attributes) -> bool {
 /// A resource, and all that it belongs to.
 fn lineage(state: State) -> impl Iterator<Item = State> {
     std::iter::successors(Some(state), |state| state.parent.as_deref().cloned())
-}
-
-fn judges(plan: &Plan) -> bool {
-    plan.places.iter().any(|place| place.judged.is_some())
 }

@@ -142,7 +142,7 @@ impl Question<'_> {
             self.assign(&json, &mut headers, permit, allowed, reader, line)
                 .await;
         }
-        Ok(made(head.status, headers, Vec::from(body)))
+        Ok(made(head.status, headers, body))
     }
 
     /// Remembers of which resource the actions in an answer are.

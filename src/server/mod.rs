@@ -14,6 +14,7 @@ mod listen;
 mod message;
 mod narrowed;
 mod own;
+mod plans;
 pub mod proxy;
 mod question;
 mod run;

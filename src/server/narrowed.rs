@@ -468,7 +468,8 @@ impl Question<'_> {
 }
 
 /// An answer with another body than came.
-pub(super) fn with_body(mut head: Parts, body: Vec<u8>) -> Answer {
+pub(super) fn with_body(mut head: Parts, body: impl Into<Bytes>) -> Answer {
+    let body = body.into();
     head.headers
         .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     made(head.status, head.headers, body)

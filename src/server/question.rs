@@ -106,7 +106,9 @@ impl Question<'_> {
 
     /// A way to facts about resources, in the account of the sub-token.
     pub fn reader<'r>(&'r self, facts: &'r Facts) -> Result<Reader<'r>, Refusal> {
-        let Serving { rules, upstream } = self.serving;
+        let Serving {
+            rules, upstream, ..
+        } = self.serving;
         let token = self.real_token(&self.grantee.grants.account)?;
         let anew = !self.asked.reads();
         Ok(Reader::new(
@@ -328,7 +330,9 @@ impl Question<'_> {
         derived: Option<(String, String)>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
-        let Serving { rules, upstream } = self.serving;
+        let Serving {
+            rules, upstream, ..
+        } = self.serving;
         let reads = self.asked.reads();
         let token = self.real_token(permit.account())?;
         let checked = Checked {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
+use super::plans::Plans;
 use crate::admin::{Metrics, Reload};
 use crate::config::{Problem, Rules, Seen, Settings, load};
 use crate::upstream::Upstream;
@@ -15,6 +16,8 @@ pub struct Serving {
     pub rules: Rules,
     /// The upstream.
     pub upstream: Arc<Upstream>,
+    /// What these rules cut from answers, as far as it was asked.
+    pub plans: Plans,
 }
 
 /// The current one, and how to get the next.
@@ -180,5 +183,6 @@ fn read(config: &Path, metrics: &Arc<Metrics>) -> Result<Serving, Vec<Problem>> 
     Ok(Serving {
         rules,
         upstream: Arc::new(upstream),
+        plans: Plans::default(),
     })
 }

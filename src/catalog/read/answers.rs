@@ -126,17 +126,14 @@ impl Reader {
     }
 
     fn answer(&mut self, entry: &Entry, table: &mut Table<'_>) {
-        let known = self
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.to_string() == entry.key);
-        if !known {
+        let mut endpoints = self.endpoints.iter_mut();
+        let Some(endpoint) = endpoints.find(|endpoint| endpoint.to_string() == entry.key) else {
             table
                 .mistakes
                 .add(entry.at, format!("`{}` is no endpoint", entry.key));
             return;
-        }
-        let root = if matches!(entry.node.value, yaml::Value::Scalar { .. }) {
+        };
+        endpoint.answer = if matches!(entry.node.value, yaml::Value::Scalar { .. }) {
             table.named(&entry.node)
         } else {
             let root = table.add();
@@ -146,9 +143,6 @@ impl Reader {
             }
             Some(root)
         };
-        if let Some(root) = root {
-            table.answers.of.insert(entry.key.clone(), root);
-        }
     }
 }
 

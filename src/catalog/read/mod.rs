@@ -159,6 +159,7 @@ impl Reader {
                 .map(|node| repeats(node, mistakes))
                 .unwrap_or_default(),
             touches: self.touches(map.take("touches"), map.take("unmodelled"), mistakes),
+            answer: None, // its table is read after all endpoints
             note: map
                 .take("note")
                 .and_then(|node| node.text("`note`", mistakes))

@@ -25,7 +25,7 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
             continue; // a test keeps the table true
         };
         let opened = endpoint.scopes.iter().any(|set| held.covers(set));
-        let asked = answers.of(endpoint);
+        let asked = endpoint.answer;
         let scope = asked.and_then(|root| answers.asked_at(root, need.member));
         let Some(scope) = scope
             .map(Asks::scope)
@@ -83,7 +83,7 @@ mod tests {
         for need in needs() {
             let mut all = catalog.endpoints().iter();
             let endpoint = all.find(|endpoint| endpoint.to_string() == need.endpoint);
-            let root = catalog.answers().of(endpoint.unwrap()).unwrap();
+            let root = endpoint.unwrap().answer.unwrap();
             let asked = catalog.answers().asked_at(root, need.member);
             assert!(asked.is_some(), "{} {}", need.endpoint, need.member);
         }

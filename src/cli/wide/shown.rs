@@ -13,7 +13,7 @@ pub(super) fn member(
 ) -> Option<String> {
     let answers = catalog.answers();
     let mut seen = vec![false; answers.len()];
-    let mut open: Vec<(ShapeId, String)> = vec![(answers.of(endpoint)?, String::new())];
+    let mut open: Vec<(ShapeId, String)> = vec![(endpoint.answer?, String::new())];
     while let Some((id, above)) = open.pop() {
         // A shape may hold its like.
         let Some(seen) = seen.get_mut(id).filter(|seen| !**seen) else {

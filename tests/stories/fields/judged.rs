@@ -35,6 +35,7 @@ roles:
       - scopes: [database:read, "database:view_credentials"]
         only: { database: { name: a-pg }, database_user: { name: app } }
   by-pattern: { allow: [{ requests: ["GET /v2/databases/9cc1[^/]*(/users)?"] }] }
+  by-pattern-beside: { allow: [{ scopes: [database:read] }, { requests: ["GET /v2/databases/9cc1[^/]*"] }] }
   makes:
     allow: [{ scopes: [database:read, "database:create", "database:update"] }]
   makes-and-sees:
@@ -96,6 +97,9 @@ async fn a_password_is_shown_where_its_scope_is_given_by_name_over_its_database(
         ("one-user", &a, &[]), // the database is not that user's
         ("by-pattern", &a, &[pg]),
         ("by-pattern", &a_users, &[pg, app]),
+        ("by-pattern-beside", &a, &[pg]),
+        ("by-pattern-beside", &b, &[]), // the same answer to who holds the same, and not the same request
+        ("by-pattern-beside", &a, &[pg]),
         ("makes-and-sees", &list, &[pg, mysql]),
     ] {
         let token = gate.issue(&["--role", role]).await;

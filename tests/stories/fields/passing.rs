@@ -75,7 +75,7 @@ async fn what_cannot_be_cut_is_refused() {
             "application/json",
             "{\"database\":{}} {\"password\":\"secret\"}",
         ),
-        Reply::bytes(200, "application/json", "{\"database\"; \"secret\"}"),
+        Reply::bytes(200, "application/json", "{\"password\"; \"secret\"}"),
         Reply::bytes(
             200,
             "application/json",
