@@ -68,8 +68,9 @@ fn pattern(
     decide: impl Fn(&Grants) -> Result<String, Refusal>,
 ) -> Option<String> {
     let target = Target::read(refused.path).ok()?;
-    let lines = [target.path(), target.path_and_query()];
-    let patterns = lines.map(|line| format!("{} {}", refused.method, regex::escape(&line)));
+    let with_query = target.path_and_query();
+    let lines = [target.path(), &with_query];
+    let patterns = lines.map(|line| format!("{} {}", refused.method, regex::escape(line)));
     let fits = |pattern: &&String| {
         RequestPattern::new(pattern).is_ok_and(|pattern| {
             decide(&with(

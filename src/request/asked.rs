@@ -20,15 +20,11 @@ pub struct Asked<'c> {
     pub target: Target,
     /// The body, where it was read. One that streams through unread, or none, is `None`.
     pub body: Option<Json>,
-    /// INVARIANT: `method` and `target` stay as they were when this was made.
-    lines: OnceLock<Lines>,
-}
-
-/// The request in one line, as patterns are matched against it; every grant of a token may ask for that.
-#[derive(Debug)]
-struct Lines {
-    with_path: String,
-    with_query: String,
+    /// The request in one line, as patterns are matched against it; every grant of a token may ask for that.
+    ///
+    /// INVARIANT: `method` and `target` stay as they were when these were made.
+    line: OnceLock<String>,
+    line_with_query: OnceLock<String>,
 }
 
 /// A field that the request uses, and the scope that this asks for.
@@ -66,25 +62,21 @@ impl<'c> Asked<'c> {
             endpoint,
             target,
             body: None,
-            lines: OnceLock::new(),
+            line: OnceLock::new(),
+            line_with_query: OnceLock::new(),
         }
     }
 
     /// `METHOD /path`.
     pub fn line(&self) -> &str {
-        &self.lines().with_path
+        let made = || [self.method.as_str(), " ", self.target.path()].concat();
+        self.line.get_or_init(made)
     }
 
     /// `METHOD /path?query`.
     pub fn line_with_query(&self) -> &str {
-        &self.lines().with_query
-    }
-
-    fn lines(&self) -> &Lines {
-        self.lines.get_or_init(|| Lines {
-            with_path: format!("{} {}", self.method, self.target.path()),
-            with_query: format!("{} {}", self.method, self.target.path_and_query()),
-        })
+        let made = || format!("{} {}", self.method, self.target.path_and_query());
+        self.line_with_query.get_or_init(made)
     }
 
     /// The same request, as another catalogue knows it.
@@ -95,7 +87,8 @@ impl<'c> Asked<'c> {
             endpoint: _,
             target,
             body,
-            lines: _,
+            line: _,
+            line_with_query: _,
         } = self;
         Asked {
             body,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use super::spelling::plain;
@@ -12,6 +13,8 @@ use crate::refusal::{Code, Refusal};
 pub struct Target {
     segments: Vec<String>,
     query: Vec<(String, String)>,
+    /// The segments, written.
+    path: String,
 }
 
 /// What could be read in two ways.
@@ -91,10 +94,16 @@ impl Target {
         {
             return Err(Ambiguity::Override);
         }
-        Ok(Self {
-            segments: read_path(path)?,
+        Ok(Self::new(read_path(path)?, query))
+    }
+
+    fn new(segments: Vec<String>, query: Vec<(String, String)>) -> Self {
+        let path = written(&segments);
+        Self {
+            segments,
             query,
-        })
+            path,
+        }
     }
 
     /// The decoded segments of the path.
@@ -140,23 +149,18 @@ impl Target {
     }
 
     /// The canonical path.
-    pub fn path(&self) -> String {
-        let mut path = String::new();
-        for segment in &self.segments {
-            path.push('/');
-            encode(segment, &mut path);
-        }
-        if path.is_empty() {
-            path.push('/');
-        }
-        path
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The canonical path and query: what is sent. Parameters are sorted by name.
-    pub fn path_and_query(&self) -> String {
-        let mut text = self.path();
+    pub fn path_and_query(&self) -> Cow<'_, str> {
+        if self.query.is_empty() {
+            return Cow::Borrowed(&self.path);
+        }
+        let mut text = self.path.clone();
         push_query(&self.query, &mut text);
-        text
+        Cow::Owned(text)
     }
 
     /// The path and those parameters for which `keep` holds.
@@ -168,7 +172,7 @@ impl Target {
             .filter(|(index, _)| keep(*index))
             .map(|(_, pair)| pair.clone())
             .collect();
-        let mut text = self.path();
+        let mut text = self.path.clone();
         push_query(&kept, &mut text);
         text
     }
@@ -176,10 +180,15 @@ impl Target {
     /// Brings to one form what only the endpoint can tell: names of DNS zones, which are the same in either case and with a dot
     /// at their end.
     pub fn settle(&mut self, endpoint: &Endpoint) {
+        let mut changed = false;
         for (value, segment) in self.segments.iter_mut().zip(&endpoint.template.segments) {
             if matches!(segment, Segment::Parameter { dns: true, .. }) {
                 *value = value.strip_suffix('.').unwrap_or(value).to_lowercase();
+                changed = true;
             }
+        }
+        if changed {
+            self.path = written(&self.segments);
         }
     }
 
@@ -321,11 +330,8 @@ fn read_path(path: &str) -> Result<Vec<String>, Ambiguity> {
 fn read_segment(raw: &str) -> Result<String, Ambiguity> {
     let text = decode(raw, false)?;
     // What stands after a `;` some servers drop before they look at dots.
-    let bare = |part: &str| part.split(';').next().unwrap_or_default().to_owned();
-    if text
-        .split('/')
-        .any(|part| matches!(bare(part).as_str(), "" | "." | ".."))
-    {
+    let mut parts = text.split('/').map(|part| part.split(';').next());
+    if parts.any(|bare| matches!(bare, None | Some("" | "." | ".."))) {
         return Err(Ambiguity::Segment);
     }
     if decodes_again(&text) {
@@ -426,6 +432,19 @@ fn encode(text: &str, into: &mut String) {
     }
 }
 
+fn written(segments: &[String]) -> String {
+    let letters: usize = segments.iter().map(|segment| segment.len() + 1).sum();
+    let mut path = String::with_capacity(letters.max(1));
+    for segment in segments {
+        path.push('/');
+        encode(segment, &mut path);
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    path
+}
+
 fn push_query(query: &[(String, String)], text: &mut String) {
     for (index, (name, value)) in query.iter().enumerate() {
         text.push(if index == 0 { '?' } else { '&' });
@@ -480,7 +499,7 @@ mod tests {
         ];
         for (text, canonical) in cases {
             assert_eq!(
-                Target::read(text).map(|target| target.path_and_query()),
+                Target::read(text).map(|target| target.path_and_query().into_owned()),
                 Ok(canonical.to_owned()),
                 "target {text:?}"
             );
@@ -562,7 +581,7 @@ mod tests {
         fn decoded_segments_survive_writing(segments in prop::collection::vec("[^\\x00-\\x1f\\x7f-\\x9f/\\\\%]{1,8}", 1..4)) {
             let bare = |segment: &String| segment.split(';').next().unwrap_or_default().to_owned();
             prop_assume!(segments.iter().all(|segment| !matches!(bare(segment).as_str(), "" | "." | "..")));
-            let target = Target { segments, query: Vec::new() };
+            let target = Target::new(segments, Vec::new());
             prop_assert_eq!(Target::read(&target.path_and_query()).unwrap(), target);
         }
     }

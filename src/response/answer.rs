@@ -5,15 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue,
+    LOCATION, PROXY_AUTHENTICATE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Response, StatusCode};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::links::Links;
 use super::scan::{Found, Scan};
@@ -76,7 +78,7 @@ pub fn shape(answer: Response<Incoming>, shape: Shape) -> Result<Response<Shaped
     {
         return Err(Cut::Token);
     }
-    head.headers = headers(&head.headers, &links);
+    shape_head(&mut head.headers, &links);
     let gunzip = Gunzip::of(&mut head.headers);
     let is_json = head
         .headers
@@ -95,61 +97,57 @@ pub fn shape(answer: Response<Incoming>, shape: Shape) -> Result<Response<Shaped
         scan,
         links,
         patience,
-        late: Box::pin(sleep(patience)),
+        came: Instant::now(),
+        late: None,
         ended: false,
     };
     Ok(Response::from_parts(head, body))
 }
 
-/// The API's headers without those that are about its connection, its site or its cookies.
-fn headers(sent: &HeaderMap, links: &Links) -> HeaderMap {
-    let listed: Vec<HeaderName> = sent
+/// Leaves out of the API's headers those that are about its connection, its site or its cookies, and brings links back.
+fn shape_head(headers: &mut HeaderMap, links: &Links) {
+    let listed: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let mut kept = HeaderMap::with_capacity(sent.len());
-    for (name, value) in sent {
-        let ours = name.as_str().starts_with("tidegate-");
-        if STAY_BEHIND.contains(&name.as_str()) || listed.contains(name) || ours {
+    let is_ours = |name: &&HeaderName| name.as_str().starts_with("tidegate-");
+    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
+    for name in STAY_BEHIND.iter().chain(&listed).chain(&ours) {
+        headers.remove(name);
+    }
+    for (name, value) in headers.iter_mut() {
+        if name != LOCATION && name != CONTENT_LOCATION {
             continue;
         }
-        let is_link = name == LOCATION || name == CONTENT_LOCATION;
-        let replaced = is_link
-            .then(|| value.to_str().ok().and_then(|text| links.replaced(text)))
-            .flatten();
-        let value = replaced
-            .and_then(|text| HeaderValue::from_str(&text).ok())
-            .unwrap_or_else(|| value.clone());
-        kept.append(name.clone(), value);
+        let replaced = value.to_str().ok().and_then(|text| links.replaced(text));
+        if let Some(replaced) = replaced.and_then(|text| HeaderValue::try_from(text).ok()) {
+            *value = replaced;
+        }
     }
-    kept
 }
 
-const STAY_BEHIND: [&str; 11] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "set-cookie",
-    "alt-svc",                   // would lead clients around tidegate
-    "strict-transport-security", // speaks for another host
+static STAY_BEHIND: [HeaderName; 11] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    SET_COOKIE,
+    ALT_SVC,                   // would lead clients around tidegate
+    STRICT_TRANSPORT_SECURITY, // speaks for another host
 ];
 
 fn is_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    essence == "application/json" || essence.ends_with("+json")
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let suffix = essence.rsplit_once('+').map(|(_, suffix)| suffix);
+    essence.eq_ignore_ascii_case("application/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"))
 }
 
 /// The API's body, checked and with its links brought back as it comes.
@@ -159,11 +157,26 @@ pub struct ShapedBody {
     scan: Scan,
     links: Option<Links>,
     patience: Duration,
-    late: Pin<Box<Sleep>>,
+    /// When something came last.
+    came: Instant,
+    /// Rings when nothing may have come for too long; there while something is waited for.
+    late: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
 impl ShapedBody {
+    /// Ready when nothing came for too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.came + self.patience;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        ready!(late.as_mut().poll(cx));
+        while Instant::now() < due {
+            late.as_mut().reset(due); // something came since it was set
+            ready!(late.as_mut().poll(cx));
+        }
+        Poll::Ready(())
+    }
+
     fn piece(&mut self, data: Bytes) -> Result<Bytes, Cut> {
         let data = match &mut self.gunzip {
             Some(gunzip) => gunzip.push(&data).map_err(broken)?,
@@ -212,12 +225,11 @@ impl Body for ShapedBody {
         let this = &mut *self;
         while !this.ended {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-                ready!(this.late.as_mut().poll(cx));
+                ready!(this.poll_late(cx));
                 this.ended = true;
                 return Poll::Ready(Some(Err(Cut::Timeout)));
             };
-            let deadline = Instant::now() + this.patience;
-            this.late.as_mut().reset(deadline);
+            this.came = Instant::now();
             let piece = match frame {
                 None => {
                     this.ended = true;
@@ -261,13 +273,13 @@ impl Body for ShapedBody {
 /// `Cut`.
 pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, Cut> {
     let (mut head, mut body) = answer.into_parts();
-    let mut read = Vec::new();
+    let mut read = Bytes::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
-            read.extend_from_slice(&data);
+            read = joined(read, data);
         }
         if read.len() > limit {
-            let begun = Full::new(Bytes::from(read)).map_err(never);
+            let begun = Full::new(read).map_err(never);
             head.headers.remove(CONTENT_LENGTH);
             return Ok(Response::from_parts(
                 head,
@@ -285,6 +297,20 @@ pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, 
             .insert(CONTENT_LENGTH, HeaderValue::from(read.len()));
     }
     Ok(Response::from_parts(head, whole(read)))
+}
+
+/// Two pieces as one, without a copy where one of them is all.
+fn joined(begin: Bytes, end: Bytes) -> Bytes {
+    if begin.is_empty() {
+        return end;
+    }
+    let mut whole = begin.try_into_mut().unwrap_or_else(|begin| {
+        let mut copy = BytesMut::with_capacity(begin.len() + end.len());
+        copy.extend_from_slice(&begin);
+        copy
+    });
+    whole.extend_from_slice(&end);
+    whole.freeze()
 }
 
 /// An answer that tidegate makes itself.

@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
@@ -16,7 +16,7 @@ use crate::config::BaseUrl;
 /// A search finds keys and nothing else: in JSON a quote that no backslash escapes begins or ends a text, and after one that
 /// ends it no letter can follow.
 pub struct Links {
-    from: Vec<String>,
+    from: Arc<[String]>,
     to: String,
     stack: Vec<Level>,
     too_deep: usize,
@@ -116,9 +116,9 @@ const LONGEST_KEY: usize = 32;
 
 impl Links {
     /// A walk that replaces addresses beginning with any of `from` by `to`, or, without one, by paths.
-    pub fn new(from: &[&BaseUrl], to: Option<&BaseUrl>) -> Self {
+    pub fn new(from: Arc<[String]>, to: Option<&BaseUrl>) -> Self {
         Self {
-            from: from.iter().map(ToString::to_string).collect(),
+            from,
             to: to.map(ToString::to_string).unwrap_or_default(),
             stack: Vec::new(),
             too_deep: 0,
@@ -450,8 +450,11 @@ mod tests {
     use super::*;
 
     fn walk(text: &str, cuts: &[usize]) -> String {
-        let api = "https://api.digitalocean.com".parse().unwrap();
-        let mut links = Links::new(&[&api], Some(&"http://gate:8080".parse().unwrap()));
+        let api = BaseUrl::digitalocean();
+        let mut links = Links::new(
+            [api.to_string()].into(),
+            Some(&"http://gate:8080".parse().unwrap()),
+        );
         let mut out = Vec::new();
         let mut from = 0;
         for cut in cuts.iter().copied().chain([text.len()]) {
@@ -535,8 +538,8 @@ mod tests {
 
     #[test]
     fn without_an_address_of_its_own_a_link_is_a_path() {
-        let api = "https://api.digitalocean.com".parse().unwrap();
-        let links = Links::new(&[&api], None);
+        let api = BaseUrl::digitalocean();
+        let links = Links::new([api.to_string()].into(), None);
         assert_eq!(
             links.replaced("https://api.digitalocean.com/v2/x"),
             Some("/v2/x".into())

@@ -14,7 +14,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Json, NoList, encoded};
 use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
 use crate::response::{Answer, made};
-use crate::upstream::{Body, Checked};
+use crate::upstream::{Body, Carried, Checked};
 
 impl Question<'_> {
     /// The body as it goes: for a narrowed sub-token, what the catalogue knows and no more, with what its grant adds.
@@ -108,6 +108,9 @@ impl Question<'_> {
 
     /// The target as it goes: for a narrowed sub-token without parameters that nobody knows.
     pub fn target_to_send(&self, derived: Option<(String, String)>) -> String {
+        if !self.grantee.grants.has_only && derived.is_none() {
+            return self.asked.target.path_and_query().into_owned();
+        }
         let mut target = self.asked.target.clone();
         if let Some(endpoint) = self.asked.endpoint
             && self.grantee.grants.has_only
@@ -117,7 +120,7 @@ impl Question<'_> {
         if let Some((parameter, seconds)) = derived {
             target.set_query(&parameter, &seconds);
         }
-        target.path_and_query()
+        target.path_and_query().into_owned()
     }
 
     /// After a change: its actions are remembered, and what was created is put into its project.
@@ -279,7 +282,7 @@ impl Question<'_> {
         let checked = Checked {
             method: Method::Post,
             path_and_query: format!("/v2/projects/{}/resources", encoded(&id)),
-            headers: HeaderMap::new(),
+            headers: Carried::default(),
             body: Body::Json(body.write()),
         };
         let sent = self

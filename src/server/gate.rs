@@ -187,7 +187,7 @@ impl Gate {
         let method = method_of(&head)?;
         line.record.method = Some(method.to_string());
         let target = target_of(&head)?;
-        line.record.path = Some(target.path());
+        line.record.path = Some(target.path().to_owned());
         if has_token(&target.path_and_query()) {
             let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
             return Err(Refusal::new(
@@ -209,8 +209,13 @@ impl Gate {
         question.note(line);
         question.asked.fits(&serving.rules.catalog)?;
         let headers = Question::headers(&head.headers)?;
-        question.precheck()?; // what scopes alone refuse costs no byte of a body
         let comes_at_once = question.asked.method == Method::Get || body.is_end_stream();
+        let decided = if comes_at_once && !question.wants_touches() {
+            Some(question.decide(&[])?) // nothing is to come that could change it
+        } else {
+            question.precheck()?; // what scopes alone refuse costs no byte of a body
+            None
+        };
         let body = question.body(&head.headers, body).await?;
         if question.asked.body.is_some() {
             question.note(line);
@@ -235,13 +240,18 @@ impl Gate {
         if later.is_some() {
             question.note(line); // the rules of now may call it something else
         }
-        question.asked.fits(&question.serving.rules.catalog)?;
+        if !comes_at_once {
+            question.asked.fits(&question.serving.rules.catalog)?;
+        }
         question.read_what_decides(&body)?;
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
         let touches = self.look(&question, &reader, client.origin(), line).await?;
-        let allowed = question.decide(&touches)?;
+        let allowed = match decided {
+            Some(allowed) => allowed,
+            None => question.decide(&touches)?,
+        };
         let derived = question.limited_derived()?;
         let body = question.body_to_send(body, &allowed, &reader).await?;
         let permit = self.permit(&allowed, &question, line).await?;

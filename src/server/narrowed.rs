@@ -114,7 +114,7 @@ impl Question<'_> {
         }
         let path = target.path();
         let pages = Pages {
-            path: &path,
+            path,
             query,
             paged: true,
             at: showing.rule.answer.as_ref(),

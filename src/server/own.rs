@@ -18,7 +18,7 @@ pub(super) fn answer(
     grantee: &Grantee,
     serving: &Serving,
 ) -> Option<Result<Answer, Refusal>> {
-    match (method, target.path().as_str()) {
+    match (method, target.path()) {
         (Method::Get, "/.tidegate/v1/whoami") => Some(Ok(json_answer(&whoami(grantee, serving)))),
         (Method::Get, "/v1/oauth/token/info") => {
             Some(Ok(json_answer(&token_info(grantee, serving))))

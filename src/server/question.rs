@@ -12,7 +12,7 @@ use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method};
-use crate::config::{BaseUrl, RealToken};
+use crate::config::RealToken;
 use crate::identify::Client;
 use crate::policy::{Allowed, Decision, decide, goes_on, precheck, wants_touches};
 use crate::refusal::{Code, Refusal};
@@ -20,7 +20,7 @@ use crate::request::Asked;
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
 use crate::token::Spending;
-use crate::upstream::{self, Body, BodyFailure, Checked, ClientBody, carried};
+use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, carried};
 
 /// What goes with a request that was let through.
 pub(super) struct Way<'w> {
@@ -53,7 +53,7 @@ impl Question<'_> {
                 .name(id)
                 .map(ToString::to_string)
         };
-        line.record.path = Some(self.asked.target.path()); // by the endpoint: names of DNS zones have one form
+        line.record.path = Some(self.asked.target.path().to_owned()); // by the endpoint: names of DNS zones have one form
         line.record.resources = self
             .asked
             .named()
@@ -86,7 +86,7 @@ impl Question<'_> {
         }
     }
 
-    pub fn headers(headers: &HeaderMap) -> Result<HeaderMap, Refusal> {
+    pub fn headers(headers: &HeaderMap) -> Result<Carried, Refusal> {
         carried(headers).map_err(|_| {
             Refusal::new(
                 Code::AmbiguousRequest,
@@ -145,10 +145,15 @@ impl Question<'_> {
         })
     }
 
+    /// Whether what the request touches decides.
+    pub fn wants_touches(&self) -> bool {
+        wants_touches(&self.grantee.grants, &self.asked)
+    }
+
     /// What the request touches, as far as that decides.
     pub async fn touches(&self, reader: &Reader<'_>) -> Result<Vec<Touch>, Refusal> {
         let grants = &self.grantee.grants;
-        if !wants_touches(grants, &self.asked) && !self.shows_kinds() {
+        if !self.wants_touches() && !self.shows_kinds() {
             return Ok(Vec::new());
         }
         let catalog = &self.serving.rules.catalog;
@@ -273,7 +278,7 @@ impl Question<'_> {
         &self,
         permit: &Permit,
         way: Way<'_>,
-        headers: HeaderMap,
+        headers: Carried,
         body: Body,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
@@ -325,7 +330,7 @@ impl Question<'_> {
     async fn forward(
         &self,
         permit: &Permit,
-        headers: HeaderMap,
+        headers: Carried,
         body: Body,
         derived: Option<(String, String)>,
         line: &mut FinalLine,
@@ -349,16 +354,14 @@ impl Question<'_> {
             .map_err(|failure| failure.refusal(reads))?;
         line.record.upstream_calls = Some(looked_up + calls);
         line.record.upstream_status = Some(answer.status().as_u16());
-        let official = BaseUrl::digitalocean();
         let reached = rules
             .settings
             .public_url
             .as_ref()
             .or(self.client.reached.as_ref());
-        let from = [&upstream.settings().url, &official];
         let shape = Shape {
             scan: Scan::by(token.finder()),
-            links: Links::new(&from, reached),
+            links: Links::new(upstream.addresses(), reached),
             patience: upstream.settings().timeout,
         };
         let shaped = response::shape(answer, shape).map_err(|cut| cut_off(&cut, reads))?;

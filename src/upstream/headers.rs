@@ -1,8 +1,8 @@
 use hyper::HeaderMap;
-use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, USER_AGENT};
+use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue, USER_AGENT};
 
 /// The request headers that travel on. All others stay behind, whatever they are.
-const CARRIED: [HeaderName; 4] = [
+static CARRIED: [HeaderName; 4] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
     USER_AGENT,
@@ -10,11 +10,28 @@ const CARRIED: [HeaderName; 4] = [
 ];
 
 /// Headers by which some servers take another method than the one that was sent.
-const OVERRIDES: [HeaderName; 3] = [
+static OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
 ];
+
+/// What of a client's headers goes on: the value of each of [`CARRIED`].
+#[derive(Clone, Debug, Default)]
+pub struct Carried([Option<HeaderValue>; 4]);
+
+impl Carried {
+    /// As headers of a request.
+    pub fn into_map(self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(8);
+        for (name, value) in CARRIED.iter().zip(self.0) {
+            if let Some(value) = value {
+                map.insert(name, value);
+            }
+        }
+        map
+    }
+}
 
 /// A request says its method twice.
 #[derive(Debug, Eq, PartialEq)]
@@ -24,17 +41,17 @@ pub struct Overridden;
 ///
 /// # Errors
 /// `Overridden` if one of them would change the method.
-pub fn carried(headers: &HeaderMap) -> Result<HeaderMap, Overridden> {
+pub fn carried(headers: &HeaderMap) -> Result<Carried, Overridden> {
     if OVERRIDES.iter().any(|name| headers.contains_key(name)) {
         return Err(Overridden);
     }
-    let mut kept = HeaderMap::new();
-    for name in CARRIED {
-        let mut values = headers.get_all(&name).iter();
+    let mut kept = Carried::default();
+    for (name, kept) in CARRIED.iter().zip(&mut kept.0) {
+        let mut values = headers.get_all(name).iter();
         if let (Some(value), None) = (values.next(), values.next())
             && !value.as_bytes().windows(4).any(|four| four == b"tdg_")
         {
-            kept.insert(name, value.clone());
+            *kept = Some(value.clone());
         }
     }
     Ok(kept)
@@ -42,8 +59,6 @@ pub fn carried(headers: &HeaderMap) -> Result<HeaderMap, Overridden> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -73,6 +88,7 @@ mod tests {
             .collect();
         let mut kept: Vec<_> = carried(&headers)
             .unwrap()
+            .into_map()
             .keys()
             .map(ToString::to_string)
             .collect();
@@ -93,7 +109,7 @@ mod tests {
             )]
             .into_iter()
             .collect();
-            assert_eq!(carried(&headers), Err(Overridden), "header {name}");
+            assert!(carried(&headers).is_err(), "header {name}");
         }
     }
 }

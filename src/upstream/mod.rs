@@ -27,17 +27,19 @@ pub use body::{
 pub use connect::NoUpstream;
 pub use failure::{Failure, What};
 pub use gzip::Gunzip;
-pub use headers::{Overridden, carried};
+pub use headers::{Carried, Overridden, carried};
 
 use crate::admin::{Metrics, Purpose};
 use crate::audit::Permit;
 use crate::catalog::Method;
-use crate::config::{RealToken, UpstreamSettings};
+use crate::config::{BaseUrl, RealToken, UpstreamSettings};
 
 /// The API and the connections to it.
 pub struct Upstream {
     client: Client<connect::Connector, Outgoing>,
     settings: UpstreamSettings,
+    /// Where its links may lead.
+    addresses: Arc<[String]>,
     metrics: Arc<Metrics>,
 }
 
@@ -47,8 +49,8 @@ pub struct Checked {
     pub method: Method,
     /// The canonical path and query.
     pub path_and_query: String,
-    /// The headers that travel on, from [`carried`].
-    pub headers: hyper::HeaderMap,
+    /// The client's headers that travel on; of a look-up there are none.
+    pub headers: Carried,
     /// The body.
     pub body: Body,
 }
@@ -78,6 +80,11 @@ impl Upstream {
             .build(connector);
         Ok(Self {
             client,
+            addresses: [
+                settings.url.to_string(),
+                BaseUrl::digitalocean().to_string(),
+            ]
+            .into(),
             settings: settings.clone(),
             metrics,
         })
@@ -86,6 +93,11 @@ impl Upstream {
     /// What its calls are counted in.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The addresses that it gives as its own: its base URL, and the official one.
+    pub fn addresses(&self) -> Arc<[String]> {
+        Arc::clone(&self.addresses)
     }
 
     /// How it was set up.
@@ -142,7 +154,7 @@ impl Upstream {
         let checked = Checked {
             method: Method::Get,
             path_and_query: "/v2/account".to_owned(),
-            headers: hyper::HeaderMap::new(),
+            headers: Carried::default(),
             body: Body::None,
         };
         self.send(Purpose::Check, token, checked)
@@ -165,7 +177,7 @@ impl Upstream {
         let checked = || Checked {
             method: Method::Get,
             path_and_query: path_and_query.to_owned(),
-            headers: hyper::HeaderMap::new(),
+            headers: Carried::default(),
             body: Body::None,
         };
         let answer = match self.send(purpose, token, checked()).await {
@@ -235,19 +247,22 @@ impl Upstream {
         let Checked {
             method,
             path_and_query,
-            mut headers,
+            headers,
             body,
         } = checked;
         let wrong = |what: &str| Failure::unsent(What::BadRequest, what);
-        let uri: Uri = format!("{}{path_and_query}", self.settings.url)
-            .parse()
+        let [own, _] = &*self.addresses else {
+            return Err(wrong("the API has no address"));
+        };
+        let uri = Uri::from_maybe_shared(Bytes::from([own, path_and_query.as_str()].concat()))
             .map_err(|_| wrong("the target is no URI"))?;
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+        let bearer = Bytes::from(["Bearer ", token.expose()].concat());
+        let mut authorization = HeaderValue::from_maybe_shared(bearer)
             .map_err(|_| wrong("the real token is no header"))?;
         authorization.set_sensitive(true);
+        let mut headers = headers.into_map();
         headers.insert(AUTHORIZATION, authorization);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.remove(CONTENT_TYPE);
         let body = match body {
             Body::None => empty(),
             Body::Json(bytes) => {

@@ -191,7 +191,7 @@ fn lists(c: &mut Criterion) {
     );
     group.bench_function("links brought back", |b| {
         b.iter(|| {
-            let mut links = Links::new(&[&official], Some(&own));
+            let mut links = Links::new([official.to_string()].into(), Some(&own));
             pieces
                 .iter()
                 .map(|piece| links.push(piece).len())

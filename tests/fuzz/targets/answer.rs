@@ -70,7 +70,7 @@ fn linked(pieces: &[Bytes]) -> Vec<u8> {
         BaseUrl::digitalocean(),
         BaseUrl::from_host(true, "g.example"),
     );
-    let mut links = Links::new(&[&api], gate.as_ref());
+    let mut links = Links::new([api.to_string()].into(), gate.as_ref());
     let mut out = Vec::new();
     for piece in pieces {
         out.extend_from_slice(&links.push(piece));
