@@ -3,6 +3,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use crate::catalog::{Method, Scope};
 use crate::secret::{has_token, redacted};
 
 /// One line of the record, but for its time and its event. Members that do not apply are left out, and whatever looks like a
@@ -22,7 +23,7 @@ pub struct Record {
     pub client_cert: Option<String>,
     /// The method, HEAD being GET.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    pub method: Option<Method>,
     /// The canonical path, without the query.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
     pub path: Option<String>,
@@ -31,7 +32,7 @@ pub struct Record {
     pub endpoint: Option<String>,
     /// The scopes that the request asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Scope>,
     /// The resources that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Resource>,
@@ -99,7 +100,7 @@ pub struct Resource {
     pub id: Option<String>,
     /// The scope that it is touched with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
+    pub scope: Option<Scope>,
 }
 
 impl Record {

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 use super::answers::ShapeId;
 use super::place::{FieldPath, Place};
 use super::scope::{ScopeId, ScopeSet};
@@ -36,6 +38,12 @@ impl Method {
     /// Whether a request with it may be sent again without harm.
     pub fn reads(self) -> bool {
         self == Self::Get
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 

@@ -1,13 +1,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 
 /// One permission of the DigitalOcean API, written `resource:verb`, as in `droplet:read`.
 ///
 /// Both halves are non-empty and made of `a-z`, `0-9` and `_`; nothing else can be built.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Scope {
-    text: String,
+    text: Arc<str>,
     colon: usize,
 }
 
@@ -34,6 +37,12 @@ impl fmt::Display for Scope {
     }
 }
 
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.text)
+    }
+}
+
 /// Why a text is no scope.
 #[derive(Debug, Eq, PartialEq)]
 pub struct NoScope;
@@ -55,7 +64,7 @@ impl FromStr for Scope {
             return Err(NoScope);
         }
         Ok(Self {
-            text: text.to_owned(),
+            text: text.into(),
             colon: family.len(),
         })
     }
@@ -132,11 +141,7 @@ impl ScopeTable {
 
     /// The scopes of a set, in the order of their numbers.
     pub fn names<'t>(&'t self, set: &'t ScopeSet) -> impl Iterator<Item = &'t Scope> + 't {
-        self.scopes
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| set.has_index(*index))
-            .map(|(_, scope)| scope)
+        set.indices().filter_map(|index| self.scopes.get(index))
     }
 
     /// Every scope, in the order of their numbers.
@@ -185,6 +190,18 @@ impl ScopeSet {
         if let Some(word) = self.words.get_mut(word) {
             *word |= 1 << bit;
         }
+    }
+
+    /// The numbers in it, the lowest first.
+    fn indices(&self) -> impl Iterator<Item = usize> + '_ {
+        self.words.iter().enumerate().flat_map(|(number, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                left &= left.checked_sub(1)?;
+                Some(number * 64 + bit as usize)
+            })
+        })
     }
 
     fn has_index(&self, index: usize) -> bool {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -271,7 +272,11 @@ impl Desk {
                 for token in policy.tokens {
                     let usage = state.usage(&token.id).map_err(Failed::because)?;
                     let revoked_at = state.revoked_at(&token.id).map_err(Failed::because)?;
-                    all.push(Shown::listed(token, usage, revoked_at));
+                    all.push(Shown::listed(
+                        Arc::unwrap_or_clone(token),
+                        usage,
+                        revoked_at,
+                    ));
                 }
             }
             Err(Failed(lines)) => {

@@ -39,7 +39,7 @@ const KEPT: usize = 1024;
 
 impl Rules {
     /// The token of the policy file with that id.
-    pub fn file_token(&self, id: &TokenId) -> Option<&FileToken> {
+    pub fn file_token(&self, id: &TokenId) -> Option<&Arc<FileToken>> {
         self.policy.tokens.get(*self.file_tokens.get(id)?)
     }
 

@@ -44,7 +44,7 @@ pub struct Policy {
     /// The roles, by name.
     pub roles: BTreeMap<String, Arc<Role>>,
     /// The tokens that it lists.
-    pub tokens: Vec<FileToken>,
+    pub tokens: Vec<Arc<FileToken>>,
     /// The tests that `tidegate check` runs.
     pub tests: Vec<PolicyTest>,
 }
@@ -129,7 +129,7 @@ pub struct OnCreate {
 }
 
 /// A token that the policy file lists, by the hash of its secret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileToken {
     /// Its name.
     pub name: String,

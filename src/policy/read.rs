@@ -431,7 +431,7 @@ impl Reader<'_> {
                 format!("another token has {what} already; names and ids are unique"),
             );
         }
-        self.policy.tokens.push(FileToken {
+        let token = FileToken {
             name,
             id,
             hash,
@@ -440,7 +440,8 @@ impl Reader<'_> {
             limits,
             owner,
             description,
-        });
+        };
+        self.policy.tokens.push(Arc::new(token));
     }
 
     fn hash(&mut self, node: &Node) -> Option<SecretHash> {

@@ -49,6 +49,8 @@ pub struct Named {
 
 /// The resources that a record tells of one request. What a policy decides does not depend on it.
 pub const MOST_NAMED: usize = 1000;
+/// So many are compared with each other.
+const FEW: usize = 8;
 
 impl<'c> Asked<'c> {
     /// A request whose body, if any, was not read.
@@ -280,12 +282,26 @@ impl<'c> Asked<'c> {
 
     /// The resources that the request names, as far as the catalogue says where; at most a thousand of them.
     pub fn named(&self) -> Vec<Named> {
-        let mut seen = HashSet::new();
-        let found = self.rules().flat_map(|rule| self.named_by(rule));
-        found
-            .filter(|named| seen.insert(named.clone()))
-            .take(MOST_NAMED)
-            .collect()
+        let mut distinct: Vec<Named> = Vec::new();
+        let mut seen = HashSet::new(); // most requests name few, and those are looked through
+        let mut is_new = |named: &Named, distinct: &[Named]| {
+            if distinct.len() < FEW {
+                return !distinct.contains(named);
+            }
+            if seen.is_empty() {
+                seen.extend(distinct.iter().cloned());
+            }
+            seen.insert(named.clone())
+        };
+        for named in self.rules().flat_map(|rule| self.named_by(rule)) {
+            if distinct.len() == MOST_NAMED {
+                break;
+            }
+            if is_new(&named, &distinct) {
+                distinct.push(named);
+            }
+        }
+        distinct
     }
 
     /// Whether the request makes something.

@@ -19,14 +19,10 @@ use crate::token::{
 pub struct Grantee {
     /// Its public part.
     pub id: TokenId,
-    /// Its name.
-    pub name: String,
-    /// Its roles.
-    pub roles: Vec<String>,
+    /// What is kept of it.
+    pub kept: Kept,
     /// The hash of the secret that was shown.
     hash: SecretHash,
-    /// What it is bound to.
-    pub limits: Limits,
     /// When it ends: its expiry, or the end of its grace if it was rotated.
     pub ends: Option<Timestamp>,
     /// What it holds.
@@ -46,7 +42,7 @@ pub(super) async fn authenticate(
     let token = bearer(headers)?;
     let hash = token.hash();
     let grantee = recognise(tokens, &token.id, hash, from, serving, line).await?;
-    if let Some(rate) = grantee.limits.rate {
+    if let Some(rate) = grantee.kept.limits().rate {
         grantee.activity.take_rate(rate).map_err(rate_limited)?;
     }
     Ok(grantee)
@@ -79,25 +75,17 @@ async fn recognise(
         .map_err(state_unavailable)?
         .unwrap_or_default();
     let now = Timestamp::now();
-    let kept = Kept::matching(in_policy, entry.issued.as_deref(), &hash, now)
-        .ok_or_else(|| unknown_token(None))?;
+    let (kept, grace) =
+        Kept::matching(in_policy, entry.issued, &hash, now).ok_or_else(|| unknown_token(None))?;
     line.record.token = Some(Token {
         id: id.to_string(),
-        name: kept.name.to_owned(),
+        name: kept.name().to_owned(),
     });
     let activity = tokens.activity(id);
-    let Kept {
-        name,
-        roles,
-        vars,
-        limits,
-        since,
-        grace,
-    } = kept;
     admit(
         &Admission {
-            limits,
-            since,
+            limits: kept.limits(),
+            since: kept.since(),
             revoked_at: entry.revoked_at,
             usage: activity.usage(),
         },
@@ -105,7 +93,7 @@ async fn recognise(
         now,
     )?;
     let bound = activity.grants(serving.rules.generation, || {
-        serving.rules.grants(roles, vars)
+        serving.rules.grants(kept.roles(), kept.vars())
     });
     let grants = bound.map_err(|unbound| {
         Refusal::new(
@@ -115,53 +103,36 @@ async fn recognise(
         .detail(unbound)
     })?;
     line.record.account = Some(grants.account.clone());
-    let ends = limits.expires_at.into_iter().chain(grace).min();
+    let ends = kept.limits().expires_at.into_iter().chain(grace).min();
     Ok(Grantee {
         id: id.clone(),
+        kept,
         hash,
-        name: name.to_owned(),
-        roles: roles.to_owned(),
-        limits: limits.clone(),
         ends,
         grants,
         activity,
     })
 }
 
-/// What is kept of a token, in the policy file or in the state.
-struct Kept<'k> {
-    name: &'k str,
-    roles: &'k [String],
-    vars: &'k Vars,
-    limits: &'k Limits,
-    since: Option<Timestamp>,
-    grace: Option<Timestamp>,
+/// What is kept of a token.
+pub enum Kept {
+    /// In the policy file.
+    Listed(Arc<FileToken>),
+    /// In the state.
+    Issued(Arc<Issued>),
 }
 
-impl<'k> Kept<'k> {
-    /// The record whose secret this is. The one before a rotation counts for as long as its grace lasts.
+impl Kept {
+    /// The record whose secret this is, and until when the secret holds, if that is the one before a rotation: it counts for
+    /// as long as its grace lasts.
     fn matching(
-        in_policy: Option<&'k FileToken>,
-        issued: Option<&'k Issued>,
+        in_policy: Option<&Arc<FileToken>>,
+        issued: Option<Arc<Issued>>,
         hash: &SecretHash,
         now: Timestamp,
-    ) -> Option<Self> {
-        if let Some(FileToken {
-            name,
-            roles,
-            vars,
-            limits,
-            ..
-        }) = in_policy.filter(|listed| listed.hash.matches(hash))
-        {
-            return Some(Self {
-                name,
-                roles,
-                vars,
-                limits,
-                since: None,
-                grace: None,
-            });
+    ) -> Option<(Self, Option<Timestamp>)> {
+        if let Some(listed) = in_policy.filter(|listed| listed.hash.matches(hash)) {
+            return Some((Self::Listed(listed.clone()), None));
         }
         let issued = issued?;
         let grace = match &issued.old {
@@ -169,22 +140,46 @@ impl<'k> Kept<'k> {
             Some((old, until)) if old.matches(hash) && now < *until => Some(*until),
             Some(_) | None => return None,
         };
-        let Issued {
-            name,
-            roles,
-            vars,
-            limits,
-            created_at,
-            ..
-        } = issued;
-        Some(Self {
-            name,
-            roles,
-            vars,
-            limits,
-            since: Some(*created_at),
-            grace,
-        })
+        Some((Self::Issued(issued), grace))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Listed(token) => &token.name,
+            Self::Issued(token) => &token.name,
+        }
+    }
+
+    /// Its roles.
+    pub fn roles(&self) -> &[String] {
+        match self {
+            Self::Listed(token) => &token.roles,
+            Self::Issued(token) => &token.roles,
+        }
+    }
+
+    /// What it is bound to.
+    pub fn limits(&self) -> &Limits {
+        match self {
+            Self::Listed(token) => &token.limits,
+            Self::Issued(token) => &token.limits,
+        }
+    }
+
+    fn vars(&self) -> &Vars {
+        match self {
+            Self::Listed(token) => &token.vars,
+            Self::Issued(token) => &token.vars,
+        }
+    }
+
+    /// Since when it is there; one of the policy file always was.
+    fn since(&self) -> Option<Timestamp> {
+        match self {
+            Self::Listed(_) => None,
+            Self::Issued(token) => Some(token.created_at),
+        }
     }
 }
 

@@ -185,7 +185,7 @@ impl Gate {
             authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await?;
         says_one_thing(&head)?;
         let method = method_of(&head)?;
-        line.record.method = Some(method.to_string());
+        line.record.method = Some(method);
         let target = target_of(&head)?;
         line.record.path = Some(target.path().to_owned());
         if has_token(&target.path_and_query()) {
@@ -272,14 +272,11 @@ impl Gate {
     /// A use is for what was let through: what its own answer refused gives it back, and did not keep the token alive.
     async fn settle(&self, question: &Question<'_>, refused: Option<Code>) {
         let Grantee {
-            id,
-            limits,
-            activity,
-            ..
+            id, kept, activity, ..
         } = question.grantee;
         if refused != Some(Code::ResourceHidden) {
             self.tokens.touch(id, activity, Timestamp::now());
-        } else if limits.max_uses.is_some() {
+        } else if kept.limits().max_uses.is_some() {
             self.tokens.give_back(id, activity).await;
         }
     }
@@ -340,14 +337,15 @@ impl Gate {
     ) -> Result<Permit, Refusal> {
         let Grantee {
             id,
-            limits,
+            kept,
             activity,
             grants,
             ..
         } = question.grantee;
         line.record.decision = Some(Verdict::Allow);
         line.record.reason = Some(allowed.place().to_owned());
-        if let Some(most) = limits.max_uses
+        let counted = kept.limits().max_uses;
+        if let Some(most) = counted
             && !self
                 .tokens
                 .take_use(id, most, activity)
@@ -363,7 +361,7 @@ impl Gate {
         let first = !question.asked.reads() || hands_out || !self.audit.is_sound();
         let first = first.then(|| line.decision_line());
         let Ok(permit) = self.audit.permit(allowed, &grants.account, first).await else {
-            if limits.max_uses.is_some() {
+            if counted.is_some() {
                 self.tokens.give_back(id, activity).await;
             }
             return Err(Refusal::new(

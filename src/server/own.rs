@@ -39,7 +39,7 @@ fn json_answer(value: &Value) -> Answer {
 
 /// The caller's own token, as it stands.
 fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
-    let limits = &grantee.limits;
+    let limits = grantee.kept.limits();
     let sources = limits
         .sources
         .as_ref()
@@ -58,8 +58,8 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         .collect();
     json!({
         "id": grantee.id.as_str(),
-        "name": grantee.name,
-        "roles": grantee.roles,
+        "name": grantee.kept.name(),
+        "roles": grantee.kept.roles(),
         "scopes": scopes(grantee, serving),
         "grants": grants,
         "denied": denied,
@@ -74,7 +74,8 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
 /// What DigitalOcean answers here, of which `doctl auth init --token-validation-server` takes any.
 fn token_info(grantee: &Grantee, serving: &Serving) -> Value {
     let left = grantee
-        .limits
+        .kept
+        .limits()
         .expires_at
         .map(|end| end.duration_since(Timestamp::now()).as_secs().max(0));
     json!({ "expires_in": left, "scopes": scopes(grantee, serving), "resource_owner_id": grantee.id.as_str() })

@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::authenticate::Grantee;
 use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::{Permit, Resource};
-use crate::catalog::{Endpoint, Method};
+use crate::catalog::{Endpoint, Method, Scope};
 use crate::config::RealToken;
 use crate::identify::Client;
 use crate::policy::{Allowed, Decision, decide, goes_on, precheck, wants_touches};
@@ -45,15 +44,11 @@ pub(super) struct Question<'s> {
 impl Question<'_> {
     /// Notes what is known of the request by now.
     pub fn note(&self, line: &mut FinalLine) {
-        let names = |id| {
-            self.serving
-                .rules
-                .catalog
-                .scopes()
-                .name(id)
-                .map(ToString::to_string)
-        };
-        line.record.path = Some(self.asked.target.path().to_owned()); // by the endpoint: names of DNS zones have one form
+        let scopes = self.serving.rules.catalog.scopes();
+        let path = self.asked.target.path();
+        if line.record.path.as_deref() != Some(path) {
+            line.record.path = Some(path.to_owned()); // by the endpoint: names of DNS zones have one form
+        }
         line.record.resources = self
             .asked
             .named()
@@ -61,27 +56,20 @@ impl Question<'_> {
             .map(|named| Resource {
                 kind: named.kind,
                 id: named.id,
-                scope: named.scope.and_then(names),
+                scope: named.scope.and_then(|id| scopes.name(id)).cloned(),
             })
             .collect();
         if let Some(endpoint) = self.asked.endpoint {
             line.record.endpoint = Some(endpoint.operation.clone());
-            let scopes = self.serving.rules.catalog.scopes();
-            let of_endpoint = endpoint
-                .scopes
-                .iter()
-                .flat_map(|set| scopes.names(set))
-                .map(ToString::to_string);
-            let mut asked: Vec<_> = of_endpoint
-                .chain(
-                    self.asked
-                        .fields()
-                        .into_iter()
-                        .filter_map(|field| names(field.scope)),
-                )
-                .collect();
-            let mut seen = HashSet::new();
-            asked.retain(|scope| seen.insert(scope.clone()));
+            let of_endpoint = endpoint.scopes.iter().flat_map(|set| scopes.names(set));
+            let fields = self.asked.fields();
+            let of_fields = fields.iter().filter_map(|field| scopes.name(field.scope));
+            let mut asked: Vec<Scope> = Vec::new();
+            for scope in of_endpoint.chain(of_fields) {
+                if !asked.contains(scope) {
+                    asked.push(scope.clone());
+                }
+            }
             line.record.scopes = asked;
         }
     }

@@ -263,7 +263,7 @@ impl Live {
 
     /// How many tokens are in which state, those of the policy file included. It reads what is in memory as it stands, and no
     /// request waits for it.
-    pub fn count(&self, in_policy: &[FileToken], now: Timestamp) -> Vec<(&'static str, u64)> {
+    pub fn count(&self, in_policy: &[Arc<FileToken>], now: Timestamp) -> Vec<(&'static str, u64)> {
         let mut counts = [
             Standing::Active,
             Standing::Expired,
