@@ -40,7 +40,7 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<Answer, Refusal> {
         let Some(shape) = self.shape() else {
-            return self.of_readable_kinds(answer).await;
+            return Box::pin(self.of_readable_kinds(answer)).await;
         };
         let planner = self.planner(self.beforehand(touches, allowed));
         let Some(cuts) = self.cuts(&planner, shape) else {
@@ -61,7 +61,7 @@ impl Question<'_> {
         if cuts.passes(&body) {
             return Ok(with_body(head, body));
         }
-        let cut = self.cut_out(&planner, cuts, &body, touches, reader).await?;
+        let cut = Box::pin(self.cut_out(&planner, cuts, &body, touches, reader)).await?;
         let body = match cut {
             Some(cut) => cut,
             None if head.status.is_success() && !body.is_empty() => {

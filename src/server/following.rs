@@ -45,7 +45,7 @@ impl Question<'_> {
             Some(_) | None => json,
         };
         if let Some(additions) = additions {
-            self.add(&mut json, additions, reader).await?;
+            Box::pin(self.add(&mut json, additions, reader)).await?;
         }
         Ok(Body::Json(json.write()))
     }

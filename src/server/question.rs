@@ -152,7 +152,8 @@ impl Question<'_> {
             goes_on: &|touch| goes_on(grants, &self.asked, touch, catalog),
             defers: true,
         };
-        resolve(&self.asked, catalog, &interest, reader).await
+        // A box, here and below, for what few requests need, so that the others are not as large.
+        Box::pin(resolve(&self.asked, catalog, &interest, reader)).await
     }
 
     pub fn decide(&self, touches: &[Touch]) -> Result<Allowed, Refusal> {
@@ -281,7 +282,7 @@ impl Question<'_> {
             .flatten();
         if let Some(list) = list {
             let answer = async {
-                let answer = self.list(list, reader).await?;
+                let answer = Box::pin(self.list(list, reader)).await?;
                 self.trimmed(answer, touches, allowed, reader).await
             };
             let answer = answer.await;
@@ -300,10 +301,9 @@ impl Question<'_> {
         let answer = answer?;
         let answer = async {
             let answer = if allowed.narrows() {
-                self.narrowed(answer, touches, reader).await?
+                Box::pin(self.narrowed(answer, touches, reader)).await?
             } else if changes && self.grantee.grants.has_only {
-                self.followed_up(answer, permit, allowed, touches, reader, line)
-                    .await?
+                Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
             } else {
                 answer
             };
