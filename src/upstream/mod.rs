@@ -75,6 +75,7 @@ impl Upstream {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
+            .http1_max_buf_size(READ_BYTES)
             .http2_adaptive_window(true)
             .timer(TokioTimer::new())
             .build(connector);
@@ -282,6 +283,10 @@ impl Upstream {
         Ok(request)
     }
 }
+
+/// The most that is read at once. Pieces are held while an answer is searched, and larger ones would be taken from the system
+/// and given back to it for each answer, which costs more than reading more often.
+const READ_BYTES: usize = 64 << 10;
 
 /// How long a connection is kept for the next request: less than servers usually keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(30);
