@@ -249,9 +249,9 @@ impl Who {
             )));
         };
         Ok(Self {
-            roles: token.roles,
+            roles: token.roles.to_vec(),
             vars: token.vars,
-            limits: token.limits,
+            limits: Arc::unwrap_or_clone(token.limits),
             since: Some(token.created_at),
             revoked_at,
             usage,

@@ -228,9 +228,9 @@ impl Desk {
             name,
             hash: token.hash(),
             old: None,
-            roles,
+            roles: roles.into(),
             vars,
-            limits,
+            limits: Arc::new(limits),
             created_at: now,
             owner,
             description,
@@ -493,7 +493,7 @@ fn entry(token: &Issued) -> String {
         idle,
         max_uses,
         rate,
-    } = limits;
+    } = &**limits;
     let quoted = |text: &str| Value::String(text.to_owned()).to_string(); // JSON strings are YAML strings
     let list = |items: &[String]| {
         format!(
@@ -570,9 +570,9 @@ impl Shown {
         Self {
             id,
             name,
-            roles,
+            roles: roles.to_vec(),
             vars,
-            limits,
+            limits: Arc::unwrap_or_clone(limits),
             since: Some(created_at),
             revoked_at,
             usage,

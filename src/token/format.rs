@@ -11,19 +11,30 @@ const CRC_LENGTH: usize = 6;
 const BASE62: [u8; 62] = *b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The public part of a sub-token: twelve base62 digits. It may be shown and logged.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct TokenId(String);
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TokenId([u8; ID_LENGTH]);
 
 impl TokenId {
     /// The twelve digits.
     pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default() // base62 is UTF-8
+    }
+
+    /// The same, byte by byte.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenId").field(&self.as_str()).finish()
     }
 }
 
@@ -57,10 +68,10 @@ impl FromStr for TokenId {
     type Err = NoToken;
 
     fn from_str(text: &str) -> Result<Self, NoToken> {
-        if text.len() != ID_LENGTH || !is_base62(text) {
-            return Err(NoToken::Id);
+        match text.as_bytes().try_into() {
+            Ok(digits) if is_base62(text) => Ok(Self(digits)),
+            Ok(_) | Err(_) => Err(NoToken::Id),
         }
-        Ok(Self(text.to_owned()))
     }
 }
 
@@ -79,8 +90,9 @@ impl SubToken {
     /// # Errors
     /// The generator's own, if it can't give random bytes.
     pub fn generate() -> Result<Self, getrandom::Error> {
-        let id = random_digits(ID_LENGTH)?;
-        Self::with_id(&TokenId(id))
+        let mut id = TokenId([0; ID_LENGTH]);
+        id.0.copy_from_slice(random_digits(ID_LENGTH)?.as_bytes());
+        Self::with_id(&id)
     }
 
     /// Makes a new one for an id that exists: what `rotate` gives out.
@@ -106,11 +118,8 @@ impl SubToken {
         }
         let rest = text.strip_prefix(PREFIX).ok_or(NoToken::Form)?;
         let (id, rest) = rest.split_once('_').ok_or(NoToken::Form)?;
-        if id.len() != ID_LENGTH
-            || rest.len() != SECRET_LENGTH + CRC_LENGTH
-            || !is_base62(id)
-            || !is_base62(rest)
-        {
+        let id = id.parse().map_err(|_: NoToken| NoToken::Form)?;
+        if rest.len() != SECRET_LENGTH + CRC_LENGTH || !is_base62(rest) {
             return Err(NoToken::Form);
         }
         let (body, crc) = text
@@ -120,7 +129,7 @@ impl SubToken {
             return Err(NoToken::Checksum);
         }
         Ok(Self {
-            id: TokenId(id.to_owned()),
+            id,
             secret: Secret::new(text.to_owned()),
         })
     }

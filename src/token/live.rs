@@ -14,7 +14,7 @@ use tracing::{error, info};
 
 use super::admit::{Admission, Standing, standing};
 use super::format::TokenId;
-use super::state::{Changes, Count, Issued, State, StateError, Usage};
+use super::state::{Changed, Changes, Count, Issued, State, StateError, Usage};
 use crate::policy::{FileToken, Grants, Limits, Unbound};
 use crate::units::Rate;
 
@@ -53,7 +53,7 @@ pub struct Activity {
     used: AtomicU64,
     last_used: AtomicI64,
     unsaved: AtomicBool,
-    bucket: ArcSwap<Option<Bucket>>,
+    bucket: ArcSwapOption<Bucket>,
     bound: ArcSwapOption<(u64, Weak<Grants>)>,
 }
 
@@ -100,11 +100,15 @@ impl Live {
             State::open(path, PATIENCE)?,
             State::open(path, Duration::from_secs(5))?,
         );
+        // What is read of the file is held here, so that its pages need not be.
+        state.cache_little()?;
+        counting.cache_little()?;
+        let (shards, sequence) = read(&state)?;
         let (reader, questions) = channel();
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
         let live = Arc::new(Self {
-            shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
+            shards,
             started: Instant::now(),
             read_at: AtomicU64::new(0),
             reader,
@@ -112,9 +116,6 @@ impl Live {
             writing: Arc::downgrade(&counting_lives),
             counter: OnceLock::new(),
         });
-        let changes = state.changes_since(0)?;
-        live.load_usage(&state)?;
-        let sequence = live.apply(changes);
         live.mark_read();
         let keeper = Arc::downgrade(&live);
         let keep = move || {
@@ -142,18 +143,9 @@ impl Live {
         Ok(live)
     }
 
-    fn load_usage(&self, state: &State) -> Result<(), StateError> {
-        let usage = state
-            .all_usage()?
-            .into_iter()
-            .filter_map(|(id, usage)| Some((id.parse().ok()?, Change::Used(usage))));
-        self.change(usage);
-        Ok(())
-    }
-
     fn shard_number(id: &TokenId) -> usize {
-        id.as_str().bytes().take(4).fold(0, |sum: usize, byte| {
-            sum.wrapping_mul(67).wrapping_add(usize::from(byte))
+        id.as_bytes().iter().take(4).fold(0, |sum: usize, byte| {
+            sum.wrapping_mul(67).wrapping_add(usize::from(*byte))
         }) % SHARDS
     }
 
@@ -229,7 +221,7 @@ impl Live {
         let issued = changes
             .issued
             .into_iter()
-            .map(|token| (token.id.clone(), Change::Issued(Arc::new(token))));
+            .map(|token| (token.id.clone(), Change::issued(token)));
         let revoked = changes
             .revoked
             .into_iter()
@@ -388,6 +380,36 @@ enum Change {
     Seen,
 }
 
+impl Change {
+    /// Without what only those who list tokens ask for.
+    fn issued(token: Issued) -> Self {
+        Self::Issued(Arc::new(Issued {
+            owner: None,
+            description: None,
+            ..token
+        }))
+    }
+}
+
+/// All that the state holds, row by row, and the number of the sequence to go on from.
+fn read(state: &State) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
+    let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::new()).collect();
+    let mut take = |id: TokenId, change: &Change| {
+        if let Some(shard) = shards.get_mut(Live::shard_number(&id)) {
+            shard.entry(id).or_default().take(change);
+        }
+    };
+    let sequence = state.each_since(0, |row| match row {
+        Changed::Issued(token) => take(token.id.clone(), &Change::issued(token)),
+        Changed::Revoked(id, at) => take(id, &Change::Revoked(at)),
+    })?;
+    state.each_usage(|id, usage| take(id, &Change::Used(usage)))?;
+    Ok((
+        shards.into_iter().map(ArcSwap::from_pointee).collect(),
+        sequence,
+    ))
+}
+
 impl Entry {
     fn take(&mut self, change: &Change) {
         match change {
@@ -411,7 +433,7 @@ impl Activity {
             used: AtomicU64::new(usage.used),
             last_used: AtomicI64::new(usage.last_used_at.map_or(NEVER, Timestamp::as_microsecond)),
             unsaved: AtomicBool::new(false),
-            bucket: ArcSwap::default(),
+            bucket: ArcSwapOption::empty(),
             bound: ArcSwapOption::empty(),
         }
     }
@@ -458,16 +480,11 @@ impl Activity {
     /// How long to wait, if the bucket is empty.
     pub fn take_rate(&self, rate: Rate) -> Result<(), Duration> {
         let mut bucket = self.bucket.load_full();
-        if !bucket
-            .as_ref()
-            .as_ref()
-            .is_some_and(|bucket| bucket.rate == rate)
-        {
-            let fresh = Arc::new(Bucket::new(rate));
-            self.bucket.store(fresh);
+        if bucket.as_ref().is_none_or(|bucket| bucket.rate != rate) {
+            self.bucket.store(Bucket::new(rate).map(Arc::new));
             bucket = self.bucket.load_full();
         }
-        match bucket.as_ref() {
+        match bucket {
             Some(bucket) => bucket
                 .limiter
                 .check()

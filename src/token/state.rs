@@ -1,7 +1,9 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,12 +36,12 @@ pub struct Issued {
     pub hash: SecretHash,
     /// The hash before the last rotation, and until when it holds.
     pub old: Option<(SecretHash, Timestamp)>,
-    /// Its roles.
-    pub roles: Vec<String>,
+    /// Its roles; tokens that are read together share them where they are the same, and so their limits.
+    pub roles: Arc<[String]>,
     /// Its variables.
     pub vars: Vars,
     /// Where, when and how often it may be used.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// When it was issued.
     pub created_at: Timestamp,
     /// Who has it.
@@ -69,6 +71,15 @@ pub struct Changes {
     pub revoked: Vec<(TokenId, Timestamp)>,
     /// The number to go on from.
     pub sequence: i64,
+}
+
+/// One of those changes.
+#[derive(Debug)]
+pub enum Changed {
+    /// A token was issued or rotated.
+    Issued(Issued),
+    /// A token was revoked, then.
+    Revoked(TokenId, Timestamp),
 }
 
 /// Why the state could not be used.
@@ -126,6 +137,8 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 const VERSION: i64 = 2;
+/// How much of the file is kept in memory where that is little; SQLite writes KiB below zero.
+const CACHE: i64 = -128;
 
 const SCHEMA: &str = "
     CREATE TABLE tokens (
@@ -207,6 +220,15 @@ impl State {
         // A use that was let through must not come back after the machine lost its power.
         database.pragma_update(None, "synchronous", "FULL")?;
         Ok(database)
+    }
+
+    /// Keeps next to nothing of the file in memory, for who reads it once.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn cache_little(&self) -> Result<(), StateError> {
+        let pages = self.database.pragma_update(None, "cache_size", CACHE);
+        pages.map_err(|error| self.wrong(error))
     }
 
     fn migrate(&mut self) -> Result<(), StateError> {
@@ -315,7 +337,8 @@ impl State {
             .database
             .prepare_cached(&sql)
             .map_err(|error| self.wrong(error))?;
-        let found = query.query_row([id], |row| Ok(issued(row))).optional();
+        let read = |row: &Row<'_>| Ok(issued(row, &mut Alike::default()));
+        let found = query.query_row([id], read).optional();
         found.map_err(|error| self.wrong(error))?.transpose()
     }
 
@@ -325,7 +348,7 @@ impl State {
     /// `StateError`.
     pub fn list(&self) -> Result<Vec<Listed>, StateError> {
         let changes = self.changes_since(0)?;
-        let revoked: std::collections::HashMap<_, _> = changes.revoked.into_iter().collect();
+        let revoked: HashMap<_, _> = changes.revoked.into_iter().collect();
         let mut tokens = Vec::new();
         for token in changes.issued {
             let usage = self.usage(&token.id)?;
@@ -346,7 +369,7 @@ impl State {
         let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?1 OR name = ?1");
         let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
         let rows = query
-            .query_map([wanted], |row| Ok(issued(row)))
+            .query_map([wanted], |row| Ok(issued(row, &mut Alike::default())))
             .map_err(wrong)?;
         rows.map(|row| {
             let token = row.map_err(wrong)??;
@@ -401,28 +424,42 @@ impl State {
     /// # Errors
     /// `StateError`.
     pub fn changes_since(&self, sequence: i64) -> Result<Changes, StateError> {
+        let mut changes = Changes::default();
+        changes.sequence = self.each_since(sequence, |changed| match changed {
+            Changed::Issued(token) => changes.issued.push(token),
+            Changed::Revoked(id, at) => changes.revoked.push((id, at)),
+        })?;
+        Ok(changes)
+    }
+
+    /// The same, one by one; the number to go on from.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn each_since(
+        &self,
+        sequence: i64,
+        mut take: impl FnMut(Changed),
+    ) -> Result<i64, StateError> {
         let wrong = |error| self.wrong(error);
         // One transaction, so that tokens and revocations are of the same moment.
         let snapshot = self.database.unchecked_transaction().map_err(wrong)?;
         let last = snapshot
             .query_row("SELECT last FROM sequence", [], |row| row.get(0))
             .map_err(wrong)?;
-        let mut changes = Changes {
-            sequence: last,
-            ..Changes::default()
-        };
         if last == sequence {
-            return Ok(changes);
+            return Ok(last);
         }
         // All of them are read as they lie; by the index each would be looked up at another place of the file.
         let no_index = if sequence == 0 { "+" } else { "" };
         let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE {no_index}sequence > ?1");
         let mut query = snapshot.prepare_cached(&sql).map_err(wrong)?;
+        let mut alike = Alike::default();
         for row in query
-            .query_map([sequence], |row| Ok(issued(row)))
+            .query_map([sequence], |row| Ok(issued(row, &mut alike)))
             .map_err(wrong)?
         {
-            changes.issued.push(row.map_err(wrong)??);
+            take(Changed::Issued(row.map_err(wrong)??));
         }
         let mut query = snapshot
             .prepare_cached("SELECT id, revoked_at FROM revocations WHERE sequence > ?1")
@@ -437,9 +474,9 @@ impl State {
             let id = id
                 .parse()
                 .map_err(|error| StateError::Row(format!("`{id}`: {error}")))?;
-            changes.revoked.push((id, time(at)?));
+            take(Changed::Revoked(id, time(at)?));
         }
-        Ok(changes)
+        Ok(last)
     }
 
     /// Whether the file that was opened is still the one at its path.
@@ -454,21 +491,20 @@ impl State {
         }
     }
 
-    /// All counters at once, for the start.
+    /// All counters, one by one, for the start.
     ///
     /// # Errors
     /// `StateError`.
-    pub fn all_usage(&self) -> Result<Vec<(String, Usage)>, StateError> {
+    pub fn each_usage(&self, mut take: impl FnMut(TokenId, Usage)) -> Result<(), StateError> {
         let wrong = |error| self.wrong(error);
         let mut query = self
             .database
             .prepare("SELECT id, used, last_used_at FROM usage")
             .map_err(wrong)?;
-        let mut all = Vec::new();
         let rows = query
             .query_map([], |row| {
                 Ok((
-                    row.get(0)?,
+                    row.get::<_, String>(0)?,
                     row.get::<_, i64>(1)?,
                     row.get::<_, Option<i64>>(2)?,
                 ))
@@ -476,15 +512,15 @@ impl State {
             .map_err(wrong)?;
         for row in rows {
             let (id, used, last) = row.map_err(wrong)?;
-            all.push((
-                id,
-                Usage {
-                    used: u64::try_from(used).unwrap_or(u64::MAX),
-                    last_used_at: last.map(time).transpose()?,
-                },
-            ));
+            let usage = Usage {
+                used: u64::try_from(used).unwrap_or(u64::MAX),
+                last_used_at: last.map(time).transpose()?,
+            };
+            if let Ok(id) = id.parse() {
+                take(id, usage);
+            }
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Takes uses, gives uses back and notes when tokens were used, in one durable step.
@@ -638,7 +674,7 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         idle,
         max_uses,
         rate,
-    } = limits;
+    } = &**limits;
     let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let sources: Option<Vec<String>> = sources
@@ -649,7 +685,7 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         sequence,
         name,
         hash.as_bytes(),
-        json(roles),
+        json(&&**roles),
         json(vars),
         sources.map(|sources| json(&sources)),
         created_at.as_microsecond(),
@@ -674,61 +710,117 @@ fn time(microseconds: i64) -> Result<Timestamp, StateError> {
     Timestamp::from_microsecond(microseconds).map_err(|error| StateError::Row(error.to_string()))
 }
 
-fn issued(row: &Row<'_>) -> Result<Issued, StateError> {
+/// What was read of rows already, by what their columns hold: most tokens are like others.
+#[derive(Default)]
+struct Alike {
+    roles: HashMap<String, Arc<[String]>>,
+    limits: HashMap<LimitColumns, Arc<Limits>>,
+}
+
+/// The columns that make limits.
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct LimitColumns {
+    sources: Option<String>,
+    client_cert: Option<String>,
+    not_before: Option<i64>,
+    expires_at: Option<i64>,
+    idle: Option<i64>,
+    max_uses: Option<i64>,
+    rate: Option<String>,
+}
+
+impl LimitColumns {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            sources: row.get(7)?,
+            client_cert: row.get(16)?,
+            not_before: row.get(9)?,
+            expires_at: row.get(10)?,
+            idle: row.get(11)?,
+            max_uses: row.get(12)?,
+            rate: row.get(13)?,
+        })
+    }
+
+    /// The limits. `wrong` makes the error of what does not read.
+    fn read(&self, wrong: impl Fn(&str) -> StateError) -> Result<Limits, StateError> {
+        Ok(Limits {
+            sources: (self.sources.as_ref())
+                .map(|text| read_sources(text).ok_or_else(|| wrong("the sources")))
+                .transpose()?,
+            client_cert: (self.client_cert.as_ref())
+                .map(|text| {
+                    text.parse()
+                        .map_err(|_| wrong("the condition on certificates"))
+                })
+                .transpose()?,
+            not_before: self.not_before.map(time).transpose()?,
+            expires_at: self.expires_at.map(time).transpose()?,
+            idle: (self.idle)
+                .map(|seconds| {
+                    u64::try_from(seconds)
+                        .ok()
+                        .and_then(Span::from_seconds)
+                        .ok_or_else(|| wrong("the idle time"))
+                })
+                .transpose()?,
+            max_uses: (self.max_uses)
+                .map(|uses| u64::try_from(uses).map_err(|_| wrong("the number of uses")))
+                .transpose()?,
+            rate: (self.rate.as_ref())
+                .map(|text| text.parse().map_err(|_| wrong("the rate")))
+                .transpose()?,
+        })
+    }
+}
+
+impl Alike {
+    fn roles(&mut self, text: String) -> Option<Arc<[String]>> {
+        if let Some(known) = self.roles.get(&text) {
+            return Some(known.clone());
+        }
+        let roles: Arc<[String]> = serde_json::from_str::<Vec<String>>(&text).ok()?.into();
+        self.roles.insert(text, roles.clone());
+        Some(roles)
+    }
+
+    fn limits(
+        &mut self,
+        columns: LimitColumns,
+        wrong: impl Fn(&str) -> StateError,
+    ) -> Result<Arc<Limits>, StateError> {
+        if let Some(known) = self.limits.get(&columns) {
+            return Ok(known.clone());
+        }
+        let limits = Arc::new(columns.read(wrong)?);
+        self.limits.insert(columns, limits.clone());
+        Ok(limits)
+    }
+}
+
+fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
     let column = |error: rusqlite::Error| StateError::Row(error.to_string());
     let id: String = row.get(0).map_err(column)?;
     let wrong = |what: &str| StateError::Row(format!("{what} of token `{id}`"));
     let hash = |bytes: Vec<u8>| SecretHash::from_bytes(&bytes).ok_or_else(|| wrong("the hash"));
-    let times = |index: usize| {
-        row.get::<_, Option<i64>>(index)
-            .map_err(column)?
-            .map(time)
-            .transpose()
-    };
     let old_hash: Option<Vec<u8>> = row.get(3).map_err(column)?;
-    let old = old_hash.map(hash).transpose()?.zip(times(4)?);
-    let sources: Option<String> = row.get(7).map_err(column)?;
-    let rate: Option<String> = row.get(13).map_err(column)?;
-    let client_cert: Option<String> = row.get(16).map_err(column)?;
-    let idle: Option<i64> = row.get(11).map_err(column)?;
-    let max_uses: Option<i64> = row.get(12).map_err(column)?;
-    let limits = Limits {
-        sources: sources
-            .map(|text| read_sources(&text).ok_or_else(|| wrong("the sources")))
-            .transpose()?,
-        client_cert: client_cert
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| wrong("the condition on certificates"))
-            })
-            .transpose()?,
-        not_before: times(9)?,
-        expires_at: times(10)?,
-        idle: idle
-            .map(|seconds| {
-                u64::try_from(seconds)
-                    .ok()
-                    .and_then(Span::from_seconds)
-                    .ok_or_else(|| wrong("the idle time"))
-            })
-            .transpose()?,
-        max_uses: max_uses
-            .map(|uses| u64::try_from(uses).map_err(|_| wrong("the number of uses")))
-            .transpose()?,
-        rate: rate
-            .map(|text| text.parse().map_err(|_| wrong("the rate")))
-            .transpose()?,
-    };
+    let old_until: Option<i64> = row.get(4).map_err(column)?;
+    let old = old_hash
+        .map(hash)
+        .transpose()?
+        .zip(old_until.map(time).transpose()?);
+    let limits = LimitColumns::of(row).map_err(column)?;
     Ok(Issued {
         id: id.parse().map_err(|_| wrong("the id"))?,
         name: row.get(1).map_err(column)?,
         hash: hash(row.get(2).map_err(column)?)?,
         old,
-        roles: serde_json::from_str(&row.get::<_, String>(5).map_err(column)?)
-            .map_err(|_| wrong("the roles"))?,
+        roles: alike
+            .roles(row.get(5).map_err(column)?)
+            .ok_or_else(|| wrong("the roles"))?,
         vars: serde_json::from_str(&row.get::<_, String>(6).map_err(column)?)
             .map_err(|_| wrong("the variables"))?,
-        limits,
+        limits: alike.limits(limits, wrong)?,
         created_at: time(row.get(8).map_err(column)?)?,
         owner: row.get(14).map_err(column)?,
         description: row.get(15).map_err(column)?,
@@ -759,7 +851,10 @@ mod tests {
         for _ in 0..2 {
             let state = State::open(&path, Duration::from_secs(1)).unwrap();
             let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
-            assert_eq!((kept.name.as_str(), kept.limits.client_cert), ("ci", None));
+            assert_eq!(
+                (kept.name.as_str(), &kept.limits.client_cert),
+                ("ci", &None)
+            );
         }
     }
 }

@@ -240,7 +240,8 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
                 sources: Some(vec!["127.0.0.0/8".parse().unwrap()]),
                 expires_at: Some(expires_at),
                 ..Limits::default()
-            },
+            }
+            .into(),
             created_at: now,
             owner: Some(format!("person-{}", number % 100)),
             description: None,

@@ -378,12 +378,13 @@ async fn counted(house: Arc<House>) {
             name: format!("counted-{number}"),
             hash: token.hash(),
             old: None,
-            roles: vec!["all".to_owned()],
+            roles: ["all".to_owned()].into(),
             vars: Vars::default(),
             limits: Limits {
                 max_uses: Some(USES),
                 ..Limits::default()
-            },
+            }
+            .into(),
             created_at: now,
             owner: None,
             description: None,

@@ -245,12 +245,13 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
             name: name.clone(),
             hash: token.hash(),
             old: None,
-            roles: vec!["all".to_owned()],
+            roles: ["all".to_owned()].into(),
             vars: Vars::new(),
             limits: Limits {
                 expires_at: life.map(|life| now.checked_add(life).unwrap()),
                 ..Limits::default()
-            },
+            }
+            .into(),
             created_at: now,
             owner: None,
             description: None,
