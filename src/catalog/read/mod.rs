@@ -38,6 +38,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     }
     let answers = reader.answers_table().map_err(|wrong| vec![wrong])?;
     reader.scopes_of_kinds();
+    reader.endpoints.shrink_to_fit();
     Ok(Catalog {
         answers,
         endpoints: reader.endpoints,
@@ -110,7 +111,7 @@ impl Reader {
             |_, dns| *dns = true,
             mistakes,
         );
-        let endpoint = Endpoint {
+        let mut endpoint = Endpoint {
             method,
             operation: map
                 .need("operation", mistakes)
@@ -166,6 +167,7 @@ impl Reader {
                 .map(str::to_owned),
             template,
         };
+        endpoint.template.segments.shrink_to_fit();
         map.finish(mistakes);
         self.verb_rule(&endpoint, entry, mistakes);
         places_exist(&endpoint, entry, mistakes);
@@ -194,9 +196,7 @@ impl Reader {
         let Some(text) = node.text("`scopes`", mistakes) else {
             return Vec::new();
         };
-        text.split('|')
-            .map(|set| self.set(set, node, mistakes))
-            .collect()
+        fitting(text.split('|').map(|set| self.set(set, node, mistakes)))
     }
 
     fn set(&mut self, text: &str, node: &Node, mistakes: &mut Mistakes) -> ScopeSet {
@@ -268,6 +268,7 @@ impl Reader {
                 fields.push(FieldScope { at, scope });
             }
         }
+        fields.shrink_to_fit();
         fields
     }
 
@@ -287,12 +288,9 @@ impl Reader {
             }
             Some(node) => {
                 let items = node.items("`touches`", mistakes);
-                Touches::These(
-                    items
-                        .iter()
-                        .filter_map(|item| self.touch(item, mistakes))
-                        .collect(),
-                )
+                Touches::These(fitting(
+                    items.iter().filter_map(|item| self.touch(item, mistakes)),
+                ))
             }
         }
     }
@@ -383,11 +381,15 @@ fn head(entry: &Entry, mistakes: &mut Mistakes) -> Option<(Method, Template)> {
 }
 
 fn texts(node: &Node, what: &str, mistakes: &mut Mistakes) -> Vec<String> {
-    node.one_or_more()
-        .iter()
-        .filter_map(|item| item.text(what, mistakes))
-        .map(str::to_owned)
-        .collect()
+    let texts = node.one_or_more().iter();
+    fitting(texts.filter_map(|item| item.text(what, mistakes).map(str::to_owned)))
+}
+
+/// A list with room for nothing more: the catalogue stays as it was read.
+fn fitting<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = items.collect();
+    all.shrink_to_fit();
+    all
 }
 
 /// `name`, `region`, `rules[].ports`; `metadata.*` may hold anything.
@@ -406,6 +408,7 @@ fn body(node: &Node, mistakes: &mut Mistakes) -> Vec<BodyMember> {
             Err(error) => mistakes.add(item.at, format!("`{text}`: {error}")),
         }
     }
+    members.shrink_to_fit();
     members
 }
 
