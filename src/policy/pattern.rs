@@ -1,8 +1,11 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use regex_automata::meta::{Config, Regex};
+use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
+use regex_automata::nfa::thompson::pikevm::PikeVM;
+use regex_automata::nfa::thompson::{Config, NFA, WhichCaptures};
 
 /// A text that may hold variables, as `client-${client}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,10 +129,15 @@ impl PatternText {
 }
 
 /// A regular expression over `METHOD /path`, or over path and query where it has `\?` in it.
+///
+/// What `regex` would use, without what makes it fast on long texts: patterns are many, each sub-token with variables has its
+/// own, and a request is a short line. Automata and room to search in for each of them would take most of the memory.
 #[derive(Clone, Debug)]
 pub struct RequestPattern {
     source: String,
-    regex: Regex,
+    short: BoundedBacktracker,
+    /// For lines for which that one would need too much room.
+    long: PikeVM,
 }
 
 impl RequestPattern {
@@ -138,23 +146,23 @@ impl RequestPattern {
     /// # Errors
     /// What is wrong with the expression, in one line.
     pub fn new(source: &str) -> Result<Self, String> {
+        let wrong = |message: String| one_line(&message);
         // What is bounded by `^(?:` and `)$` alone is bounded: `a)|(?:b` is not, and is no expression by itself.
-        regex_syntax::parse(source).map_err(|error| one_line(&error.to_string()))?;
-        // What `regex` would build, without the automata that make it fast on long texts: patterns are many, each sub-token with
-        // variables has its own, and a request is a short line. They would take most of the memory and of the time to start.
+        regex_syntax::parse(source).map_err(|error| wrong(error.to_string()))?;
         let plain = Config::new()
             .nfa_size_limit(Some(MOST_BYTES))
-            .auto_prefilter(false)
-            .onepass(false)
-            .hybrid(false)
-            .dfa(false);
-        let regex = Regex::builder()
+            .which_captures(WhichCaptures::None);
+        let nfa = NFA::compiler()
             .configure(plain)
             .build(&format!("^(?:{source})$"))
-            .map_err(|error| one_line(&error.to_string()))?;
+            .map_err(|error| wrong(error.to_string()))?;
+        let short = BoundedBacktracker::builder()
+            .configure(backtrack::Config::new().visited_capacity(ROOM))
+            .build_from_nfa(nfa.clone());
         Ok(Self {
             source: source.to_owned(),
-            regex,
+            short: short.map_err(|error| wrong(error.to_string()))?,
+            long: PikeVM::new_from_nfa(nfa).map_err(|error| wrong(error.to_string()))?,
         })
     }
 
@@ -165,7 +173,12 @@ impl RequestPattern {
 
     /// Whether it matches the whole of this text.
     pub fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        let short = SEARCHED.with_borrow_mut(|cache| {
+            let cache = cache.get_or_insert_with(|| self.short.create_cache());
+            self.short.reset_cache(cache);
+            self.short.try_is_match(cache, text)
+        });
+        short.unwrap_or_else(|_| self.long.is_match(&mut self.long.create_cache(), text))
     }
 
     /// Whether it spells this fixed segment of a path as a segment: a wildcard does not.
@@ -182,8 +195,15 @@ impl RequestPattern {
     }
 }
 
+thread_local! {
+    /// Room to search in, for all patterns.
+    static SEARCHED: RefCell<Option<backtrack::Cache>> = const { RefCell::new(None) };
+}
+
 /// How large a compiled pattern may be: the limit of the `regex` crate.
 const MOST_BYTES: usize = 10 << 20;
+/// How many bytes a search of a short line may need.
+const ROOM: usize = 32 << 10;
 
 /// The last line of a multi-line message of `regex`, which is the one that says what is wrong.
 fn one_line(message: &str) -> String {
