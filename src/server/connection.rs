@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::future::{Pending, pending};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use bytes::Bytes;
+use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::time::{Instant, sleep_until};
 
 /// What a connection is doing, and since when: by this it is ended when it does nothing for too long.
@@ -24,6 +26,12 @@ struct Doing {
     /// control, and take everything else: the connection itself never stalls.
     offered: HashMap<u64, Instant>,
     requests: u64,
+    /// Whether hyper has nothing to do but wait for a head; see [`Watch::rests`].
+    head_awaited: bool,
+    /// Whether something of an answer may not have been written yet.
+    unwritten: bool,
+    /// Whether all that has come was read.
+    all_read: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +61,9 @@ impl Watch {
             stalled: None,
             offered: HashMap::new(),
             requests: 0,
+            head_awaited: false,
+            unwritten: false,
+            all_read: false,
         })))
     }
 
@@ -73,14 +84,37 @@ impl Watch {
         });
         let mut doing = self.doing();
         doing.requests += 1;
+        (doing.head_awaited, doing.unwritten) = (false, true);
         Busy {
             number: doing.requests,
             watch: self.clone(),
         }
     }
 
+    /// Whether hyper can do without its connection for now: it awaits a head of which nothing has come, and has neither
+    /// something of a body to read nor something of an answer to write.
+    pub fn rests(&self) -> bool {
+        let doing = self.doing();
+        matches!(doing.state, State::Quiet(_))
+            && doing.head_awaited
+            && doing.all_read
+            && !doing.unwritten
+    }
+
+    /// There was nothing more to read.
+    fn read_all(&self) {
+        self.doing().all_read = true;
+    }
+
+    /// All that hyper had to write was written. Of an answer that is still made it may be a part.
+    fn wrote_all(&self) {
+        let mut doing = self.doing();
+        doing.unwritten &= matches!(doing.state, State::Busy(_));
+    }
+
     /// Bytes came. Between requests of HTTP/1 they begin a head; those of HTTP/2 may be about anything.
     fn read(&self, begins_head: bool) {
+        self.doing().all_read = false;
         self.change(|state| match state {
             State::Quiet(_) if begins_head => State::Head(Instant::now()),
             State::Quiet(_) => State::Quiet(Instant::now()),
@@ -157,11 +191,40 @@ impl Drop for Busy {
     }
 }
 
+/// Tells a watch that hyper awaits a head: just then it asks for the time that one may take, once for each. It takes none of
+/// it, as the watch itself ends a connection that is overdue.
+pub struct HeadAwaited(pub Watch);
+
+/// A time that never comes.
+struct Never(Pending<()>);
+
+impl Timer for HeadAwaited {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
+        self.0.doing().head_awaited = true;
+        Box::pin(Never(pending()))
+    }
+
+    fn sleep_until(&self, _: std::time::Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(Duration::MAX)
+    }
+}
+
+impl Future for Never {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl Sleep for Never {}
+
 /// A stream that tells its watch when bytes come.
 pub struct Watched<S> {
     stream: S,
     watch: Watch,
     bytes_begin_heads: bool,
+    early: Bytes,
 }
 
 impl<S> Watched<S> {
@@ -171,7 +234,23 @@ impl<S> Watched<S> {
             stream,
             watch,
             bytes_begin_heads,
+            early: Bytes::new(),
         }
+    }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Takes bytes back that were read and not made use of: they come before all others.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        self.early = bytes;
+    }
+
+    /// Whether there are such.
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
     }
 }
 
@@ -179,11 +258,19 @@ impl<S: Read + Unpin> Read for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if matches!(result, Poll::Ready(Ok(()))) {
-            self.watch.read(self.bytes_begin_heads);
+        let result = if self.early.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        } else {
+            let fits = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early.split_to(fits));
+            Poll::Ready(Ok(()))
+        };
+        match result {
+            Poll::Ready(Ok(())) => self.watch.read(self.bytes_begin_heads),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.watch.read_all(),
         }
         result
     }
@@ -201,7 +288,11 @@ impl<S: Write + Unpin> Write for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            self.watch.wrote_all();
+        }
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,29 +1,32 @@
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::future::ready;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{HOST, HeaderValue};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::server::conn::http2;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::connection::{Busy, Patience, Watch, Watched};
 use super::crowd::{Clients, Seat};
 use super::gate::Gate;
+use super::kept::{self, Ends, Wire};
 use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
 use super::serving::Serving;
@@ -32,7 +35,7 @@ use crate::admin::Admin;
 use crate::config::{Place, ProxyHeader};
 use crate::identify::{Peer, is_trusted, subject};
 use crate::refusal::{Code, Refusal};
-use crate::response::{Answer, refused};
+use crate::response::{Answer, AnswerBody, refused};
 use crate::token::ClientAddr;
 
 /// A listener's way to its connections.
@@ -122,12 +125,9 @@ struct Room {
 /// A client has as many connections as it may have.
 struct Full;
 
-/// A version of HTTP.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Version {
-    One,
-    Two,
-}
+/// A request that is being answered.
+type Answering =
+    Pin<Box<dyn Future<Output = Result<Response<Held<AnswerBody>>, Infallible>> + Send>>;
 
 impl Door {
     /// Takes connections in until the daemon stops, and then waits for those that are left.
@@ -178,10 +178,14 @@ impl Door {
                     Some(Some(config)) => Some(TlsAcceptor::from(config)),
                 };
                 let (door, header) = (self.clone(), listener.header());
-                let seat = (header == ProxyHeader::None).then(|| self.seat(addr)); // in the order in which they come
+                if header == ProxyHeader::None {
+                    let seat = self.seat(addr); // in the order in which they come
+                    connections.spawn(door.enter(stream, addr, acceptor, (slot, seat)));
+                    return;
+                }
                 connections.spawn(async move {
                     if let Some((stream, addr)) = door.client(stream, addr, header).await {
-                        let seat = seat.unwrap_or_else(|| door.seat(addr));
+                        let seat = door.seat(addr);
                         door.enter(stream, addr, acceptor, (slot, seat)).await;
                     }
                 });
@@ -196,7 +200,7 @@ impl Door {
                     _slot: slot,
                     _seat: None, // whoever is behind it: a socket's mode says who may come
                 };
-                connections.spawn(self.clone().serve(stream, peer, Version::One, room));
+                connections.spawn(self.clone().serve(stream, peer, room));
             }
             (Stream::Tcp(stream, _), Err(_))
                 if !listener.is_tls() && listener.header() == ProxyHeader::None =>
@@ -245,19 +249,20 @@ impl Door {
         }
     }
 
-    async fn enter(
+    /// What a connection comes to, in a box as large as that: most are in the clear, and need the least.
+    fn enter(
         self,
         stream: TcpStream,
         addr: IpAddr,
         acceptor: Option<TlsAcceptor>,
         (slot, seat): (OwnedSemaphorePermit, Result<Option<Seat>, Full>),
-    ) {
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Ok(seat) = seat else {
             self.behind.turned_away();
-            if acceptor.is_none() {
-                turn_away(stream, YOURS_TAKEN).await;
-            }
-            return;
+            return match acceptor {
+                None => Box::pin(turn_away(stream, YOURS_TAKEN)),
+                Some(_) => Box::pin(ready(())), // to say why would take a handshake
+            };
         };
         let room = Room {
             _slot: slot,
@@ -271,10 +276,9 @@ impl Door {
                     tls: false,
                     subject: None,
                 };
-                self.serve(stream, peer, Version::One, room).await;
+                Box::pin(self.serve(stream, peer, room))
             }
-            // A box of its own, so that connections in the clear are not as large as those of TLS.
-            Some(acceptor) => Box::pin(self.shake_hands(stream, addr, acceptor, room)).await,
+            Some(acceptor) => Box::pin(self.shake_hands(stream, addr, acceptor, room)),
         }
     }
 
@@ -291,20 +295,19 @@ impl Door {
         Err(Full)
     }
 
-    async fn shake_hands<S>(self, stream: S, addr: ClientAddr, acceptor: TlsAcceptor, room: Room)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn shake_hands(
+        self,
+        stream: TcpStream,
+        addr: ClientAddr,
+        acceptor: TlsAcceptor,
+        room: Room,
+    ) {
         let stream = match tokio::time::timeout(self.patience.head, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
             Err(_) => return debug!("a TLS handshake took too long"),
         };
-        let version = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            Version::Two
-        } else {
-            Version::One
-        };
+        let has_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let chain = stream.get_ref().1.peer_certificates();
         let own = chain.and_then(<[_]>::first);
         let peer = Peer {
@@ -312,93 +315,81 @@ impl Door {
             tls: true,
             subject: own.and_then(|own| subject(own)).map(Arc::new),
         };
-        self.serve(stream, peer, version, room).await;
+        if has_two {
+            self.serve_two(stream, peer, room).await;
+        } else {
+            self.serve(stream, peer, room).await;
+        }
     }
 
-    async fn serve<S>(self, stream: S, peer: Peer, version: Version, _room: Room)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    /// Serves a connection of HTTP/1.
+    fn serve<W: Wire>(self, stream: W, peer: Peer, room: Room) -> impl Future<Output = ()> + Send {
         let watch = Watch::new();
-        let behind = self.behind.clone();
-        let seen = watch.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = self.service(&watch, peer);
+        let watched = (watch, self.patience);
+        let served = kept::serve(stream, service, self.most(), watched, self.stopping);
+        async move {
+            served.await;
+            drop(room);
+        }
+    }
+
+    /// Serves a connection of HTTP/2.
+    async fn serve_two(mut self, stream: TlsStream<TcpStream>, peer: Peer, _room: Room) {
+        let watch = Watch::new();
+        let service = self.service(&watch, peer);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(self.most()).unwrap_or(u32::MAX))
+            .max_frame_size(FRAME_BYTES)
+            .initial_stream_window_size(STREAM_BYTES)
+            .initial_connection_window_size(CONNECTION_BYTES)
+            .max_send_buf_size(SEND_BYTES)
+            .max_pending_accept_reset_streams(RESETS_UNHEARD)
+            .max_local_error_reset_streams(RESETS_MADE);
+        let watched = Watched::new(TokioIo::new(stream), watch.clone(), false);
+        let mut connection = Box::pin(builder.serve_connection(watched, service));
+        let mut ends = Ends {
+            overdue: pin!(watch.overdue(self.patience)),
+            stop: pin!(self.stopping.wait_for(|stop| *stop)),
+            stopping: false,
+        };
+        let shut_down =
+            |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
+        ends.run(connection.as_mut(), &watch, shut_down).await;
+    }
+
+    /// The bytes that a head may have.
+    fn most(&self) -> usize {
+        let serving = self.behind.serving();
+        serving.rules.settings.limits.header_bytes.bytes() + HEADROOM
+    }
+
+    /// Answers what this peer asks.
+    fn service(
+        &self,
+        watch: &Watch,
+        peer: Peer,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<Held<AnswerBody>>,
+        Error = Infallible,
+        Future = Answering,
+    > + Send
+    + Unpin
+    + use<> {
+        let (seen, behind) = (watch.clone(), self.behind.clone());
+        service_fn(move |request: Request<Incoming>| {
             let (busy, behind, peer) = (seen.busy(), behind.clone(), peer.clone());
             // hyper keeps room for what a request needs as long as its connection lives: a box that goes with the request.
-            Box::pin(async move {
+            let answering: Answering = Box::pin(async move {
                 let answer = behind.answer(as_of_version_one(request), peer).await;
-                Ok::<_, Infallible>(answer.map(|body| Held::new(body, busy)))
-            })
-        });
-        let limit = self
-            .behind
-            .serving()
-            .rules
-            .settings
-            .limits
-            .header_bytes
-            .bytes();
-        let watched = Watched::new(TokioIo::new(stream), watch.clone(), version == Version::One);
-        match version {
-            Version::One => {
-                let mut builder = http1::Builder::new();
-                builder
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(None)
-                    .max_buf_size(limit + HEADROOM);
-                let connection = pin!(builder.serve_connection(watched, service));
-                self.drive(connection, &watch, |connection| {
-                    connection.graceful_shutdown();
-                })
-                .await;
-            }
-            Version::Two => {
-                let mut builder = http2::Builder::new(TokioExecutor::new());
-                let most = u32::try_from(limit + HEADROOM).unwrap_or(u32::MAX);
-                builder
-                    .timer(TokioTimer::new())
-                    .max_concurrent_streams(STREAMS)
-                    .max_header_list_size(most)
-                    .max_frame_size(FRAME_BYTES)
-                    .initial_stream_window_size(STREAM_BYTES)
-                    .initial_connection_window_size(CONNECTION_BYTES)
-                    .max_send_buf_size(SEND_BYTES)
-                    .max_pending_accept_reset_streams(RESETS_UNHEARD)
-                    .max_local_error_reset_streams(RESETS_MADE);
-                let mut connection = Box::pin(builder.serve_connection(watched, service));
-                self.drive(connection.as_mut(), &watch, |connection| {
-                    connection.graceful_shutdown();
-                })
-                .await;
-            }
-        }
-    }
-
-    /// Runs a connection to its end, or until it is overdue; once the daemon stops, its requests under way may end.
-    async fn drive<C>(
-        mut self,
-        mut connection: Pin<&mut C>,
-        watch: &Watch,
-        shut_down: impl Fn(Pin<&mut C>),
-    ) where
-        C: Future<Output = hyper::Result<()>>,
-    {
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        debug!(%error, "a connection ended");
-                    }
-                    return;
-                }
-                () = watch.overdue(self.patience) => return,
-                _ = self.stopping.wait_for(|stop| *stop), if !stopping => {
-                    stopping = true;
-                    shut_down(connection.as_mut());
-                }
-            }
-        }
+                Ok(answer.map(|body| Held::new(body, busy)))
+            });
+            answering
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod final_line;
 mod following;
 mod gate;
 mod inherited;
+mod kept;
 mod listen;
 mod message;
 mod narrowed;

@@ -1,0 +1,346 @@
+//! A connection of HTTP/1 from its first request to its last.
+//!
+//! hyper keeps 8 KB to read into and the room of a request as long as it has a connection, and most connections are kept by
+//! clients that ask for nothing at the moment. So between requests hyper does not have it: what is left is the stream, and
+//! hyper gets it back when something has come.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1::{Builder, Connection};
+use hyper::service::HttpService;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch::Receiver;
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
+
+use super::connection::{HeadAwaited, Patience, Watch, Watched};
+
+/// What a connection goes over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+    /// Whether [`Wire::poll_waiting`] sees all that has come.
+    const TELLS: bool;
+
+    /// Ready once there is something to read, the end and errors included; nothing is read.
+    fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Wire for TcpStream {
+    const TELLS: bool = true;
+
+    fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+}
+
+impl Wire for UnixStream {
+    const TELLS: bool = true;
+
+    fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    /// What was deciphered already may wait in TLS itself.
+    const TELLS: bool = false;
+
+    fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_ref().0.poll_read_ready(cx)
+    }
+}
+
+/// What ends a connection from outside.
+pub(super) struct Ends<'e, O, S> {
+    /// Ready once it has done nothing for too long.
+    pub overdue: Pin<&'e mut O>,
+    /// Ready once the daemon stops: then its requests under way may end.
+    pub stop: Pin<&'e mut S>,
+    /// Whether that was so.
+    pub stopping: bool,
+}
+
+/// How far a connection was run.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Ran {
+    /// To its end.
+    Out,
+    /// To where it waits for the next request, with nothing left of the one before.
+    ToRest,
+}
+
+impl<O: Future<Output = ()>, S: Future> Ends<'_, O, S> {
+    /// Runs what hyper has of a connection until it rests, has ended, or is to end.
+    pub async fn run<C>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        watch: &Watch,
+        shut_down: impl Fn(Pin<&mut C>),
+    ) -> Ran
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        loop {
+            let mut run = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Pending if watch.rests() => Poll::Ready(Ran::ToRest),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(result) => {
+                    if let Err(error) = result {
+                        debug!(%error, "a connection ended");
+                    }
+                    Poll::Ready(Ran::Out)
+                }
+            });
+            tokio::select! {
+                ran = &mut run => return ran,
+                () = self.overdue.as_mut() => return Ran::Out,
+                _ = self.stop.as_mut(), if !self.stopping => self.stopping = true,
+            }
+            shut_down(connection.as_mut());
+        }
+    }
+
+    /// Waits until there is something to read; whether there will be.
+    async fn rest(&mut self, stream: &impl Wire) -> bool {
+        tokio::select! {
+            waiting = poll_fn(|cx| stream.poll_waiting(cx)) => waiting.is_ok(),
+            () = self.overdue.as_mut() => false,
+            _ = self.stop.as_mut(), if !self.stopping => false,
+        }
+    }
+}
+
+/// Serves a connection to its end, or until the daemon stops. `most` is how many bytes a head may have.
+pub(super) fn serve<W, V>(
+    stream: W,
+    mut service: V,
+    most: usize,
+    (watch, patience): (Watch, Patience),
+    mut stopping: Receiver<bool>,
+) -> impl Future<Output = ()>
+where
+    W: Wire,
+    V: HttpService<Incoming> + Unpin,
+    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    V::Future: Unpin,
+    V::ResBody: Body + 'static,
+    <V::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut stream = Watched::new(TokioIo::new(stream), watch.clone(), true);
+    // No `async fn`, which has room for what it was given beside what it makes of it.
+    async move {
+        let mut ends = Ends {
+            overdue: pin!(watch.overdue(patience)),
+            stop: pin!(stopping.wait_for(|stop| *stop)),
+            stopping: false,
+        };
+        loop {
+            if W::TELLS && !stream.has_early() && !ends.rest(stream.get_ref().inner()).await {
+                return;
+            }
+            let mut connection = Box::pin(begin(stream, service, most, &watch));
+            let shut_down = |connection: Pin<&mut Connection<_, _>>| connection.graceful_shutdown();
+            if ends.run(connection.as_mut(), &watch, shut_down).await == Ran::Out {
+                return;
+            }
+            let parts = Pin::into_inner(connection).into_parts();
+            (stream, service) = (parts.io, parts.service);
+            if !parts.read_buf.is_empty() {
+                stream.put_back(parts.read_buf); // an empty one would hold what hyper read into
+            }
+        }
+    }
+}
+
+/// Lets hyper have a connection.
+fn begin<W, V>(
+    stream: Watched<TokioIo<W>>,
+    service: V,
+    most: usize,
+    watch: &Watch,
+) -> Connection<Watched<TokioIo<W>>, V>
+where
+    W: Wire,
+    V: HttpService<Incoming>,
+    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    V::ResBody: 'static,
+    <V::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut builder = Builder::new();
+    builder
+        .timer(HeadAwaited(watch.clone()))
+        // Where nobody is told, it never comes to rest.
+        .header_read_timeout(W::TELLS.then_some(NEVER))
+        .max_buf_size(most);
+    builder.serve_connection(stream, service)
+}
+
+/// The time that hyper is told to wait for a head; the watch knows better, so that it never passes.
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A client's end of a connection, and the paths that were asked for over it.
+    struct Line {
+        client: TcpStream,
+        asked: Arc<Mutex<Vec<String>>>,
+        stop: watch::Sender<bool>,
+        served: tokio::task::JoinHandle<()>,
+        watch: Watch,
+    }
+
+    impl Line {
+        /// Each request is answered by its path, before its body is read: of `/read` it is, and of others nothing.
+        async fn open(patience: Duration) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let asked = Arc::<Mutex<Vec<String>>>::default();
+            let watch = Watch::new();
+            let (seen, noted) = (watch.clone(), asked.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let busy = seen.busy();
+                let path = request.uri().path().to_owned();
+                noted.lock().unwrap().push(path.clone());
+                if path == "/read" {
+                    tokio::spawn(request.into_body().collect());
+                }
+                Box::pin(async move {
+                    tokio::task::yield_now().await;
+                    drop(busy);
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(path))))
+                })
+            });
+            let patience = Patience {
+                head: patience,
+                quiet: patience,
+            };
+            let (stop, stopping) = watch::channel(false);
+            let served = serve(
+                stream,
+                service,
+                16 << 10,
+                (watch.clone(), patience),
+                stopping,
+            );
+            Self {
+                client,
+                asked,
+                stop,
+                served: tokio::spawn(served),
+                watch,
+            }
+        }
+
+        async fn send(&mut self, text: &str) {
+            self.client.write_all(text.as_bytes()).await.unwrap();
+        }
+
+        /// Reads answers until one has this body.
+        async fn answered(&mut self, body: &str) {
+            let mut all = String::new();
+            while !all.ends_with(&format!("\r\n\r\n{body}")) {
+                let mut more = [0; 1024];
+                let read = timeout(LONG, self.client.read(&mut more)).await.unwrap();
+                let read = read.unwrap();
+                assert_ne!(read, 0, "the connection ended after {all:?}");
+                all.push_str(&String::from_utf8_lossy(&more[..read]));
+            }
+        }
+
+        /// Waits until hyper does not have the connection: nothing else holds the watch but the service and the stream.
+        async fn at_rest(&self) {
+            let begun = tokio::time::Instant::now();
+            while !self.watch.rests() {
+                assert!(begun.elapsed() < LONG, "the connection never rests");
+                tokio::task::yield_now().await;
+            }
+        }
+
+        async fn ended(mut self) -> Vec<String> {
+            let end = timeout(LONG, self.client.read_to_end(&mut Vec::new())).await;
+            let _ = end.expect("the connection ends"); // with or without an error
+            timeout(LONG, self.served).await.unwrap().unwrap();
+            let asked = self.asked.lock().unwrap();
+            asked.clone()
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn requests_that_come_at_once_or_in_pieces_are_all_answered() {
+        let mut line = Line::open(LONG).await;
+        line.send("GET /1 HTTP/1.1\r\nhost: x\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\n\r\nGET /3 HTTP/1.1\r\nho")
+            .await;
+        line.answered("/2").await;
+        line.send("st: x\r\n\r\n").await;
+        line.answered("/3").await;
+        for path in ["/4", "/5"] {
+            line.at_rest().await;
+            line.send(&format!("GET {path} HTTP/1.1\r\n")).await;
+            tokio::task::yield_now().await;
+            line.send("host: x\r\n\r\n").await;
+            line.answered(path).await;
+        }
+        line.at_rest().await;
+        line.client.shutdown().await.unwrap();
+        assert_eq!(line.ended().await, ["/1", "/2", "/3", "/4", "/5"]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_after_its_answer_is_no_request() {
+        for (path, asked) in [("/1", &["/1"][..]), ("/read", &["/read", "/3"])] {
+            let mut line = Line::open(LONG).await;
+            let hidden = "GET /2 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
+            let length = hidden.len();
+            line.send(&format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+            ))
+            .await;
+            line.answered(path).await;
+            let rest = format!("{hidden}GET /3 HTTP/1.1\r\nhost: x\r\n\r\n");
+            let _ = line.client.write_all(rest.as_bytes()).await; // unless the connection has ended
+            let _ = line.client.shutdown().await;
+            assert_eq!(line.ended().await, asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_at_rest_ends_with_the_daemon_and_with_its_time() {
+        let mut line = Line::open(LONG).await;
+        line.send("GET /1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        line.answered("/1").await;
+        line.at_rest().await;
+        line.stop.send(true).unwrap();
+        assert_eq!(line.ended().await, ["/1"]);
+        let mut line = Line::open(Duration::from_millis(300)).await;
+        line.send("GET /1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        line.answered("/1").await;
+        assert_eq!(line.ended().await, ["/1"]);
+        let line = Line::open(Duration::from_millis(300)).await;
+        assert!(line.ended().await.is_empty());
+    }
+}
