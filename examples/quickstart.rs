@@ -129,8 +129,7 @@ impl Caller {
             vars: Vars::new(),
             limits: limits.into(),
             created_at: now,
-            owner: None,
-            description: None,
+            about: None,
         };
         State::open(state, Duration::from_secs(5))?.issue(&issued, now)?;
         println!(

@@ -11,7 +11,7 @@ use super::{Failed, Outcome, print, print_table, say};
 use crate::config::{self, Settings};
 use crate::policy::{self, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::token::{
-    Admission, Issued, Listed, State, StateError, SubToken, TokenId, Usage, standing,
+    About, Admission, Issued, Listed, State, StateError, SubToken, TokenId, Usage, standing,
 };
 use crate::units::{Rate, Span};
 
@@ -232,8 +232,7 @@ impl Desk {
             vars,
             limits: Arc::new(limits),
             created_at: now,
-            owner,
-            description,
+            about: Some(Box::new(About { owner, description })),
         };
         if policy
             .tokens
@@ -482,9 +481,9 @@ fn entry(token: &Issued) -> String {
         vars,
         limits,
         created_at: _,
-        owner,
-        description,
+        about,
     } = token;
+    let About { owner, description } = about.as_deref().cloned().unwrap_or_default();
     let Limits {
         sources,
         client_cert,
@@ -564,9 +563,9 @@ impl Shown {
             vars,
             limits,
             created_at,
-            owner,
-            description,
+            about,
         } = token;
+        let About { owner, description } = about.map(|about| *about).unwrap_or_default();
         Self {
             id,
             name,

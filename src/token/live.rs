@@ -384,8 +384,7 @@ impl Change {
     /// Without what only those who list tokens ask for.
     fn issued(token: Issued) -> Self {
         Self::Issued(Arc::new(Issued {
-            owner: None,
-            description: None,
+            about: None,
             ..token
         }))
     }

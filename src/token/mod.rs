@@ -13,4 +13,4 @@ pub use admit::{Admission, ClientAddr, Origin, Standing, admit, standing};
 pub use format::{NoToken, SubToken, TokenId};
 pub use live::{Activity, Entry, Live, Unavailable};
 pub use share::{Budget, Shares, Spending};
-pub use state::{Changes, Count, Issued, Listed, State, StateError, Usage};
+pub use state::{About, Changes, Count, Issued, Listed, State, StateError, Usage};

@@ -44,6 +44,13 @@ pub struct Issued {
     pub limits: Arc<Limits>,
     /// When it was issued.
     pub created_at: Timestamp,
+    /// What is said of it.
+    pub about: Option<Box<About>>,
+}
+
+/// What is said of a token, for those who list tokens.
+#[derive(Clone, Debug, Default)]
+pub struct About {
     /// Who has it.
     pub owner: Option<String>,
     /// What it is for.
@@ -663,9 +670,9 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         vars,
         limits,
         created_at,
-        owner,
-        description,
+        about,
     } = token;
+    let about = about.as_deref();
     let Limits {
         sources,
         client_cert,
@@ -694,8 +701,8 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         idle.map(|idle| i64::try_from(idle.seconds()).unwrap_or(i64::MAX)),
         max_uses.map(|uses| i64::try_from(uses).unwrap_or(i64::MAX)),
         rate.map(|rate| rate.to_string()),
-        owner,
-        description,
+        about.and_then(|about| about.owner.as_deref()),
+        about.and_then(|about| about.description.as_deref()),
         client_cert.as_ref().map(ToString::to_string),
     ])?;
     Ok(())
@@ -810,6 +817,10 @@ fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
         .transpose()?
         .zip(old_until.map(time).transpose()?);
     let limits = LimitColumns::of(row).map_err(column)?;
+    let about = About {
+        owner: row.get(14).map_err(column)?,
+        description: row.get(15).map_err(column)?,
+    };
     Ok(Issued {
         id: id.parse().map_err(|_| wrong("the id"))?,
         name: row.get(1).map_err(column)?,
@@ -822,8 +833,7 @@ fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
             .map_err(|_| wrong("the variables"))?,
         limits: alike.limits(limits, wrong)?,
         created_at: time(row.get(8).map_err(column)?)?,
-        owner: row.get(14).map_err(column)?,
-        description: row.get(15).map_err(column)?,
+        about: Some(Box::new(about)),
     })
 }
 

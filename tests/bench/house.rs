@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate::policy::{Limits, Vars};
-use tidegate::token::{Issued, State, SubToken};
+use tidegate::token::{About, Issued, State, SubToken};
 use tokio::task::JoinSet;
 
 use crate::process;
@@ -243,8 +243,10 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
             }
             .into(),
             created_at: now,
-            owner: Some(format!("person-{}", number % 100)),
-            description: None,
+            about: Some(Box::new(About {
+                owner: Some(format!("person-{}", number % 100)),
+                description: None,
+            })),
         });
         tokens.push(token);
     }

@@ -386,8 +386,7 @@ async fn counted(house: Arc<House>) {
             }
             .into(),
             created_at: now,
-            owner: None,
-            description: None,
+            about: None,
         };
         state.issue_all(&[issued], now).unwrap();
         let mut kept = house.gate.keep().await;

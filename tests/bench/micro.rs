@@ -85,8 +85,7 @@ fn issued() -> Issued {
         vars: Vars::new(),
         limits: Limits::default().into(),
         created_at: Timestamp::now(),
-        owner: None,
-        description: None,
+        about: None,
     }
 }
 

@@ -253,8 +253,7 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
             }
             .into(),
             created_at: now,
-            owner: None,
-            description: None,
+            about: None,
         });
         let end = life.map(|life| (moment + life, moment + life));
         let reason = if end.is_some() { "expired" } else { "revoked" };
