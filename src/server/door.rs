@@ -327,11 +327,8 @@ impl Door {
         let watch = Watch::new();
         let service = self.service(&watch, peer);
         let watched = (watch, self.patience);
-        let served = kept::serve(stream, service, self.most(), watched, self.stopping);
-        async move {
-            served.await;
-            drop(room);
-        }
+        let most = self.most();
+        kept::serve(stream, service, most, watched, self.stopping, room)
     }
 
     /// Serves a connection of HTTP/2.

@@ -116,13 +116,14 @@ impl<O: Future<Output = ()>, S: Future> Ends<'_, O, S> {
     }
 }
 
-/// Serves a connection to its end, or until the daemon stops. `most` is how many bytes a head may have.
+/// Serves a connection to its end, or until the daemon stops. `most` is how many bytes a head may have; `held` goes with it.
 pub(super) fn serve<W, V>(
     stream: W,
     mut service: V,
     most: usize,
     (watch, patience): (Watch, Patience),
     mut stopping: Receiver<bool>,
+    held: impl Sized,
 ) -> impl Future<Output = ()>
 where
     W: Wire,
@@ -142,12 +143,13 @@ where
         };
         loop {
             if W::TELLS && !stream.has_early() && !ends.rest(stream.get_ref().inner()).await {
-                return;
+                drop(stream);
+                break;
             }
             let mut connection = Box::pin(begin(stream, service, most, &watch));
             let shut_down = |connection: Pin<&mut Connection<_, _>>| connection.graceful_shutdown();
             if ends.run(connection.as_mut(), &watch, shut_down).await == Ran::Out {
-                return;
+                break;
             }
             let parts = Pin::into_inner(connection).into_parts();
             (stream, service) = (parts.io, parts.service);
@@ -155,6 +157,7 @@ where
                 stream.put_back(parts.read_buf); // an empty one would hold what hyper read into
             }
         }
+        drop(held);
     }
 }
 
@@ -244,6 +247,7 @@ mod tests {
                 16 << 10,
                 (watch.clone(), patience),
                 stopping,
+                (),
             );
             Self {
                 client,
