@@ -1,5 +1,5 @@
 //! tidegate beside what would otherwise be taken: `cargo bench --locked --bench proxies`, or a part of it with a word of the
-//! cases after `--`.
+//! cases after `--`; `memory` is one.
 //!
 //! nginx, HAProxy and Caddy do the nearest that they can, and hyper alone is the floor. All run at once, before one light
 //! upstream, and are measured in turns in the same run, so that what else the machine does weighs on all. What a request costs
@@ -121,7 +121,7 @@ async fn compare(wanted: Option<&str>) -> ExitCode {
         bench.measure(case, &mut table).await;
     }
     let mut kept = table.print(&bench.names());
-    if wanted.is_none() {
+    if wanted.is_none_or(|word| "memory".contains(word)) {
         kept &= bench.memories(idle, upstream).await;
     }
     if kept {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
+use super::HELD;
 use super::others::Proxy;
 use crate::house::{fill, policy};
 use crate::support::Gate;
@@ -47,6 +48,7 @@ impl Ours {
             .file("server.pem", &made.cert.pem())
             .file("server.key", &made.signing_key.serialize_pem())
             .set("field_scopes", json!(field_scopes))
+            .set("limits", json!({ "connections_per_client": 2 * HELD }))
             .set(
                 "listen",
                 json!([{ "address": "127.0.0.1:0" }, { "address": "127.0.0.2:0", "tls": tls }]),
