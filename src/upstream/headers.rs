@@ -16,7 +16,7 @@ static OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-method-override"),
 ];
 
-/// What of a client's headers goes on: the value of each of [`CARRIED`].
+/// What of a client's headers goes on: a value for each of those that may.
 #[derive(Clone, Debug, Default)]
 pub struct Carried([Option<HeaderValue>; 4]);
 
