@@ -23,10 +23,9 @@ fuzz_target!(|text: &str| {
     let token = SubToken::read(&made).expect("made by the rules");
     whole(&made, &token);
     let inside = redacted(&format!("{text}{made}{text}"));
-    assert!(
-        !inside.contains(secret.as_str()) || text.contains(secret.as_str()),
-        "{inside}"
-    );
+    // What stays of the one that was put in is its prefix, which may go on what the text ends with.
+    let had = format!("{text}tdg_v1_").contains(secret.as_str());
+    assert!(!inside.contains(secret.as_str()) || had, "{inside}");
 });
 
 fn whole(text: &str, token: &SubToken) {
