@@ -20,13 +20,6 @@ pub struct Beforehand {
     pub made: Vec<State>,
 }
 
-impl Beforehand {
-    /// Whether nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.about.is_empty() && self.named.is_empty() && self.made.is_empty()
-    }
-}
-
 /// What is cut from an answer, and how it is told beforehand that there is nothing of that in it.
 #[derive(Clone, Debug)]
 pub struct Cuts {
@@ -117,9 +110,12 @@ impl<'p> Planner<'p> {
         false
     }
 
-    /// Whether nothing is known of the resources that the answer is about: what is cut is the same for all like it.
-    pub fn knows_nothing(&self) -> bool {
-        self.beforehand.is_empty()
+    /// What a plan depends on beside the grants and the shape, where nothing is known of the resources that the answer is about:
+    /// which of the grants that go by requests fit. `None` where it is for this request alone.
+    pub fn same_for(&self) -> Option<u64> {
+        let Beforehand { about, named, made } = &self.beforehand;
+        let nothing = about.is_empty() && named.is_empty() && made.is_empty();
+        nothing.then(|| self.fields.by_requests()).flatten()
     }
 
     /// What is cut from an answer of that shape; `None` where nothing ever is.

@@ -114,12 +114,13 @@ impl Watch {
 
     /// Bytes came. Between requests of HTTP/1 they begin a head; those of HTTP/2 may be about anything.
     fn read(&self, begins_head: bool) {
-        self.doing().all_read = false;
-        self.change(|state| match state {
+        let mut doing = self.doing();
+        doing.all_read = false;
+        doing.state = match doing.state {
             State::Quiet(_) if begins_head => State::Head(Instant::now()),
             State::Quiet(_) => State::Quiet(Instant::now()),
-            State::Head(_) | State::Busy(_) => state,
-        });
+            state @ (State::Head(_) | State::Busy(_)) => state,
+        };
     }
 
     /// The other end took something, or would not.

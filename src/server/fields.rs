@@ -9,7 +9,6 @@ use hyper::header::CONTENT_ENCODING;
 
 use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
-use super::serving::Serving;
 use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
 use crate::policy::{Allowed, Fields, Standing, with_additions};
@@ -207,13 +206,10 @@ impl Question<'_> {
     /// What is cut from an answer of that shape; `None` where nothing is.
     fn cuts(&self, planner: &Planner<'_>, shape: ShapeId) -> Option<Cuts> {
         let plan = || planner.plan(shape).map(Cuts::from);
-        let Serving { rules, plans, .. } = self.serving;
-        let fields = Fields::new(&self.grantee.grants, &self.asked, &rules.catalog);
-        match fields.by_requests() {
-            Some(fit) if planner.knows_nothing() => {
-                plans.of(&self.grantee.grants, shape, fit, plan)
-            }
-            Some(_) | None => plan(),
+        let plans = &self.serving.plans;
+        match planner.same_for() {
+            Some(fit) => plans.of(&self.grantee.grants, shape, fit, plan),
+            None => plan(),
         }
     }
 
