@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::endpoint::Template;
 use super::place::FieldPath;
-use super::scope::ScopeId;
+use super::scope::{ScopeId, ScopeSet};
 
 /// The name of a kind of resource, as policies write it: `droplet`, `domain_record`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -42,6 +42,9 @@ pub struct Kind {
     pub reads: Option<ScopeId>,
     /// The scope by which the API destroys one.
     pub deletes: Option<ScopeId>,
+    /// What a grant has that gives the making of one: the scope of its family for that, or where the API has none, all that
+    /// its family has.
+    pub creates: ScopeSet,
     /// How one is looked up.
     pub get: Option<LookUp>,
     /// How the one is looked up that paths mean where they name none.

@@ -21,7 +21,7 @@ pub use endpoint::{
 pub use kind::{Attribute, Kind, KindName, Kinds, LookUp, Source};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
-pub use touch::{Condition, TouchKind, TouchRule, TouchVerb, Touches};
+pub use touch::{Condition, TouchKind, TouchRule, TouchVerb, Touches, struck_by};
 
 use matcher::Matcher;
 

@@ -202,8 +202,15 @@ fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
     for endpoint in catalog.endpoints() {
         match &endpoint.touches {
             Touches::Nobody => {}
-            Touches::Unmodelled { reason: None } => panic!("{endpoint} says nothing"),
-            Touches::Unmodelled { reason: Some(_) } => untold.push(endpoint.to_string()),
+            Touches::Unmodelled { reason: None, .. } => panic!("{endpoint} says nothing"),
+            Touches::Unmodelled {
+                reason: Some(_),
+                could_touch,
+            } => {
+                let told = could_touch.as_ref().is_some_and(|could| !could.is_empty());
+                assert!(told, "{endpoint} does not say what it could touch");
+                untold.push(endpoint.to_string());
+            }
             Touches::These(rules) => assert!(
                 rules.iter().any(TouchRule::is_first),
                 "{endpoint} is about nothing"
@@ -211,6 +218,30 @@ fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
         }
     }
     assert!(untold.len() < 8, "{untold:?} can't be modelled");
+}
+
+/// A scope that nothing asks for would be a slip of the pen, and no deny would name it.
+#[test]
+fn what_an_endpoint_could_touch_is_asked_for_by_another() {
+    let catalog = catalog();
+    let mut asked = ScopeSet::default();
+    for endpoint in catalog.endpoints() {
+        endpoint.scopes.iter().for_each(|set| asked.add(set));
+        let fields = endpoint.fields.iter().map(|field| field.scope);
+        fields.for_each(|scope| asked.insert(scope));
+    }
+    for endpoint in catalog.endpoints() {
+        let Touches::Unmodelled {
+            could_touch: Some(could),
+            ..
+        } = &endpoint.touches
+        else {
+            continue;
+        };
+        let unknown = could.without(&asked);
+        let unknown: Vec<_> = catalog.scopes().names(&unknown).collect();
+        assert!(unknown.is_empty(), "{endpoint}: {unknown:?}");
+    }
 }
 
 /// Two names for one resource could be read as two resources.

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use super::kind::{KindName, LookUp};
+use super::kind::{Kind, KindName, LookUp};
 use super::place::{FieldPath, Place};
-use super::scope::ScopeId;
+use super::scope::{ScopeId, ScopeSet};
 
 /// What an endpoint touches, as far as the table says.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Touches {
     Unmodelled {
         /// Why it can't be known, where that is so.
         reason: Option<String>,
+        /// The scopes of all that it could do; `None` where that is not told, and it could do anything.
+        could_touch: Option<ScopeSet>,
     },
 }
 
@@ -270,4 +272,27 @@ impl fmt::Display for TouchRule {
             (None, None, None) => Ok(()),
         }
     }
+}
+
+/// What a deny grant has that takes in what is done to a resource of a kind. What a request is about is asked for by its
+/// endpoint's own scopes; what is made, entered or put on beside is not.
+pub fn struck_by(verb: TouchVerb, first: bool, kind: &Kind) -> Vec<ScopeSet> {
+    let one = |scope: Option<ScopeId>| {
+        let mut set = ScopeSet::default();
+        scope.map(|scope| set.insert(scope));
+        set
+    };
+    let sets = match verb {
+        TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source => {
+            vec![one(kind.reads)]
+        }
+        TouchVerb::Change | TouchVerb::Attach => vec![one(kind.changes)],
+        TouchVerb::Delete => vec![one(kind.deletes)],
+        TouchVerb::Create | TouchVerb::Join | TouchVerb::Label if first => Vec::new(),
+        TouchVerb::Create => vec![kind.creates.clone()],
+        TouchVerb::Join => vec![one(kind.reads), one(kind.changes)],
+        TouchVerb::Label => vec![one(kind.changes)],
+    };
+    let told = |set: &ScopeSet| !set.is_empty();
+    sets.into_iter().filter(told).collect()
 }

@@ -541,10 +541,30 @@ impl Question<'_> {
             Some(Touches::These(_)) if narrowed => {
                 self.known == Known::Whole && self.denies_this(grant)
             }
-            Some(Touches::Nobody | Touches::These(_) | Touches::Unmodelled { .. }) | None => {
+            Some(Touches::Unmodelled { could_touch, .. }) if narrowed => {
+                self.denies_this(grant) || denies_any(grant, could_touch.as_ref())
+            }
+            Some(Touches::Unmodelled { could_touch, .. }) => {
                 self.denies_this(grant)
+                    || could_touch
+                        .as_ref()
+                        .is_some_and(|could| denies_any(grant, Some(could)))
+            }
+            Some(Touches::Nobody | Touches::These(_)) | None => {
+                self.denies_this(grant) || self.denies_beside(grant)
             }
         }
+    }
+
+    /// Whether a deny grant without `only` takes in what the request does beside what it is about, as far as that is told by
+    /// its body: a snapshot that an action makes.
+    fn denies_beside(&self, grant: &BoundGrant) -> bool {
+        let Some(scopes) = grant.covers.all() else {
+            return false;
+        };
+        let whole = self.known == Known::Whole && grant.only.is_none() && grant.actions.is_none();
+        let beside = || self.asked.done_beside(self.catalog.kinds());
+        whole && beside().iter().any(|set| scopes.covers(set))
     }
 
     /// Whether what a deny grant covers takes this request in, whatever it is narrowed to.
@@ -623,6 +643,15 @@ impl Question<'_> {
 
     fn names(&self, set: &ScopeSet) -> Vec<Scope> {
         self.catalog.scopes().names(set).cloned().collect()
+    }
+}
+
+/// Whether a deny grant takes in any of these scopes; of what is not told, any that it has.
+fn denies_any(grant: &BoundGrant, could_touch: Option<&ScopeSet>) -> bool {
+    let scopes = grant.covers.all().filter(|_| grant.actions.is_none());
+    match could_touch {
+        Some(could) => scopes.is_some_and(|scopes| scopes.meets(could)),
+        None => scopes.is_some(),
     }
 }
 

@@ -2,7 +2,8 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, FieldPath, Method, Place, ScopeId, TouchRule, TouchVerb,
+    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, ScopeId,
+    ScopeSet, TouchKind, TouchRule, TouchVerb, struck_by,
 };
 
 use super::json::Json;
@@ -316,6 +317,58 @@ impl<'c> Asked<'c> {
             .rules()
             .filter(|rule| rule.at.as_ref().is_none_or(|place| self.uses(place)));
         named.filter_map(|rule| rule.scope).collect()
+    }
+
+    /// What deny grants have that takes in what the request changes, of all that the catalogue and its body tell: any of these
+    /// sets whole. What only a look-up tells is left out.
+    pub fn done_beside(&self, kinds: &Kinds) -> Vec<ScopeSet> {
+        let changes = |rule: &&TouchRule| {
+            let reads = matches!(
+                rule.verb,
+                TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source
+            );
+            let told = rule.held_in.is_none();
+            !reads && told && rule.at.as_ref().is_none_or(|place| self.uses(place))
+        };
+        let of_rule = |rule: &TouchRule| -> Vec<ScopeSet> {
+            let kinds = self.kinds_of(rule, kinds).into_iter();
+            kinds
+                .flat_map(|kind| struck_by(rule.verb, rule.is_first(), kind))
+                .collect()
+        };
+        self.rules().filter(changes).flat_map(of_rule).collect()
+    }
+
+    /// The kinds of what a rule touches here, and those under which the API has the same things.
+    fn kinds_of<'k>(&self, rule: &TouchRule, kinds: &'k Kinds) -> Vec<&'k Kind> {
+        let by_name = |name: &KindName| kinds.find(name.as_str());
+        let named = |place: &Place| self.names(place);
+        let told: Vec<&Kind> = match &rule.kind {
+            TouchKind::One(kind) => by_name(kind).into_iter().collect(),
+            TouchKind::Urn => {
+                let urns = rule.at.iter().flat_map(named);
+                let kind = |urn: &str| kinds.by_urn(&urn.split(':').nth(1)?.to_ascii_lowercase());
+                urns.filter_map(kind).collect()
+            }
+            TouchKind::Typed { member, types, .. } => {
+                let path = match &rule.at {
+                    Some(Place::Body(path)) => Some(path),
+                    Some(Place::Path(_) | Place::Query(_)) | None => None,
+                };
+                let items = path.into_iter().flat_map(|path| {
+                    let body = self.body.iter();
+                    body.flat_map(move |body| body.at(path))
+                });
+                let said: Vec<&str> = items.filter_map(|it| it.member(member)?.name()).collect();
+                let meant = types.iter().filter(|(known, _)| said.contains(&known.as_str()));
+                meant.filter_map(|(_, kind)| by_name(kind.as_ref()?)).collect()
+            }
+            TouchKind::Told { types, .. } => {
+                types.iter().filter_map(|(_, kind)| by_name(kind.as_ref()?)).collect()
+            }
+        };
+        let also = told.iter().filter_map(|kind| by_name(kind.also.as_ref()?));
+        also.chain(told.iter().copied()).collect()
     }
 
     /// Where the request names something by number to read what is on it: an image or snapshot that may be private. Public

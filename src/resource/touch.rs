@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::state::{Known, State};
-use crate::catalog::{KindName, Kinds, ScopeId, TouchVerb};
+use crate::catalog::{Kind, KindName, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by};
 
 /// A resource that a request touches, with what it is before and what it would be after.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,8 +50,18 @@ impl Touch {
             TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source => kind.reads,
             TouchVerb::Change | TouchVerb::Attach => kind.changes,
             TouchVerb::Delete => kind.deletes,
-            TouchVerb::Create | TouchVerb::Join | TouchVerb::Label => None,
+            TouchVerb::Join => kind.reads,
+            TouchVerb::Label => kind.changes,
+            TouchVerb::Create => None, // a family may have several, see `struck_by`
         }
+    }
+
+    /// What a deny grant has that takes this touch in by itself, whatever the endpoint asks for: any of these sets whole.
+    pub fn struck_by(&self, kinds: &Kinds) -> Vec<ScopeSet> {
+        let of_kind = |kind: &Kind| struck_by(self.verb, self.first, kind);
+        let kind = kinds.find(self.kind.as_str());
+        let also = kind.and_then(|kind| kinds.find(kind.also.as_ref()?.as_str()));
+        kind.into_iter().chain(also).flat_map(of_kind).collect()
     }
 
     /// The states before and after, as far as there are any.

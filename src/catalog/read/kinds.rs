@@ -4,6 +4,7 @@ use super::Reader;
 use crate::catalog::endpoint::Template;
 use crate::catalog::kind::{Attribute, Kind, KindName, LookUp, Source};
 use crate::catalog::place::FieldPath;
+use crate::catalog::scope::{ScopePattern, ScopeSet};
 use crate::yaml::{Entry, Map, Mistakes, Node};
 
 impl Reader {
@@ -34,6 +35,7 @@ impl Reader {
             changes,
             reads: None,
             deletes: None,
+            creates: ScopeSet::default(),
             get: map
                 .take("get")
                 .and_then(|node| look_up(node, "`get`", mistakes)),
@@ -78,6 +80,12 @@ impl Reader {
             };
             (kind.reads, kind.deletes) = (scope("read"), scope("delete"));
             kind.changes = kind.changes.or_else(|| scope("update"));
+            if let Some(one) = scope("create") {
+                kind.creates.insert(one);
+            } else {
+                let family = ScopePattern::Family(kind.family.clone());
+                kind.creates = table.matching(&family);
+            }
         }
     }
 }

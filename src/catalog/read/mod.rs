@@ -159,7 +159,12 @@ impl Reader {
                 .take("repeats")
                 .map(|node| repeats(node, mistakes))
                 .unwrap_or_default(),
-            touches: self.touches(map.take("touches"), map.take("unmodelled"), mistakes),
+            touches: self.touches(
+                map.take("touches"),
+                map.take("unmodelled"),
+                map.take("could_touch"),
+                mistakes,
+            ),
             answer: None, // its table is read after all endpoints
             note: map
                 .take("note")
@@ -276,13 +281,26 @@ impl Reader {
         &mut self,
         touches: Option<&Node>,
         unmodelled: Option<&Node>,
+        could_touch: Option<&Node>,
         mistakes: &mut Mistakes,
     ) -> Touches {
+        let could_touch = could_touch.map(|node| {
+            let mut all = ScopeSet::default();
+            for item in node.items("`could_touch`", mistakes) {
+                if let Some(text) = item.text("a scope", mistakes) {
+                    all.add(&self.set(text, item, mistakes));
+                }
+            }
+            all
+        });
         let reason = unmodelled
             .and_then(|node| node.text("`unmodelled`", mistakes))
             .map(str::to_owned);
         match touches {
-            None => Touches::Unmodelled { reason },
+            None => Touches::Unmodelled {
+                reason,
+                could_touch,
+            },
             Some(node) if matches!(&node.value, yaml::Value::Scalar { text, .. } if text == "nobody") => {
                 Touches::Nobody
             }

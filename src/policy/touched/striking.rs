@@ -2,7 +2,7 @@
 
 use super::Judge;
 use super::covering::{added, use_of};
-use crate::catalog::{Kinds, ScopeId, TouchVerb};
+use crate::catalog::TouchVerb;
 use crate::policy::bind::BoundGrant;
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
@@ -49,26 +49,31 @@ impl<'j> Judge<'j> {
     /// The deny grant that strikes a touch. What could not be learnt counts as struck; what is yet to be learnt does not.
     pub(super) fn striking(&self, touch: &Touch) -> Option<&'j BoundGrant> {
         let kinds = self.question.catalog.kinds();
-        let own = own_scopes(touch, kinds);
+        let own = touch.struck_by(kinds);
+        // A deny without `only` leaves what is shown to the scopes by which it is asked for.
+        let changes = !matches!(
+            touch.verb,
+            TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source
+        );
         // A list of what belongs to a resource that may not be seen is hidden as that is.
         let of_struck = |touch: &Touch, only: &BoundOnly| {
             let any = touch.before.as_ref().filter(|_| touch.in_path);
             let parent = any.and_then(|any| any.parent.as_deref());
             parent.is_some_and(|parent| only.strikes(parent, Use::Look, kinds) != Fit::No)
         };
-        let asks = |grant: &BoundGrant| {
-            let by_own = own.iter().any(|own| {
+        let by_own = |grant: &BoundGrant| {
+            own.iter().any(|own| {
                 let scopes = grant.covers.all();
-                grant.actions.is_none() && scopes.is_some_and(|scopes| scopes.has(*own))
-            });
-            by_own || self.question.denies_this(grant)
+                grant.actions.is_none() && scopes.is_some_and(|scopes| scopes.covers(own))
+            })
         };
+        let asks = |grant: &BoundGrant| by_own(grant) || self.question.denies_this(grant);
         let strikes = |grant: &&BoundGrant| {
             if !asks(grant) {
                 return false;
             }
             let Some(only) = &grant.only else {
-                return self.question.denies_this(grant);
+                return self.question.denies_this(grant) || changes && by_own(grant);
             };
             if touch.verb == TouchVerb::List {
                 return of_struck(touch, only); // the rest is judged on the answer
@@ -207,20 +212,4 @@ pub fn hidden() -> Refusal {
         Code::ResourceHidden,
         "The resource you requested could not be found.",
     )
-}
-
-/// The scopes that a touch comes to by itself, under each kind that the API has for what is touched.
-fn own_scopes(touch: &Touch, kinds: &Kinds) -> Vec<ScopeId> {
-    let kind = kinds.find(touch.kind.as_str());
-    let also = kind.and_then(|kind| kind.also.clone()).map(|also| Touch {
-        kind: also,
-        before: None,
-        after: None,
-        ..touch.clone()
-    });
-    let of = |touch: &Touch| touch.own_scope(kinds);
-    of(touch)
-        .into_iter()
-        .chain(also.as_ref().and_then(of))
-        .collect()
 }
