@@ -282,6 +282,8 @@ pub struct FieldScope {
     pub at: Place,
     /// The scope.
     pub scope: ScopeId,
+    /// Whether using it leads to a login, so that only the scope's name gives it.
+    pub by_name: bool,
 }
 
 /// A member that a body may have.

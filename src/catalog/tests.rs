@@ -329,7 +329,13 @@ fn what_a_touch_looks_at_in_a_body_is_passed_on() {
 }
 
 /// Fields whose scope is not asked for over what they name, and why.
-const FIELDS_BESIDE: [(&str, &str, &str); 8] = [
+const FIELDS_BESIDE: [(&str, &str, &str); 10] = [
+    ("POST /v2/kubernetes/clusters", "body.sso", LOGIN),
+    (
+        "PUT /v2/kubernetes/clusters/{cluster_id}",
+        "body.sso",
+        LOGIN,
+    ),
     ("POST /v2/tags", "body.resources", TAGGED),
     ("POST /v2/tags", "body.resources.droplets", COUNTS),
     ("POST /v2/tags", "body.resources.images", COUNTS),
@@ -343,6 +349,8 @@ const FIELDS_BESIDE: [(&str, &str, &str); 8] = [
         TAGGED,
     ),
 ];
+const LOGIN: &str =
+    "it lets in to the cluster that the request is about, so it is asked for over that";
 const TAGGED: &str =
     "the API asks for `droplet:read` whatever is tagged, so it is asked for with the tag";
 const COUNTS: &str = "members of what answers show, which are dropped from a request";

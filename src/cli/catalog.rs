@@ -138,7 +138,8 @@ fn touched(endpoint: &Endpoint) -> String {
         Touches::Nobody => "nobody's".to_owned(),
         Touches::Unmodelled { reason: None, .. } => "not modelled".to_owned(),
         Touches::Unmodelled {
-            reason: Some(reason), ..
+            reason: Some(reason),
+            ..
         } => format!("can't be modelled: {reason}"),
         Touches::These(rules) => {
             let mut touched: Vec<_> = rules.iter().map(ToString::to_string).collect();

@@ -359,26 +359,34 @@ impl Question<'_> {
     }
 
     fn fields_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
-        let held = self.union(grants, BoundCovers::all);
+        let held = Held {
+            all: self.union(grants, BoundCovers::all),
+            named: self.union(grants, BoundCovers::named),
+        };
         self.fields_held(endpoint, &held, &self.asked.fields())
     }
 
     pub(super) fn fields_held(
         &self,
         endpoint: &Endpoint,
-        held: &ScopeSet,
+        held: &Held,
         fields: &[FieldUse],
     ) -> Result<(), Refusal> {
-        self.all_held(held, fields, |field, scope| {
-            format!("the field `{field}` of {endpoint} asks for the scope {scope}, which this sub-token lacks; leave the field out, or ask for a role that grants the scope")
+        self.all_held(held, fields, |FieldUse { field, by_name, .. }, scope| {
+            let how = if *by_name { "names" } else { "grants" };
+            format!("the field `{field}` of {endpoint} asks for the scope {scope}, which this sub-token lacks; leave the field out, or ask for a role that {how} the scope")
         })
     }
 
     /// What is on a private image is handed out to whom its scope is given by name: no wildcard covers that. Which images are
     /// private is not looked up in this release, so one that is named by number counts as private.
     fn sources_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
-        let held = self.union(grants, BoundCovers::named);
-        self.all_held(&held, &self.asked.private_sources(), |field, scope| {
+        let held = Held {
+            all: ScopeSet::default(),
+            named: self.union(grants, BoundCovers::named),
+        };
+        let sources = self.asked.private_sources();
+        self.all_held(&held, &sources, |FieldUse { field, .. }, scope| {
             format!("`{field}` of {endpoint} may be a private image, and what is on it is handed out only where a role names the scope {scope}; name a public image by its slug, or ask for such a role")
         })
     }
@@ -401,11 +409,11 @@ impl Question<'_> {
 
     fn all_held(
         &self,
-        held: &ScopeSet,
+        held: &Held,
         uses: &[FieldUse],
-        message: impl Fn(&str, &str) -> String,
+        message: impl Fn(&FieldUse, &str) -> String,
     ) -> Result<(), Refusal> {
-        let Some(lacking) = uses.iter().find(|used| !held.has(used.scope)) else {
+        let Some(lacking) = uses.iter().find(|used| !held.gives(used)) else {
             return Ok(());
         };
         let needs: Vec<_> = self
@@ -415,7 +423,7 @@ impl Question<'_> {
             .cloned()
             .into_iter()
             .collect();
-        Err(Refusal::new(Code::FieldScope, message(&lacking.field, &listed(&needs))).needing(needs))
+        Err(Refusal::new(Code::FieldScope, message(lacking, &listed(&needs))).needing(needs))
     }
 
     pub(super) fn not_covered(
@@ -643,6 +651,30 @@ impl Question<'_> {
 
     fn names(&self, set: &ScopeSet) -> Vec<Scope> {
         self.catalog.scopes().names(set).cloned().collect()
+    }
+}
+
+/// The scopes that grants give together.
+#[derive(Default)]
+pub(super) struct Held {
+    /// By their names and by wildcards.
+    pub all: ScopeSet,
+    /// By their names alone.
+    pub named: ScopeSet,
+}
+
+impl Held {
+    /// Adds what a grant gives.
+    pub fn add(&mut self, covers: &BoundCovers) {
+        if let BoundCovers::Scopes { all, named } = covers {
+            self.all.add(all);
+            self.named.add(named);
+        }
+    }
+
+    fn gives(&self, used: &FieldUse) -> bool {
+        let scopes = if used.by_name { &self.named } else { &self.all };
+        scopes.has(used.scope)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct FieldUse {
     pub field: String,
     /// The scope.
     pub scope: ScopeId,
+    /// Whether no wildcard gives it.
+    pub by_name: bool,
 }
 
 /// A resource that the request names, for the record.
@@ -179,6 +181,7 @@ impl<'c> Asked<'c> {
         used.map(|field| FieldUse {
             field: field.at.to_string(),
             scope: field.scope,
+            by_name: field.by_name,
         })
         .collect()
     }
@@ -360,12 +363,17 @@ impl<'c> Asked<'c> {
                     body.flat_map(move |body| body.at(path))
                 });
                 let said: Vec<&str> = items.filter_map(|it| it.member(member)?.name()).collect();
-                let meant = types.iter().filter(|(known, _)| said.contains(&known.as_str()));
-                meant.filter_map(|(_, kind)| by_name(kind.as_ref()?)).collect()
+                let meant = types
+                    .iter()
+                    .filter(|(known, _)| said.contains(&known.as_str()));
+                meant
+                    .filter_map(|(_, kind)| by_name(kind.as_ref()?))
+                    .collect()
             }
-            TouchKind::Told { types, .. } => {
-                types.iter().filter_map(|(_, kind)| by_name(kind.as_ref()?)).collect()
-            }
+            TouchKind::Told { types, .. } => types
+                .iter()
+                .filter_map(|(_, kind)| by_name(kind.as_ref()?))
+                .collect(),
         };
         let also = told.iter().filter_map(|kind| by_name(kind.also.as_ref()?));
         also.chain(told.iter().copied()).collect()
@@ -387,6 +395,7 @@ impl<'c> Asked<'c> {
             .map(|(_, place, scope)| FieldUse {
                 field: place.to_string(),
                 scope,
+                by_name: true,
             })
             .collect()
     }

@@ -127,10 +127,11 @@ impl Reader {
                 .take("scopes_when")
                 .map(|node| self.scopes_when(node, mistakes))
                 .unwrap_or_default(),
-            fields: map
-                .take("field_scopes")
-                .map(|node| self.fields(node, mistakes))
-                .unwrap_or_default(),
+            fields: ["field_scopes", "sensitive_fields"]
+                .into_iter()
+                .filter_map(|key| Some((key, map.take(key)?)))
+                .flat_map(|(key, node)| self.fields(node, key, mistakes))
+                .collect(),
             sensitive: map
                 .take("sensitive")
                 .and_then(|node| node.text("`sensitive`", mistakes))
@@ -256,9 +257,11 @@ impl Reader {
         rules
     }
 
-    fn fields(&mut self, node: &Node, mistakes: &mut Mistakes) -> Vec<FieldScope> {
+    /// Scopes that fields ask for; of what leads to a login, by their names alone.
+    fn fields(&mut self, node: &Node, key: &str, mistakes: &mut Mistakes) -> Vec<FieldScope> {
+        let by_name = key == "sensitive_fields";
         let mut fields = Vec::new();
-        for entry in node.entries("`field_scopes`", mistakes) {
+        for entry in node.entries(key, mistakes) {
             let at = match entry.key.parse() {
                 Ok(place) => place,
                 Err(error) => {
@@ -270,7 +273,7 @@ impl Reader {
                 continue;
             };
             if let Some(scope) = self.scope(text, &entry.node, mistakes) {
-                fields.push(FieldScope { at, scope });
+                fields.push(FieldScope { at, scope, by_name });
             }
         }
         fields.shrink_to_fit();

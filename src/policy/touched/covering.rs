@@ -1,9 +1,9 @@
 //! Whether allow grants cover what a request touches.
 
 use super::Judge;
-use crate::catalog::{Place, ScopeId, ScopeSet, TouchVerb};
+use crate::catalog::{Place, ScopeId, TouchVerb};
 use crate::policy::bind::{Additions, BoundGrant};
-use crate::policy::decide::Question;
+use crate::policy::decide::{Held, Question};
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
 use crate::resource::{Known, State, Touch};
@@ -318,14 +318,12 @@ impl<'j> Judge<'j> {
             .grants
             .allowing()
             .filter(|grant| grant.only.is_none() && self.question.action_fits(grant));
-        let mut held = ScopeSet::default();
+        let mut held = Held::default();
         for grant in covering.into_iter().chain(free) {
             if self.question.request_matches(grant) {
                 return Ok(());
             }
-            if let Some(scopes) = grant.covers.all() {
-                held.add(scopes);
-            }
+            held.add(&grant.covers);
         }
         let mut fields = self.question.asked.fields();
         fields.retain(|field| !by_a_touch(&field.field));

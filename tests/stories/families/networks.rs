@@ -213,7 +213,7 @@ async fn prefixes_and_gateways_are_those_of_the_project() {
 
 const BUCKETS: &str = "
     allow:
-      - scopes: ['spaces_key:*', spaces_key:create_credentials]
+      - scopes: ['spaces_key:*', spaces_key:create_credentials, spaces_key:update]
         only: { spaces_key: { name: 'a-*' }, space: { name: a-files } }
 ";
 
