@@ -282,11 +282,7 @@ fn additions_of(additions: &OnCreate, vars: &Vars) -> Additions {
 fn filled(written: &serde_json::Value, vars: &Vars) -> serde_json::Value {
     use serde_json::Value;
     match written {
-        Value::String(text) => {
-            Value::String(vars.iter().fold(text.clone(), |text, (name, value)| {
-                text.replace(&format!("${{{name}}}"), value)
-            }))
-        }
+        Value::String(text) => Value::String(filled_text(text, vars)),
         Value::Array(items) => Value::Array(items.iter().map(|item| filled(item, vars)).collect()),
         Value::Object(members) => Value::Object(
             members
@@ -295,5 +291,50 @@ fn filled(written: &serde_json::Value, vars: &Vars) -> serde_json::Value {
                 .collect(),
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) => written.clone(),
+    }
+}
+
+/// Each `${name}` of a text by its variable's value, read once: a value that holds `${other}` stands for itself.
+fn filled_text(text: &str, vars: &Vars) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        let named = after.split_once('}');
+        let value = named.and_then(|(name, after)| Some((vars.get(name)?, after)));
+        if let Some((value, after)) = value {
+            filled.push_str(value);
+            rest = after;
+        } else {
+            filled.push_str("${");
+            rest = after;
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_grant_fills_in_each_variable_once() {
+        let vars = Vars::from([
+            ("a".to_owned(), "${b}".to_owned()), // taken literally, as everywhere
+            ("b".to_owned(), "${a}x".to_owned()),
+        ]);
+        let cases = [
+            ("client-${a}", "client-${b}"),
+            ("${b}-${a}", "${a}x-${b}"),
+            ("${${a}", "${${b}"),
+            ("${other} ${", "${other} ${"),
+            ("no variable", "no variable"),
+        ];
+        for (text, expected) in cases {
+            let written = serde_json::json!({ "tag": [text] });
+            let expected = serde_json::json!({ "tag": [expected] });
+            assert_eq!(filled(&written, &vars), expected, "text {text:?}");
+        }
     }
 }
