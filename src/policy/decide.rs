@@ -630,23 +630,11 @@ impl Question<'_> {
     /// Whether a deny pattern matches the request under any selection of its parameters: adding a parameter that means
     /// nothing must not lead around it.
     fn deny_matches(&self, pattern: &super::RequestPattern) -> bool {
-        const MOST_PARAMETERS: usize = 8;
         let target = &self.asked.target;
-        let line = |path: String| format!("{} {path}", self.asked.method);
-        let count = target.query().len();
-        let matches = |line: &str| pattern.matches(line);
-        if matches(self.asked.line()) || matches(self.asked.line_with_query()) {
-            return true;
+        if target.query().is_empty() {
+            return pattern.matches(self.asked.line());
         }
-        if !pattern.has_query() {
-            return false;
-        }
-        if count > MOST_PARAMETERS {
-            return true;
-        }
-        (0..1_usize << count).any(|chosen| {
-            pattern.matches(&line(target.path_with(|index| chosen >> index & 1 == 1)))
-        })
+        pattern.matches_some_of(self.asked.line(), &target.written_query())
     }
 
     fn names(&self, set: &ScopeSet) -> Vec<Scope> {

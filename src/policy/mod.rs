@@ -11,6 +11,7 @@ mod matching;
 mod only;
 mod pattern;
 mod read;
+mod selections;
 mod subject;
 mod test;
 mod touched;

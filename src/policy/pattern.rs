@@ -7,6 +7,8 @@ use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{Config, NFA, WhichCaptures};
 
+use super::selections::search;
+
 /// A text that may hold variables, as `client-${client}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Text {
@@ -179,6 +181,12 @@ impl RequestPattern {
             self.short.try_is_match(cache, text)
         });
         short.unwrap_or_else(|_| self.long.is_match(&mut self.long.create_cache(), text))
+    }
+
+    /// Whether it matches the whole of `line`, or of `line?…` with some of these parameters, in their order: each of them may
+    /// be left out.
+    pub fn matches_some_of(&self, line: &str, parameters: &[String]) -> bool {
+        search(self.short.get_nfa(), line, parameters).0
     }
 
     /// Whether it spells this fixed segment of a path as a segment: a wildcard does not.

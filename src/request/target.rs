@@ -163,18 +163,14 @@ impl Target {
         Cow::Owned(text)
     }
 
-    /// The path and those parameters for which `keep` holds.
-    pub fn path_with(&self, mut keep: impl FnMut(usize) -> bool) -> String {
-        let kept: Vec<_> = self
-            .query
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| keep(*index))
-            .map(|(_, pair)| pair.clone())
-            .collect();
-        let mut text = self.path.clone();
-        push_query(&kept, &mut text);
-        text
+    /// Each parameter as it is sent, `name=value`, sorted by name.
+    pub fn written_query(&self) -> Vec<String> {
+        let written = |(name, value): &(String, String)| {
+            let mut text = String::new();
+            push_parameter(name, value, &mut text);
+            text
+        };
+        self.query.iter().map(written).collect()
     }
 
     /// Brings to one form what only the endpoint can tell: names of DNS zones, which are the same in either case and with a dot
@@ -448,10 +444,14 @@ fn written(segments: &[String]) -> String {
 fn push_query(query: &[(String, String)], text: &mut String) {
     for (index, (name, value)) in query.iter().enumerate() {
         text.push(if index == 0 { '?' } else { '&' });
-        encode(name, text);
-        text.push('=');
-        encode(value, text);
+        push_parameter(name, value, text);
     }
+}
+
+fn push_parameter(name: &str, value: &str, text: &mut String) {
+    encode(name, text);
+    text.push('=');
+    encode(value, text);
 }
 
 #[cfg(test)]
