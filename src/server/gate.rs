@@ -1,5 +1,5 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hyper::Request;
@@ -15,6 +15,7 @@ use super::final_line::FinalLine;
 use super::message::says_one_thing;
 use super::own;
 use super::question::{Question, Way};
+use super::request_id::request_id;
 use super::serving::{Current, Serving};
 use crate::admin::Outcome;
 use crate::audit::{Audit, Permit, Verdict};
@@ -388,33 +389,6 @@ fn overloaded(why: &str) -> Refusal {
     let mut refusal = Refusal::new(Code::Overloaded, why);
     refusal.retry_after = Some(1);
     refusal
-}
-
-/// 32 hexadecimal digits. They need not be secret, only different: 64 random bits of this process, and a number that counts
-/// requests and is scattered, so that nobody reads from two of them how many there were.
-fn request_id() -> String {
-    static PROCESS: LazyLock<(u64, u64)> = LazyLock::new(|| {
-        let mut bytes = [[0; 8]; 2];
-        let random = bytes.iter_mut().try_for_each(|half| getrandom::fill(half));
-        match random {
-            Ok(()) => (u64::from_be_bytes(bytes[0]), u64::from_be_bytes(bytes[1])),
-            Err(_) => (Timestamp::now().as_microsecond().unsigned_abs(), 0), // without the system's generator time will do
-        }
-    });
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let (of_process, from) = *PROCESS;
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "{of_process:016x}{:016x}",
-        scattered(from.wrapping_add(number))
-    )
-}
-
-/// Another number for each number, without order: the mixing step of `SplitMix64`, every part of which can be undone.
-fn scattered(number: u64) -> u64 {
-    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 fn method_of(head: &Parts) -> Result<Method, Refusal> {

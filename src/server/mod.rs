@@ -18,6 +18,7 @@ mod own;
 mod plans;
 pub mod proxy;
 mod question;
+mod request_id;
 mod run;
 mod serving;
 mod supervisor;
