@@ -148,6 +148,14 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
     State::kept_close(path).map_err(Failed::because)?;
     let state = State::open(path, Duration::from_secs(5)).map_err(Failed::because)?;
     for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
+        if rules.file_token(&token.id).is_some() && revoked_at.is_none() {
+            say(format!(
+                "{}:1:1: warning: the id {} of the token `{}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out",
+                path.display(),
+                token.id,
+                token.name
+            ));
+        }
         let unbound = rules.grants(&token.roles, &token.vars).err();
         let why = unbound
             .map(|unbound| unbound.to_string())

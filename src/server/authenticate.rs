@@ -12,7 +12,8 @@ use crate::policy::{FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
 use crate::token::{
-    Activity, Admission, Issued, Live, NoToken, Origin, SubToken, TokenId, Unavailable, admit,
+    Activity, Admission, Issued, KeptIn, Live, NoToken, Origin, SubToken, TokenId, Unavailable,
+    admit,
 };
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -81,7 +82,7 @@ async fn recognise(
         id: id.to_string(),
         name: kept.name().to_owned(),
     });
-    let activity = tokens.activity(id);
+    let activity = tokens.activity(id, kept.kept_in());
     admit(
         &Admission {
             limits: kept.limits(),
@@ -167,6 +168,13 @@ impl Kept {
         }
     }
 
+    fn kept_in(&self) -> KeptIn {
+        match self {
+            Self::Listed(_) => KeptIn::Policy,
+            Self::Issued(_) => KeptIn::State,
+        }
+    }
+
     fn vars(&self) -> &Vars {
         match self {
             Self::Listed(token) => &token.vars,
@@ -175,7 +183,7 @@ impl Kept {
     }
 
     /// Since when it is there; one of the policy file always was.
-    fn since(&self) -> Option<Timestamp> {
+    pub fn since(&self) -> Option<Timestamp> {
         match self {
             Self::Listed(_) => None,
             Self::Issued(token) => Some(token.created_at),

@@ -44,8 +44,20 @@ pub struct Entry {
     pub issued: Option<Arc<Issued>>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// How it is being used.
+    /// How the issued one is being used.
     pub activity: Arc<Activity>,
+    /// How the one of the policy file is being used, once it was: it is another token with other grants, even where somebody
+    /// gave both the same id.
+    listed: Option<Arc<Activity>>,
+}
+
+/// Where a token is kept: in either place an id stands for a token of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeptIn {
+    /// The policy file.
+    Policy,
+    /// The state.
+    State,
 }
 
 /// How a token is being used, whichever version of its record holds.
@@ -263,12 +275,12 @@ impl Live {
             Standing::Revoked,
         ]
         .map(|standing| (standing.as_str(), 0));
-        let mut count = |limits: &Limits, since, entry: &Entry| {
+        let mut count = |limits: &Limits, since, entry: &Entry, kept_in| {
             let token = Admission {
                 limits,
                 since,
                 revoked_at: entry.revoked_at,
-                usage: entry.activity.usage(),
+                usage: entry.usage(kept_in),
             };
             let state = standing(&token, now).as_str();
             if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == state) {
@@ -278,7 +290,8 @@ impl Live {
         for shard in &self.shards {
             for entry in shard.load_full().values() {
                 if let Some(issued) = &entry.issued {
-                    count(&issued.limits, Some(issued.created_at), entry);
+                    let since = Some(issued.created_at);
+                    count(&issued.limits, since, entry, KeptIn::State);
                 }
             }
         }
@@ -287,20 +300,23 @@ impl Live {
                 &token.limits,
                 None,
                 &self.known(&token.id).unwrap_or_default(),
+                KeptIn::Policy,
             );
         }
         counts.to_vec()
     }
 
-    /// The activity of a token of the policy file, made at its first use; issued ones have it in their entry.
-    pub fn activity(&self, id: &TokenId) -> Arc<Activity> {
-        if let Some(entry) = self.known(id) {
-            return entry.activity;
+    /// The activity of a token: of one of the policy file made at its first use, of an issued one in its entry.
+    pub fn activity(&self, id: &TokenId, kept_in: KeptIn) -> Arc<Activity> {
+        let there = |entry: Entry| match kept_in {
+            KeptIn::Policy => entry.listed,
+            KeptIn::State => Some(entry.activity),
+        };
+        if let Some(activity) = self.known(id).and_then(there) {
+            return activity;
         }
         self.change(std::iter::once((id.clone(), Change::Seen)));
-        self.known(id)
-            .map(|entry| entry.activity)
-            .unwrap_or_default()
+        self.known(id).and_then(there).unwrap_or_default()
     }
 
     /// Takes one of `most` uses, durably, before a request goes. False if there are none left.
@@ -415,7 +431,18 @@ impl Entry {
             Change::Issued(token) => self.issued = Some(token.clone()),
             Change::Revoked(at) => self.revoked_at = Some(*at),
             Change::Used(usage) => self.activity = Arc::new(Activity::new(*usage)),
-            Change::Seen => {} // that there is an entry is all
+            Change::Seen => {
+                let begun = || Arc::new(Activity::new(self.activity.usage()));
+                self.listed.get_or_insert_with(begun);
+            }
+        }
+    }
+
+    fn usage(&self, kept_in: KeptIn) -> Usage {
+        let listed = self.listed.as_ref();
+        match kept_in {
+            KeptIn::Policy => listed.unwrap_or(&self.activity).usage(),
+            KeptIn::State => self.activity.usage(),
         }
     }
 }

@@ -11,6 +11,6 @@ mod state;
 
 pub use admit::{Admission, ClientAddr, Origin, Standing, admit, standing};
 pub use format::{NoToken, SubToken, TokenId};
-pub use live::{Activity, Entry, Live, Unavailable};
+pub use live::{Activity, Entry, KeptIn, Live, Unavailable};
 pub use share::{Budget, Shares, Spending};
 pub use state::{About, Changes, Count, Issued, Listed, State, StateError, Usage};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::{Value, json};
+use tidegate::secret::SecretHash;
 use tidegate::token::SubToken;
 
 use crate::support::gate::Signal;
@@ -372,6 +373,43 @@ async fn a_token_of_the_policy_file_works_by_its_hash_and_can_be_revoked() {
             .success()
     );
     honoured_within_a_second(&gate, &token, Some("revoked")).await;
+    gate.finish(&api).await;
+}
+
+/// Somebody moves an issued token into the policy file, under another role, and later rotates the one in the state.
+#[tokio::test]
+async fn two_secrets_under_one_id_have_their_own_roles_each() {
+    const POLICY: &str = "
+version: 1
+roles:
+  all: { allow: [{ scopes: ['*'] }] }
+  images: { allow: [{ scopes: [image:read] }] }
+";
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let first = gate.issue(&["ci", "--role", "all"]).await;
+    let (id, hash) = (&first[7..19], SecretHash::of(first.as_bytes()).to_hex());
+    let entry = format!("  - {{ name: ci, id: {id}, hash: 'sha256:{hash}', roles: [images] }}");
+    gate.write_policy(&format!("{POLICY}tokens:\n{entry}\n"));
+    gate.signal(Signal::Hup);
+    gate.log_until("reloaded").await;
+    let rotated = gate.cli(&["token", "rotate", "ci"]).await.stdout;
+    let second = String::from_utf8(rotated).unwrap().trim().to_owned();
+    honoured_within_a_second(&gate, &second, None).await;
+    for _ in 0..2 {
+        let narrow = droplet(&gate, &first).await;
+        assert_eq!(
+            (narrow.status.as_u16(), narrow.reason()),
+            (403, Some("scope"))
+        );
+        assert_eq!(droplet(&gate, &second).await.status, 200);
+    }
+    let check = gate.cli(&["check"]).await;
+    let said = String::from_utf8(check.stderr).unwrap();
+    let warning = format!(
+        "warning: the id {id} of the token `ci` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"
+    );
+    assert!(said.contains(&warning), "{said}");
     gate.finish(&api).await;
 }
 
