@@ -10,6 +10,8 @@ use crate::policy::Source;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::response::{Answer, made};
+use crate::secret::SecretHash;
+use crate::token::TokenId;
 
 /// Answers what is tidegate's own to answer; `None` for what is the API's. Nothing under `/.tidegate/` is the API's.
 pub(super) fn answer(
@@ -71,14 +73,27 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
     })
 }
 
-/// What DigitalOcean answers here, of which `doctl auth init --token-validation-server` takes any.
+/// What DigitalOcean answers here. `doctl auth init --token-validation-server` reads numbers where numbers belong, and fails on
+/// anything else.
 fn token_info(grantee: &Grantee, serving: &Serving) -> Value {
     let left = grantee
         .kept
         .limits()
         .expires_at
         .map(|end| end.duration_since(Timestamp::now()).as_secs().max(0));
-    json!({ "expires_in": left, "scopes": scopes(grantee, serving), "resource_owner_id": grantee.id.as_str() })
+    json!({
+        "resource_owner_id": owner_number(&grantee.id),
+        "scopes": scopes(grantee, serving),
+        "expires_in_seconds": left,
+        "created_at": grantee.kept.since().map(Timestamp::as_second),
+    })
+}
+
+/// A number for a sub-token, always the same: of 31 bits, so that a client with small integers takes it too.
+fn owner_number(id: &TokenId) -> u32 {
+    let hash = SecretHash::of(id.as_bytes());
+    let first = hash.as_bytes().iter().take(4);
+    first.fold(0, |number: u32, byte| number << 8 | u32::from(*byte)) >> 1
 }
 
 /// Every scope that a grant gives, over whatever it is narrowed to.

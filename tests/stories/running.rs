@@ -177,11 +177,27 @@ async fn token_info_answers_doctl_in_digitaloceans_shape() {
         .await
         .json();
     assert!(
-        (3590..=3600).contains(&info["expires_in"].as_i64().unwrap()),
+        (3590..=3600).contains(&info["expires_in_seconds"].as_i64().unwrap()),
         "{info}"
     );
-    assert_eq!(info["resource_owner_id"], &token[7..19]);
+    let now = jiff::Timestamp::now().as_second();
+    let created_at = info["created_at"].as_i64().unwrap();
+    assert!((now - 60..=now).contains(&created_at), "{info}");
     assert!(info["scopes"].as_array().unwrap().len() > 100);
+    // doctl reads the owner into an `int`, which may have 32 bits.
+    let owner = info["resource_owner_id"].as_i64().unwrap();
+    assert!((0..=i64::from(i32::MAX)).contains(&owner), "{info}");
+    let rotated = gate.cli(&["token", "rotate", "ci"]).await.stdout;
+    let rotated = String::from_utf8(rotated).unwrap().trim().to_owned();
+    let forever = gate.issue(&["forever", "--role", "all"]).await;
+    for (token, same) in [(&rotated, true), (&forever, false)] {
+        let again = gate.get("/v1/oauth/token/info").token(token);
+        let again = again.send().await.json();
+        assert_eq!(again["resource_owner_id"] == owner, same, "{again}");
+    }
+    let endless = gate.get("/v1/oauth/token/info").token(&forever);
+    let endless = endless.send().await.json();
+    assert_eq!(endless["expires_in_seconds"], Value::Null);
     gate.finish(&api).await;
 }
 
