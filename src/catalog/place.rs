@@ -59,7 +59,12 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, step) in self.steps.iter().enumerate() {
             let dot = if index == 0 { "" } else { "." };
-            write!(f, "{dot}{}{}", step.key, "[]".repeat(step.lists))?;
+            let lists = "[]".repeat(step.lists);
+            if is_key(&step.key) {
+                write!(f, "{dot}{}{lists}", step.key)?;
+            } else {
+                write!(f, "{dot}\"{}\"{lists}", step.key)?;
+            }
         }
         Ok(())
     }
@@ -71,7 +76,7 @@ pub struct NoPlace;
 
 impl fmt::Display for NoPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a place is written `path.NAME`, `query.NAME` or `body.MEMBER[].MEMBER`")
+        f.write_str("a place is written `path.NAME`, `query.NAME` or `body.MEMBER[].MEMBER`, a member that holds a dot as `\"a.b\"`")
     }
 }
 
@@ -91,22 +96,38 @@ impl FromStr for Place {
 impl FromStr for FieldPath {
     type Err = NoPlace;
 
+    /// A member whose name holds a dot, or anything else that a plain one does not, stands in quotes: `config."pg.role"`.
     fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let mut steps: Vec<_> = text.split('.').map(step).collect::<Result<_, _>>()?;
+        let mut steps = Vec::new();
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let (key, behind) = match text.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"').ok_or(NoPlace)?,
+                None => text.split_at(text.find(['.', '[']).unwrap_or(text.len())),
+            };
+            let lists = behind.len() - behind.trim_start_matches("[]").len();
+            let behind = behind.get(lists..).ok_or(NoPlace)?;
+            let is_quoted = text.starts_with('"');
+            if !(is_key(key) || is_quoted && is_quotable(key)) {
+                return Err(NoPlace);
+            }
+            rest = match behind.strip_prefix('.') {
+                Some(next) => Some(next),
+                None if behind.is_empty() => None,
+                None => return Err(NoPlace),
+            };
+            steps.push(Step {
+                key: key.to_owned(),
+                lists: lists / 2,
+            });
+        }
         steps.shrink_to_fit(); // there are thousands, most of one step
         Ok(Self { steps })
     }
 }
 
-fn step(text: &str) -> Result<Step, NoPlace> {
-    let key = text.trim_end_matches("[]");
-    if !is_key(key) {
-        return Err(NoPlace);
-    }
-    Ok(Step {
-        key: key.to_owned(),
-        lists: (text.len() - key.len()) / 2,
-    })
+fn is_quotable(key: &str) -> bool {
+    !key.is_empty() && !key.contains(|letter: char| letter == '"' || letter.is_control())
 }
 
 fn is_key(text: &str) -> bool {
@@ -128,6 +149,8 @@ mod tests {
             "body.image",
             "body.inbound_rules[].sources.tags",
             "body.ids[][]",
+            r#"body.config."pg_partman_bgw.role""#, // a name that holds a dot
+            r#"body."a.b"[].c"#,
         ] {
             assert_eq!(
                 text.parse::<Place>().map(|place| place.to_string()),
@@ -142,6 +165,9 @@ mod tests {
             "header.x",
             "body.a[]b",
             "body.[]",
+            r#"body.config."pg"#,
+            r#"body."""#,
+            r#"body."a"b"#,
         ] {
             assert_eq!(text.parse::<Place>(), Err(NoPlace), "place {text:?}");
         }
