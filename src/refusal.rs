@@ -34,6 +34,8 @@ pub enum Code {
     Scope,
     /// It lacks the scope of a field that the request uses.
     FieldScope,
+    /// The request has a member or parameter that the catalogue does not know.
+    FieldUnknown,
     /// It does not reach that resource.
     Resource,
     /// It may not do that action.
@@ -89,6 +91,7 @@ impl Code {
             Self::RoleMissing => (403, "forbidden", "role_missing"),
             Self::Scope => (403, "forbidden", "scope"),
             Self::FieldScope => (403, "forbidden", "field_scope"),
+            Self::FieldUnknown => (403, "forbidden", "field_unknown"),
             Self::Resource => (403, "forbidden", "resource"),
             Self::Action => (403, "forbidden", "action"),
             Self::Denied => (403, "forbidden", "denied"),
@@ -191,6 +194,7 @@ mod tests {
             Code::RoleMissing,
             Code::Scope,
             Code::FieldScope,
+            Code::FieldUnknown,
             Code::Resource,
             Code::Action,
             Code::Denied,

@@ -101,9 +101,13 @@ pub struct Endpoint {
     pub caution: Option<String>,
     /// It only reads, though its method says otherwise.
     pub reads_only: bool,
-    /// The members of its body, where the table lists them: for sub-tokens that are narrowed, others are dropped. `*` at the
-    /// end of one keeps whatever is below.
+    /// The members of its body: what a sub-token that is narrowed may send, and nothing else. `*` at the end of one takes in
+    /// whatever is below.
     pub body: Vec<BodyMember>,
+    /// Members that real clients send and that mean nothing here: for sub-tokens that are narrowed they stay behind.
+    pub left_out: Vec<BodyMember>,
+    /// Members and parameters whose names look as if they named a resource, and why they name none.
+    pub harmless: Vec<(Place, String)>,
     /// The query parameters it knows.
     pub query: Vec<Parameter>,
     /// Where an `…/actions` request says what it does, or what it always does.
@@ -143,6 +147,13 @@ impl Endpoint {
     /// Whether something in its body decides.
     pub fn inspects_body(&self) -> bool {
         self.inspected().any(Place::is_body)
+    }
+
+    /// Whether it has a query parameter of that name; a list may also be written `name[]`.
+    pub fn knows_parameter(&self, name: &str) -> bool {
+        self.query.iter().any(|known| {
+            name == known.name || known.repeats && name.strip_suffix("[]") == Some(&known.name)
+        })
     }
 
     /// Whether `parameter` decides something, so that it must not be given twice or in disguise.

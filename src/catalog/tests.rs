@@ -196,6 +196,61 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_file_adds_members_to_a_known_endpoint_and_loosens_nothing() {
+    let added = "members:\n  POST /v2/droplets: { body: [foghorn.volume, 'config.\"a.b\"'], query: [dry_run] }\n";
+    let catalog = Catalog::with_extra(Some(("x.yaml", added))).unwrap();
+    let endpoint = find(&catalog, "POST /v2/droplets").unwrap();
+    assert!(endpoint.knows_parameter("dry_run"));
+    let known = endpoint.body.iter().map(|member| member.path.to_string());
+    let known: Vec<_> = known.collect();
+    assert!(known.ends_with(&["foghorn.volume".to_owned(), "config.\"a.b\"".to_owned()]));
+    let cases = [
+        (
+            "POST /v2/droplet: { body: [x] }",
+            "the catalogue has no `POST /v2/droplet`; a row here adds members to an endpoint that it has, and a new endpoint goes under `endpoints`",
+        ),
+        (
+            "POST /v2/droplets: { touches: nobody }",
+            "unknown key `touches`; known here: `body`, `query`",
+        ),
+        (
+            "POST /v2/droplets: { body: [name] }",
+            "`body.name`: it is known already",
+        ),
+        (
+            "POST /v2/droplets: { query: [page], body: ['tags[].id'] }",
+            "`body.tags[].id`: what stands there decides, and is looked into as the catalogue has it",
+        ),
+        (
+            "POST /v2/droplets: { body: ['backup_policy.*'] }",
+            "`body.backup_policy`: the catalogue has members below it; name the one that is missing",
+        ),
+        (
+            "POST /v2/droplets: { body: [backup_policy] }",
+            "`body.backup_policy`: the catalogue has members below it; name the one that is missing",
+        ),
+        (
+            "GET /v2/droplets: { body: [x] }",
+            "`body.x`: a GET has no body",
+        ),
+        (
+            "GET /v2/droplets: { query: [tag_name] }",
+            "`query.tag_name`: it is known already",
+        ),
+    ];
+    for (row, expected) in cases {
+        let text = format!("members:\n  {row}\n");
+        let lines: Vec<_> = Catalog::with_extra(Some(("x.yaml", &text)))
+            .unwrap_err()
+            .into_iter()
+            .flat_map(Mistakes::into_lines)
+            .collect();
+        let told = lines.iter().any(|line| line.ends_with(expected));
+        assert!(told, "row {row:?} gave {lines:?}");
+    }
+}
+
+#[test]
 fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
     let catalog = catalog();
     let mut untold = Vec::new();

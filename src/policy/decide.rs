@@ -1,4 +1,5 @@
 use super::bind::{Additions, BoundCovers, BoundGrant, Grants};
+use super::members::Sent;
 use crate::catalog::{Action, Catalog, Endpoint, Place, Scope, ScopeSet, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
@@ -20,6 +21,7 @@ pub struct Allowed {
     pub(super) place: String,
     pub(super) additions: Option<Additions>,
     pub(super) narrows: bool,
+    pub(super) sent: Sent,
 }
 
 impl Allowed {
@@ -31,6 +33,11 @@ impl Allowed {
     /// What the grant adds to what is created.
     pub fn additions(&self) -> Option<&Additions> {
         self.additions.as_ref()
+    }
+
+    /// How body and query go on.
+    pub fn sent(&self) -> Sent {
+        self.sent
     }
 
     /// Whether the answer must be judged, or cut to what the token may see: [`shows`] tells what that is.
@@ -98,14 +105,20 @@ pub fn decide(
     catalog: &Catalog,
 ) -> Decision {
     let question = Question::whole(asked, catalog);
-    let decided = if wants_touches(grants, asked) {
-        let allowed = question.by_touches(grants, touches);
-        allowed.and_then(|allowed| question.of_known_action().map(|()| allowed))
-    } else {
-        let place = question.by_scopes(grants);
-        place.and_then(|allowed| question.not_denied(grants).map(|()| allowed))
+    let decided = || {
+        question.says_members(grants)?;
+        let allowed = if wants_touches(grants, asked) {
+            let allowed = question.by_touches(grants, touches)?;
+            question.of_known_action()?;
+            allowed
+        } else {
+            let allowed = question.by_scopes(grants)?;
+            question.not_denied(grants)?;
+            allowed
+        };
+        question.says_what_is_known(grants, allowed)
     };
-    match decided {
+    match decided() {
         Ok(allowed) => Decision::Allow(allowed),
         Err(refusal) => Decision::Deny(refusal),
     }
@@ -155,7 +168,7 @@ impl<'q> Question<'q> {
 
 impl Question<'_> {
     /// Who allows it, if resources are left out of account: grants with `only` count where what they touch is yet to be told.
-    fn by_scopes(&self, grants: &Grants) -> Result<Allowed, Refusal> {
+    pub(super) fn by_scopes(&self, grants: &Grants) -> Result<Allowed, Refusal> {
         let allowed = self.by_scopes_alone(grants)?;
         let by_request =
             |grant: &BoundGrant| self.falls_short(grant).is_none() && self.request_matches(grant);
@@ -174,6 +187,7 @@ impl Question<'_> {
             place: grant.place.clone(),
             additions: grant.on_create.clone().filter(|_| self.creates()),
             narrows: false,
+            sent: Sent::Whole,
         };
         let full = |grant: &&BoundGrant| self.falls_short(grant).is_none();
         if let Some(grant) = grants

@@ -71,10 +71,61 @@ impl From<NotJson> for Refusal {
     }
 }
 
+/// A member of a body that can't be sent on, since nobody knows what it would do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unheard {
+    /// Where it stands, as `forwarding_rules[].x`; cut where a key is longer than any.
+    pub at: String,
+    /// What is not known of it.
+    pub why: Why,
+}
+
+/// What is not known of a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// That there is one.
+    Unknown,
+    /// That it may hold this: a text where an object is known, or a list where none is.
+    OtherShape,
+}
+
+/// What is left of the way to a member, and what may stand at its end.
+type Way<'k> = (&'k [Step], End);
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum End {
+    /// A value, or a list of them.
+    Known,
+    /// Anything.
+    Free,
+    /// What stays behind.
+    LeftOut,
+}
+
+impl Unheard {
+    fn new(at: &str, key: &str, lists: usize, why: Why) -> Self {
+        Self {
+            at: written_way(at, key, lists),
+            why,
+        }
+    }
+}
+
+fn written_way(at: &str, key: &str, lists: usize) -> String {
+    let dot = if at.is_empty() { "" } else { "." };
+    let key = key.chars().take(LONGEST_KEY).collect();
+    let step = FieldPath {
+        steps: vec![Step { key, lists }],
+    };
+    format!("{at}{dot}{step}")
+}
+
 /// That a member is no list of texts, so that none can be added to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoList;
 
+/// Letters of a key in a message; the reference has none as long.
+const LONGEST_KEY: usize = 100;
 const DEPTH: usize = 64;
 /// A value takes up to a hundred bytes of memory, however few it has in the body.
 const MOST_VALUES: usize = 50_000;
@@ -176,47 +227,86 @@ impl Json {
         }
     }
 
-    /// The document with the members that are known, and no others.
-    #[must_use]
-    pub fn only(&self, known: &[BodyMember]) -> Self {
-        let members: Vec<(&[Step], bool)> = known
+    /// The document with the members that are known, and without those that say nothing or mean nothing here.
+    ///
+    /// # Errors
+    /// `Unheard`, the first member that is not known, or that holds something else than is known of it.
+    pub fn only(&self, known: &[BodyMember], left_out: &[BodyMember]) -> Result<Self, Unheard> {
+        let ends = |member: &BodyMember| if member.free { End::Free } else { End::Known };
+        let known = known
             .iter()
-            .map(|member| (member.path.steps.as_slice(), member.free))
-            .collect();
-        self.kept(&members)
+            .map(|member| (member.path.steps.as_slice(), ends(member)));
+        let left_out = left_out
+            .iter()
+            .map(|member| (member.path.steps.as_slice(), End::LeftOut));
+        let members: Vec<Way<'_>> = known.chain(left_out).collect();
+        self.sifted(&members, "")
     }
 
-    fn kept(&self, known: &[(&[Step], bool)]) -> Self {
+    fn sifted(&self, known: &[Way<'_>], at: &str) -> Result<Self, Unheard> {
         match self {
-            Self::List(items) => Self::List(items.iter().map(|item| item.kept(known)).collect()),
-            Self::Map(members) => {
-                let kept = members.iter().filter_map(|(key, value)| {
-                    let below: Vec<_> = known
-                        .iter()
-                        .filter_map(|(steps, free)| {
-                            let (first, rest) = steps.split_first()?;
-                            (first.key == *key).then_some((rest, *free))
-                        })
-                        .collect();
-                    if below.is_empty() {
-                        return None;
-                    }
-                    let free = below.iter().any(|(rest, free)| *free && rest.is_empty());
-                    // A text where only an object is known holds what nobody has looked into.
-                    let ends = below.iter().any(|(rest, _)| rest.is_empty());
-                    if !ends && value.is_plain() {
-                        return None;
-                    }
-                    let value = if free {
-                        value.clone()
-                    } else {
-                        value.kept(&below)
-                    };
-                    Some((key.clone(), value))
-                });
-                Self::Map(kept.collect())
+            Self::List(items) => {
+                let items = items.iter().map(|item| item.sifted(known, at));
+                items.collect::<Result<_, _>>().map(Self::List)
             }
-            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => self.clone(),
+            Self::Map(members) => {
+                let mut kept = Vec::new();
+                for (key, value) in members {
+                    if let Some(value) = value.sifted_member(key, known, at)? {
+                        kept.push((key.clone(), value));
+                    }
+                }
+                Ok(Self::Map(kept))
+            }
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => Ok(self.clone()),
+        }
+    }
+
+    /// The value of a member as it goes on; none where it stays behind.
+    fn sifted_member(
+        &self,
+        key: &str,
+        known: &[Way<'_>],
+        at: &str,
+    ) -> Result<Option<Self>, Unheard> {
+        let here = known.iter().filter_map(|(steps, end)| {
+            let (first, rest) = steps.split_first()?;
+            (first.key == *key).then_some((first.lists, rest, *end))
+        });
+        let here: Vec<_> = here.collect();
+        let ends_in = |wanted: End| {
+            here.iter()
+                .any(|(_, rest, end)| rest.is_empty() && *end == wanted)
+        };
+        if ends_in(End::Free) {
+            return Ok(Some(self.clone()));
+        }
+        if ends_in(End::LeftOut) {
+            return Ok(None);
+        }
+        let lists = here.iter().map(|(lists, ..)| *lists).max();
+        let Some(lists) = lists else {
+            return if self.is_nothing() {
+                Ok(None)
+            } else {
+                Err(Unheard::new(at, key, self.lists(), Why::Unknown))
+            };
+        };
+        // A text where only an object is known, or a list where none is, holds what nobody has looked into.
+        let is_other = !ends_in(End::Known) && self.is_plain();
+        if is_other || self.lists() > lists {
+            return Err(Unheard::new(at, key, lists, Why::OtherShape));
+        }
+        let below: Vec<Way<'_>> = here.iter().map(|(_, rest, end)| (*rest, *end)).collect();
+        let at = written_way(at, key, lists);
+        self.sifted(&below, &at).map(Some)
+    }
+
+    /// How many levels of lists it is.
+    fn lists(&self) -> usize {
+        match self {
+            Self::List(items) => 1 + items.iter().map(Self::lists).max().unwrap_or_default(),
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::Map(_) => 0,
         }
     }
 
@@ -639,36 +729,76 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_text_where_an_object_is_known_is_left_out() {
-        let member = |path: &str, free| BodyMember {
-            path: path.parse().unwrap(),
-            free,
+    fn members(paths: &[&str]) -> Vec<BodyMember> {
+        let member = |path: &&str| {
+            let inner = path.strip_suffix(".*");
+            BodyMember {
+                path: inner.unwrap_or(path).parse().unwrap(),
+                free: inner.is_some(),
+            }
         };
-        let known = [
-            member("name", false),
-            member("spec.name", false),
-            member("spec.envs[]", true),
-            member("ids[]", false),
-        ];
+        paths.iter().map(member).collect()
+    }
+
+    #[test]
+    fn what_is_known_goes_on_and_what_is_not_is_told() {
+        let known = members(&[
+            "name",
+            "spec.name",
+            "spec.envs[].*",
+            "ids[]",
+            "config.\"pg.role\"",
+            "taints[].Key",
+        ]);
+        let left_out = members(&["timeout", "spec.domains[].status"]);
         let cases = [
+            (r#"{"name":"a"}"#, Ok(r#"{"name":"a"}"#)),
+            (r#"{"name":null,"ids":[]}"#, Ok(r#"{"name":null,"ids":[]}"#)), // known, so it goes as it is
             (
-                r#"{"spec":{"name":"a","other":1}}"#,
-                r#"{"spec":{"name":"a"}}"#,
+                r#"{"name":"a","other":null,"x":"","y":[],"z":{}}"#,
+                Ok(r#"{"name":"a"}"#),
+            ), // what says nothing
+            (r#"{"timeout":30,"name":"a"}"#, Ok(r#"{"name":"a"}"#)),        // what means nothing
+            (
+                r#"{"spec":{"domains":[{"status":"ok"}]}}"#,
+                Ok(r#"{"spec":{"domains":[{}]}}"#),
             ),
             (
                 r#"{"spec":{"envs":[{"key":"K"}]}}"#,
-                r#"{"spec":{"envs":[{"key":"K"}]}}"#,
+                Ok(r#"{"spec":{"envs":[{"key":"K"}]}}"#),
             ), // anything goes there
-            (r#"{"name":"a","spec":"name: b"}"#, r#"{"name":"a"}"#), // a document in a text
-            (r#"{"spec":["name: b"]}"#, "{}"),                       // in a list, too
-            (r#"{"spec":[{"name":"b"}]}"#, r#"{"spec":[{"name":"b"}]}"#), // what was looked into
-            (r#"{"spec":null}"#, r#"{"spec":null}"#),                // nothing is said
-            (r#"{"ids":["1",2]}"#, r#"{"ids":["1",2]}"#),            // where texts are known
+            (r#"{"ids":["1",2]}"#, Ok(r#"{"ids":["1",2]}"#)),
+            (r#"{"ids":"1"}"#, Ok(r#"{"ids":"1"}"#)), // one for a list of one
+            (
+                r#"{"config":{"pg.role":"r"}}"#,
+                Ok(r#"{"config":{"pg.role":"r"}}"#),
+            ),
+            (
+                r#"{"taints":[{"Key":"k"}]}"#,
+                Ok(r#"{"taints":[{"Key":"k"}]}"#),
+            ),
+            (r#"{"spec":null}"#, Ok(r#"{"spec":null}"#)), // nothing is said
+            (r#"{"other":false}"#, Err("other")),         // false is a value
+            (r#"{"other":0}"#, Err("other")),             // and so is 0
+            (r#"{"other":{"x":null}}"#, Err("other")),    // there is something in it
+            (r#"{"other":[1]}"#, Err("other[]")),
+            (r#"{"Name":"a"}"#, Err("Name")),
+            (r#"{"spec":{"name":"a","other":1}}"#, Err("spec.other")),
+            (r#"{"taints":[{"key":"k"}]}"#, Err("taints[].key")),
+            (r#"{"taints":[{},{"a.b":"k"}]}"#, Err("taints[].\"a.b\"")),
+            (r#"{"config":{"pg":{"role":"r"}}}"#, Err("config.pg")),
+            (r#"{"name":{"x":1}}"#, Err("name.x")), // an object where a text is known
+            (r#"{"name":"a","spec":"name: b"}"#, Err("spec")), // a document in a text
+            (r#"{"spec":["name: b"]}"#, Err("spec")), // in a list, too
+            (r#"{"spec":[{"name":"b"}]}"#, Err("spec")), // a list where none is known
+            (r#"{"ids":[["1"]]}"#, Err("ids[]")),   // and one in another
         ];
         for (text, expected) in cases {
-            let kept = Json::read(text.as_bytes()).unwrap().only(&known).write();
-            assert_eq!(String::from_utf8(kept).unwrap(), expected, "{text}");
+            let json = Json::read(text.as_bytes()).unwrap();
+            let kept = json.only(&known, &left_out);
+            let kept = kept.map(|kept| String::from_utf8(kept.write()).unwrap());
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(kept.map_err(|unheard| unheard.at), expected, "{text}");
         }
     }
 

@@ -10,5 +10,5 @@ mod spelling;
 mod target;
 
 pub use asked::{Asked, FieldUse, Named};
-pub use json::{Json, NoList, NotJson};
+pub use json::{Json, NoList, NotJson, Unheard, Why};
 pub use target::{Ambiguity, Target, encoded};

@@ -1,5 +1,5 @@
-//! What goes along with a change for a narrowed sub-token: members that nobody knows stay behind, tags and a project are
-//! added to what is created, and its actions are remembered.
+//! What goes along with a change for a narrowed sub-token: members that say nothing stay behind, tags and a project are added
+//! to what is created, and its actions are remembered.
 
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
@@ -9,7 +9,7 @@ use super::final_line::FinalLine;
 use super::question::{Question, cut_off};
 use crate::audit::Permit;
 use crate::catalog::{Method, Place, TouchRule, TouchVerb};
-use crate::policy::{Additions, Allowed, with_additions};
+use crate::policy::{Additions, Allowed, Sent, with_additions};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, NoList, encoded};
 use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
@@ -17,7 +17,10 @@ use crate::response::{Answer, made};
 use crate::upstream::{Body, Carried, Checked};
 
 impl Question<'_> {
-    /// The body as it goes: for a narrowed sub-token, what the catalogue knows and no more, with what its grant adds.
+    /// The body as it goes: for a narrowed sub-token what the catalogue knows, with what its grant adds.
+    ///
+    /// # Errors
+    /// `FieldUnknown` where the body says more than that; [`crate::policy::decide`] has refused it before.
     pub async fn body_to_send(
         &self,
         body: Body,
@@ -25,42 +28,41 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<Body, Refusal> {
         let additions = allowed.additions();
-        if !self.grantee.grants.has_only && additions.is_none() {
-            return Ok(body);
+        let json = match allowed.sent() {
+            Sent::Whole if additions.is_none() => return Ok(body),
+            Sent::Whole => self.asked.body.clone(),
+            Sent::Known => self.known_members()?,
+        };
+        match (body, json, additions) {
+            (Body::Json(_), Some(json), None) => Ok(Body::Json(json.write())),
+            (Body::Json(_), Some(mut json), Some(additions)) => {
+                Box::pin(self.add(&mut json, additions, reader)).await?;
+                Ok(Body::Json(json.write()))
+            }
+            (Body::None | Body::Json(_), None, Some(additions)) if !additions.tags.is_empty() => {
+                Err(cant_add("it has no body to add them to"))
+            }
+            (Body::Json(_), None, _) => Ok(Body::None),
+            (body @ (Body::None | Body::Stream(..)), ..) => Ok(body),
         }
-        let body = self.without_unheard_of(body);
-        let Body::Json(bytes) = body else {
-            return match (body, additions) {
-                (Body::None, Some(additions)) if !additions.tags.is_empty() => {
-                    Err(cant_add("it has no body to add them to"))
-                }
-                (body, _) => Ok(body),
-            };
-        };
-        let Some(json) = self.asked.body.clone() else {
-            return Ok(Body::Json(bytes));
-        };
-        let mut json = match self.asked.endpoint {
-            Some(endpoint) if self.grantee.grants.has_only => json.only(&endpoint.body),
-            Some(_) | None => json,
-        };
-        if let Some(additions) = additions {
-            Box::pin(self.add(&mut json, additions, reader)).await?;
-        }
-        Ok(Body::Json(json.write()))
     }
 
-    /// No body for a narrowed sub-token where the catalogue knows no member, or where the body has none.
-    fn without_unheard_of(&self, body: Body) -> Body {
-        let Some(endpoint) = self.asked.endpoint else {
-            return body; // a `requests` pattern let it through, and says all that is known of it
+    /// The body with the members that the catalogue knows; none where it knows no member, or where the body has none.
+    fn known_members(&self) -> Result<Option<Json>, Refusal> {
+        let (Some(endpoint), Some(json @ Json::Map(_))) = (self.asked.endpoint, &self.asked.body)
+        else {
+            return Ok(None);
         };
-        let holds_members = matches!(self.asked.body, Some(Json::Map(_) | Json::List(_)));
-        if self.grantee.grants.has_only && (endpoint.body.is_empty() || !holds_members) {
-            Body::None
-        } else {
-            body
-        }
+        let known = json.only(&endpoint.body, &endpoint.left_out);
+        let known = known.map_err(|unheard| {
+            let place = unheard.at;
+            let why = "is not known to tidegate, and a narrowed sub-token sends only what is";
+            Refusal::new(
+                Code::FieldUnknown,
+                format!("`body.{place}` of {endpoint} {why}"),
+            )
+        })?;
+        Ok(Some(known).filter(|_| !endpoint.body.is_empty()))
     }
 
     /// Adds tags, and a project where the request itself names one.
@@ -107,15 +109,15 @@ impl Question<'_> {
     }
 
     /// The target as it goes: for a narrowed sub-token without parameters that nobody knows.
-    pub fn target_to_send(&self, derived: Option<(String, String)>) -> String {
-        if !self.grantee.grants.has_only && derived.is_none() {
+    pub fn target_to_send(&self, sent: Sent, derived: Option<(String, String)>) -> String {
+        if sent == Sent::Whole && derived.is_none() {
             return self.asked.target.path_and_query().into_owned();
         }
         let mut target = self.asked.target.clone();
         if let Some(endpoint) = self.asked.endpoint
-            && self.grantee.grants.has_only
+            && sent == Sent::Known
         {
-            target.keep_query(|name| endpoint.query.iter().any(|known| known.name == name));
+            target.keep_query(|name| endpoint.knows_parameter(name));
         }
         if let Some((parameter, seconds)) = derived {
             target.set_query(&parameter, &seconds);

@@ -13,7 +13,7 @@ use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method, Scope};
 use crate::config::RealToken;
 use crate::identify::Client;
-use crate::policy::{Allowed, Decision, decide, goes_on, precheck, wants_touches};
+use crate::policy::{Allowed, Decision, Sent, decide, goes_on, precheck, wants_touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
@@ -294,7 +294,9 @@ impl Question<'_> {
             reader.facts.drop_all(permit.account());
         }
         let before = reader.calls();
-        let answer = self.forward(permit, headers, body, derived, line).await;
+        let answer = self
+            .forward(permit, (headers, body), (allowed.sent(), derived), line)
+            .await;
         if changes {
             reader.facts.drop_all(permit.account());
         }
@@ -318,9 +320,8 @@ impl Question<'_> {
     async fn forward(
         &self,
         permit: &Permit,
-        headers: Carried,
-        body: Body,
-        derived: Option<(String, String)>,
+        (headers, body): (Carried, Body),
+        (sent, derived): (Sent, Option<(String, String)>),
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
         let Serving {
@@ -330,7 +331,7 @@ impl Question<'_> {
         let token = self.real_token(permit.account())?;
         let checked = Checked {
             method: self.asked.method,
-            path_and_query: self.target_to_send(derived),
+            path_and_query: self.target_to_send(sent, derived),
             headers,
             body,
         };

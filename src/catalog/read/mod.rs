@@ -1,5 +1,6 @@
 mod answers;
 mod kinds;
+mod members;
 mod touches;
 
 use super::Catalog;
@@ -76,15 +77,23 @@ impl Reader {
         let Some(mut top) = Map::of(root, "a table of endpoints", mistakes) else {
             return;
         };
-        let section = top
-            .need("section", mistakes)
+        let members = top.take("members");
+        let endpoints = match members {
+            Some(_) => top.take("endpoints"),
+            None => top.need("endpoints", mistakes),
+        };
+        let section = match endpoints {
+            Some(_) => top.need("section", mistakes),
+            None => top.take("section"),
+        };
+        let section = section
             .and_then(|node| node.text("`section`", mistakes))
             .unwrap_or_default();
-        let endpoints = top
-            .need("endpoints", mistakes)
-            .map_or(&[][..], |node| node.entries("`endpoints`", mistakes));
-        for entry in endpoints {
+        for entry in endpoints.map_or(&[][..], |node| node.entries("`endpoints`", mistakes)) {
             self.endpoint(section, entry, mistakes);
+        }
+        for entry in members.map_or(&[][..], |node| node.entries("`members`", mistakes)) {
+            self.more_members(entry, mistakes);
         }
         top.finish(mistakes);
     }
@@ -147,6 +156,14 @@ impl Reader {
             body: map
                 .take("body")
                 .map(|node| body(node, mistakes))
+                .unwrap_or_default(),
+            left_out: map
+                .take("left_out")
+                .map(|node| body(node, mistakes))
+                .unwrap_or_default(),
+            harmless: map
+                .take("harmless")
+                .map(|node| harmless(node, mistakes))
                 .unwrap_or_default(),
             query: map
                 .take("query")
@@ -431,6 +448,20 @@ fn body(node: &Node, mistakes: &mut Mistakes) -> Vec<BodyMember> {
     }
     members.shrink_to_fit();
     members
+}
+
+/// `{ body.name: what the thing is called }`
+fn harmless(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, String)> {
+    let mut found = Vec::new();
+    for entry in node.entries("`harmless`", mistakes) {
+        match (entry.key.parse(), entry.node.text("a reason", mistakes)) {
+            (Ok(place), Some(why)) => found.push((place, why.to_owned())),
+            (Err(error), _) => mistakes.add(entry.at, format!("`{}`: {error}", entry.key)),
+            (Ok(_), None) => {}
+        }
+    }
+    found.shrink_to_fit();
+    found
 }
 
 fn query(node: &Node, mistakes: &mut Mistakes) -> Vec<Parameter> {

@@ -6,6 +6,7 @@ mod droplets;
 mod firewalls;
 mod images;
 mod lists;
+mod members;
 mod networks;
 mod oracle;
 mod projects;

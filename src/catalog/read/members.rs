@@ -1,0 +1,80 @@
+use super::{Reader, body, head, query};
+use crate::catalog::endpoint::{BodyMember, Endpoint, Method};
+use crate::catalog::place::{FieldPath, Place};
+use crate::yaml::{Entry, Map, Mistakes};
+
+impl Reader {
+    /// Members and parameters that DigitalOcean gave to an endpoint that is known: harmless ones, that nothing is looked up for.
+    pub(super) fn more_members(&mut self, entry: &Entry, mistakes: &mut Mistakes) {
+        let Some((method, template)) = head(entry, mistakes) else {
+            return;
+        };
+        let Some(mut map) = Map::of(&entry.node, "the members of an endpoint", mistakes) else {
+            return;
+        };
+        let members = map.take("body").map(|node| body(node, mistakes));
+        let parameters = map.take("query").map(|node| query(node, mistakes));
+        map.finish(mistakes);
+        let called = template.to_string();
+        let found = self
+            .endpoints
+            .iter_mut()
+            .find(|known| known.method == method && known.template.to_string() == called);
+        let Some(endpoint) = found else {
+            let call = &entry.key;
+            mistakes.add(
+                entry.at,
+                format!("the catalogue has no `{call}`; a row here adds members to an endpoint that it has, and a new endpoint goes under `endpoints`"),
+            );
+            return;
+        };
+        for member in members.into_iter().flatten() {
+            match in_the_way(endpoint, &member) {
+                None => endpoint.body.push(member),
+                Some(why) => {
+                    mistakes.add(entry.at, format!("`body.{}`: {why}", member.path));
+                }
+            }
+        }
+        for parameter in parameters.into_iter().flatten() {
+            if endpoint.knows_parameter(&parameter.name) {
+                let name = &parameter.name;
+                mistakes.add(entry.at, format!("`query.{name}`: it is known already"));
+            } else {
+                endpoint.query.push(parameter);
+            }
+        }
+    }
+}
+
+/// Why a member can't be added: what is known of an endpoint is not to be loosened by a file.
+fn in_the_way(endpoint: &Endpoint, member: &BodyMember) -> Option<&'static str> {
+    if endpoint.method == Method::Get {
+        return Some("a GET has no body");
+    }
+    let known = endpoint.body.iter().map(|known| &known.path);
+    let below_known = known
+        .clone()
+        .any(|known| *known != member.path && leads_through(known, &member.path));
+    let through_decider = endpoint
+        .inspected()
+        .any(|place| matches!(place, Place::Body(path) if leads_through(&member.path, path)));
+    if known.clone().any(|known| *known == member.path) {
+        Some("it is known already")
+    } else if through_decider {
+        Some("what stands there decides, and is looked into as the catalogue has it")
+    } else if below_known {
+        Some("the catalogue has members below it; name the one that is missing")
+    } else {
+        None
+    }
+}
+
+/// Whether the way to a member is the beginning of the way to another, or that itself.
+fn leads_through(way: &FieldPath, beginning: &FieldPath) -> bool {
+    let mut keys = way.steps.iter().map(|step| &step.key);
+    beginning
+        .steps
+        .iter()
+        .all(|step| keys.next() == Some(&step.key))
+}
