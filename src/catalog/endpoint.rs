@@ -4,6 +4,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use super::answers::ShapeId;
+use super::name::NameForm;
 use super::place::{FieldPath, Place};
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::Touches;
@@ -116,6 +117,12 @@ pub struct Endpoint {
     pub derived_expiry: Option<String>,
     /// Places of the body that repeat a parameter of the path, as generated clients do: they must say the same.
     pub repeats: Vec<(Place, Place)>,
+    /// Where a request names resources, and in what form: what stands there in another is refused.
+    pub names: Vec<NamedPlace>,
+    /// Texts that stand where a name does and name nothing: `needs-cloudflare-cert` for a certificate.
+    pub no_names: Vec<(Place, Vec<String>)>,
+    /// Where a value tells what is touched, all values that are known there.
+    pub values: Vec<ClosedValues>,
     /// What it touches.
     pub touches: Touches,
     /// The shape of its answer, where anything in that asks for a scope.
@@ -144,6 +151,14 @@ impl Endpoint {
             .chain(action)
     }
 
+    /// Whether a text at a place where names stand names nothing.
+    pub fn is_no_name(&self, place: &Place, text: &str) -> bool {
+        let listed = self.no_names.iter().filter(|(at, _)| at == place);
+        listed
+            .flat_map(|(_, texts)| texts)
+            .any(|known| known == text)
+    }
+
     /// Whether something in its body decides.
     pub fn inspects_body(&self) -> bool {
         self.inspected().any(Place::is_body)
@@ -168,6 +183,42 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.template)
     }
+}
+
+/// A place of a request where resources are named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedPlace {
+    /// The place.
+    pub at: Place,
+    /// How they are named there.
+    pub naming: Naming,
+}
+
+/// A place where a value decides which rules apply, with every value that the table knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClosedValues {
+    /// The place.
+    pub at: Place,
+    /// The values.
+    pub one_of: Vec<String>,
+    /// Whether it may be absent, or null.
+    pub absent: bool,
+}
+
+/// How resources are named at a place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Naming {
+    /// By a name in one of these forms.
+    Forms(Vec<NameForm>),
+    /// By objects with a name and a type beside it, which tells the form; a type that is not listed takes any of them.
+    Typed {
+        /// The member that holds the name.
+        id: String,
+        /// The member that holds the type.
+        member: String,
+        /// The forms by type.
+        types: Vec<(String, Vec<NameForm>)>,
+    },
 }
 
 /// A path with parameters: `/v2/droplets/{droplet_id}`.

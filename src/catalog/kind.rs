@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::endpoint::Template;
+use super::name::NameForm;
 use super::place::FieldPath;
 use super::scope::{ScopeId, ScopeSet};
 
@@ -53,6 +54,10 @@ pub struct Kind {
     pub list: Option<LookUp>,
     /// For selectors one is the resource that it acted on: the members that hold that one's type and its id.
     pub counts_as: Option<(FieldPath, FieldPath)>,
+    /// The forms of its names, wherever a request has one.
+    pub named: Vec<NameForm>,
+    /// Names of those that belong to nobody, as far as the table has them: no look-up is needed to know that.
+    pub public: Arc<[String]>,
     /// The members of its JSON that identify it, the one in paths first.
     pub identified_by: Vec<FieldPath>,
     /// The members of its JSON that show its children.

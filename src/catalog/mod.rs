@@ -8,6 +8,7 @@ mod answers;
 mod endpoint;
 mod kind;
 mod matcher;
+mod name;
 mod place;
 mod read;
 mod scope;
@@ -15,10 +16,11 @@ mod touch;
 
 pub use answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
 pub use endpoint::{
-    Action, BodyMember, Endpoint, FieldScope, Method, NoMethod, Parameter, ScopeWhen, Segment,
-    Template,
+    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Method, NamedPlace, Naming, NoMethod,
+    Parameter, ScopeWhen, Segment, Template,
 };
 pub use kind::{Attribute, Kind, KindName, Kinds, LookUp, Source};
+pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
 pub use touch::{Condition, TouchKind, TouchRule, TouchVerb, Touches, struck_by};
@@ -54,6 +56,16 @@ impl Catalog {
     /// knows of an endpoint is not to be loosened by a file.
     pub fn with_extra(extra: Option<(&str, &str)>) -> Result<Self, Vec<Mistakes>> {
         read::catalog(extra)
+    }
+
+    /// The same, with names of any kind in any plain text: for tables of decisions that are about something else than names, and
+    /// read better by `vol1` than by a UUID.
+    #[cfg(test)]
+    pub(crate) fn naming_plainly(mut self) -> Self {
+        for kind in self.kinds.by_name.values_mut() {
+            kind.named.push(NameForm::Text);
+        }
+        self
     }
 
     /// The endpoint with this method and these decoded path segments.

@@ -1,6 +1,8 @@
 use std::fmt;
+use std::sync::Arc;
 
 use super::kind::{Kind, KindName, LookUp};
+use super::name::NameForm;
 use super::place::{FieldPath, Place};
 use super::scope::{ScopeId, ScopeSet};
 
@@ -52,6 +54,10 @@ pub struct TouchRule {
     pub called: Option<String>,
     /// By which of its attributes it is named there; `id` unless said otherwise. `tag` names all who carry it.
     pub by: Vec<String>,
+    /// The form of a name by which no look-up takes it, and that nothing tells of: it could be any of its kind.
+    pub opaque: Option<NameForm>,
+    /// The names of its kind that belong to nobody, as far as the table has them.
+    pub public: Arc<[String]>,
     /// The scope that it asks for; absent where the endpoint has just one.
     pub scope: Option<ScopeId>,
     /// The parents it belongs to, outermost first, and where they are named.
@@ -135,7 +141,8 @@ impl TouchRule {
         }
     }
 
-    fn places(&self) -> impl Iterator<Item = &Place> {
+    /// Every place of the request that the rule looks at.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
         let named = self
             .at
             .iter()

@@ -174,7 +174,7 @@ impl Ground {
         asked.fits(&self.catalog)?;
         precheck(grants, &asked, &self.catalog)?;
         if let Some(body) = body.filter(|body| method != Method::Get && !body.is_empty()) {
-            asked.take_body(body)?;
+            asked.take_body(body, &self.catalog)?;
         }
         asked.fits(&self.catalog)?;
         let touches = if !wants_touches(grants, &asked) {

@@ -107,15 +107,18 @@ pub fn decide(
     let question = Question::whole(asked, catalog);
     let decided = || {
         question.says_members(grants)?;
-        let allowed = if wants_touches(grants, asked) {
-            let allowed = question.by_touches(grants, touches)?;
-            question.of_known_action()?;
-            allowed
+        let by_touches = wants_touches(grants, asked);
+        let allowed = if by_touches {
+            question.by_touches(grants, touches)?
         } else {
             let allowed = question.by_scopes(grants)?;
             question.not_denied(grants)?;
             allowed
         };
+        if by_touches || grants.denying().next().is_some() {
+            question.of_known_action()?;
+            asked.has_known_values()?;
+        }
         question.says_what_is_known(grants, allowed)
     };
     match decided() {

@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::request::{Asked, Json, Target};
 use crate::resource::Given;
 
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap().naming_plainly());
 
 /// Two Droplets, and what belongs to each: `mine` carries the tag that the roles are narrowed to, `other` another.
 const ACCOUNT: &str = "

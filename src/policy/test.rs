@@ -47,8 +47,14 @@ pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), 
         .map_err(|error| format!("the test can't run: {error}"))?;
     let target = Target::read(target).map_err(|error| format!("the test can't run: {error}"))?;
     let mut asked = Asked::new(method, target, catalog);
-    asked.body.clone_from(&test.body);
-    let decision = match touches(&grants, &asked, &test.given, catalog) {
+    let body = test.body.as_ref().map(Json::write);
+    let read = match body {
+        Some(body) => asked.take_body(&body, catalog).map(|_| ()),
+        None => Ok(()),
+    };
+    let fits = read.and_then(|()| asked.fits(catalog));
+    let found = fits.and_then(|()| touches(&grants, &asked, &test.given, catalog));
+    let decision = match found {
         Ok(touches) => decide(&grants, &asked, &touches, catalog),
         Err(refusal) => Decision::Deny(refusal),
     };

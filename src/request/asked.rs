@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, ScopeId,
-    ScopeSet, TouchKind, TouchRule, TouchVerb, struck_by,
+    Action, Catalog, ClosedValues, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method,
+    Place, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, struck_by,
 };
 
 use super::json::Json;
@@ -62,14 +62,16 @@ impl<'c> Asked<'c> {
         if let Some(endpoint) = endpoint {
             target.settle(endpoint);
         }
-        Self {
+        let mut asked = Self {
             method,
             endpoint,
             target,
             body: None,
             line: OnceLock::new(),
             line_with_query: OnceLock::new(),
-        }
+        };
+        asked.settle_target(catalog.kinds());
+        asked
     }
 
     /// `METHOD /path`.
@@ -110,6 +112,7 @@ impl<'c> Asked<'c> {
             Some(endpoint) => self.target.fits(endpoint)?,
             None => self.target.fits_nothing_known(self.method, catalog)?,
         }
+        self.names_are_in_form(catalog.kinds())?;
         match self.disguised_key() {
             None => Ok(()),
             Some(key) => {
@@ -122,15 +125,15 @@ impl<'c> Asked<'c> {
         }
     }
 
-    /// Reads a body strictly, and returns it written anew: what is to be sent. [`Asked::fits`] then judges its keys.
+    /// Reads a body strictly, and returns it written anew, its names in the spelling in which they are compared: what is to be
+    /// sent. [`Asked::fits`] then judges it.
     ///
     /// # Errors
     /// `body_unreadable`, or `ambiguous_request` where a key is repeated with another value.
-    pub fn take_body(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let json = Json::read(bytes)?;
-        let written = json.write();
-        self.body = Some(json);
-        Ok(written)
+    pub fn take_body(&mut self, bytes: &[u8], catalog: &Catalog) -> Result<Vec<u8>, Refusal> {
+        self.body = Some(Json::read(bytes)?);
+        self.settle_body(catalog.kinds());
+        Ok(self.body.as_ref().map(Json::write).unwrap_or_default())
     }
 
     /// Whether the request changes nothing at DigitalOcean. What is unknown is judged by its method.
@@ -226,6 +229,47 @@ impl<'c> Asked<'c> {
         }
     }
 
+    /// Checks that where a value tells what is touched it is one that the table knows: what another one does nobody knows.
+    ///
+    /// # Errors
+    /// `ambiguous_request`, with the place and the values that there are.
+    pub fn has_known_values(&self) -> Result<(), Refusal> {
+        let closed = self.endpoint.map_or(&[][..], |endpoint| &endpoint.values);
+        for ClosedValues { at, one_of, absent } in closed {
+            let Place::Body(path) = at else { continue };
+            let Some((last, way)) = path.steps.split_last() else {
+                continue;
+            };
+            let holder = FieldPath {
+                steps: way.to_vec(),
+            };
+            let known = |value: Option<&Json>| match value {
+                None | Some(Json::Null) => *absent,
+                Some(Json::Flag(flag)) => one_of.iter().any(|known| *known == flag.to_string()),
+                Some(Json::Text(text) | Json::Number(text)) => {
+                    one_of.iter().any(|known| known == text)
+                }
+                Some(Json::List(_) | Json::Map(_)) => false,
+            };
+            let holders = self.body.iter().flat_map(|body| body.at(&holder));
+            let holders = holders.filter(|holder| matches!(holder, Json::Map(_)));
+            if holders
+                .map(|holder| holder.member(&last.key))
+                .any(|value| !known(value))
+            {
+                let values: Vec<_> = one_of.iter().map(|value| format!("`{value}`")).collect();
+                return Err(Refusal::new(
+                    Code::AmbiguousRequest,
+                    format!(
+                        "`{at}` must be one of {}: by it tidegate tells what the request touches",
+                        values.join(", ")
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The names that stand at a place.
     pub fn names(&self, place: &Place) -> Vec<&str> {
         match place {
@@ -280,6 +324,21 @@ impl<'c> Asked<'c> {
                 self.body
                     .as_ref()
                     .is_some_and(|body| outer.is_some_and(|outer| body.member(outer).is_some()))
+            }
+        }
+    }
+
+    /// Whether something stands at the very place, be it nothing.
+    pub fn gives_at(&self, place: &Place) -> bool {
+        match place {
+            Place::Path(_) | Place::Query(_) => self.gives(place),
+            Place::Body(path) => {
+                let mut path = path.clone();
+                if let Some(last) = path.steps.last_mut() {
+                    last.lists = 0; // an empty list stands there too
+                }
+                let body = self.body.as_ref();
+                body.is_some_and(|body| !body.at(&path).is_empty())
             }
         }
     }
@@ -350,8 +409,7 @@ impl<'c> Asked<'c> {
             TouchKind::One(kind) => by_name(kind).into_iter().collect(),
             TouchKind::Urn => {
                 let urns = rule.at.iter().flat_map(named);
-                let kind = |urn: &str| kinds.by_urn(&urn.split(':').nth(1)?.to_ascii_lowercase());
-                urns.filter_map(kind).collect()
+                urns.filter_map(|urn| Some(kinds.urn(urn)?.0)).collect()
             }
             TouchKind::Typed { member, types, .. } => {
                 let path = match &rule.at {
@@ -379,18 +437,18 @@ impl<'c> Asked<'c> {
         also.chain(told.iter().copied()).collect()
     }
 
-    /// Where the request names something by number to read what is on it: an image or snapshot that may be private. Public
-    /// images go by their slugs too.
+    /// Where the request names something to read what is on it that may be private: an image or snapshot that the catalogue does
+    /// not have as public.
     pub fn private_sources(&self) -> Vec<FieldUse> {
-        let by_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
-        let sources = self.rules().filter(|rule| rule.verb == TouchVerb::Source);
+        let rules = self.endpoint.map_or(&[][..], |it| it.touches.rules());
+        let sources = rules
+            .iter()
+            .filter(|rule| rule.verb == TouchVerb::Source && self.may_apply(rule));
         let named = sources.filter_map(|rule| Some((rule, rule.at.as_ref()?, rule.scope?)));
         named
             .filter(|(rule, place, _)| {
-                let by_slug = rule.by.iter().any(|by| by == "slug");
-                self.names(place)
-                    .iter()
-                    .any(|name| !by_slug || by_number(name))
+                let is_public = |name: &&str| rule.public.iter().any(|known| known == name);
+                !self.names(place).iter().all(is_public)
             })
             .map(|(_, place, scope)| FieldUse {
                 field: place.to_string(),
@@ -406,6 +464,11 @@ impl<'c> Asked<'c> {
             .endpoint
             .map_or(&[][..], |endpoint| endpoint.touches.rules());
         rules.iter().filter(|rule| self.applies(rule))
+    }
+
+    /// Whether a rule may apply: it does, or what decides over that says something that the table does not know.
+    pub(super) fn may_apply(&self, rule: &TouchRule) -> bool {
+        self.applies(rule) || !self.acts_as_known() || self.has_known_values().is_err()
     }
 
     /// Whether a rule of the table applies to this request.

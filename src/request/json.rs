@@ -383,6 +383,76 @@ impl Json {
         })
     }
 
+    /// Shows everything that stands at `path`, lists gone into as [`Json::at`] does, with where it stands and whether that is an
+    /// item of a list. Items of lists on the way that hold nothing are shown too.
+    pub fn each<'j>(
+        &'j self,
+        path: &FieldPath,
+        place: &str,
+        show: &mut impl FnMut(&str, &'j Self, bool),
+    ) {
+        self.each_below(&path.steps, place, 0, false, show);
+    }
+
+    fn each_below<'j>(
+        &'j self,
+        steps: &[Step],
+        place: &str,
+        lists: usize,
+        in_list: bool,
+        show: &mut impl FnMut(&str, &'j Self, bool),
+    ) {
+        match (self, steps.split_first()) {
+            (Self::List(items), rest) if rest.is_some() || lists > 0 => {
+                for (index, item) in items.iter().enumerate() {
+                    let place = format!("{place}[{index}]");
+                    let lists = lists.saturating_sub(1);
+                    item.each_below(steps, &place, lists, true, show);
+                }
+            }
+            (_, None) => show(place, self, in_list),
+            (_, Some(_)) if in_list && self.is_nothing() => show(place, self, in_list),
+            (_, Some((step, rest))) => {
+                if let Some(value) = self.member(&step.key) {
+                    let place = format!("{place}.{}", step.key);
+                    value.each_below(rest, &place, step.lists, false, show);
+                }
+            }
+        }
+    }
+
+    /// The same, to change what stands there.
+    pub fn each_mut(&mut self, steps: &[Step], change: &mut impl FnMut(&mut Self)) {
+        self.each_mut_below(steps, 0, change);
+    }
+
+    fn each_mut_below(&mut self, steps: &[Step], lists: usize, change: &mut impl FnMut(&mut Self)) {
+        match (self, steps.split_first()) {
+            (Self::List(items), rest) if rest.is_some() || lists > 0 => {
+                for item in items {
+                    item.each_mut_below(steps, lists.saturating_sub(1), change);
+                }
+            }
+            (value, None) => change(value),
+            (value, Some((step, rest))) => {
+                if let Some(value) = value.member_mut(&step.key) {
+                    value.each_mut_below(rest, step.lists, change);
+                }
+            }
+        }
+    }
+
+    /// The value of a member, to change it.
+    pub fn member_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match self {
+            Self::Map(members) => members
+                .iter_mut()
+                .find(|(known, _)| known == key)
+                .map(|(_, value)| value),
+            Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => None,
+        }
+    }
+
     fn spread(&self) -> Vec<&Self> {
         match self {
             Self::List(items) => items.iter().collect(),

@@ -6,6 +6,7 @@
 
 mod asked;
 mod json;
+mod names;
 mod spelling;
 mod target;
 

@@ -188,6 +188,36 @@ impl Target {
         }
     }
 
+    /// Gives a path parameter the spelling that `name` has for it, if any.
+    pub(super) fn rename_parameter(
+        &mut self,
+        endpoint: &Endpoint,
+        parameter: &str,
+        name: impl Fn(&str) -> Option<String>,
+    ) {
+        let position = endpoint.template.position(parameter);
+        let segment = position.and_then(|position| self.segments.get_mut(position));
+        if let Some(segment) = segment
+            && let Some(name) = name(segment)
+        {
+            *segment = name;
+            self.path = written(&self.segments);
+        }
+    }
+
+    /// The same for a query parameter, wherever it is given.
+    pub(super) fn rename_query(&mut self, parameter: &str, name: impl Fn(&str) -> Option<String>) {
+        let given = self
+            .query
+            .iter_mut()
+            .filter(|(known, _)| known == parameter);
+        for (_, value) in given {
+            if let Some(name) = name(value) {
+                *value = name;
+            }
+        }
+    }
+
     /// Checks what only the endpoint can tell: encoded slashes, ids, and parameters that decide something.
     ///
     /// # Errors

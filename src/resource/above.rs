@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::look::{Found, Look, told_by_name, urn_of, with_parents};
 use super::resolve::{Interest, both_names, enough, id_of};
-use super::state::{Attributes, Known, State, folded};
-use crate::catalog::{Catalog, Kind, Source};
+use super::state::{Attributes, Known, State};
+use crate::catalog::{Catalog, Kind, Kinds, Name, Source};
 use crate::refusal::Refusal;
 
 /// What a resource of a kind belongs to, with all above that; `None` where its kind has no parent.
@@ -28,8 +28,9 @@ pub async fn above<L: Look>(
             break;
         };
         let named = attributes.get(parent.name.as_str());
-        let called = named.and_then(|known| known.values.first().cloned());
-        let found = match called {
+        let called = named.and_then(|known| known.values.first());
+        // What the API calls it in another form than its names have is not known.
+        let found = match called.and_then(|called| parent.name(called, catalog.kinds())) {
             Some(called) => one(parent, &called, catalog, interest, look).await?,
             None => Attributes::new(),
         };
@@ -45,7 +46,7 @@ pub async fn above<L: Look>(
 
 async fn one<L: Look>(
     kind: &Kind,
-    called: &str,
+    called: &Name,
     catalog: &Catalog,
     interest: &Interest<'_>,
     look: &L,
@@ -59,7 +60,7 @@ async fn one<L: Look>(
             None => return Ok(told),
         }
     };
-    let id = id_of(kind, &found).unwrap_or_else(|| called.to_owned());
+    let id = id_of(kind, &found).unwrap_or_else(|| called.as_str().to_owned());
     project(kind, &id, &mut found, catalog, interest, look).await?;
     Ok(found)
 }
@@ -101,13 +102,14 @@ pub(super) async fn project_named<L: Look>(
     catalog: &Catalog,
     look: &L,
 ) -> Result<Known, Refusal> {
-    let called = folded("project", "id", called);
-    let Some(kind) = catalog.kinds().find("project") else {
+    let kind = catalog.kinds().find("project");
+    let named = kind.and_then(|kind| Some((kind, kind.name(called, catalog.kinds())?)));
+    let Some((kind, name)) = named else {
         return Ok(Known::unknown());
     };
-    let found = look.one(kind, &[], &called).await?;
+    let found = look.one(kind, &[], &name).await?;
     Ok(found.map_or_else(
-        || Known::exactly([called]),
+        || Known::exactly([name.as_str().to_owned()]),
         |found| both_names(&found.attributes),
     ))
 }
@@ -120,6 +122,7 @@ pub(super) async fn project_named<L: Look>(
 pub async fn whole<L: Look>(
     kind: &Kind,
     mut attributes: Attributes,
+    kinds: &Kinds,
     interest: &Interest<'_>,
     look: &L,
 ) -> Result<Attributes, Refusal> {
@@ -132,8 +135,9 @@ pub async fn whole<L: Look>(
     if lacking.is_empty() {
         return Ok(attributes);
     }
-    let found = match id_of(kind, &attributes) {
-        Some(id) => look.one(kind, &[], &id).await?,
+    let id = id_of(kind, &attributes);
+    let found = match id.and_then(|id| kind.name(&id, kinds)) {
+        Some(name) => look.one(kind, &[], &name).await?,
         None => None,
     };
     for name in lacking {

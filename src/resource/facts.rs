@@ -12,7 +12,7 @@ use super::look::{Found, Look, Parents, attributes_of, with_parents};
 use super::pages::{Page, page};
 use super::state::{Attributes, Known, State, folded};
 use crate::admin::{Cache as Kept, Found as Outcome, Metrics, Purpose};
-use crate::catalog::{Catalog, Kind, LookUp, Source};
+use crate::catalog::{Catalog, Kind, LookUp, Name, Source};
 use crate::config::RealToken;
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
@@ -374,7 +374,7 @@ impl<'r> Reader<'r> {
     }
 
     /// The path of a look-up, its parameters filled with what its parents and it are called.
-    fn path(look_up: &LookUp, called: &[&str]) -> Option<String> {
+    fn path(look_up: &LookUp, called: &[&Name]) -> Option<String> {
         let mut called = called.iter();
         let mut path = String::new();
         for segment in &look_up.template.segments {
@@ -382,7 +382,7 @@ impl<'r> Reader<'r> {
             match segment {
                 crate::catalog::Segment::Fixed(text) => path.push_str(text),
                 crate::catalog::Segment::Parameter { .. } => {
-                    path.push_str(&encoded(called.next()?));
+                    path.push_str(&encoded(called.next()?.as_str()));
                 }
             }
         }
@@ -421,12 +421,12 @@ impl<'r> Reader<'r> {
         &self,
         kind: &Kind,
         parents: Parents<'_>,
-        identifier: &str,
+        name: &Name,
     ) -> Result<Option<Found>, Refusal> {
         let Some(listed) = self.all(kind, parents).await? else {
             return Ok(None);
         };
-        let wanted = folded(kind.name.as_str(), "id", identifier);
+        let wanted = folded(kind.name.as_str(), "id", name.as_str());
         let is_it = |attributes: &Attributes| {
             kind.attributes.iter().any(|attribute| {
                 let by = attribute.from.iter().any(|from| {
@@ -459,7 +459,7 @@ impl<'r> Reader<'r> {
         let Some(look_up) = &kind.list else {
             return Ok(None);
         };
-        let called: Vec<&str> = parents.iter().map(|(_, called)| called.as_str()).collect();
+        let called: Vec<&Name> = parents.iter().map(|(_, called)| called).collect();
         let Some(path) = Self::path(look_up, &called) else {
             return Ok(None);
         };
@@ -494,7 +494,7 @@ fn shown_at(look_up: &LookUp, answer: Json) -> Option<Json> {
 const AT_ONCE: usize = 6;
 
 fn zone(parents: Parents<'_>) -> Option<String> {
-    parents.last().map(|(_, called)| called.clone())
+    parents.last().map(|(_, called)| called.as_str().to_owned())
 }
 
 /// A list upstream: where it is, and how its pages are asked for.
@@ -551,16 +551,16 @@ impl Look for Reader<'_> {
         &self,
         kind: &Kind,
         parents: Parents<'_>,
-        identifier: &str,
+        name: &Name,
     ) -> Result<Option<Found>, Refusal> {
-        let called: Vec<&str> = parents
+        let called: Vec<&Name> = parents
             .iter()
-            .map(|(_, called)| called.as_str())
-            .chain([identifier])
+            .map(|(_, called)| called)
+            .chain([name])
             .collect();
         let path = kind.get.as_ref().and_then(|get| Self::path(get, &called));
         let (Some(get), Some(path)) = (&kind.get, path) else {
-            return self.in_list(kind, parents, identifier).await;
+            return self.in_list(kind, parents, name).await;
         };
         self.shown(kind, parents, get, &path).await
     }
@@ -608,7 +608,7 @@ impl Look for Reader<'_> {
             .collect())
     }
 
-    async fn elsewhere(&self, look_up: &LookUp, called: &[&str]) -> Result<Option<Json>, Refusal> {
+    async fn elsewhere(&self, look_up: &LookUp, called: &[&Name]) -> Result<Option<Json>, Refusal> {
         let Some(path) = Self::path(look_up, called) else {
             return Ok(None);
         };
@@ -642,10 +642,11 @@ impl Look for Reader<'_> {
             if !both.iter().any(|value| wanted(value)) {
                 continue;
             }
-            let Some(id) = attributes.get("id").and_then(|known| known.values.first()) else {
+            let id = attributes.get("id").and_then(|known| known.values.first());
+            let Some(id) = id.and_then(|id| project.name(id, kinds)) else {
                 continue;
             };
-            let members = self.all(resource, &[(project, id.clone())]).await?;
+            let members = self.all(resource, &[(project, id)]).await?;
             let is_it = |(_, attributes): &(Bytes, Attributes)| {
                 attributes.get("urn").is_some_and(|known| {
                     known

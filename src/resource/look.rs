@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::{Attributes, Known, State, folded, record_name};
-use crate::catalog::{FieldPath, Kind, Kinds, LookUp, Segment, Source};
+use crate::catalog::{FieldPath, Kind, LookUp, Name, Segment, Source};
 use crate::refusal::Refusal;
 use crate::request::Json;
 
@@ -16,16 +16,16 @@ pub struct Found {
 }
 
 /// What a resource belongs to, outermost first: kind and what it is called.
-pub type Parents<'p> = &'p [(&'p Kind, String)];
+pub type Parents<'p> = &'p [(&'p Kind, Name)];
 
 /// Where facts about resources come from: the API, or a test that gives them.
 pub trait Look: Sync {
-    /// The resource of that kind that an identifier names; `None` where it is not there.
+    /// The resource of that kind that has this name; `None` where it is not there.
     fn one(
         &self,
         kind: &Kind,
         parents: Parents<'_>,
-        identifier: &str,
+        name: &Name,
     ) -> impl Future<Output = Result<Option<Found>, Refusal>> + Send;
 
     /// The one of that kind that paths mean where they name none; `None` where there is none.
@@ -43,7 +43,7 @@ pub trait Look: Sync {
     fn elsewhere(
         &self,
         look_up: &LookUp,
-        called: &[&str],
+        called: &[&Name],
     ) -> impl Future<Output = Result<Option<Json>, Refusal>> + Send;
 
     /// The project that a resource is in, by its URN, as id and name: empty where it is in none that `wanted` names.
@@ -74,9 +74,9 @@ impl Look for Given {
         &self,
         kind: &Kind,
         parents: Parents<'_>,
-        identifier: &str,
+        name: &Name,
     ) -> Result<Option<Found>, Refusal> {
-        let identifier = folded(kind.name.as_str(), "id", identifier);
+        let identifier = folded(kind.name.as_str(), "id", name.as_str());
         let is_it = |attributes: &&Attributes| {
             let has = |name: &str, value: &str| {
                 let known = attributes.get(name);
@@ -93,7 +93,7 @@ impl Look for Given {
             named
                 && parents.iter().all(|(parent, called)| {
                     !attributes.contains_key(parent.name.as_str())
-                        || has(parent.name.as_str(), called)
+                        || has(parent.name.as_str(), called.as_str())
                 })
         };
         Ok(self.of(kind).iter().find(is_it).map(found))
@@ -128,7 +128,7 @@ impl Look for Given {
         Ok(self.of(kind).iter().filter(fits).map(found).collect())
     }
 
-    async fn elsewhere(&self, _: &LookUp, _: &[&str]) -> Result<Option<Json>, Refusal> {
+    async fn elsewhere(&self, _: &LookUp, _: &[&Name]) -> Result<Option<Json>, Refusal> {
         Ok(None)
     }
 
@@ -202,7 +202,7 @@ fn text_of(json: &Json) -> Option<String> {
 }
 
 /// What a name alone tells of a resource: its identifier, and what is the same thing.
-pub fn told_by_name(kind: &Kind, identifier: &str) -> Attributes {
+pub fn told_by_name(kind: &Kind, name: &Name) -> Attributes {
     let only = match kind.identified_by.as_slice() {
         [only] => Some(Source::Member(only.clone())),
         [] => own_parameter(kind),
@@ -214,7 +214,7 @@ pub fn told_by_name(kind: &Kind, identifier: &str) -> Attributes {
     };
     for attribute in kind.attributes.iter().filter(|it| it.name != "project") {
         if attribute.from == [only.clone()] {
-            let value = folded(kind.name.as_str(), &attribute.name, identifier);
+            let value = folded(kind.name.as_str(), &attribute.name, name.as_str());
             attributes.insert(attribute.name.clone(), Known::exactly([value]));
         }
     }
@@ -239,7 +239,7 @@ fn own_parameter(kind: &Kind) -> Option<Source> {
 pub fn with_parents(mut attributes: Attributes, kind: &Kind, parents: Parents<'_>) -> Attributes {
     for (parent, called) in parents {
         if kind.has(parent.name.as_str()) {
-            let value = folded(parent.name.as_str(), "id", called);
+            let value = folded(parent.name.as_str(), "id", called.as_str());
             attributes
                 .entry(parent.name.as_str().to_owned())
                 .or_insert_with(|| Known::exactly([value]));
@@ -256,13 +256,4 @@ pub fn zone_of(parent: Option<&State>) -> Option<String> {
 /// The URN of a resource.
 pub fn urn_of(kind: &Kind, id: &str) -> Option<String> {
     kind.urns.first().map(|name| format!("do:{name}:{id}"))
-}
-
-/// The kind and id that a URN names.
-pub fn of_urn<'k>(kinds: &'k Kinds, urn: &str) -> Option<(&'k Kind, String)> {
-    let (scheme, rest) = urn.split_once(':')?;
-    let (name, id) = rest.split_once(':')?;
-    let kind = kinds.by_urn(&name.to_ascii_lowercase())?;
-    (scheme.eq_ignore_ascii_case("do") && !id.is_empty())
-        .then(|| (kind, folded(kind.name.as_str(), "id", id)))
 }

@@ -15,7 +15,7 @@ mod touch;
 
 pub use above::{above, project, whole};
 pub use facts::{Facts, Listed, PER_PAGE, Pages, Reader};
-pub use look::{Found, Given, Look, attributes_of, of_urn, spelled, urn_of, with_parents, zone_of};
+pub use look::{Found, Given, Look, attributes_of, spelled, urn_of, with_parents, zone_of};
 pub use pages::{items, member};
 pub use resolve::{Interest, acted_on, resolve};
 pub use state::{Attributes, Known, SHARED, State, folded, is_under, minds_case, record_name};

@@ -323,7 +323,10 @@ async fn find_project(
     if let [found] = named.as_slice() {
         return Ok(both(&found.attributes));
     }
-    let found = reader.one(kind, &[], called).await?;
+    let Some(name) = kind.name(called, reader.catalog.kinds()) else {
+        return Ok(None);
+    };
+    let found = reader.one(kind, &[], &name).await?;
     Ok(found.and_then(|found| both(&found.attributes)))
 }
 

@@ -14,7 +14,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
     Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
-    attributes_of, of_urn, project, spelled, whole, with_parents, zone_of,
+    attributes_of, project, spelled, whole, with_parents, zone_of,
 };
 use crate::response::{Answer, AnswerBody, Cutting, ListPage, Scan, listed, made, slices, without};
 
@@ -381,6 +381,7 @@ impl Question<'_> {
         }
         let grants = &self.grantee.grants;
         let catalog = &self.serving.rules.catalog;
+        let kinds = catalog.kinds();
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
@@ -388,7 +389,7 @@ impl Question<'_> {
             goes_on: &|_| true,
             defers: false,
         };
-        let mut attributes = whole(kind, attributes, &interest, reader).await?;
+        let mut attributes = whole(kind, attributes, kinds, &interest, reader).await?;
         let id = known(&attributes, "id").unwrap_or_default();
         project(kind, &id, &mut attributes, catalog, &interest, reader).await?;
         let parent = match parent {
@@ -480,8 +481,8 @@ pub(super) fn named_by_urn<'c>(
     urn: Option<&Json>,
     catalog: &'c Catalog,
 ) -> Option<(&'c Kind, String, Asks)> {
-    let (kind, id) = of_urn(catalog.kinds(), urn?.name()?)?;
-    Some((kind, id, Asks::Whole(kind.reads?)))
+    let (kind, name) = catalog.kinds().urn(urn?.name()?)?;
+    Some((kind, name.as_str().to_owned(), Asks::Whole(kind.reads?)))
 }
 
 /// What the list of a whole kind says of one.

@@ -207,7 +207,8 @@ impl Question<'_> {
         if begun.is_empty() {
             return Ok(Body::None);
         }
-        self.asked.take_body(&begun).map(Body::Json)
+        let catalog = &self.serving.rules.catalog;
+        self.asked.take_body(&begun, catalog).map(Body::Json)
     }
 
     /// Whether a body must be read: something in it decides, or a narrowed sub-token sends it, whose bodies go on as they were

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::Reader;
 use crate::catalog::endpoint::Template;
 use crate::catalog::kind::{Attribute, Kind, KindName, LookUp, Source};
+use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
 use crate::yaml::{Entry, Map, Mistakes, Node};
@@ -45,6 +46,11 @@ impl Reader {
             list: map
                 .take("list")
                 .and_then(|node| look_up(node, "`list`", mistakes)),
+            named: self::forms(map.need("named", mistakes), mistakes),
+            public: map
+                .take("public")
+                .map(|node| super::texts(node, "`public`", mistakes).into())
+                .unwrap_or_default(),
             identified_by: members(map.take("identified_by"), mistakes),
             counts_as: map
                 .take("counts_as")
@@ -93,6 +99,28 @@ impl Reader {
 fn named(node: Option<&Node>, what: &str, mistakes: &mut Mistakes) -> Option<KindName> {
     node.and_then(|node| node.text(what, mistakes))
         .map(|name| KindName(Arc::from(name)))
+}
+
+/// The forms that a list names by the words of the tables.
+pub(super) fn forms(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<NameForm> {
+    let mut forms = Vec::new();
+    for item in node.map_or(&[][..], Node::one_or_more) {
+        let Some(word) = item.text("a form of names", mistakes) else {
+            continue;
+        };
+        match NameForm::called(word) {
+            Some(form) => forms.push(form),
+            None => {
+                let words: Vec<_> = NameForm::words().collect();
+                let known = words.join(", ");
+                mistakes.add(
+                    item.at,
+                    format!("`{word}` is no form of names; one of {known}"),
+                );
+            }
+        }
+    }
+    forms
 }
 
 fn type_and_id(node: &Node, mistakes: &mut Mistakes) -> Option<(FieldPath, FieldPath)> {

@@ -1,11 +1,13 @@
 mod answers;
 mod kinds;
 mod members;
+mod names;
 mod touches;
 
 use super::Catalog;
 use super::endpoint::{
-    Action, BodyMember, Endpoint, FieldScope, Method, Parameter, ScopeWhen, Segment, Template,
+    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Method, Parameter, ScopeWhen, Segment,
+    Template,
 };
 use super::kind::Kinds;
 use super::matcher::Matcher;
@@ -183,6 +185,12 @@ impl Reader {
                 map.take("could_touch"),
                 mistakes,
             ),
+            names: Vec::new(), // told by what it touches, below
+            no_names: places_of_texts(map.take("no_names"), "`no_names`", mistakes),
+            values: places_of_texts(map.take("values"), "`values`", mistakes)
+                .into_iter()
+                .map(closed_values)
+                .collect(),
             answer: None, // its table is read after all endpoints
             note: map
                 .take("note")
@@ -190,6 +198,8 @@ impl Reader {
                 .map(str::to_owned),
             template,
         };
+        let named = names::given(map.take("names"), mistakes);
+        endpoint.names = names::of(&endpoint, named, &self.kinds);
         endpoint.template.segments.shrink_to_fit();
         map.finish(mistakes);
         self.verb_rule(&endpoint, entry, mistakes);
@@ -421,6 +431,34 @@ fn head(entry: &Entry, mistakes: &mut Mistakes) -> Option<(Method, Template)> {
 fn texts(node: &Node, what: &str, mistakes: &mut Mistakes) -> Vec<String> {
     let texts = node.one_or_more().iter();
     fitting(texts.filter_map(|item| item.text(what, mistakes).map(str::to_owned)))
+}
+
+/// `body.certificate_id: [needs-cloudflare-cert]`: texts by the places where they may stand.
+fn places_of_texts(
+    node: Option<&Node>,
+    what: &str,
+    mistakes: &mut Mistakes,
+) -> Vec<(Place, Vec<String>)> {
+    let entries = node.map_or(&[][..], |node| node.entries(what, mistakes));
+    let mut places = Vec::new();
+    for entry in entries {
+        match entry.key.parse() {
+            Ok(place) => places.push((place, texts(&entry.node, "a text", mistakes))),
+            Err(error) => mistakes.add(entry.at, format!("`{}`: {error}", entry.key)),
+        }
+    }
+    places
+}
+
+/// The values of a place; `none` stands for its absence.
+fn closed_values((at, mut one_of): (Place, Vec<String>)) -> ClosedValues {
+    let all = one_of.len();
+    one_of.retain(|value| value != "none");
+    ClosedValues {
+        at,
+        absent: one_of.len() < all,
+        one_of,
+    }
 }
 
 /// A list with room for nothing more: the catalogue stays as it was read.

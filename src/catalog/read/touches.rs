@@ -40,7 +40,9 @@ impl Reader {
                 .unwrap_or_default()
         };
         let (after, adds, removes) = (changes("after"), changes("adds"), changes("removes"));
+        let public = kind.one().and_then(|kind| self.kinds.find(kind.as_str()));
         TouchRule {
+            public: public.map(|kind| kind.public.clone()).unwrap_or_default(),
             verb,
             kind,
             at: map
@@ -54,6 +56,9 @@ impl Reader {
                 .take("by")
                 .map(|node| texts(node, "`by`", mistakes))
                 .unwrap_or_default(),
+            opaque: map
+                .take("opaque")
+                .and_then(|node| super::kinds::forms(Some(node), mistakes).pop()),
             scope: map.take("scope").and_then(|node| {
                 let text = node.text("`scope`", mistakes)?.to_owned();
                 self.scope(&text, node, mistakes)

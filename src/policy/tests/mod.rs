@@ -14,7 +14,7 @@ mod narrowed;
 mod widening;
 mod world;
 
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap().naming_plainly());
 
 fn policy_of(roles: &str) -> Policy {
     let text = format!("version: 1\nroles:\n{roles}");

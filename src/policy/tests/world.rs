@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::*;
 use super::CATALOG;
-use crate::catalog::{Kind, LookUp};
+use crate::catalog::{Kind, LookUp, Name};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
 use crate::resource::{
@@ -40,7 +40,7 @@ impl Thing {
         text(&self.json[member.as_str()])
     }
 
-    fn found(&self, kind: &Kind, parents: &[(&Kind, String)]) -> Found {
+    fn found(&self, kind: &Kind, parents: &[(&Kind, Name)]) -> Found {
         let json = Json::read(self.json.to_string().as_bytes()).unwrap();
         let zone = self.parents.last().map(String::as_str);
         Found {
@@ -123,9 +123,10 @@ impl World {
         let kind = kinds.find(&thing.kind).unwrap();
         let mut above: Vec<&Kind> = kinds.ancestors(kind).collect();
         above.reverse();
-        let parents: Vec<(&Kind, String)> = above
+        let parents: Vec<(&Kind, Name)> = above
             .into_iter()
-            .zip(thing.parents.iter().cloned())
+            .zip(&thing.parents)
+            .map(|(kind, called)| (kind, kind.name(called, kinds).unwrap()))
             .collect();
         let parent = thing.parents.last().and_then(|called| {
             let parent = kind.parent.as_ref()?;
@@ -161,7 +162,8 @@ impl World {
         }
     }
 
-    fn one_of(&self, kind: &Kind, parents: &[(&Kind, String)], identifier: &str) -> Option<Found> {
+    fn one_of(&self, kind: &Kind, parents: &[(&Kind, Name)], name: &Name) -> Option<Found> {
+        let identifier = name.as_str();
         if kind.name.as_str() == "project" && identifier == "default" {
             let default = self
                 .of("project")
@@ -173,7 +175,8 @@ impl World {
             thing
                 .parents
                 .iter()
-                .eq(parents.iter().map(|(_, called)| called))
+                .map(String::as_str)
+                .eq(parents.iter().map(|(_, called)| called.as_str()))
         };
         let is_it = |thing: &&Thing| {
             // What no answer of the API names has its name in the tests' own member.
@@ -192,10 +195,10 @@ impl Look for World {
     async fn one(
         &self,
         kind: &Kind,
-        parents: &[(&Kind, String)],
-        identifier: &str,
+        parents: &[(&Kind, Name)],
+        name: &Name,
     ) -> Result<Option<Found>, Refusal> {
-        Ok(self.one_of(kind, parents, identifier))
+        Ok(self.one_of(kind, parents, name))
     }
 
     async fn default(&self, kind: &Kind) -> Result<Option<Found>, Refusal> {
@@ -224,7 +227,7 @@ impl Look for World {
         Ok(all.filter(fits).collect())
     }
 
-    async fn elsewhere(&self, look_up: &LookUp, called: &[&str]) -> Result<Option<Json>, Refusal> {
+    async fn elsewhere(&self, look_up: &LookUp, called: &[&Name]) -> Result<Option<Json>, Refusal> {
         let path = look_up.template.to_string();
         let path = called.iter().fold(path, |path, called| {
             let (before, rest) = path.split_once('{').unwrap();
@@ -244,8 +247,10 @@ impl Look for World {
         urn: &str,
         wanted: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Known, Refusal> {
-        let found = crate::resource::of_urn(CATALOG.kinds(), urn);
-        Ok(found.map_or_else(Known::unknown, |(kind, id)| self.project(kind, &id, wanted)))
+        let found = CATALOG.kinds().urn(urn);
+        Ok(found.map_or_else(Known::unknown, |(kind, name)| {
+            self.project(kind, name.as_str(), wanted)
+        }))
     }
 }
 

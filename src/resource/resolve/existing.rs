@@ -1,7 +1,7 @@
 //! What is there: named, looked up, and with what the request would make of it.
 
 use super::{Here, Resolver, acted_on, touch};
-use crate::catalog::{Kind, Place, TouchRule, TouchVerb};
+use crate::catalog::{Kind, Name, Place, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::resource::above::{above, lacks_parent};
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
@@ -9,17 +9,35 @@ use crate::resource::state::{Attributes, Known, State, folded};
 use crate::resource::touch::Touch;
 
 impl<'r, L: Look> Resolver<'r, L> {
-    /// One resource, named by what identifies it.
-    pub(super) async fn one(&mut self, here: &Here<'r>, name: &str) -> Result<(), Refusal> {
+    /// What a text names, or what a path means without naming it (`default`). A text that is no name of the kind could be taken
+    /// for any of it.
+    pub(super) async fn named(&mut self, here: &Here<'r>, text: &str) -> Result<(), Refusal> {
         let (rule, kind) = (here.rule, here.kind);
-        let told = match rule.called {
-            Some(_) => Attributes::new(), // it is not named, so nothing is told
-            None => told_by_name(kind, name),
+        if rule.called.is_some() {
+            return self.one(here, None, text).await;
+        }
+        let name = kind.name(text, self.catalog.kinds());
+        match name.filter(|_| rule.opaque.is_none()) {
+            Some(name) => self.one(here, Some(&name), name.as_str()).await,
+            None => self.push_unknown(rule, kind),
+        }
+    }
+
+    /// One resource, named by what identifies it.
+    async fn one(
+        &mut self,
+        here: &Here<'r>,
+        called: Option<&Name>,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        let (rule, kind) = (here.rule, here.kind);
+        let told = match called {
+            None => Attributes::new(), // it is not named, so nothing is told
+            Some(name) => told_by_name(kind, name),
         };
         let mut told = with_parents(told, kind, &here.parents);
-        if rule.by.iter().any(|by| by == "slug") && !name.bytes().all(|byte| byte.is_ascii_digit())
-        {
-            // Only public images have slugs, and nobody puts tags on these.
+        if kind.public.iter().any(|public| public == name) {
+            // What is public nobody puts tags on.
             let known = |value: &str| Known::exactly([value.to_owned()]);
             told.insert("slug".to_owned(), known(name));
             told.insert("public".to_owned(), known("true"));
@@ -54,10 +72,10 @@ impl<'r, L: Look> Resolver<'r, L> {
                 attributes: told.clone(),
                 json: None,
             })
-        } else if rule.called.is_some() {
-            self.look.default(kind).await?
-        } else {
+        } else if let Some(name) = called {
             self.look.one(kind, &here.parents, name).await?
+        } else {
+            self.look.default(kind).await?
         };
         let Some(mut found) = found else {
             return self.push(missing(rule, kind, Some(name), here.in_path));
@@ -150,7 +168,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         if rule.by == ["tag"] {
             return self.carriers(&here, vec![id.to_owned()]).await;
         }
-        self.one(&here, id).await
+        self.named(&here, id).await
     }
 
     /// Adds a touch of what is there, with what the request would make of it.
@@ -167,6 +185,9 @@ impl<'r, L: Look> Resolver<'r, L> {
             if !values.is_empty() {
                 let known = self.known(here, attribute, &values).await?;
                 after.attributes.insert(attribute.clone(), known);
+            } else if places.iter().any(|place| self.asked.gives_at(place)) {
+                // What is given and says nothing clears it to some, and leaves it as it is to others.
+                after.attributes.insert(attribute.clone(), Known::unknown());
             }
         }
         for (attribute, places) in &rule.adds {

@@ -14,13 +14,13 @@ use existing::missing;
 pub(super) use values::both_names;
 
 use crate::catalog::{
-    Catalog, Kind, KindName, Place, Segment, Source, TouchKind, TouchRule, TouchVerb, Touches,
+    Catalog, Kind, KindName, Name, Place, Segment, Source, TouchKind, TouchRule, TouchVerb, Touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
 use crate::resource::above::{above, lacks_parent, project};
-use crate::resource::look::{Found, Look, of_urn, told_by_name, with_parents};
-use crate::resource::state::{Attributes, State, folded};
+use crate::resource::look::{Found, Look, told_by_name, with_parents};
+use crate::resource::state::{Attributes, State};
 use crate::resource::touch::Touch;
 
 /// What a sub-token's grants ask about, so that nothing else is looked up.
@@ -108,23 +108,23 @@ fn says_the_same(asked: &Asked<'_>) -> Result<(), Refusal> {
 /// The refusal where it can't be looked up.
 pub async fn resolve_one<L: Look>(
     kind: &Kind,
-    identifier: &str,
+    name: &Name,
     catalog: &Catalog,
     interest: &Interest<'_>,
     look: &L,
 ) -> Result<Option<State>, Refusal> {
-    let told = told_by_name(kind, identifier);
+    let told = told_by_name(kind, name);
     let found = if enough(kind, &told, interest) {
         Some(told)
     } else {
-        look.one(kind, &[], identifier)
+        look.one(kind, &[], name)
             .await?
             .map(|found| found.attributes)
     };
     let Some(mut attributes) = found else {
         return Ok(None);
     };
-    let id = id_of(kind, &attributes).unwrap_or_else(|| identifier.to_owned());
+    let id = id_of(kind, &attributes).unwrap_or_else(|| name.as_str().to_owned());
     project(kind, &id, &mut attributes, catalog, interest, look).await?;
     Ok(Some(State::new(kind, attributes, None)))
 }
@@ -152,9 +152,11 @@ pub async fn acted_on<L: Look>(
         };
         catalog.kinds().find(name)
     });
-    match (kind, told("resource")) {
-        (Some(kind), Some(id)) => resolve_one(kind, &id, catalog, interest, look).await,
-        _ => Ok(None),
+    let named = kind.zip(told("resource"));
+    let named = named.and_then(|(kind, id)| Some((kind, kind.name(&id, catalog.kinds())?)));
+    match named {
+        Some((kind, name)) => resolve_one(kind, &name, catalog, interest, look).await,
+        None => Ok(None),
     }
 }
 
@@ -179,7 +181,7 @@ struct Resolver<'r, L> {
 struct Here<'h> {
     rule: &'h TouchRule,
     kind: &'h Kind,
-    parents: Vec<(&'h Kind, String)>,
+    parents: Vec<(&'h Kind, Name)>,
     parent: Option<Arc<State>>,
     in_path: bool,
 }
@@ -196,10 +198,10 @@ impl<'r, L: Look> Resolver<'r, L> {
             },
             TouchKind::Urn => {
                 for urn in self.names(rule) {
-                    let Some((kind, id)) = of_urn(self.catalog.kinds(), &urn) else {
+                    let Some((kind, name)) = self.catalog.kinds().urn(&urn) else {
                         return Err(Self::unknown(&urn));
                     };
-                    self.beside(rule, kind, &id).await?;
+                    self.beside(rule, kind, name.as_str()).await?;
                 }
                 Ok(())
             }
@@ -234,11 +236,8 @@ impl<'r, L: Look> Resolver<'r, L> {
             Segment::Parameter { name, .. } => Some(Place::Path(name.clone())),
             Segment::Fixed(_) => None,
         });
-        let places: Vec<Place> = names.collect();
-        let called: Vec<&str> = places
-            .iter()
-            .flat_map(|place| self.asked.names(place))
-            .collect();
+        let called: Vec<Name> = names.filter_map(|place| self.name_at(&place)).collect();
+        let called: Vec<&Name> = called.iter().collect();
         self.look.elsewhere(look_up, &called).await
     }
 
@@ -288,7 +287,7 @@ impl<'r, L: Look> Resolver<'r, L> {
 
     /// A rule and what it belongs to; `None` where that is not there.
     async fn here(&self, rule: &'r TouchRule, kind: &'r Kind) -> Result<Option<Here<'r>>, Refusal> {
-        let mut parents: Vec<(&Kind, String)> = Vec::new();
+        let mut parents: Vec<(&Kind, Name)> = Vec::new();
         let mut parent = None;
         let by_itself = rule.by != ["tag"]; // a path that names a tag does not name what carries it
         let in_path = match &rule.at {
@@ -305,12 +304,11 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         for (name, place) in &rule.of {
             let kinds = self.catalog.kinds();
-            let called = self
-                .asked
-                .names(place)
-                .first()
-                .map(|name| (*name).to_owned());
-            let (Some(kind), Some(called)) = (kinds.find(name.as_str()), called) else {
+            let called = self.asked.names(place).first().copied();
+            let kind = kinds.find(name.as_str());
+            let called = kind.zip(called);
+            let called = called.and_then(|(kind, called)| kind.name(called, kinds));
+            let (Some(kind), Some(called)) = (kind, called) else {
                 return Ok(None);
             };
             let created = rule.verb == TouchVerb::Create && !matches!(place, Place::Path(_));
@@ -343,17 +341,19 @@ impl<'r, L: Look> Resolver<'r, L> {
     async fn default_parent(
         &self,
         name: &KindName,
-    ) -> Result<Option<(&'r Kind, String, State)>, Refusal> {
+    ) -> Result<Option<(&'r Kind, Name, State)>, Refusal> {
         let Some(kind) = self.catalog.kinds().find(name.as_str()) else {
             return Ok(None);
         };
         let Some(mut found) = self.look.default(kind).await? else {
             return Ok(None);
         };
-        let Some(called) = id_of(kind, &found.attributes) else {
+        let id = id_of(kind, &found.attributes);
+        let Some(called) = id.and_then(|id| kind.name(&id, self.catalog.kinds())) else {
             return Ok(None);
         };
-        self.project(kind, &called, &mut found.attributes).await?;
+        self.project(kind, called.as_str(), &mut found.attributes)
+            .await?;
         let state = State::new(kind, found.attributes, None);
         Ok(Some((kind, called, state)))
     }
@@ -375,8 +375,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             _ => {
                 for name in self.names(rule) {
-                    let name = folded(here.kind.name.as_str(), "id", &name); // UUIDs come in either case
-                    self.one(&here, &name).await?;
+                    self.named(&here, &name).await?;
                 }
                 Ok(())
             }
@@ -387,8 +386,8 @@ impl<'r, L: Look> Resolver<'r, L> {
     async fn told(
         &self,
         kind: &Kind,
-        parents: &[(&Kind, String)],
-        called: &str,
+        parents: &[(&Kind, Name)],
+        called: &Name,
     ) -> Result<Option<Found>, Refusal> {
         let told = with_parents(told_by_name(kind, called), kind, parents);
         let mut found = if self.enough(kind, &told) {
@@ -402,9 +401,24 @@ impl<'r, L: Look> Resolver<'r, L> {
                 None => return Ok(None),
             }
         };
-        let id = id_of(kind, &found.attributes).unwrap_or_else(|| called.to_owned());
+        let id = id_of(kind, &found.attributes).unwrap_or_else(|| called.as_str().to_owned());
         self.project(kind, &id, &mut found.attributes).await?;
         Ok(Some(found))
+    }
+
+    /// The name that stands at a place, in the form of the kind that some rule says is named there.
+    fn name_at(&self, place: &Place) -> Option<Name> {
+        let text = self.asked.names(place).first().copied()?;
+        let rules = self.asked.endpoint?.touches.rules().iter();
+        let mut kinds = rules.flat_map(|rule| {
+            let of = rule.of.iter().filter(|(_, at)| at == place);
+            let itself = rule.kind.one().filter(|_| rule.at.as_ref() == Some(place));
+            of.map(|(kind, _)| kind).chain(itself)
+        });
+        kinds.find_map(|kind| {
+            let kinds = self.catalog.kinds();
+            kinds.find(kind.as_str())?.name(text, kinds)
+        })
     }
 
     fn asks(&self, kind: &Kind) -> BTreeSet<String> {

@@ -68,7 +68,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             .at
             .iter()
             .flat_map(|place| self.asked.names(place))
-            .filter(|name| !name.is_empty())
+            .filter(|name| !name.is_empty() && !self.is_no_name(rule, name))
             .map(str::to_owned)
             .collect();
         let Some(replaced) = &rule.replaces else {
@@ -89,6 +89,11 @@ impl<'r, L: Look> Resolver<'r, L> {
             touched.extend(before.iter().filter(|name| !named.contains(name)).cloned());
         }
         touched
+    }
+
+    fn is_no_name(&self, rule: &TouchRule, text: &str) -> bool {
+        let place = self.asked.endpoint.zip(rule.at.as_ref());
+        place.is_some_and(|(endpoint, place)| endpoint.is_no_name(place, text))
     }
 
     /// What a member of the first resource's own JSON names.

@@ -65,7 +65,10 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         let mut names = given.to_vec();
         for name in given {
-            let found = self.look.one(other, &[], name).await?;
+            let Some(name) = other.name(name, self.catalog.kinds()) else {
+                continue;
+            };
+            let found = self.look.one(other, &[], &name).await?;
             let identifying = other.attributes.iter().filter(|attribute| {
                 let by = |from: &Source| matches!(from, Source::Member(path) if other.identified_by.contains(path));
                 attribute.from.iter().any(by)
