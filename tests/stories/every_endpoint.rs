@@ -337,15 +337,15 @@ fn limited<'q>(path: &str, query: &[(&'q str, &'q str)]) -> Vec<(&'q str, &'q st
 }
 
 /// A segment of a path, with something plausible in place of a parameter.
-fn filled(segment: &str) -> &str {
+pub fn filled(segment: &str) -> &str {
     let parameter = segment
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'));
     match parameter {
         None => segment,
         Some(
-            "action_id" | "domain_record_id" | "droplet_id" | "image_id" | "ssh_key_identifier"
-            | "version",
+            "action_id" | "domain_record_id" | "droplet_id" | "image_id" | "prompt_id"
+            | "ssh_key_identifier" | "version",
         ) => "3164444",
         Some("domain_name") => "example.com",
         Some("floating_ip" | "reserved_ip") => "203.0.113.25",

@@ -332,11 +332,14 @@ async fn a_body_on_get_stays_behind_and_one_on_delete_travels_on() {
             .await;
         assert_eq!(answer.status, 200, "{body}");
     }
-    gate.request(Method::DELETE, "/v2/firewalls/f1/rules")
-        .token(&token)
-        .json(&json!({ "inbound_rules": [] }))
-        .send()
-        .await;
+    gate.request(
+        Method::DELETE,
+        "/v2/firewalls/fb6045f1-cf1d-4ca3-bfac-18832663025b/rules",
+    )
+    .token(&token)
+    .json(&json!({ "inbound_rules": [] }))
+    .send()
+    .await;
     let bodies: Vec<_> = api.heard().iter().map(|heard| heard.body.clone()).collect();
     assert_eq!(bodies, ["", "", "", "", r#"{"inbound_rules":[]}"#]);
     gate.finish(&api).await;

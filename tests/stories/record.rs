@@ -106,7 +106,7 @@ async fn what_changes_something_or_hands_out_a_login_is_on_record_before_it_goes
         (&json!("allow"), &Value::Null)
     );
     let answer = gate
-        .get("/v2/kubernetes/clusters/bd5f5959/kubeconfig")
+        .get("/v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/kubeconfig")
         .token(&token)
         .send()
         .await;
@@ -211,7 +211,7 @@ async fn without_a_record_nothing_goes() {
             answer.text()
         );
         let answer = gate
-            .get("/v2/kubernetes/clusters/c/kubeconfig")
+            .get("/v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/kubeconfig")
             .token(&token)
             .send()
             .await;

@@ -101,8 +101,8 @@ async fn s3_the_login_never_outlives_the_sub_token() {
     for path in [
         "/v2/registry/docker-credentials",
         "/v2/registries/r/docker-credentials",
-        "/v2/kubernetes/clusters/c/kubeconfig",
-        "/v2/kubernetes/clusters/c/credentials",
+        "/v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/kubeconfig",
+        "/v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/credentials",
     ] {
         for query in [
             "",
@@ -169,8 +169,14 @@ async fn s10_reading_everything_reaches_no_login() {
             ("GET /v2/droplets", "ok"),
             ("GET /v2/account", "ok"),
             ("GET /v2/kubernetes/clusters", "ok"),
-            ("GET /v2/kubernetes/clusters/c/kubeconfig", "scope"),
-            ("GET /v2/kubernetes/clusters/c/credentials", "scope"),
+            (
+                "GET /v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/kubeconfig",
+                "scope",
+            ),
+            (
+                "GET /v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/credentials",
+                "scope",
+            ),
             ("GET /v2/registry/docker-credentials", "scope"),
             (
                 "GET /v2/registries/r/docker-credentials?read_write=false",
@@ -178,9 +184,9 @@ async fn s10_reading_everything_reaches_no_login() {
             ),
             ("GET /v2/databases/metrics/credentials", "scope"),
             ("GET /v2/vector-databases/v/credentials", "scope"),
-            ("GET /v2/apps/a/components/c/exec", "scope"),
+            ("GET /v2/apps/4f6c71e2-1e90-4762-9fee-6cc4a0a9f2cf/components/c/exec", "scope"),
             (
-                "GET /v2/partner_network_connect/attachments/p/bgp_auth_key",
+                "GET /v2/partner_network_connect/attachments/4de7ac8b-495b-4884-9a69-1050c6793cd6/bgp_auth_key",
                 "scope",
             ),
             ("POST /v2/tags", "scope"),
@@ -240,8 +246,8 @@ async fn s14_snapshots_may_be_made_and_read_but_not_deleted() {
         &[
             ("GET /v2/snapshots", "ok"),
             ("GET /v2/snapshots/1", "ok"),
-            ("POST /v2/volumes/506f78a4/snapshots", "ok"),
-            ("GET /v2/volumes/506f78a4/snapshots", "ok"),
+            ("POST /v2/volumes/506f78a4-e098-11e5-ad9f-000f53306ae1/snapshots", "ok"),
+            ("GET /v2/volumes/506f78a4-e098-11e5-ad9f-000f53306ae1/snapshots", "ok"),
             ("DELETE /v2/volumes/snapshots/1", "scope"),
             ("DELETE /v2/snapshots/1", "scope"),
         ],

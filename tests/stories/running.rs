@@ -274,7 +274,7 @@ tests:
   - {{ role: client, vars: {{ id: '12' }}, request: 'GET /v2/droplets/12', expect: allow, given: {{ droplet: [{{ id: 12, name: x-12 }}] }} }}
   - {{ role: client, vars: {{ id: '1.' }}, request: 'GET /v2/droplets/12', expect: deny, reason: resource_hidden }}
   - {{ role: client, vars: {{ id: '12' }}, request: 'DELETE /v2/droplets/12', expect: deny, given: {{ droplet: [{{ id: 12, tags: [a] }}] }} }}
-  - {{ role: all, request: 'POST /v2/droplets', body: {{ name: x, image: [1, true, null] }}, expect: allow }}
+  - {{ role: all, request: 'POST /v2/droplets', body: {{ name: x, image: ubuntu-24-04-x64, size: [1, true, null] }}, expect: allow }}
 "
     );
     let gate = Gate::start(&api, &policy).await;

@@ -11,7 +11,7 @@ use crate::support::{Fault, World};
 fn two_clusters() -> World {
     let cluster = |id: &str, name: &str, tag: &str, project: &str| {
         json!({ "id": id, "name": name, "engine": "pg", "version": "17", "num_nodes": 1, "region": "nyc3",
-            "size": "db-s-2vcpu-4gb", "tags": [tag], "project_id": project, "status": "online", "_migration": "m1",
+            "size": "db-s-2vcpu-4gb", "tags": [tag], "project_id": project, "status": "online", "_migration": "6d310000-0000-4000-8000-000000000000",
             "private_network_uuid": "d455e75d-4858-4eec-8c95-da2f0a5f93a7" })
     };
     let world = World::default().with(
@@ -86,7 +86,10 @@ fn all_of_a_cluster() -> Vec<(&'static str, Value)> {
             "PUT /v2/databases/{}/online-migration",
             json!({ "source": { "host": "db.example.com", "port": 5432 } }),
         ),
-        ("DELETE /v2/databases/{}/online-migration/m1", NONE),
+        (
+            "DELETE /v2/databases/{}/online-migration/6d310000-0000-4000-8000-000000000000",
+            NONE,
+        ),
         ("POST /v2/databases/{}/users", json!({ "name": "more" })),
         (
             "PUT /v2/databases/{}/users/app",

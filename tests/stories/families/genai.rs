@@ -17,8 +17,8 @@ fn two_of_each() -> World {
     let named = |id: &str, name: &str| json!({ "uuid": id, "name": name });
     let agent = |id: &str, tag: &str, project: &str| {
         json!({ "uuid": id, "name": "bot", "region": "tor1", "tags": [tag], "project_id": project,
-            "workspace": { "uuid": id }, "functions": [{ "uuid": "f1", "name": "hello", "faas_namespace": "fn-a", "faas_name": "hello" }],
-            "guardrails": [{ "guardrail_uuid": "g1", "name": "toxicity" }] })
+            "workspace": { "uuid": id }, "functions": [{ "uuid": "66310000-0000-4000-8000-000000000000", "name": "hello", "faas_namespace": "fn-a", "faas_name": "hello" }],
+            "guardrails": [{ "guardrail_uuid": "67310000-0000-4000-8000-000000000000", "name": "toxicity" }] })
     };
     let base = |id: &str, tag: &str, project: &str| {
         json!({ "uuid": id, "name": "docs", "region": "tor1", "tags": [tag], "project_id": project,
@@ -46,7 +46,7 @@ fn two_of_each() -> World {
         world
             .with(
                 &format!("gen-ai/agents/{id}/api_keys"),
-                [named("k1", "key")],
+                [named("6b310000-0000-4000-8000-000000000000", "key")],
             )
             .with(
                 &format!("gen-ai/agents/{id}/versions"),
@@ -79,7 +79,7 @@ async fn one_of_two_agents_with_its_keys_functions_and_versions() {
         &story,
         &format!("{own}/api_keys"),
         "api_key_infos.uuid",
-        &["k1"],
+        &["6b310000-0000-4000-8000-000000000000"],
     )
     .await;
     only_listed(
@@ -109,21 +109,21 @@ async fn one_of_two_agents_with_its_keys_functions_and_versions() {
                 json!({ "name": "more" }),
             ),
             (
-                "PUT /v2/gen-ai/agents/{}/api_keys/k1",
+                "PUT /v2/gen-ai/agents/{}/api_keys/6b310000-0000-4000-8000-000000000000",
                 json!({ "name": "other" }),
             ),
-            ("PUT /v2/gen-ai/agents/{}/api_keys/k1/regenerate", NONE),
-            ("DELETE /v2/gen-ai/agents/{}/api_keys/k1", NONE),
+            ("PUT /v2/gen-ai/agents/{}/api_keys/6b310000-0000-4000-8000-000000000000/regenerate", NONE),
+            ("DELETE /v2/gen-ai/agents/{}/api_keys/6b310000-0000-4000-8000-000000000000", NONE),
             (
-                "PUT /v2/gen-ai/agents/{}/functions/f1",
+                "PUT /v2/gen-ai/agents/{}/functions/66310000-0000-4000-8000-000000000000",
                 json!({ "description": "says hello" }),
             ),
-            ("DELETE /v2/gen-ai/agents/{}/functions/f1", NONE),
+            ("DELETE /v2/gen-ai/agents/{}/functions/66310000-0000-4000-8000-000000000000", NONE),
             (
                 "POST /v2/gen-ai/agents/{}/guardrails",
-                json!({ "guardrails": [{ "guardrail_uuid": "g2", "priority": 1 }] }),
+                json!({ "guardrails": [{ "guardrail_uuid": "67320000-0000-4000-8000-000000000000", "priority": 1 }] }),
             ),
-            ("DELETE /v2/gen-ai/agents/{}/guardrails/g1", NONE),
+            ("DELETE /v2/gen-ai/agents/{}/guardrails/67310000-0000-4000-8000-000000000000", NONE),
         ],
     )
     .await;

@@ -28,8 +28,8 @@ fn two_of_each() -> World {
         world
             .with(&functions("triggers"), [trigger("nightly"), trigger("hourly")])
             .with(&functions("keys"), [named("k1"), named("k2")])
-            .with(&inference("accelerators"), [json!({ "id": "gpu", "name": "gpu", "slug": "gpu-h100x1", "role": "prefill" })])
-            .with(&inference("tokens"), [named("t1")])
+            .with(&inference("accelerators"), [json!({ "id": "67707500-0000-4000-8000-000000000000", "name": "gpu", "slug": "gpu-h100x1", "role": "prefill" })])
+            .with(&inference("tokens"), [named("74310000-0000-4000-8000-000000000000")])
     })
 }
 
@@ -161,23 +161,35 @@ async fn one_of_two_endpoints_for_inference_with_its_tokens() {
         &story,
         &format!("{own}/accelerators"),
         "accelerators.id",
-        &["gpu"],
+        &["67707500-0000-4000-8000-000000000000"],
     )
     .await;
-    only_listed(&story, &format!("{own}/tokens"), "tokens.id", &["t1"]).await;
+    only_listed(
+        &story,
+        &format!("{own}/tokens"),
+        "tokens.id",
+        &["74310000-0000-4000-8000-000000000000"],
+    )
+    .await;
     let spec = |more: Value| json!({ "spec": more });
     mine_and_not_the_other(
         &story,
         &[
             ("GET /v2/dedicated-inferences/{}/ca", NONE),
             ("GET /v2/dedicated-inferences/{}/accelerators", NONE),
-            ("GET /v2/dedicated-inferences/{}/accelerators/gpu", NONE),
+            (
+                "GET /v2/dedicated-inferences/{}/accelerators/67707500-0000-4000-8000-000000000000",
+                NONE,
+            ),
             ("GET /v2/dedicated-inferences/{}/tokens", NONE),
             (
                 "POST /v2/dedicated-inferences/{}/tokens",
                 json!({ "name": "more" }),
             ),
-            ("DELETE /v2/dedicated-inferences/{}/tokens/t1", NONE),
+            (
+                "DELETE /v2/dedicated-inferences/{}/tokens/74310000-0000-4000-8000-000000000000",
+                NONE,
+            ),
             (
                 "PATCH /v2/dedicated-inferences/{}",
                 spec(json!({ "enable_public_endpoint": false })),

@@ -16,28 +16,28 @@ fn world() -> World {
         .with(
             "monitoring/alerts",
             [
-                policy("own", json!(["12"])),
-                policy("other", json!(["22"])),
-                policy("everything", json!([])),
+                policy("6f776e00-0000-4000-8000-000000000000", json!(["12"])),
+                policy("6f746865-7200-4000-8000-000000000000", json!(["22"])),
+                policy("65766572-7974-4000-8000-000000000000", json!([])),
             ],
         )
         .with(
             "uptime/checks",
-            [check("c1", "a-shop"), check("c2", "b-shop")],
+            [check("63310000-0000-4000-8000-000000000000", "a-shop"), check("63320000-0000-4000-8000-000000000000", "b-shop")],
         )
         .with(
-            "uptime/checks/c1/alerts",
-            [json!({ "id": "e1", "name": "slow", "type": "latency" })],
+            "uptime/checks/63310000-0000-4000-8000-000000000000/alerts",
+            [json!({ "id": "65310000-0000-4000-8000-000000000000", "name": "slow", "type": "latency" })],
         )
         .with(
-            "uptime/checks/c2/alerts",
-            [json!({ "id": "e2", "name": "slow", "type": "latency" })],
+            "uptime/checks/63320000-0000-4000-8000-000000000000/alerts",
+            [json!({ "id": "65320000-0000-4000-8000-000000000000", "name": "slow", "type": "latency" })],
         )
         .with(
             "monitoring/sinks/destinations",
             [
-                destination("m1", "a-logs", "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"),
-                destination("m2", "b-logs", "b92438f6-ba03-416c-b642-e9236db91976"),
+                destination("6d310000-0000-4000-8000-000000000000", "a-logs", "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30"),
+                destination("6d320000-0000-4000-8000-000000000000", "b-logs", "b92438f6-ba03-416c-b642-e9236db91976"),
             ],
         )
 }
@@ -90,9 +90,13 @@ async fn an_alert_policy_watches_only_droplets_of_ones_own() {
     let story = Story::in_world(POLICIES, world()).await;
     let list = story.get("/v2/monitoring/alerts").await;
     let seen = all(&list, "policies", "uuid");
-    assert!(seen.contains(&"own".to_owned()), "{seen:?}");
     assert!(
-        !seen.contains(&"other".to_owned()) && !seen.contains(&"everything".to_owned()),
+        seen.contains(&"6f776e00-0000-4000-8000-000000000000".to_owned()),
+        "{seen:?}"
+    );
+    assert!(
+        !seen.contains(&"6f746865-7200-4000-8000-000000000000".to_owned())
+            && !seen.contains(&"65766572-7974-4000-8000-000000000000".to_owned()),
         "{seen:?}"
     );
     assert_eq!(list.json()["meta"]["total"], seen.len());
@@ -102,14 +106,26 @@ async fn an_alert_policy_watches_only_droplets_of_ones_own() {
             "description": "x" })
     };
     let new = "POST /v2/monitoring/alerts";
-    let put = "PUT /v2/monitoring/alerts/own";
+    let put = "PUT /v2/monitoring/alerts/6f776e00-0000-4000-8000-000000000000";
     story
         .holds(&[
-            ("GET /v2/monitoring/alerts/own", NONE, "ok"),
-            ("GET /v2/monitoring/alerts/other", NONE, "resource_hidden"),
-            ("GET /v2/monitoring/alerts/never", NONE, "resource_hidden"),
             (
-                "GET /v2/monitoring/alerts/everything",
+                "GET /v2/monitoring/alerts/6f776e00-0000-4000-8000-000000000000",
+                NONE,
+                "ok",
+            ),
+            (
+                "GET /v2/monitoring/alerts/6f746865-7200-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "GET /v2/monitoring/alerts/6e657665-7200-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "GET /v2/monitoring/alerts/65766572-7974-4000-8000-000000000000",
                 NONE,
                 "resource_hidden",
             ),
@@ -122,16 +138,20 @@ async fn an_alert_policy_watches_only_droplets_of_ones_own() {
             (put, policy(json!(["22"]), json!([])), "resource"),
             (put, policy(json!([]), json!([])), "resource"),
             (
-                "PUT /v2/monitoring/alerts/other",
+                "PUT /v2/monitoring/alerts/6f746865-7200-4000-8000-000000000000",
                 policy(json!(["12"]), json!([])),
                 "resource_hidden",
             ),
             (
-                "DELETE /v2/monitoring/alerts/other",
+                "DELETE /v2/monitoring/alerts/6f746865-7200-4000-8000-000000000000",
                 NONE,
                 "resource_hidden",
             ),
-            ("DELETE /v2/monitoring/alerts/own", NONE, "ok"),
+            (
+                "DELETE /v2/monitoring/alerts/6f776e00-0000-4000-8000-000000000000",
+                NONE,
+                "ok",
+            ),
         ])
         .await;
     story.finish().await;
@@ -147,16 +167,19 @@ const LOGS: &str = "
 async fn logs_are_sent_only_into_a_database_of_ones_own() {
     let story = Story::in_world(LOGS, world()).await;
     let list = story.get("/v2/monitoring/sinks/destinations").await;
-    assert_eq!(all(&list, "destinations", "id"), ["m1"]);
+    assert_eq!(
+        all(&list, "destinations", "id"),
+        ["6d310000-0000-4000-8000-000000000000"]
+    );
     let to = |cluster: &str| json!({ "name": "a-new", "type": "opensearch_dbaas", "config": { "endpoint": "x.example.com", "cluster_uuid": cluster } });
     let own = "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30";
     let other = "b92438f6-ba03-416c-b642-e9236db91976";
     let destinations = "/v2/monitoring/sinks/destinations";
     story
         .holds(&[
-            (&format!("GET {destinations}/m1"), NONE, "ok"),
-            (&format!("GET {destinations}/m2"), NONE, "resource_hidden"),
-            (&format!("GET {destinations}/m9"), NONE, "resource_hidden"),
+            (&format!("GET {destinations}/6d310000-0000-4000-8000-000000000000"), NONE, "ok"),
+            (&format!("GET {destinations}/6d320000-0000-4000-8000-000000000000"), NONE, "resource_hidden"),
+            (&format!("GET {destinations}/6d390000-0000-4000-8000-000000000000"), NONE, "resource_hidden"),
             (&format!("POST {destinations}"), to(own), "ok"),
             (&format!("POST {destinations}"), to(other), "resource"),
             (
@@ -164,8 +187,8 @@ async fn logs_are_sent_only_into_a_database_of_ones_own() {
                 json!({ "name": "a-new", "type": "opensearch_dbaas", "config": { "cluster_name": "b-mysql" } }),
                 "resource",
             ),
-            (&format!("DELETE {destinations}/m2"), NONE, "resource_hidden"),
-            (&format!("DELETE {destinations}/m1"), NONE, "ok"),
+            (&format!("DELETE {destinations}/6d320000-0000-4000-8000-000000000000"), NONE, "resource_hidden"),
+            (&format!("DELETE {destinations}/6d310000-0000-4000-8000-000000000000"), NONE, "ok"),
         ])
         .await;
     story.finish().await;
@@ -181,41 +204,49 @@ const CHECKS: &str = "
 async fn an_uptime_check_is_reached_with_its_alerts_and_no_other() {
     let story = Story::in_world(CHECKS, world()).await;
     let list = story.get("/v2/uptime/checks?per_page=1").await;
-    assert_eq!(all(&list, "checks", "id"), ["c1"]);
+    assert_eq!(
+        all(&list, "checks", "id"),
+        ["63310000-0000-4000-8000-000000000000"]
+    );
     assert_eq!(list.json()["meta"]["total"], 1);
-    let alerts = story.get("/v2/uptime/checks/c1/alerts").await;
-    assert_eq!(all(&alerts, "alerts", "id"), ["e1"]);
+    let alerts = story
+        .get("/v2/uptime/checks/63310000-0000-4000-8000-000000000000/alerts")
+        .await;
+    assert_eq!(
+        all(&alerts, "alerts", "id"),
+        ["65310000-0000-4000-8000-000000000000"]
+    );
     let alert = json!({ "name": "x", "type": "down", "period": "2m", "notifications": { "email": ["a@example.com"] } });
     story
         .holds(&[
-            ("GET /v2/uptime/checks/c2", NONE, "resource_hidden"),
-            ("GET /v2/uptime/checks/never", NONE, "resource_hidden"),
-            ("GET /v2/uptime/checks/c2/state", NONE, "resource_hidden"),
-            ("GET /v2/uptime/checks/c2/alerts", NONE, "resource_hidden"),
+            ("GET /v2/uptime/checks/63320000-0000-4000-8000-000000000000", NONE, "resource_hidden"),
+            ("GET /v2/uptime/checks/6e657665-7200-4000-8000-000000000000", NONE, "resource_hidden"),
+            ("GET /v2/uptime/checks/63320000-0000-4000-8000-000000000000/state", NONE, "resource_hidden"),
+            ("GET /v2/uptime/checks/63320000-0000-4000-8000-000000000000/alerts", NONE, "resource_hidden"),
             (
-                "GET /v2/uptime/checks/c2/alerts/e2",
+                "GET /v2/uptime/checks/63320000-0000-4000-8000-000000000000/alerts/65320000-0000-4000-8000-000000000000",
                 NONE,
                 "resource_hidden",
             ),
-            ("POST /v2/uptime/checks/c1/alerts", alert.clone(), "ok"),
-            ("POST /v2/uptime/checks/c2/alerts", alert, "resource_hidden"),
+            ("POST /v2/uptime/checks/63310000-0000-4000-8000-000000000000/alerts", alert.clone(), "ok"),
+            ("POST /v2/uptime/checks/63320000-0000-4000-8000-000000000000/alerts", alert, "resource_hidden"),
             (
-                "DELETE /v2/uptime/checks/c2/alerts/e2",
+                "DELETE /v2/uptime/checks/63320000-0000-4000-8000-000000000000/alerts/65320000-0000-4000-8000-000000000000",
                 NONE,
                 "resource_hidden",
             ),
-            ("DELETE /v2/uptime/checks/c1/alerts/e1", NONE, "ok"),
+            ("DELETE /v2/uptime/checks/63310000-0000-4000-8000-000000000000/alerts/65310000-0000-4000-8000-000000000000", NONE, "ok"),
             (
-                "PUT /v2/uptime/checks/c1",
+                "PUT /v2/uptime/checks/63310000-0000-4000-8000-000000000000",
                 json!({ "name": "b-shop" }),
                 "resource",
             ),
             (
-                "PUT /v2/uptime/checks/c1",
+                "PUT /v2/uptime/checks/63310000-0000-4000-8000-000000000000",
                 json!({ "name": "a-other", "regions": ["us_east"] }),
                 "ok",
             ),
-            ("DELETE /v2/uptime/checks/c2", NONE, "resource_hidden"),
+            ("DELETE /v2/uptime/checks/63320000-0000-4000-8000-000000000000", NONE, "resource_hidden"),
         ])
         .await;
     story.finish().await;

@@ -27,21 +27,21 @@ fn world() -> World {
         .with("vpcs", [vpc(A_NET, "a-net"), vpc(A_TWO, "a-two"), vpc(B_NET, "b-net")])
         .with(
             "vpc_peerings",
-            [peering("g1", "a-peer", [A_NET, A_TWO]), peering("g2", "b-peer", [B_NET, A_TWO])],
+            [peering("67310000-0000-4000-8000-000000000000", "a-peer", [A_NET, A_TWO]), peering("67320000-0000-4000-8000-000000000000", "b-peer", [B_NET, A_TWO])],
         )
         .with(
             "vpc_nat_gateways",
-            [gateway("n1", "a-nat", A_NET, CLIENT_A), gateway("n2", "b-nat", B_NET, CLIENT_B)],
+            [gateway("6e310000-0000-4000-8000-000000000000", "a-nat", A_NET, CLIENT_A), gateway("6e320000-0000-4000-8000-000000000000", "b-nat", B_NET, CLIENT_B)],
         )
         .with(
             "partner_network_connect/attachments",
-            [attachment("t1", "a-link", A_NET), attachment("t2", "b-link", B_NET)],
+            [attachment("74310000-0000-4000-8000-000000000000", "a-link", A_NET), attachment("74320000-0000-4000-8000-000000000000", "b-link", B_NET)],
         )
         .with(
             "byoip_prefixes",
             [
-                json!({ "uuid": "x1", "name": "a", "prefix": "192.0.2.0/24", "region": "nyc3", "project_id": CLIENT_A }),
-                json!({ "uuid": "x2", "name": "b", "prefix": "198.51.100.0/24", "region": "nyc3", "project_id": CLIENT_B }),
+                json!({ "uuid": "78310000-0000-4000-8000-000000000000", "name": "a", "prefix": "192.0.2.0/24", "region": "nyc3", "project_id": CLIENT_A }),
+                json!({ "uuid": "78320000-0000-4000-8000-000000000000", "name": "b", "prefix": "198.51.100.0/24", "region": "nyc3", "project_id": CLIENT_B }),
             ],
         )
         .with(
@@ -67,16 +67,30 @@ const NETWORKS: &str = "
 async fn a_peering_opens_only_networks_of_ones_own_to_each_other() {
     let story = Story::in_world(NETWORKS, world()).await;
     let list = story.get("/v2/vpc_peerings").await;
-    assert_eq!(all(&list, "vpc_peerings", "id"), ["g1"]);
+    assert_eq!(
+        all(&list, "vpc_peerings", "id"),
+        ["67310000-0000-4000-8000-000000000000"]
+    );
     assert_eq!(list.json()["meta"]["total"], 1);
     let of_one = story.get(&format!("/v2/vpcs/{A_TWO}/peerings")).await;
-    assert_eq!(all(&of_one, "peerings", "id"), ["g1"]);
+    assert_eq!(
+        all(&of_one, "peerings", "id"),
+        ["67310000-0000-4000-8000-000000000000"]
+    );
     let new = "POST /v2/vpc_peerings";
     let between = |ends: [&str; 2]| json!({ "name": "a-new", "vpc_ids": ends });
     story
         .holds(&[
-            ("GET /v2/vpc_peerings/g2", NONE, "resource_hidden"),
-            ("GET /v2/vpc_peerings/g9", NONE, "resource_hidden"),
+            (
+                "GET /v2/vpc_peerings/67320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "GET /v2/vpc_peerings/67390000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
             (
                 &format!("GET /v2/vpcs/{B_NET}/peerings"),
                 NONE,
@@ -101,17 +115,25 @@ async fn a_peering_opens_only_networks_of_ones_own_to_each_other() {
                 "resource_hidden",
             ),
             (
-                "PATCH /v2/vpc_peerings/g1",
+                "PATCH /v2/vpc_peerings/67310000-0000-4000-8000-000000000000",
                 json!({ "name": "b-peer" }),
                 "resource",
             ),
             (
-                "PATCH /v2/vpc_peerings/g2",
+                "PATCH /v2/vpc_peerings/67320000-0000-4000-8000-000000000000",
                 json!({ "name": "a-mine" }),
                 "resource_hidden",
             ),
-            ("DELETE /v2/vpc_peerings/g2", NONE, "resource_hidden"),
-            ("DELETE /v2/vpc_peerings/g1", NONE, "ok"),
+            (
+                "DELETE /v2/vpc_peerings/67320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "DELETE /v2/vpc_peerings/67310000-0000-4000-8000-000000000000",
+                NONE,
+                "ok",
+            ),
         ])
         .await;
     story.finish().await;
@@ -121,9 +143,15 @@ async fn a_peering_opens_only_networks_of_ones_own_to_each_other() {
 async fn a_way_out_is_made_only_for_networks_of_ones_own() {
     let story = Story::in_world(NETWORKS, world()).await;
     let list = story.get("/v2/vpc_nat_gateways").await;
-    assert_eq!(all(&list, "vpc_nat_gateways", "id"), ["n1"]);
+    assert_eq!(
+        all(&list, "vpc_nat_gateways", "id"),
+        ["6e310000-0000-4000-8000-000000000000"]
+    );
     let list = story.get("/v2/partner_network_connect/attachments").await;
-    assert_eq!(all(&list, "partner_attachments", "id"), ["t1"]);
+    assert_eq!(
+        all(&list, "partner_attachments", "id"),
+        ["74310000-0000-4000-8000-000000000000"]
+    );
     let gateway = |vpc: &str| {
         json!({ "name": "a-nat", "type": "PUBLIC", "region": "nyc3", "size": 1,
             "vpcs": [{ "vpc_uuid": vpc, "default_gateway": true }] })
@@ -131,24 +159,48 @@ async fn a_way_out_is_made_only_for_networks_of_ones_own() {
     let links = "/v2/partner_network_connect/attachments";
     story
         .holds(&[
-            ("GET /v2/vpc_nat_gateways/n2", NONE, "resource_hidden"),
-            ("POST /v2/vpc_nat_gateways", gateway(A_NET), "ok"),
-            ("POST /v2/vpc_nat_gateways", gateway(B_NET), "resource"),
-            ("PUT /v2/vpc_nat_gateways/n1", gateway(A_NET), "ok"),
-            ("PUT /v2/vpc_nat_gateways/n1", gateway(B_NET), "resource"),
             (
-                "PUT /v2/vpc_nat_gateways/n2",
-                gateway(A_NET),
-                "resource_hidden",
-            ),
-            ("DELETE /v2/vpc_nat_gateways/n2", NONE, "resource_hidden"),
-            (&format!("GET {links}/t2"), NONE, "resource_hidden"),
-            (
-                &format!("GET {links}/t2/remote_routes"),
+                "GET /v2/vpc_nat_gateways/6e320000-0000-4000-8000-000000000000",
                 NONE,
                 "resource_hidden",
             ),
-            (&format!("GET {links}/t1/bgp_auth_key"), NONE, "scope"),
+            ("POST /v2/vpc_nat_gateways", gateway(A_NET), "ok"),
+            ("POST /v2/vpc_nat_gateways", gateway(B_NET), "resource"),
+            (
+                "PUT /v2/vpc_nat_gateways/6e310000-0000-4000-8000-000000000000",
+                gateway(A_NET),
+                "ok",
+            ),
+            (
+                "PUT /v2/vpc_nat_gateways/6e310000-0000-4000-8000-000000000000",
+                gateway(B_NET),
+                "resource",
+            ),
+            (
+                "PUT /v2/vpc_nat_gateways/6e320000-0000-4000-8000-000000000000",
+                gateway(A_NET),
+                "resource_hidden",
+            ),
+            (
+                "DELETE /v2/vpc_nat_gateways/6e320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                &format!("GET {links}/74320000-0000-4000-8000-000000000000"),
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                &format!("GET {links}/74320000-0000-4000-8000-000000000000/remote_routes"),
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                &format!("GET {links}/74310000-0000-4000-8000-000000000000/bgp_auth_key"),
+                NONE,
+                "scope",
+            ),
             (
                 &format!("POST {links}"),
                 json!({ "name": "a-new", "vpc_ids": [A_NET] }),
@@ -160,16 +212,20 @@ async fn a_way_out_is_made_only_for_networks_of_ones_own() {
                 "resource",
             ),
             (
-                &format!("PATCH {links}/t1"),
+                &format!("PATCH {links}/74310000-0000-4000-8000-000000000000"),
                 json!({ "vpc_ids": [A_NET, A_TWO] }),
                 "ok",
             ),
             (
-                &format!("PATCH {links}/t1"),
+                &format!("PATCH {links}/74310000-0000-4000-8000-000000000000"),
                 json!({ "vpc_ids": [A_NET, B_NET] }),
                 "resource",
             ),
-            (&format!("DELETE {links}/t2"), NONE, "resource_hidden"),
+            (
+                &format!("DELETE {links}/74320000-0000-4000-8000-000000000000"),
+                NONE,
+                "resource_hidden",
+            ),
         ])
         .await;
     story.finish().await;
@@ -186,26 +242,52 @@ const PROJECT: &str = "
 async fn prefixes_and_gateways_are_those_of_the_project() {
     let story = Story::in_world(PROJECT, world()).await;
     let list = story.get("/v2/byoip_prefixes").await;
-    assert_eq!(all(&list, "byoip_prefixes", "uuid"), ["x1"]);
+    assert_eq!(
+        all(&list, "byoip_prefixes", "uuid"),
+        ["78310000-0000-4000-8000-000000000000"]
+    );
     let list = story.get("/v2/vpc_nat_gateways").await;
-    assert_eq!(all(&list, "vpc_nat_gateways", "id"), ["n1"]);
+    assert_eq!(
+        all(&list, "vpc_nat_gateways", "id"),
+        ["6e310000-0000-4000-8000-000000000000"]
+    );
     story
         .holds(&[
-            ("GET /v2/byoip_prefixes/x1/ips", NONE, "ok"),
-            ("GET /v2/byoip_prefixes/x2", NONE, "resource_hidden"),
-            ("GET /v2/byoip_prefixes/x2/ips", NONE, "resource_hidden"),
             (
-                "PATCH /v2/byoip_prefixes/x1",
+                "GET /v2/byoip_prefixes/78310000-0000-4000-8000-000000000000/ips",
+                NONE,
+                "ok",
+            ),
+            (
+                "GET /v2/byoip_prefixes/78320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "GET /v2/byoip_prefixes/78320000-0000-4000-8000-000000000000/ips",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "PATCH /v2/byoip_prefixes/78310000-0000-4000-8000-000000000000",
                 json!({ "advertise": true }),
                 "ok",
             ),
             (
-                "PATCH /v2/byoip_prefixes/x2",
+                "PATCH /v2/byoip_prefixes/78320000-0000-4000-8000-000000000000",
                 json!({ "advertise": true }),
                 "resource_hidden",
             ),
-            ("DELETE /v2/byoip_prefixes/x2", NONE, "resource_hidden"),
-            ("DELETE /v2/vpc_nat_gateways/n2", NONE, "resource_hidden"),
+            (
+                "DELETE /v2/byoip_prefixes/78320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "DELETE /v2/vpc_nat_gateways/6e320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
         ])
         .await;
     story.finish().await;

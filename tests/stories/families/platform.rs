@@ -58,7 +58,13 @@ fn two_of_each() -> World {
             ],
         )
         .with("nfs", [share(MINE, "mine"), share(OTHER, "other")])
-        .with("nfs/snapshots", [saved("n1", MINE), saved("n2", OTHER)])
+        .with(
+            "nfs/snapshots",
+            [
+                saved("6e310000-0000-4000-8000-000000000000", MINE),
+                saved("6e320000-0000-4000-8000-000000000000", OTHER),
+            ],
+        )
 }
 
 #[tokio::test]
@@ -215,7 +221,14 @@ async fn one_of_two_pools_certificates_endpoints_and_shares() {
     only_mine(&story, "/v2/certificates", "certificates.id", MINE, OTHER).await;
     only_mine(&story, "/v2/cdn/endpoints", "endpoints.id", MINE, OTHER).await;
     only_mine(&story, "/v2/nfs", "shares.id", MINE, OTHER).await;
-    only_mine(&story, "/v2/nfs/snapshots", "snapshots.id", "n1", "n2").await;
+    only_mine(
+        &story,
+        "/v2/nfs/snapshots",
+        "snapshots.id",
+        "6e310000-0000-4000-8000-000000000000",
+        "6e320000-0000-4000-8000-000000000000",
+    )
+    .await;
     let resize = json!({ "type": "resize", "region": "nyc3", "params": { "size_gib": 100 } });
     story
         .holds(&[
@@ -255,8 +268,16 @@ async fn one_of_two_pools_certificates_endpoints_and_shares() {
                 resize,
                 "resource_hidden",
             ),
-            ("DELETE /v2/nfs/snapshots/n2", NONE, "resource_hidden"),
-            ("DELETE /v2/nfs/snapshots/n1", NONE, "ok"),
+            (
+                "DELETE /v2/nfs/snapshots/6e320000-0000-4000-8000-000000000000",
+                NONE,
+                "resource_hidden",
+            ),
+            (
+                "DELETE /v2/nfs/snapshots/6e310000-0000-4000-8000-000000000000",
+                NONE,
+                "ok",
+            ),
             (
                 &format!("DELETE /v2/certificates/{OTHER}"),
                 NONE,

@@ -75,14 +75,14 @@ async fn s4_nothing_comes_into_the_project_or_goes_out_of_it() {
         .holds(&[
             (&own, assign("do:droplet:12"), "ok"), // it is there already
             (&own, assign("do:droplet:22"), "resource"),
-            (&own, assign("DO:Droplet:22"), "resource"),
+            (&own, assign("DO:Droplet:22"), "ambiguous_request"),
             (&own, assign("do:droplet:999"), "resource"),
             (&own, assign(volume), "resource"),
-            (&own, assign(&volume.to_uppercase()), "resource"),
+            (&own, assign(&volume.to_uppercase()), "ambiguous_request"),
             (&own, assign("do:floatingip:45.55.96.48"), "resource"),
             (&own, assign("do:reservedip:45.55.96.48"), "resource"),
-            (&own, assign("do:unheardof:1"), "resource"),
-            (&own, assign("droplet:22"), "resource"),
+            (&own, assign("do:unheardof:1"), "ambiguous_request"),
+            (&own, assign("droplet:22"), "ambiguous_request"),
             (
                 &own,
                 json!({ "resources": ["do:droplet:12", "do:droplet:22"] }),

@@ -70,8 +70,8 @@ async fn what_could_be_read_two_ways_is_refused() {
             (
                 create,
                 droplet(json!({ "tags": ["client-a,client-b"] })),
-                "resource",
-            ), // one name, and not ours
+                "ambiguous_request",
+            ), // one name that no tag has, or two
             (
                 create,
                 droplet(json!({ "name": ["b"] })),
