@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::matching::BoundOnly;
+use super::matching::{BoundOnly, Side};
 use super::pattern::RequestPattern;
 use super::{Covers, Grant, OnCreate, Policy, Role};
 use crate::catalog::{Kind, KindName, ScopeSet};
@@ -199,10 +199,10 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
             return Err(Unbound::Variable(role.name.clone(), missing.clone()));
         }
         for grant in &role.allow {
-            grants.allow.push(shared(grant, vars)?);
+            grants.allow.push(shared(grant, vars, Side::Allow)?);
         }
         for grant in &role.deny {
-            grants.deny.push(shared(grant, vars)?);
+            grants.deny.push(shared(grant, vars, Side::Deny)?);
         }
     }
     let has_only = grants.onlys().next().is_some();
@@ -210,11 +210,11 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
     Ok(grants)
 }
 
-fn shared(grant: &Grant, vars: &Vars) -> Result<Arc<BoundGrant>, Unbound> {
+fn shared(grant: &Grant, vars: &Vars, side: Side) -> Result<Arc<BoundGrant>, Unbound> {
     if let Some(fixed) = grant.fixed.get() {
         return Ok(fixed.clone());
     }
-    let bound = Arc::new(bound(grant, vars)?);
+    let bound = Arc::new(bound(grant, vars, side)?);
     if !has_variable(&grant.written) {
         let _ = grant.fixed.set(bound.clone()); // another thread's is as good
     }
@@ -231,7 +231,7 @@ fn has_variable(written: &serde_json::Value) -> bool {
     }
 }
 
-fn bound(grant: &Grant, vars: &Vars) -> Result<BoundGrant, Unbound> {
+fn bound(grant: &Grant, vars: &Vars, side: Side) -> Result<BoundGrant, Unbound> {
     let Grant {
         place,
         at: _,
@@ -256,7 +256,7 @@ fn bound(grant: &Grant, vars: &Vars) -> Result<BoundGrant, Unbound> {
             )
         }
     };
-    let bound_only = |only| BoundOnly::bind(only, vars);
+    let bound_only = |only| BoundOnly::bind(only, vars, side);
     let only = only.as_ref().map(bound_only).transpose();
     Ok(BoundGrant {
         place: place.clone(),

@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use super::bind::Vars;
 use super::only::{Only, Selector, Value};
 use crate::catalog::{Kind, KindName, Kinds, TouchVerb};
-use crate::resource::{Known, State, folded, is_under, minds_case};
+use crate::resource::{Known, State, as_host, folded, is_called_by, is_under, minds_case};
 
 /// Whether a resource is one of those that an `only` names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,6 +89,15 @@ enum BoundSelector {
     Attributes(Vec<(String, Vec<Matcher>)>),
 }
 
+/// Which side of a role a selector stands on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// It allows, so it takes no more than it says.
+    Allow,
+    /// It denies, so it takes whatever some reader takes for what it says.
+    Deny,
+}
+
 /// One value that an attribute may have.
 #[derive(Clone, Debug)]
 pub enum Matcher {
@@ -98,6 +107,8 @@ pub enum Matcher {
     Glob(Vec<Piece>),
     /// What the expression matches whole.
     Regex(Regex),
+    /// What the inner one matches in lower case, in which that is written.
+    Caseless(Box<Matcher>),
 }
 
 /// A part of a glob.
@@ -116,13 +127,13 @@ impl BoundOnly {
     ///
     /// # Errors
     /// The expression that can't be built with them.
-    pub fn bind(only: &Only, vars: &Vars) -> Result<Self, regex::Error> {
+    pub fn bind(only: &Only, vars: &Vars, side: Side) -> Result<Self, regex::Error> {
         let Only { kinds, attributes } = only;
         let selector = |kind: &KindName, selector: &Selector| {
             Ok(match selector {
                 Selector::Any => BoundSelector::Any,
                 Selector::Attributes(asked) => {
-                    BoundSelector::Attributes(bound(kind.as_str(), asked, vars)?)
+                    BoundSelector::Attributes(bound(kind.as_str(), asked, vars, side)?)
                 }
             })
         };
@@ -131,7 +142,7 @@ impl BoundOnly {
                 .iter()
                 .map(|(kind, asked)| Ok((kind.clone(), selector(kind, asked)?)))
                 .collect::<Result<_, regex::Error>>()?,
-            attributes: bound("", attributes, vars)?,
+            attributes: bound("", attributes, vars, side)?,
         })
     }
 
@@ -402,13 +413,14 @@ fn bound(
     kind: &str,
     asked: &[(String, Vec<Value>)],
     vars: &Vars,
+    side: Side,
 ) -> Result<Vec<(String, Vec<Matcher>)>, regex::Error> {
     asked
         .iter()
         .map(|(attribute, values)| {
             let values = values
                 .iter()
-                .map(|value| Matcher::bind(value, vars, kind, attribute))
+                .map(|value| Matcher::bind(value, vars, kind, attribute, side))
                 .collect::<Result<_, _>>()?;
             Ok((attribute.clone(), values))
         })
@@ -416,10 +428,25 @@ fn bound(
 }
 
 impl Matcher {
-    fn bind(value: &Value, vars: &Vars, kind: &str, attribute: &str) -> Result<Self, regex::Error> {
-        let fold = |text: &str| folded(kind, attribute, text);
-        Ok(match value {
-            Value::Exact(text) => Self::Exact(fold(&text.fill(vars, str::to_owned))),
+    fn bind(
+        value: &Value,
+        vars: &Vars,
+        kind: &str,
+        attribute: &str,
+        side: Side,
+    ) -> Result<Self, regex::Error> {
+        // By a name in a path some reader finds what another has in another case, so a deny holds for every case of it.
+        let caseless = side == Side::Deny && is_called_by(kind, attribute);
+        let fold = |text: &str| {
+            let text = folded(kind, attribute, text);
+            if caseless { text.to_lowercase() } else { text }
+        };
+        let exact = |text: String| match attribute {
+            "data" => as_host(&text).unwrap_or(text),
+            _ => text,
+        };
+        let bound = match value {
+            Value::Exact(text) => Self::Exact(exact(fold(&text.fill(vars, str::to_owned)))),
             Value::Glob(text) => {
                 let mut pieces = Vec::new();
                 text.parts(vars, |part, from_variable| {
@@ -434,10 +461,15 @@ impl Matcher {
             Value::Regex(text) => {
                 let source = text.fill(vars, regex::escape);
                 let regex = RegexBuilder::new(&format!("^(?:{source})$"))
-                    .case_insensitive(!minds_case(kind, attribute))
+                    .case_insensitive(caseless || !minds_case(kind, attribute))
                     .build()?;
                 Self::Regex(regex)
             }
+        };
+        Ok(if caseless {
+            Self::Caseless(Box::new(bound))
+        } else {
+            bound
         })
     }
 
@@ -447,6 +479,7 @@ impl Matcher {
             Self::Exact(text) => text == value,
             Self::Glob(pieces) => glob_matches(pieces, value),
             Self::Regex(regex) => regex.is_match(value),
+            Self::Caseless(inner) => inner.matches(&value.to_lowercase()),
         }
     }
 }

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
 pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touches};
 pub use fields::{Fields, Standing};
-pub use matching::{BoundOnly, Fit, Matcher, Use};
+pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
 pub use only::{Only, Selector, Value};
 pub use pattern::{PatternText, RequestPattern, Text};

@@ -108,11 +108,11 @@ impl<'c> Asked<'c> {
     /// # Errors
     /// `ambiguous_request`.
     pub fn fits(&self, catalog: &Catalog) -> Result<(), Refusal> {
+        self.names_are_in_form(catalog.kinds())?;
         match self.endpoint {
             Some(endpoint) => self.target.fits(endpoint)?,
             None => self.target.fits_nothing_known(self.method, catalog)?,
         }
-        self.names_are_in_form(catalog.kinds())?;
         match self.disguised_key() {
             None => Ok(()),
             Some(key) => {
@@ -381,13 +381,13 @@ impl<'c> Asked<'c> {
         named.filter_map(|rule| rule.scope).collect()
     }
 
-    /// What deny grants have that takes in what the request changes, of all that the catalogue and its body tell: any of these
+    /// What deny grants have that takes in what the request changes, or hands out from a source, of all that the catalogue and its body tell: any of these
     /// sets whole. What only a look-up tells is left out.
     pub fn done_beside(&self, kinds: &Kinds) -> Vec<ScopeSet> {
         let changes = |rule: &&TouchRule| {
             let reads = matches!(
                 rule.verb,
-                TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source
+                TouchVerb::Read | TouchVerb::List | TouchVerb::Use
             );
             let told = rule.held_in.is_none();
             !reads && told && rule.at.as_ref().is_none_or(|place| self.uses(place))

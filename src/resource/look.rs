@@ -174,7 +174,7 @@ pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes
         }
         let values = members.into_iter().flat_map(|path| json.at(path));
         let values = values.filter_map(text_of);
-        let known = values.map(|text| spelled(kind, &attribute.name, &text, zone));
+        let known = values.flat_map(|text| spellings(kind, &attribute.name, &text, zone));
         attributes.insert(attribute.name.clone(), Known::exactly(known));
     }
     attributes
@@ -190,6 +190,31 @@ pub fn spelled(kind: &Kind, attribute: &str, text: &str, zone: Option<&str>) -> 
         attribute,
         relative.as_deref().unwrap_or(text),
     )
+}
+
+/// A value in each spelling in which it is compared: as [`spelled`], and where it reads as a name in the DNS or an address, as
+/// that is the same for every reader too.
+pub fn spellings(kind: &Kind, attribute: &str, text: &str, zone: Option<&str>) -> Vec<String> {
+    let first = spelled(kind, attribute, text, zone);
+    let same = if attribute == "data" {
+        as_host(&first).filter(|host| *host != first)
+    } else {
+        None
+    };
+    std::iter::once(first).chain(same).collect()
+}
+
+/// A text that reads as a host's name or address, in one spelling: lower case without a dot at its end, or as RFC 5952 has it.
+pub fn as_host(text: &str) -> Option<String> {
+    if let Ok(addr) = text.parse::<std::net::IpAddr>() {
+        return Some(addr.to_string());
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_host = name.contains('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte));
+    is_host.then(|| name.to_ascii_lowercase())
 }
 
 fn text_of(json: &Json) -> Option<String> {

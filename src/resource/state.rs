@@ -135,6 +135,11 @@ pub fn minds_case(kind: &str, attribute: &str) -> bool {
     }
 }
 
+/// Whether an attribute is what somebody called a resource and what paths name it by.
+pub fn is_called_by(kind: &str, attribute: &str) -> bool {
+    matches!(attribute, "id" | "name") && NAMED_BY_IDS.contains(&kind)
+}
+
 /// The kinds that are identified by what somebody called them, or by a key, and not by a number, a slug or a UUID.
 const NAMED_BY_IDS: [&str; 10] = [
     "database_db",

@@ -3,7 +3,7 @@
 use crate::catalog::{
     Catalog, Endpoint, Kind, KindName, Place, ScopeId, TouchKind, TouchRule, TouchVerb, Touches,
 };
-use crate::policy::{BoundOnly, Grant, Use, Vars};
+use crate::policy::{BoundOnly, Grant, Side, Use, Vars};
 
 /// A grant's `only`, asked of kinds of resources instead of resources.
 pub(in crate::cli) struct Reach<'r> {
@@ -18,7 +18,7 @@ impl<'r> Reach<'r> {
             .iter()
             .map(|name| (name.clone(), "x".to_owned()))
             .collect();
-        let only = BoundOnly::bind(grant.only.as_ref()?, &filled).ok()?;
+        let only = BoundOnly::bind(grant.only.as_ref()?, &filled, Side::Allow).ok()?;
         Some(Self { only, catalog })
     }
 

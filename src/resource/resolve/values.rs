@@ -4,7 +4,7 @@ use super::{Here, Resolver};
 use crate::catalog::{Kind, Source};
 use crate::refusal::{Code, Refusal};
 use crate::resource::above::{project, project_named};
-use crate::resource::look::{Look, spelled, zone_of};
+use crate::resource::look::{Look, spellings, zone_of};
 use crate::resource::state::{Attributes, Known};
 
 impl<'r, L: Look> Resolver<'r, L> {
@@ -36,7 +36,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             let values = values.as_deref().unwrap_or(values_given);
             let spelled = values
                 .iter()
-                .map(|value| spelled(kind, attribute, value, zone.as_deref()));
+                .flat_map(|value| spellings(kind, attribute, value, zone.as_deref()));
             return Ok(Known::exactly(spelled));
         }
         let mut known = Known::exactly([]);

@@ -7,6 +7,7 @@ mod firewalls;
 mod images;
 mod lists;
 mod members;
+mod names;
 mod networks;
 mod oracle;
 mod projects;
