@@ -108,7 +108,7 @@ pub struct Endpoint {
     /// Members that real clients send and that mean nothing here: for sub-tokens that are narrowed they stay behind.
     pub left_out: Vec<BodyMember>,
     /// Members and parameters whose names look as if they named a resource, and why they name none.
-    pub harmless: Vec<(Place, String)>,
+    pub harmless: Vec<Harmless>,
     /// The query parameters it knows.
     pub query: Vec<Parameter>,
     /// Where an `…/actions` request says what it does, or what it always does.
@@ -355,6 +355,17 @@ pub struct BodyMember {
     pub path: FieldPath,
     /// Whether it may hold anything.
     pub free: bool,
+}
+
+/// A member or parameter that sounds like a name and is none.
+#[derive(Debug)]
+pub struct Harmless {
+    /// Where it stands.
+    pub at: Place,
+    /// Whether this is said of whatever is below.
+    pub below: bool,
+    /// Why.
+    pub why: String,
 }
 
 /// A query parameter.

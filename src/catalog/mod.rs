@@ -9,6 +9,7 @@ mod endpoint;
 mod kind;
 mod matcher;
 mod name;
+mod nouns;
 mod place;
 mod read;
 mod scope;
@@ -16,8 +17,8 @@ mod touch;
 
 pub use answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
 pub use endpoint::{
-    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Method, NamedPlace, Naming, NoMethod,
-    Parameter, ScopeWhen, Segment, Template,
+    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, NamedPlace, Naming,
+    NoMethod, Parameter, ScopeWhen, Segment, Template,
 };
 pub use kind::{Attribute, Kind, KindName, Kinds, LookUp, Source};
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
@@ -138,5 +139,7 @@ impl Catalog {
     }
 }
 
+#[cfg(test)]
+mod members;
 #[cfg(test)]
 mod tests;

@@ -91,6 +91,8 @@ pub struct TouchRule {
     pub implied: bool,
     /// Every one of its kind is touched, now and when the request runs: an empty list means all.
     pub every: bool,
+    /// What the account does not have by that id or name is nobody's, and not touched: a model may be the platform's.
+    pub or_nobody: bool,
     /// It is touched only where these hold.
     pub when: Vec<(Place, Condition)>,
     /// It is touched once for each value here (`names` beside `name`).

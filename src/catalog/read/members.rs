@@ -1,5 +1,6 @@
-use super::{Reader, body, head, query};
+use super::{Reader, body, harmless, head, query};
 use crate::catalog::endpoint::{BodyMember, Endpoint, Method};
+use crate::catalog::nouns::sounds_like_a_name;
 use crate::catalog::place::{FieldPath, Place};
 use crate::yaml::{Entry, Map, Mistakes};
 
@@ -14,6 +15,8 @@ impl Reader {
         };
         let members = map.take("body").map(|node| body(node, mistakes));
         let parameters = map.take("query").map(|node| query(node, mistakes));
+        let told = map.take("harmless").map(|node| harmless(node, mistakes));
+        let told = told.unwrap_or_default();
         map.finish(mistakes);
         let called = template.to_string();
         let found = self
@@ -28,24 +31,30 @@ impl Reader {
             );
             return;
         };
+        let untold = |place: &Place| {
+            let is_told = told.iter().any(|harmless| harmless.at == *place);
+            (sounds_like_a_name(place) && !is_told).then_some(UNTOLD)
+        };
         for member in members.into_iter().flatten() {
-            match in_the_way(endpoint, &member) {
+            let place = Place::Body(member.path.clone());
+            match in_the_way(endpoint, &member).or_else(|| untold(&place)) {
                 None => endpoint.body.push(member),
-                Some(why) => {
-                    mistakes.add(entry.at, format!("`body.{}`: {why}", member.path));
-                }
+                Some(why) => mistakes.add(entry.at, format!("`{place}`: {why}")),
             }
         }
         for parameter in parameters.into_iter().flatten() {
-            if endpoint.knows_parameter(&parameter.name) {
-                let name = &parameter.name;
-                mistakes.add(entry.at, format!("`query.{name}`: it is known already"));
-            } else {
-                endpoint.query.push(parameter);
+            let place = Place::Query(parameter.name.clone());
+            let known = endpoint.knows_parameter(&parameter.name);
+            match known.then_some(KNOWN).or_else(|| untold(&place)) {
+                None => endpoint.query.push(parameter),
+                Some(why) => mistakes.add(entry.at, format!("`{place}`: {why}")),
             }
         }
     }
 }
+
+const KNOWN: &str = "it is known already";
+const UNTOLD: &str = "it sounds like the name of something, which no rule would look at; if it names no resource, say under `harmless` why";
 
 /// Why a member can't be added: what is known of an endpoint is not to be loosened by a file.
 fn in_the_way(endpoint: &Endpoint, member: &BodyMember) -> Option<&'static str> {
@@ -60,7 +69,7 @@ fn in_the_way(endpoint: &Endpoint, member: &BodyMember) -> Option<&'static str> 
         .inspected()
         .any(|place| matches!(place, Place::Body(path) if leads_through(&member.path, path)));
     if known.clone().any(|known| *known == member.path) {
-        Some("it is known already")
+        Some(KNOWN)
     } else if through_decider {
         Some("what stands there decides, and is looked into as the catalogue has it")
     } else if below_known {

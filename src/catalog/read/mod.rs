@@ -6,8 +6,8 @@ mod touches;
 
 use super::Catalog;
 use super::endpoint::{
-    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Method, Parameter, ScopeWhen, Segment,
-    Template,
+    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, Parameter, ScopeWhen,
+    Segment, Template,
 };
 use super::kind::Kinds;
 use super::matcher::Matcher;
@@ -488,12 +488,18 @@ fn body(node: &Node, mistakes: &mut Mistakes) -> Vec<BodyMember> {
     members
 }
 
-/// `{ body.name: what the thing is called }`
-fn harmless(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, String)> {
+/// `{ body.name: what the thing is called, body.labels.*: Kubernetes' own }`
+fn harmless(node: &Node, mistakes: &mut Mistakes) -> Vec<Harmless> {
     let mut found = Vec::new();
     for entry in node.entries("`harmless`", mistakes) {
-        match (entry.key.parse(), entry.node.text("a reason", mistakes)) {
-            (Ok(place), Some(why)) => found.push((place, why.to_owned())),
+        let inner = entry.key.strip_suffix(".*");
+        let place = inner.unwrap_or(&entry.key).parse();
+        match (place, entry.node.text("a reason", mistakes)) {
+            (Ok(at), Some(why)) => found.push(Harmless {
+                at,
+                below: inner.is_some(),
+                why: why.to_owned(),
+            }),
             (Err(error), _) => mistakes.add(entry.at, format!("`{}`: {error}", entry.key)),
             (Ok(_), None) => {}
         }

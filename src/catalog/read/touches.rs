@@ -102,6 +102,10 @@ impl Reader {
                 .take("every")
                 .and_then(|node| node.flag("`every`", mistakes))
                 .unwrap_or(false),
+            or_nobody: map
+                .take("or_nobody")
+                .and_then(|node| node.flag("`or_nobody`", mistakes))
+                .unwrap_or(false),
             when: map
                 .take("when")
                 .map(|node| conditions(node, mistakes))

@@ -19,7 +19,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let name = kind.name(text, self.catalog.kinds());
         match name.filter(|_| rule.opaque.is_none()) {
             Some(name) => self.one(here, Some(&name), name.as_str()).await,
-            None => self.push_unknown(rule, kind),
+            None => self.push_unknown(rule, kind, None),
         }
     }
 
@@ -129,6 +129,23 @@ impl<'r, L: Look> Resolver<'r, L> {
                     self.first = Some(found.clone());
                 }
                 let before = State::new(here.kind, found.attributes, here.parent.clone());
+                self.changed(here, Some(&name), before).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the account has by an id or a name. What it does not have is nobody's, and nothing is touched.
+    pub(super) async fn own(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
+        for name in self.names(here.rule) {
+            let mut found = self.look.named(here.kind, &name, &[]).await?;
+            if let Some(name) = here.kind.name(&name, self.catalog.kinds()) {
+                found.extend(self.look.one(here.kind, &[], &name).await?);
+            }
+            for mut found in found {
+                let id = id_of(here.kind, &found.attributes).unwrap_or_default();
+                self.project(here.kind, &id, &mut found.attributes).await?;
+                let before = State::new(here.kind, found.attributes, None);
                 self.changed(here, Some(&name), before).await?;
             }
         }

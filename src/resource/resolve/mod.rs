@@ -196,6 +196,14 @@ impl<'r, L: Look> Resolver<'r, L> {
                 Some(kind) => self.of_one(rule, kind).await,
                 None => Ok(()),
             },
+            TouchKind::Urn if rule.every => {
+                let kinds = self.catalog.kinds();
+                let named = kinds.names().filter_map(|name| kinds.find(name));
+                for kind in named.filter(|kind| !kind.urns.is_empty()) {
+                    self.push_unknown(rule, kind, None)?;
+                }
+                Ok(())
+            }
             TouchKind::Urn => {
                 for urn in self.names(rule) {
                     let Some((kind, name)) = self.catalog.kinds().urn(&urn) else {
@@ -249,13 +257,19 @@ impl<'r, L: Look> Resolver<'r, L> {
     ) -> Result<(), Refusal> {
         let kinds = types.iter().filter_map(|(_, kind)| kind.as_ref());
         for kind in kinds.filter_map(|kind| self.catalog.kinds().find(kind.as_str())) {
-            self.push_unknown(rule, kind)?;
+            self.push_unknown(rule, kind, None)?;
         }
         Ok(())
     }
 
-    fn push_unknown(&mut self, rule: &TouchRule, kind: &Kind) -> Result<(), Refusal> {
-        let nothing_known = State::new(kind, Attributes::new(), None);
+    /// One of which nothing is known but, where the rule tells, what it belongs to.
+    fn push_unknown(
+        &mut self,
+        rule: &TouchRule,
+        kind: &Kind,
+        parent: Option<Arc<State>>,
+    ) -> Result<(), Refusal> {
+        let nothing_known = State::new(kind, Attributes::new(), parent);
         let mut touch = touch(rule, kind, None, false);
         touch.before = Some(nothing_known.clone());
         touch.after = (rule.verb != TouchVerb::Delete).then_some(nothing_known);
@@ -270,11 +284,16 @@ impl<'r, L: Look> Resolver<'r, L> {
         if rule.of_default.is_some() && self.names(rule).is_empty() {
             return Ok(()); // whose it would be is asked for nothing
         }
-        if rule.every || self.holds_unknown(rule) {
-            self.push_unknown(rule, kind)?;
-        }
         if rule.every {
-            return Ok(());
+            let here = if rule.of.is_empty() {
+                None
+            } else {
+                self.here(rule, kind).await?
+            };
+            return self.push_unknown(rule, kind, here.and_then(|here| here.parent));
+        }
+        if self.holds_unknown(rule) {
+            self.push_unknown(rule, kind, None)?;
         }
         let Some(here) = self.here(rule, kind).await? else {
             self.push(missing(rule, kind, None, is_in_path(rule)))?;
@@ -363,6 +382,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         match rule.verb {
             TouchVerb::List => self.listed(&here),
             TouchVerb::Create => self.created(&here).await,
+            _ if rule.or_nobody => self.own(&here).await,
             _ if rule.by == ["tag"] => {
                 let tags = self.names(rule);
                 self.carriers(&here, tags).await
