@@ -105,3 +105,104 @@ fn unknown(endpoint: &Endpoint, place: &str, row: &str) -> Refusal {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::catalog::{Catalog, Method, Segment};
+    use crate::policy::{Vars, bind};
+    use crate::request::{Asked, Target};
+
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
+
+    fn narrowed() -> Grants {
+        let deny = "deny: [{scopes: ['*'], only: {droplet: {id: '401000020'}}}]";
+        let text = format!("version: 1\nroles:\n  r: {{ allow: [{{scopes: ['*']}}], {deny} }}\n");
+        let policy = crate::policy::read("p.yaml", &text, &["default".to_owned()], &CATALOG).unwrap();
+        bind(&policy, &["r".to_owned()], &Vars::new()).unwrap()
+    }
+
+    /// A request to each endpoint that changes something, whatever its path names.
+    fn changes() -> impl Iterator<Item = Asked<'static>> {
+        let endpoints = CATALOG.endpoints().iter();
+        let changing = endpoints.filter(|endpoint| endpoint.method != Method::Get);
+        changing.map(|endpoint| {
+            let segments = endpoint.template.segments.iter();
+            let path = segments.map(|segment| match segment {
+                Segment::Fixed(text) => format!("/{text}"),
+                Segment::Parameter { .. } => "/1".to_owned(),
+            });
+            let target = Target::read(&path.collect::<String>()).unwrap();
+            let asked = Asked::new(endpoint.method, target, &CATALOG);
+            assert_eq!(
+                asked.endpoint.map(|found| &found.operation),
+                Some(&endpoint.operation)
+            );
+            asked
+        })
+    }
+
+    fn judged(asked: &Asked<'_>, grants: &Grants) -> Result<Sent, Code> {
+        let question = Question::whole(asked, &CATALOG);
+        let allowed = Allowed {
+            place: "r.allow[0]".to_owned(),
+            additions: None,
+            narrows: false,
+            sent: Sent::Whole,
+        };
+        let told = question.says_members(grants);
+        let told = told.and_then(|()| question.says_what_is_known(grants, allowed));
+        told.map(|allowed| allowed.sent)
+            .map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn no_change_goes_on_with_what_nobody_knows() {
+        let grants = narrowed();
+        let cases = [
+            (r#"{"surprise":1}"#, Err(Code::FieldUnknown)),
+            (r#"{"surprise":false}"#, Err(Code::FieldUnknown)),
+            (r#"{"surprise":{"x":[]}}"#, Err(Code::FieldUnknown)),
+            (r#"{"surprise":null,"x":"","y":[],"z":{}}"#, Ok(Sent::Known)),
+            ("{}", Ok(Sent::Known)),
+            ("null", Ok(Sent::Known)),
+            ("[]", Err(Code::AmbiguousRequest)),
+            (r#"[{"surprise":1}]"#, Err(Code::AmbiguousRequest)),
+            (r#""surprise""#, Err(Code::AmbiguousRequest)),
+            ("401000020", Err(Code::AmbiguousRequest)),
+        ];
+        let mut count = 0;
+        for mut asked in changes() {
+            for (body, expected) in cases {
+                asked.take_body(body.as_bytes(), &CATALOG).unwrap();
+                assert_eq!(judged(&asked, &grants), expected, "{} {body}", asked.line());
+            }
+            count += 1;
+        }
+        assert!(count > 300, "only {count} endpoints were asked");
+    }
+
+    #[test]
+    fn each_known_member_goes_on() {
+        let grants = narrowed();
+        for mut asked in changes() {
+            for member in &asked.endpoint.unwrap().body {
+                let value = Json::Text("x".to_owned());
+                let whole = member.path.steps.iter().rev().fold(value, |below, step| {
+                    let value = (0..step.lists).fold(below, |below, _| Json::List(vec![below]));
+                    Json::Map(vec![(step.key.clone(), value)])
+                });
+                asked.take_body(&whole.write(), &CATALOG).unwrap();
+                let line = asked.line();
+                assert_eq!(
+                    judged(&asked, &grants),
+                    Ok(Sent::Known),
+                    "{line} {}",
+                    member.path
+                );
+            }
+        }
+    }
+}

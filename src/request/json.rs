@@ -893,6 +893,63 @@ mod tests {
         );
     }
 
+    /// What ends somewhere in a document, by the way there: `spec.envs[0].key`.
+    fn ends(json: &Json, at: &str, found: &mut Vec<(String, Json)>) {
+        match json {
+            Json::List(items) if !items.is_empty() => {
+                for (index, item) in items.iter().enumerate() {
+                    ends(item, &format!("{at}[{index}]"), found);
+                }
+            }
+            Json::Map(members) if !members.is_empty() => {
+                for (key, value) in members {
+                    ends(value, &format!("{at}.{key}"), found);
+                }
+            }
+            end => found.push((at.to_owned(), end.clone())),
+        }
+    }
+
+    fn without_numbers(way: &str) -> String {
+        let way: String = way
+            .trim_start_matches('.')
+            .chars()
+            .filter(|letter| !letter.is_ascii_digit())
+            .collect();
+        way.replace("[]", "")
+    }
+
+    fn drawn() -> impl Strategy<Value = Json> {
+        let end = prop_oneof![
+            Just(Json::Null),
+            Just(Json::Flag(false)),
+            Just(Json::Number("0".to_owned())),
+            Just(Json::Text(String::new())),
+            Just(Json::Text("t".to_owned())),
+        ];
+        let key = prop::sample::select(vec![
+            "name", "Name", "spec", "envs", "ids", "timeout", "key", "surprise",
+        ]);
+        let value = end.prop_recursive(3, 16, 3, move |inner| {
+            let members = prop::collection::btree_map(key.clone(), inner.clone(), 0..3);
+            prop_oneof![
+                prop::collection::vec(inner, 0..3).prop_map(Json::List),
+                members.prop_map(as_map),
+            ]
+        });
+        let keys = prop::sample::select(vec!["name", "spec", "ids", "timeout", "surprise"]);
+        prop::collection::btree_map(keys, value, 0..4).prop_map(as_map)
+    }
+
+    fn as_map(members: std::collections::BTreeMap<&str, Json>) -> Json {
+        let members = members.into_iter();
+        Json::Map(
+            members
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        )
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -904,6 +961,31 @@ mod tests {
                 prop_assert_eq!(ours, theirs);
                 prop_assert_eq!(Json::read(&json.write()).unwrap(), json);
             }
+        }
+
+        /// Nothing is left out but what says nothing or means nothing, nothing is added, and nothing goes on that is not known.
+        #[test]
+        fn what_goes_on_is_what_was_asked(json in drawn()) {
+            let known = members(&["name", "spec.name", "spec.envs[].*", "ids[]"]);
+            let left_out = members(&["timeout", "spec.timeout"]);
+            let Ok(kept) = json.only(&known, &left_out) else {
+                return Ok(());
+            };
+            let (mut asked, mut goes) = (Vec::new(), Vec::new());
+            ends(&json, "", &mut asked);
+            ends(&kept, "", &mut goes);
+            let is_known = |way: &str| {
+                ["name", "spec.name", "ids", "spec", ""].contains(&way) || way.starts_with("spec.envs")
+            };
+            for (way, value) in &goes {
+                prop_assert!(asked.contains(&(way.clone(), value.clone())) || value.is_nothing());
+                prop_assert!(is_known(&without_numbers(way)), "{way}");
+            }
+            for (way, value) in asked.iter().filter(|(_, value)| !value.is_nothing()) {
+                let means_nothing = without_numbers(way).trim_start_matches("spec.").starts_with("timeout");
+                prop_assert!(means_nothing || goes.contains(&(way.clone(), value.clone())), "{way}");
+            }
+            prop_assert_eq!(kept.only(&known, &left_out), Ok(kept));
         }
     }
 }
