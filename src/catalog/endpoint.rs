@@ -321,7 +321,10 @@ fn segment(text: &str) -> Result<Segment, NoTemplate> {
             slash: false,
             dns: false,
         }),
-        None if is_name(text) && text != "." && text != ".." => Ok(Segment::Fixed(text.to_owned())),
+        // `limits:set`: what is done with it, behind a colon.
+        None if is_name(&text.replace(':', "_")) && text != "." && text != ".." => {
+            Ok(Segment::Fixed(text.to_owned()))
+        }
         Some(_) | None => Err(NoTemplate),
     }
 }

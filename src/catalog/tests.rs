@@ -196,6 +196,17 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
 }
 
 #[test]
+fn odd_forms_of_paths_and_parameters_can_be_written() {
+    let row = "POST /v2/actors/{actor_id}/limits:set: { operation: x, scopes: image:update, query: ['match[]'] }";
+    let text = format!("section: New\nendpoints:\n  {row}\n");
+    let catalog = Catalog::with_extra(Some(("x.yaml", &text))).unwrap();
+    let endpoint = find(&catalog, "POST /v2/actors/1/limits:set").unwrap();
+    assert!(endpoint.knows_parameter("match[]"));
+    assert!(endpoint.knows_parameter("match"));
+    assert!(find(&catalog, "POST /v2/actors/1/limits:clear").is_none());
+}
+
+#[test]
 fn a_file_adds_members_to_a_known_endpoint_and_loosens_nothing() {
     let added = "members:\n  POST /v2/droplets: { body: [foghorn.volume, 'config.\"a.b\"'], query: [dry_run], harmless: { body.foghorn.volume: how loud it is } }\n";
     let catalog = Catalog::with_extra(Some(("x.yaml", added))).unwrap();

@@ -120,7 +120,8 @@ mod tests {
     fn narrowed() -> Grants {
         let deny = "deny: [{scopes: ['*'], only: {droplet: {id: '401000020'}}}]";
         let text = format!("version: 1\nroles:\n  r: {{ allow: [{{scopes: ['*']}}], {deny} }}\n");
-        let policy = crate::policy::read("p.yaml", &text, &["default".to_owned()], &CATALOG).unwrap();
+        let policy =
+            crate::policy::read("p.yaml", &text, &["default".to_owned()], &CATALOG).unwrap();
         bind(&policy, &["r".to_owned()], &Vars::new()).unwrap()
     }
 

@@ -48,6 +48,28 @@ async fn its_verdict_is_the_daemons_for_every_request_tried() {
         ),
         ("GET", "/v2/registry/docker-credentials?read_write=true", ""),
         ("GET", "/v2/firewalls", ""),
+        // What a narrowed sub-token sends and nobody knows, and what says nothing.
+        (
+            "POST",
+            "/v2/volumes",
+            r#"{"name":"x","size_gigabytes":1,"region":"nyc3","tags":["web"],"surprise":true}"#,
+        ),
+        (
+            "POST",
+            "/v2/volumes",
+            r#"{"name":"x","size_gigabytes":1,"region":"nyc3","tags":["web"],"surprise":null}"#,
+        ),
+        (
+            "POST",
+            "/v2/volumes",
+            r#"{"name":{"x":1},"size_gigabytes":1,"region":"nyc3","tags":["web"]}"#,
+        ),
+        ("POST", "/v2/volumes", r#"["do:volume:x"]"#),
+        (
+            "POST",
+            "/v2/volumes?dry_run=true",
+            r#"{"name":"x","size_gigabytes":1,"region":"nyc3","tags":["web"]}"#,
+        ),
         ("GET", "/v2/regions", ""),
         ("GET", "/v2/account", ""),
         ("GET", "/v2/nothing", ""),
