@@ -98,8 +98,7 @@ impl World {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
-            goes_on: &|touches| goes_on(grants, asked, touches, &CATALOG),
-            lacks_scope: &|rule| lacks_scope(grants, asked, rule, &CATALOG),
+            goes_on: &|touch| goes_on(grants, asked, touch, &CATALOG),
             defers: false,
         };
         resolve(asked, &CATALOG, &interest, self)

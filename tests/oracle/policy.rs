@@ -1,0 +1,471 @@
+//! Policies: drawn, written as tidegate reads them, and judged by their meaning in the contract's own words, with none of the
+//! project's code.
+
+use regex::Regex;
+use serde_json::{Map, Value, json};
+
+use super::kinds::{KINDS, Kind};
+use super::rng::Rng;
+use super::world::{Key, World, text};
+
+/// A role.
+#[derive(Clone, Debug, Default)]
+pub struct Role {
+    pub allow: Vec<Grant>,
+    pub deny: Vec<Grant>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    pub scopes: Vec<String>,
+    pub requests: Vec<String>,
+    pub only: Option<Only>,
+    pub actions: Vec<&'static str>,
+    /// Tags and a project that are added to what is created.
+    pub adds: Option<(Option<String>, Option<String>)>,
+}
+
+/// What a grant is narrowed to: kinds with what is asked of them, and what is asked of everything.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    pub kinds: Vec<(&'static str, Asked)>,
+    pub all: Asked,
+}
+
+/// Attributes, each with the values of which one must match.
+pub type Asked = Vec<(&'static str, Vec<String>)>;
+
+impl Grant {
+    /// Whether it gives a scope.
+    pub fn gives(&self, scope: &str) -> bool {
+        let (family, verb) = scope.split_once(':').unwrap_or((scope, ""));
+        self.gives_of(family, |own| own == "*" || own == verb)
+    }
+
+    /// Whether it gives a verb of a family; the verb may be `*`.
+    pub fn gives_of(&self, family: &str, verb: impl Fn(&str) -> bool) -> bool {
+        self.scopes.iter().any(|scope| {
+            let (own, own_verb) = scope.split_once(':').unwrap_or(("*", "*"));
+            (own == "*" || own == family) && verb(own_verb)
+        })
+    }
+
+    /// Whether a request, as it went on, is one of those that it names.
+    pub fn matches(&self, line: &str) -> bool {
+        self.requests.iter().any(|pattern| {
+            let whole = Regex::new(&format!("^(?:{pattern})$")).unwrap();
+            whole.is_match(line)
+        })
+    }
+
+    fn written(&self) -> Value {
+        let mut grant = Map::new();
+        if self.requests.is_empty() {
+            grant.insert("scopes".into(), json!(self.scopes));
+        } else {
+            grant.insert("requests".into(), json!(self.requests));
+        }
+        if let Some(only) = &self.only {
+            let mut written = Map::new();
+            for (attribute, values) in &only.all {
+                written.insert((*attribute).into(), json!(values));
+            }
+            for (kind, asked) in &only.kinds {
+                let asked: Map<String, Value> = asked
+                    .iter()
+                    .map(|(name, values)| ((*name).to_owned(), json!(values)))
+                    .collect();
+                written.insert(
+                    (*kind).into(),
+                    if asked.is_empty() {
+                        json!("any")
+                    } else {
+                        Value::Object(asked)
+                    },
+                );
+            }
+            grant.insert("only".into(), Value::Object(written));
+        }
+        if !self.actions.is_empty() {
+            grant.insert("actions".into(), json!(self.actions));
+        }
+        if let Some((tag, project)) = &self.adds {
+            let mut adds = Map::new();
+            adds.extend(tag.as_ref().map(|tag| ("tags".to_owned(), json!([tag]))));
+            adds.extend(
+                project
+                    .as_ref()
+                    .map(|project| ("project".to_owned(), json!(project))),
+            );
+            grant.insert("on_create".into(), Value::Object(adds));
+        }
+        Value::Object(grant)
+    }
+}
+
+impl Role {
+    pub fn written(&self, account: &str) -> Value {
+        let grants = |grants: &[Grant]| grants.iter().map(Grant::written).collect::<Vec<_>>();
+        let mut role = json!({ "account": account, "allow": grants(&self.allow) });
+        if !self.deny.is_empty() {
+            role["deny"] = json!(grants(&self.deny));
+        }
+        role
+    }
+}
+
+impl Only {
+    /// Whether it takes a thing; to change one takes more than to look at it, where some of its children are named.
+    pub fn accepts(&self, world: &World, key: &Key, change: bool) -> bool {
+        let asked = self.all.iter().all(|(attribute, values)| {
+            is_itself(world, key, attribute, values) || has(world, key, key.kind, attribute, values)
+        });
+        if !asked {
+            return false;
+        }
+        if self.kinds.is_empty() {
+            return true;
+        }
+        let below = |kind: &str| {
+            Kind::named(kind)
+                .parent
+                .is_some_and(|parent| parent == key.kind)
+        };
+        if change && self.kinds.iter().any(|(kind, _)| below(kind)) {
+            return false;
+        }
+        views(world, key)
+            .iter()
+            .any(|view| self.fits_line(world, key, view))
+    }
+
+    /// Whether, as what a deny is narrowed to, it strikes a thing.
+    pub fn strikes(&self, world: &World, key: &Key) -> bool {
+        let asked = self.all.iter().all(|(attribute, values)| {
+            is_itself(world, key, attribute, values) || has(world, key, key.kind, attribute, values)
+        });
+        asked
+            && (self.kinds.is_empty()
+                || views(world, key)
+                    .iter()
+                    .any(|view| self.fits_line(world, key, view)))
+    }
+
+    /// Whether all that is asked of the thing, as a thing of `view`, and of its parents holds, and something is.
+    fn fits_line(&self, world: &World, key: &Key, view: &str) -> bool {
+        let mut line = vec![(key.clone(), view.to_owned())];
+        let mut up = key.parent();
+        while let Some(parent) = up {
+            line.push((parent.clone(), parent.kind.to_owned()));
+            up = parent.parent();
+        }
+        let asked: Vec<_> = line
+            .iter()
+            .flat_map(|(key, view)| {
+                self.kinds
+                    .iter()
+                    .filter(move |(kind, _)| kind == view)
+                    .map(move |(_, asked)| (key, view, asked))
+            })
+            .collect();
+        !asked.is_empty()
+            && asked.iter().all(|(key, view, asked)| {
+                asked
+                    .iter()
+                    .all(|(attribute, values)| has(world, key, view, attribute, values))
+            })
+    }
+}
+
+/// The kinds as which the API shows a thing.
+pub fn views(world: &World, key: &Key) -> Vec<&'static str> {
+    let is_snapshot = key.kind == "image"
+        && world
+            .get(key)
+            .is_some_and(|image| image["type"] == "snapshot");
+    if is_snapshot {
+        vec!["image", "snapshot"]
+    } else {
+        vec![key.kind]
+    }
+}
+
+/// Under `only`, `tag: x` and `project: p` cover the tag and the project themselves.
+fn is_itself(world: &World, key: &Key, attribute: &str, values: &[String]) -> bool {
+    key.kind == attribute
+        && ["id", "name"]
+            .iter()
+            .any(|own| has(world, key, key.kind, own, values))
+}
+
+fn has(world: &World, key: &Key, view: &str, attribute: &str, values: &[String]) -> bool {
+    let own = match (key.kind, view, attribute) {
+        ("image", "snapshot", "source") => world.get(key).map(|image| vec![text(&image["_of"])]),
+        ("image", "snapshot", "source_type") => Some(vec!["droplet".to_owned()]),
+        _ => world.attribute(key, attribute),
+    };
+    let caseless =
+        attribute == "tag" || matches!(key.kind, "tag" | "domain") || attribute == "domain";
+    let same = |text: &str| {
+        if caseless {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
+    own.is_some_and(|own| {
+        own.iter()
+            .any(|own| values.iter().any(|value| glob(&same(value), &same(own))))
+    })
+}
+
+/// Whether `*` and `?` of a pattern take a text.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => (0..=text.len())
+            .filter(|at| text.is_char_boundary(*at))
+            .any(|at| glob(rest.as_str(), &text[at..])),
+        Some(first) => text
+            .strip_prefix(|c| first == '?' || c == first)
+            .is_some_and(|text| glob(rest.as_str(), text)),
+    }
+}
+
+/// What draws a policy: the account that it is about, and what is whose.
+pub struct Drawer<'b> {
+    pub world: &'b World,
+    pub mine: &'b [Key],
+    pub theirs: &'b [Key],
+}
+
+/// Families with the four plain verbs, each meaning what it says.
+const PLAIN: [&str; 14] = [
+    "droplet",
+    "block_storage",
+    "image",
+    "firewall",
+    "load_balancer",
+    "domain",
+    "reserved_ip",
+    "vpc",
+    "project",
+    "ssh_key",
+    "uptime",
+    "cdn",
+    "certificate",
+    "snapshot",
+];
+
+impl Drawer<'_> {
+    pub fn role(&self, rng: &mut Rng) -> Role {
+        let mut role = Role::default();
+        if rng.chance(40) {
+            // Everything, but for what is denied.
+            role.allow.push(Grant {
+                scopes: vec!["*".into()],
+                ..Grant::default()
+            });
+            if rng.chance(50) {
+                role.allow[0].scopes.extend(
+                    [
+                        "image:read",
+                        "snapshot:read",
+                        "block_storage_snapshot:read",
+                        "database:read",
+                    ]
+                    .map(String::from),
+                );
+            }
+            for _ in 0..=rng.below(2) {
+                role.deny.push(self.deny(rng));
+            }
+            return role;
+        }
+        for _ in 0..=rng.below(3) {
+            role.allow.push(self.allow(rng));
+        }
+        if rng.chance(35) {
+            role.deny.push(self.deny(rng));
+        }
+        role
+    }
+
+    fn allow(&self, rng: &mut Rng) -> Grant {
+        let mut grant = Grant::default();
+        if rng.chance(8) {
+            let droplets: Vec<_> = self
+                .mine
+                .iter()
+                .filter(|key| key.kind == "droplet")
+                .collect();
+            let id = &rng.pick(&droplets).id;
+            grant.requests = vec![
+                format!("GET /v2/droplets/{id}(/.*)?"),
+                format!("(POST|DELETE) /v2/droplets/{id}(/actions)?"),
+            ];
+            return grant;
+        }
+        grant.scopes = self.scopes(rng);
+        if rng.chance(25) {
+            grant
+                .scopes
+                .extend(["image:read".to_owned(), "snapshot:read".to_owned()]);
+        }
+        if rng.chance(12) {
+            return grant;
+        }
+        grant.only = Some(self.only(rng, self.mine, &grant.scopes));
+        if rng.chance(10) {
+            grant.actions = vec![
+                *rng.pick(&["power_off", "resize", "rename", "snapshot", "attach"]),
+                "reboot",
+            ];
+        }
+        if rng.chance(25) {
+            let tag = rng.chance(60).then(|| "client-a".to_owned());
+            let project = (tag.is_none() || rng.chance(30)).then(|| "project-a".to_owned());
+            grant.adds = Some((tag, project));
+        }
+        grant
+    }
+
+    fn deny(&self, rng: &mut Rng) -> Grant {
+        let mut grant = Grant::default();
+        grant.scopes = match rng.below(10) {
+            0..=4 => vec!["*".into()],
+            5..=6 => vec![format!("{}:*", rng.pick(&PLAIN))],
+            7 => vec![format!("*:{}", rng.pick(&["delete", "update"]))],
+            _ => vec![format!(
+                "{}:{}",
+                rng.pick(&PLAIN[..11]),
+                rng.pick(&["delete", "create"])
+            )],
+        };
+        if known(&grant.scopes[0]) && !rng.chance(5) {
+            grant.only = Some(self.only(rng, self.theirs, &grant.scopes));
+        } else if !known(&grant.scopes[0]) {
+            grant.scopes = vec!["droplet:*".into()];
+            grant.only = Some(self.only(rng, self.theirs, &grant.scopes));
+        }
+        grant
+    }
+
+    fn scopes(&self, rng: &mut Rng) -> Vec<String> {
+        if rng.chance(20) {
+            return vec!["*".into()];
+        }
+        if rng.chance(8) {
+            return vec!["*:read".into()];
+        }
+        let mut scopes = Vec::new();
+        for _ in 0..=rng.below(4) {
+            let family = rng.pick(KINDS).family;
+            scopes.push(format!("{family}:*"));
+            if family == "block_storage" {
+                scopes.extend([
+                    "block_storage_action:*".to_owned(),
+                    "block_storage_snapshot:*".to_owned(),
+                ]);
+            }
+        }
+        scopes.extend(["tag:*".to_owned(), "actions:read".to_owned()]);
+        if rng.chance(30) {
+            scopes.push("project:*".to_owned());
+        }
+        scopes
+    }
+
+    fn only(&self, rng: &mut Rng, of: &[Key], scopes: &[String]) -> Only {
+        let team = if of == self.mine { "a" } else { "b" };
+        let mut only = Only::default();
+        match rng.below(10) {
+            0..=1 => only.all.push(("tag", vec![format!("client-{team}")])),
+            2..=3 => only.all.push(("project", vec![self.project(rng, team)])),
+            4 => only.all.push((
+                "region",
+                vec![if team == "a" { "nyc3" } else { "fra1" }.to_owned()],
+            )),
+            _ => {
+                for _ in 0..=rng.below(4) {
+                    self.kind(rng, of, scopes, &mut only);
+                }
+            }
+        }
+        if only.kinds.is_empty() && only.all.is_empty() {
+            only.all.push(("tag", vec![format!("client-{team}")]));
+        }
+        only
+    }
+
+    /// A selector on a kind, with something that a thing of it has.
+    fn kind(&self, rng: &mut Rng, of: &[Key], scopes: &[String], only: &mut Only) {
+        let asks = |key: &&Key| {
+            let family = format!("{}:", key.kind().family);
+            scopes
+                .iter()
+                .any(|scope| scope.starts_with(&family) || scope.starts_with('*'))
+        };
+        let wanted: Vec<&Key> = of.iter().filter(asks).collect();
+        let Some(key) = rng.maybe(&wanted) else {
+            return;
+        };
+        if key.kind == "account" || only.kinds.iter().any(|(kind, _)| *kind == key.kind) {
+            return;
+        }
+        let mut asked = Asked::new();
+        let mut attributes: Vec<&'static str> = key
+            .kind()
+            .attributes
+            .iter()
+            .map(|(name, _)| *name)
+            .collect();
+        attributes.extend(["tag", "project"]);
+        for _ in 0..=rng.below(2) {
+            let attribute = if rng.chance(40) {
+                *rng.pick(&["id", "name"])
+            } else {
+                *rng.pick(&attributes)
+            };
+            if asked.iter().any(|(name, _)| *name == attribute) {
+                continue;
+            }
+            let Some(values) = self
+                .world
+                .attribute(key, attribute)
+                .filter(|values| !values.is_empty() && !values[0].is_empty())
+            else {
+                continue;
+            };
+            let value = values[0].clone();
+            let value = match value.find('-') {
+                Some(at) if attribute == "name" && rng.chance(40) => format!("{}*", &value[..=at]),
+                _ => value,
+            };
+            asked.push((attribute, vec![value]));
+        }
+        if !asked.is_empty() || rng.chance(10) && !matches!(key.kind, "tag" | "project") {
+            only.kinds.push((key.kind, asked));
+        }
+    }
+
+    fn project(&self, rng: &mut Rng, team: &str) -> String {
+        let name = format!("project-{team}");
+        let mut projects = self.world.of_kind("project");
+        let found = projects.find(|(_, value)| value["name"] == *name);
+        if rng.chance(50) {
+            name
+        } else {
+            found.unwrap().0.id.clone()
+        }
+    }
+}
+
+/// Whether the API has a scope that this could mean.
+fn known(scope: &str) -> bool {
+    !matches!(
+        scope,
+        "snapshot:create" | "certificate:update" | "cdn:x" | "block_storage:update"
+    )
+}
