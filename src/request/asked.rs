@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use crate::catalog::{
-    Action, Catalog, ClosedValues, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method,
-    Place, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, struck_by,
+    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, ScopeId,
+    ScopeSet, TouchKind, TouchRule, TouchVerb, struck_by,
 };
 
 use super::json::Json;
@@ -227,47 +227,6 @@ impl<'c> Asked<'c> {
                 .action()
                 .is_some_and(|action| one_of.iter().any(|known| known == action)),
         }
-    }
-
-    /// Checks that where a value tells what is touched it is one that the table knows: what another one does nobody knows.
-    ///
-    /// # Errors
-    /// `ambiguous_request`, with the place and the values that there are.
-    pub fn has_known_values(&self) -> Result<(), Refusal> {
-        let closed = self.endpoint.map_or(&[][..], |endpoint| &endpoint.values);
-        for ClosedValues { at, one_of, absent } in closed {
-            let Place::Body(path) = at else { continue };
-            let Some((last, way)) = path.steps.split_last() else {
-                continue;
-            };
-            let holder = FieldPath {
-                steps: way.to_vec(),
-            };
-            let known = |value: Option<&Json>| match value {
-                None | Some(Json::Null) => *absent,
-                Some(Json::Flag(flag)) => one_of.iter().any(|known| *known == flag.to_string()),
-                Some(Json::Text(text) | Json::Number(text)) => {
-                    one_of.iter().any(|known| known == text)
-                }
-                Some(Json::List(_) | Json::Map(_)) => false,
-            };
-            let holders = self.body.iter().flat_map(|body| body.at(&holder));
-            let holders = holders.filter(|holder| matches!(holder, Json::Map(_)));
-            if holders
-                .map(|holder| holder.member(&last.key))
-                .any(|value| !known(value))
-            {
-                let values: Vec<_> = one_of.iter().map(|value| format!("`{value}`")).collect();
-                return Err(Refusal::new(
-                    Code::AmbiguousRequest,
-                    format!(
-                        "`{at}` must be one of {}: by it tidegate tells what the request touches",
-                        values.join(", ")
-                    ),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// The names that stand at a place.

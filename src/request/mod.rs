@@ -9,6 +9,7 @@ mod json;
 mod names;
 mod spelling;
 mod target;
+mod values;
 
 pub use asked::{Asked, FieldUse, Named};
 pub use json::{Json, NoList, NotJson, Unheard, Why};

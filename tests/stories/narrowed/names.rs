@@ -305,7 +305,7 @@ async fn what_is_given_and_empty_is_not_left_as_it_was() {
 #[tokio::test]
 async fn a_value_that_decides_is_one_of_those_that_are_known() {
     let story = Story::of(
-        "\n    allow: [{ scopes: ['*'] }]\n    deny: [{ scopes: ['registry:*', 'image:*'] }]\n",
+        "\n    allow: [{ scopes: ['*'] }]\n    deny: [{ scopes: ['registry:*', 'image:*', 'block_storage_action:*'] }]\n",
     )
     .await;
     let cluster = |enabled: Value| {
@@ -313,6 +313,7 @@ async fn a_value_that_decides_is_one_of_those_that_are_known() {
         "node_pools": [{ "size": "s-1vcpu-2gb", "name": "p", "count": 1 }] })
     };
     let app = |kind: Value| json!({ "spec": { "name": "x", "services": [{ "name": "s", "image": { "registry_type": kind, "repository": "web" } }] } });
+    let tag = |kind: &str| json!({ "resources": [{ "resource_id": "506f78a4-e098-11e5-ad9f-000000000001", "resource_type": kind }] });
     let (clusters, apps) = ("POST /v2/kubernetes/clusters", "POST /v2/apps");
     story
         .holds(&[
@@ -328,6 +329,9 @@ async fn a_value_that_decides_is_one_of_those_that_are_known() {
             (apps, app(json!("02")), "ambiguous_request"),
             (apps, json!({ "spec": { "name": "x", "services": [{ "name": "s", "image": { "repository": "web" } }] } }), "ambiguous_request"),
             (apps, app(json!("DOCKER_HUB")), "ok"),
+            ("POST /v2/tags/db/resources", tag("volume"), "denied"),
+            ("POST /v2/tags/db/resources", tag("Volume"), "ambiguous_request"),
+            ("POST /v2/tags/db/resources", json!({ "resources": [{ "resource_id": "12" }] }), "ambiguous_request"),
             ("POST /v2/droplets/12/actions", json!({ "type": "Rebuild", "image": "ubuntu-24-04-x64" }), "action"),
         ])
         .await;
