@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Failed;
 use crate::admin::Metrics;
 use crate::config;
-use crate::policy::{Grants, goes_on};
+use crate::policy::{Grants, goes_on, lacks_scope};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked};
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
@@ -62,12 +62,14 @@ pub(super) fn touches(
         rules.generation,
         upstream.metrics(),
         false,
+        "", // it made nothing
     );
     let interest = Interest {
         asks: &|kind| grants.asks(kind),
         project: &|called| grants.names_project(called),
         adds: grants.added_projects(),
-        goes_on: &|touch| goes_on(grants, asked, touch, catalog),
+        goes_on: &|touches| goes_on(grants, asked, touches, catalog),
+        lacks_scope: &|rule| lacks_scope(grants, asked, rule, catalog),
         defers: false,
     };
     // A thread of its own: who calls this may be run by another runtime.

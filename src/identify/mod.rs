@@ -25,10 +25,22 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub struct Peer {
     /// Its address.
     pub addr: ClientAddr,
+    /// Whether what it says of who is behind it is believed, if it is a trusted proxy.
+    pub forwarding: Forwarding,
     /// Whether it came by TLS.
     pub tls: bool,
     /// For whom the certificate is that it showed, on a listener that asks for one.
     pub subject: Option<Arc<Subject>>,
+}
+
+/// Whose words `X-Forwarded-*` are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Forwarding {
+    /// The peer's.
+    Own,
+    /// Nobody knows whose: a proxy that hands bytes on said of them that it does not tell from whom they come, so that they may
+    /// be a client's.
+    Unknown,
 }
 
 /// A client, and the address that it reached tidegate by.
@@ -64,7 +76,7 @@ pub fn client(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Clie
     let ClientAddr::Ip(ip) = peer.addr else {
         return Ok(direct(peer, headers));
     };
-    if !is_trusted(ip, trusted) {
+    if peer.forwarding == Forwarding::Unknown || !is_trusted(ip, trusted) {
         return Ok(direct(peer, headers));
     }
     let mut addr = ip;
@@ -153,6 +165,7 @@ mod tests {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let peer = Peer {
             addr: ClientAddr::Ip(peer.parse().unwrap()),
+            forwarding: Forwarding::Own,
             tls: false,
             subject: None,
         };
@@ -202,6 +215,7 @@ mod tests {
             let headers = forwarded.into_iter().collect();
             let peer = Peer {
                 addr: ClientAddr::Ip(peer.parse().unwrap()),
+                forwarding: Forwarding::Own,
                 tls: true,
                 subject: Some(Arc::new(Subject::new(Vec::new()))),
             };
@@ -229,6 +243,7 @@ mod tests {
                 .collect();
             let peer = Peer {
                 addr: ClientAddr::Ip(peer.parse().unwrap()),
+                forwarding: Forwarding::Own,
                 tls: false,
                 subject: None,
             };

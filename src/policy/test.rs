@@ -3,7 +3,7 @@ use futures_util::FutureExt;
 use super::Policy;
 use super::bind::{Grants, Vars, bind};
 use super::decide::{Decision, decide, wants_touches};
-use super::touched::goes_on;
+use super::touched::{goes_on, lacks_scope};
 use crate::catalog::{Catalog, Method};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
@@ -97,7 +97,8 @@ pub fn touches(
         asks: &|kind| grants.asks(kind),
         project: &|called| grants.names_project(called),
         adds: grants.added_projects(),
-        goes_on: &|touch| goes_on(grants, asked, touch, catalog),
+        goes_on: &|touches| goes_on(grants, asked, touches, catalog),
+        lacks_scope: &|rule| lacks_scope(grants, asked, rule, catalog),
         defers: false,
     };
     // Facts that are given are there at once.

@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 
 use crate::catalog::{
     Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, ScopeId,
-    ScopeSet, TouchKind, TouchRule, TouchVerb, struck_by,
+    ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
 };
 
 use super::json::Json;
@@ -330,6 +330,24 @@ impl<'c> Asked<'c> {
     pub fn creates(&self) -> bool {
         self.rules()
             .any(|rule| rule.verb == TouchVerb::Create && !rule.implied)
+    }
+
+    /// Whether all that the request does, as far as the table knows, is to make something: nothing that was there before is
+    /// deleted, moved or renamed.
+    pub fn only_creates(&self) -> bool {
+        let modelled = |endpoint: &Endpoint| matches!(endpoint.touches, Touches::These(_));
+        let leaves = |rule: &TouchRule| match rule.verb {
+            TouchVerb::Create
+            | TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Attach
+            | TouchVerb::Join
+            | TouchVerb::Label => true,
+            TouchVerb::Change | TouchVerb::Delete => false,
+        };
+        self.endpoint.is_some_and(modelled) && self.creates() && self.rules().all(leaves)
     }
 
     /// The scopes that the resources ask for which the request names, beside the endpoint's own.

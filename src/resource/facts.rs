@@ -12,7 +12,7 @@ use super::look::{Found, Look, Parents, attributes_of, with_parents};
 use super::pages::{Page, page};
 use super::state::{Attributes, Known, State, folded};
 use crate::admin::{Cache as Kept, Found as Outcome, Metrics, Purpose};
-use crate::catalog::{Catalog, Kind, LookUp, Name, Source};
+use crate::catalog::{Catalog, Kind, KindName, LookUp, Name, Source};
 use crate::config::RealToken;
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
@@ -25,9 +25,45 @@ use crate::upstream::Upstream;
 pub struct Facts {
     single: Cache<Key, Arc<Option<Bytes>>>,
     lists: Cache<Key, Arc<Listed>>,
-    actions: moka::sync::Cache<(String, String), Arc<State>>,
-    assigned: moka::sync::Cache<(String, String), Known>,
-    turns: Mutex<HashMap<String, Arc<AtomicU64>>>,
+    actions: moka::sync::Cache<(String, String), Arc<ActedOn>>,
+    assigned: moka::sync::Cache<Assigned, Known>,
+    turns: Mutex<HashMap<String, Arc<Turns>>>,
+}
+
+/// How often something happened in an account after which what was known before is not to be gone by.
+#[derive(Default)]
+struct Turns {
+    /// Something was changed.
+    changed: AtomicU64,
+    /// Something may have been deleted, moved or renamed: not only made.
+    replaced: AtomicU64,
+}
+
+/// What an action is of.
+#[derive(Debug)]
+struct ActedOn {
+    grantee: String,
+    replaced: u64,
+    state: State,
+    id: String,
+}
+
+/// What is known of the resource that an action is of.
+#[derive(Debug)]
+pub enum Remembered {
+    /// What it was when the sub-token that asks acted on it, nothing having been deleted, moved or renamed since.
+    Whole(State),
+    /// Which it is: what that is by now must be looked up.
+    Named(KindName, String),
+}
+
+/// What a sub-token put into a project when it made it.
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct Assigned {
+    account: String,
+    replaced: u64,
+    grantee: String,
+    urn: String,
 }
 
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -84,7 +120,7 @@ const VIEWS: usize = 16;
 const FRESH: Duration = Duration::from_secs(3);
 /// How long an action that went through here is known to be of its resource.
 const ACTION: Duration = Duration::from_secs(3600);
-/// How long DigitalOcean may take to show a project what was put into it.
+/// How long DigitalOcean may take to show in a project what was put into it.
 const ASSIGNED: Duration = Duration::from_secs(60);
 /// The bytes of single resources, and of lists, that are kept.
 const SINGLE_BYTES: u64 = 16 << 20;
@@ -127,37 +163,77 @@ impl Default for Facts {
 }
 
 impl Facts {
-    fn turn(&self, account: &str) -> Arc<AtomicU64> {
+    fn turns(&self, account: &str) -> Arc<Turns> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(account) {
-            return turn.clone();
+        if let Some(turns) = turns.get(account) {
+            return turns.clone();
         }
-        let turn = Arc::<AtomicU64>::default();
-        turns.insert(account.to_owned(), turn.clone());
-        turn
+        let new = Arc::<Turns>::default();
+        turns.insert(account.to_owned(), new.clone());
+        new
     }
 
     /// Forgets what was learnt in an account: a change is about to go, or its answer came.
     pub fn drop_all(&self, account: &str) {
-        self.turn(account).fetch_add(1, Ordering::AcqRel);
+        self.turns(account).changed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Remembers which resource an action is of.
-    pub fn remember_action(&self, account: &str, action: &str, of: State) {
+    /// Forgets what was put into which project in an account: something may be deleted, or moved.
+    pub fn forget_projects(&self, account: &str) {
+        self.turns(account).replaced.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Remembers of which resource an action of a sub-token is, and what that was.
+    pub fn remember_action(&self, account: &str, action: &str, grantee: &str, of: State, id: &str) {
+        let of = ActedOn {
+            grantee: grantee.to_owned(),
+            replaced: self.turns(account).replaced.load(Ordering::Acquire),
+            state: of,
+            id: id.to_owned(),
+        };
         self.actions
             .insert((account.to_owned(), action.to_owned()), Arc::new(of));
     }
 
-    /// The resource that an action which went through here is of.
-    pub fn action(&self, account: &str, action: &str) -> Option<Arc<State>> {
-        self.actions.get(&(account.to_owned(), action.to_owned()))
+    /// The resource that an action which went through here is of, for a sub-token that asks.
+    pub fn action(&self, account: &str, action: &str, grantee: &str) -> Option<Remembered> {
+        let found = self.actions.get(&(account.to_owned(), action.to_owned()))?;
+        let replaced = self.turns(account).replaced.load(Ordering::Acquire);
+        if found.grantee == grantee && found.replaced == replaced {
+            return Some(Remembered::Whole(found.state.clone()));
+        }
+        Some(Remembered::Named(
+            found.state.kind.clone(),
+            found.id.clone(),
+        ))
     }
 
-    /// Remembers into which project something was put.
-    pub fn remember_project(&self, account: &str, urn: &str, project: Known) {
-        self.assigned
-            .insert((account.to_owned(), urn.to_owned()), project);
+    fn assigned(&self, account: &str, grantee: &str, urn: &str) -> Assigned {
+        Assigned {
+            account: account.to_owned(),
+            replaced: self.turns(account).replaced.load(Ordering::Acquire),
+            grantee: grantee.to_owned(),
+            urn: urn.to_owned(),
+        }
     }
+
+    /// Remembers into which project a sub-token put what it made: for its own reads, until the API shows it there. What is
+    /// called by something that another could be called by later, as a zone by its name, is not remembered.
+    pub fn remember_project(&self, account: &str, grantee: &str, urn: &str, project: Known) {
+        let id = urn.rsplit(':').next().unwrap_or_default();
+        if is_given_once(id) {
+            let key = self.assigned(account, grantee, urn);
+            self.assigned.insert(key, project);
+        }
+    }
+}
+
+/// Whether an id is one that DigitalOcean gives to one thing and never again: a number, or a UUID.
+fn is_given_once(id: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let groups: Vec<usize> = id.split('-').map(str::len).collect();
+    let hexadecimal = |byte: u8| byte == b'-' || byte.is_ascii_hexdigit();
+    digits(id) || groups == [8, 4, 4, 4, 12] && id.bytes().all(hexadecimal)
 }
 
 /// One request's way to the facts: the door that only looks.
@@ -174,6 +250,8 @@ pub struct Reader<'r> {
     pub generation: u64,
     /// Whether nothing that is known already will do: the request changes something.
     pub anew: bool,
+    /// The id of the sub-token that asks.
+    pub grantee: &'r str,
     /// What is counted.
     pub metrics: &'r Metrics,
     /// How many calls it took.
@@ -185,6 +263,10 @@ pub struct Reader<'r> {
 
 impl<'r> Reader<'r> {
     /// A way to the facts for one request.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one of its parts, and it is made in one place"
+    )]
     pub fn new(
         facts: &'r Facts,
         upstream: &'r Upstream,
@@ -193,6 +275,7 @@ impl<'r> Reader<'r> {
         generation: u64,
         metrics: &'r Metrics,
         anew: bool,
+        grantee: &'r str,
     ) -> Self {
         Self {
             facts,
@@ -202,6 +285,7 @@ impl<'r> Reader<'r> {
             generation,
             metrics,
             anew,
+            grantee,
             calls: Arc::default(),
             read: Mutex::default(),
             lists: Mutex::default(),
@@ -221,7 +305,11 @@ impl<'r> Reader<'r> {
     fn key(&self, path_and_query: &str) -> Key {
         Key {
             generation: self.generation,
-            turn: self.facts.turn(&self.token.account).load(Ordering::Acquire),
+            turn: self
+                .facts
+                .turns(&self.token.account)
+                .changed
+                .load(Ordering::Acquire),
             account: self.token.account.clone(),
             path_and_query: path_and_query.to_owned(),
         }
@@ -622,10 +710,7 @@ impl Look for Reader<'_> {
         urn: &str,
         wanted: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Known, Refusal> {
-        let assigned = (self.token.account.clone(), urn.to_owned());
-        if let Some(known) = self.facts.assigned.get(&assigned) {
-            return Ok(known);
-        }
+        let assigned = self.facts.assigned(&self.token.account, self.grantee, urn);
         let kinds = self.catalog.kinds();
         let (Some(project), Some(resource)) = (kinds.find("project"), kinds.find(MEMBER)) else {
             return Ok(Known::unknown());
@@ -656,10 +741,14 @@ impl Look for Reader<'_> {
                 })
             };
             if members.is_some_and(|members| members.items.iter().any(is_it)) {
+                self.facts.assigned.invalidate(&assigned); // from here on the API tells
                 return Ok(Known::exactly(both));
             }
         }
-        Ok(Known::exactly([]))
+        // The API has it in none that a grant names. Who made it may look at it where it was put a moment ago; what changes
+        // something goes by what the API tells.
+        let put = (!self.anew).then(|| self.facts.assigned.get(&assigned));
+        Ok(put.flatten().unwrap_or_else(|| Known::exactly([])))
     }
 }
 

@@ -33,7 +33,7 @@ use super::serving::Serving;
 use super::watchdog::{BEAT, Beat};
 use crate::admin::Admin;
 use crate::config::{Place, ProxyHeader};
-use crate::identify::{Peer, is_trusted, subject};
+use crate::identify::{Forwarding, Peer, is_trusted, subject};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, refused};
 use crate::token::ClientAddr;
@@ -180,19 +180,21 @@ impl Door {
                 let (door, header) = (self.clone(), listener.header());
                 if header == ProxyHeader::None {
                     let seat = self.seat(addr); // in the order in which they come
-                    connections.spawn(door.enter(stream, addr, acceptor, (slot, seat)));
+                    let from = (addr, Forwarding::Own);
+                    connections.spawn(door.enter(stream, from, acceptor, (slot, seat)));
                     return;
                 }
                 connections.spawn(async move {
-                    if let Some((stream, addr)) = door.client(stream, addr, header).await {
-                        let seat = door.seat(addr);
-                        door.enter(stream, addr, acceptor, (slot, seat)).await;
+                    if let Some((stream, from)) = door.client(stream, addr, header).await {
+                        let seat = door.seat(from.0);
+                        door.enter(stream, from, acceptor, (slot, seat)).await;
                     }
                 });
             }
             (Stream::Unix(stream), Ok(slot)) => {
                 let peer = Peer {
                     addr: ClientAddr::Unix,
+                    forwarding: Forwarding::Own,
                     tls: false,
                     subject: None,
                 };
@@ -214,24 +216,25 @@ impl Door {
         }
     }
 
-    /// The client's address: where a PROXY header is required, the one that it tells. Nothing is read from whoever may not
-    /// send one, as each could say to be anybody.
+    /// The client's address: where a PROXY header is required, the one that it tells. Where it tells none, that is the proxy's,
+    /// and what the bytes behind it say of a client could be the client's own words. Nothing is read from whoever may not send
+    /// one, as each could say to be anybody.
     async fn client(
         &self,
         mut stream: TcpStream,
         peer: IpAddr,
         header: ProxyHeader,
-    ) -> Option<(TcpStream, IpAddr)> {
+    ) -> Option<(TcpStream, (IpAddr, Forwarding))> {
         if header == ProxyHeader::None {
-            return Some((stream, peer));
+            return Some((stream, (peer, Forwarding::Own)));
         }
         if !is_trusted(peer, &self.behind.serving().rules.settings.trusted_proxies) {
             self.told.once_in_a_while(|| warn!(%peer, "a connection was closed: its listener requires a PROXY header, and this peer is not in `trusted_proxies`"));
             return None;
         }
         match tokio::time::timeout(self.patience.head, proxy::take(&mut stream)).await {
-            Ok(Ok(Told::Client(addr))) => Some((stream, addr)),
-            Ok(Ok(Told::ProxyItself)) => Some((stream, peer)),
+            Ok(Ok(Told::Client(addr))) => Some((stream, (addr, Forwarding::Own))),
+            Ok(Ok(Told::ProxyItself)) => Some((stream, (peer, Forwarding::Unknown))),
             Ok(Err(why @ proxy::Failed::Header(_))) => {
                 self.told
                     .once_in_a_while(|| warn!(%peer, %why, "a connection was closed"));
@@ -253,7 +256,7 @@ impl Door {
     fn enter(
         self,
         stream: TcpStream,
-        addr: IpAddr,
+        (addr, forwarding): (IpAddr, Forwarding),
         acceptor: Option<TlsAcceptor>,
         (slot, seat): (OwnedSemaphorePermit, Result<Option<Seat>, Full>),
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -268,17 +271,15 @@ impl Door {
             _slot: slot,
             _seat: seat,
         };
-        let addr = ClientAddr::Ip(addr);
+        let peer = Peer {
+            addr: ClientAddr::Ip(addr),
+            forwarding,
+            tls: false,
+            subject: None,
+        };
         match acceptor {
-            None => {
-                let peer = Peer {
-                    addr,
-                    tls: false,
-                    subject: None,
-                };
-                Box::pin(self.serve(stream, peer, room))
-            }
-            Some(acceptor) => Box::pin(self.shake_hands(stream, addr, acceptor, room)),
+            None => Box::pin(self.serve(stream, peer, room)),
+            Some(acceptor) => Box::pin(self.shake_hands(stream, peer, acceptor, room)),
         }
     }
 
@@ -295,13 +296,7 @@ impl Door {
         Err(Full)
     }
 
-    async fn shake_hands(
-        self,
-        stream: TcpStream,
-        addr: ClientAddr,
-        acceptor: TlsAcceptor,
-        room: Room,
-    ) {
+    async fn shake_hands(self, stream: TcpStream, peer: Peer, acceptor: TlsAcceptor, room: Room) {
         let stream = match tokio::time::timeout(self.patience.head, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
@@ -311,9 +306,9 @@ impl Door {
         let chain = stream.get_ref().1.peer_certificates();
         let own = chain.and_then(<[_]>::first);
         let peer = Peer {
-            addr,
             tls: true,
             subject: own.and_then(|own| subject(own)).map(Arc::new),
+            ..peer
         };
         if has_two {
             self.serve_two(stream, peer, room).await;

@@ -15,7 +15,8 @@ use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
-use crate::token::Spending;
+use crate::token::{Activity, Spending};
+use crate::units::Rate;
 
 /// The final line of a request, written when it is dropped: at the end of the answer, or wherever the request ended before.
 pub struct FinalLine {
@@ -29,6 +30,8 @@ pub struct FinalLine {
     pub looked_up: Option<Arc<AtomicU32>>,
     /// What it uses of its account's requests, where these are shared.
     pub spending: Option<Spending>,
+    /// The rate of its sub-token, and where that is counted: the look-ups of a refusal count as requests do.
+    pub rated: Option<(Rate, Arc<Activity>)>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     refused: Option<Code>,
@@ -46,6 +49,7 @@ impl FinalLine {
             record: Record::new(request_id),
             place: None,
             spending: None,
+            rated: None,
             permitted: false,
             looked_up: None,
             audit,
@@ -81,6 +85,14 @@ impl FinalLine {
     }
 
     fn settle(&mut self) {
+        let rated = self.rated.take();
+        if let Some((rate, activity)) = rated.filter(|_| self.refused.is_some() || !self.permitted)
+        {
+            let looked_up = self.looked_up.as_ref();
+            let looked_up = looked_up.map_or(0, |calls| calls.load(Ordering::Relaxed));
+            let calls = looked_up.max(self.record.upstream_calls.unwrap_or_default());
+            activity.take_more(rate, calls);
+        }
         if let Some(spending) = self.spending.take() {
             spending.settle(self.record.upstream_calls.unwrap_or_default());
         }

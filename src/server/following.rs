@@ -176,12 +176,17 @@ impl Question<'_> {
                 .attributes
                 .insert("id".to_owned(), Known::exactly([id.clone()]));
         }
+        let ids = state.known("id");
+        let Some(id) = ids.and_then(|known| known.values.first().cloned()) else {
+            return;
+        };
         for path in ACTIONS {
             let Ok(path) = path.parse() else { continue };
             for action in json.at(&path).into_iter().filter_map(Json::name) {
+                let (account, grantee) = (permit.account(), reader.grantee);
                 reader
                     .facts
-                    .remember_action(permit.account(), action, State::clone(&state));
+                    .remember_action(account, action, grantee, State::clone(&state), &id);
             }
         }
     }
@@ -248,9 +253,10 @@ impl Question<'_> {
         match put {
             Ok(known) => {
                 for urn in &urns {
+                    let (account, grantee) = (permit.account(), reader.grantee);
                     reader
                         .facts
-                        .remember_project(permit.account(), urn, known.clone());
+                        .remember_project(account, grantee, urn, known.clone());
                 }
             }
             Err(why) => {

@@ -248,6 +248,8 @@ impl Gate {
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
+        let rate = question.grantee.kept.limits().rate;
+        line.rated = rate.map(|rate| (rate, question.grantee.activity.clone()));
         let touches = self.look(&question, &reader, client.origin(), line).await?;
         let allowed = match decided {
             Some(allowed) => allowed,

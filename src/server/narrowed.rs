@@ -13,8 +13,8 @@ use crate::policy::{Fields, Shown, Standing, one_tag, shows};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
-    Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, State, Touch, above, acted_on,
-    attributes_of, project, spelled, whole, with_parents, zone_of,
+    Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, Remembered, State, Touch, above,
+    acted_on, attributes_of, project, resolve_one, spelled, whole, with_parents, zone_of,
 };
 use crate::response::{Answer, AnswerBody, Cutting, ListPage, Scan, listed, made, slices, without};
 
@@ -387,6 +387,7 @@ impl Question<'_> {
             project: &|called| grants.names_project(called),
             adds: Vec::new(),
             goes_on: &|_| true,
+            lacks_scope: &|_| false,
             defers: false,
         };
         let mut attributes = whole(kind, attributes, kinds, &interest, reader).await?;
@@ -418,21 +419,31 @@ impl Question<'_> {
                 .and_then(|known| known.values.first().cloned())
         };
         let account = &self.grantee.grants.account;
-        if let Some(id) = told("id")
-            && let Some(remembered) = reader.facts.action(account, &id)
-        {
-            return Ok(State::clone(&remembered));
-        }
+        let catalog = &self.serving.rules.catalog;
         let grants = &self.grantee.grants;
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: Vec::new(),
             goes_on: &|_| true,
+            lacks_scope: &|_| false,
             defers: false,
         };
-        let catalog = &self.serving.rules.catalog;
-        let found = acted_on(action, catalog, &interest, reader).await?;
+        let remembered = |id: String| reader.facts.action(account, &id, reader.grantee);
+        let found = match told("id").and_then(remembered) {
+            Some(Remembered::Whole(state)) => Some(state),
+            Some(Remembered::Named(kind, id)) => {
+                let kind = catalog.kinds().find(kind.as_str());
+                let named = kind.and_then(|kind| Some((kind, kind.name(&id, catalog.kinds())?)));
+                match named {
+                    Some((kind, name)) => {
+                        resolve_one(kind, &name, catalog, &interest, reader).await?
+                    }
+                    None => None,
+                }
+            }
+            None => acted_on(action, catalog, &interest, reader).await?,
+        };
         Ok(found.unwrap_or_else(untold))
     }
 

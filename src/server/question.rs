@@ -13,7 +13,9 @@ use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method, Scope};
 use crate::config::RealToken;
 use crate::identify::Client;
-use crate::policy::{Allowed, Decision, Sent, decide, goes_on, precheck, wants_touches};
+use crate::policy::{
+    Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, wants_touches,
+};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
@@ -107,6 +109,7 @@ impl Question<'_> {
             rules.generation,
             upstream.metrics(),
             anew,
+            self.grantee.id.as_str(),
         ))
     }
 
@@ -149,7 +152,8 @@ impl Question<'_> {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
-            goes_on: &|touch| goes_on(grants, &self.asked, touch, catalog),
+            goes_on: &|touches| goes_on(grants, &self.asked, touches, catalog),
+            lacks_scope: &|rule| lacks_scope(grants, &self.asked, rule, catalog),
             defers: true,
         };
         // A box, here and below, for what few requests need, so that the others are not as large.
@@ -291,16 +295,20 @@ impl Question<'_> {
             return answer;
         }
         let changes = !self.asked.reads();
-        if changes {
-            reader.facts.drop_all(permit.account());
-        }
+        let forget = || {
+            if changes {
+                reader.facts.drop_all(permit.account());
+            }
+            if changes && !self.asked.only_creates() {
+                reader.facts.forget_projects(permit.account());
+            }
+        };
+        forget();
         let before = reader.calls();
         let answer = self
             .forward(permit, (headers, body), (allowed.sent(), derived), line)
             .await;
-        if changes {
-            reader.facts.drop_all(permit.account());
-        }
+        forget();
         let answer = answer?;
         let answer = async {
             let answer = if allowed.narrows() {

@@ -520,6 +520,17 @@ impl Activity {
     }
 }
 
+impl Activity {
+    /// Takes so many more out of the bucket, or what is in it.
+    pub fn take_more(&self, rate: Rate, requests: u32) {
+        for _ in 0..requests {
+            if self.take_rate(rate).is_err() {
+                break; // no more than that is in it
+            }
+        }
+    }
+}
+
 impl Bucket {
     fn new(rate: Rate) -> Option<Self> {
         let quota = Quota::with_period(rate.per / rate.count.get())?.allow_burst(rate.count);

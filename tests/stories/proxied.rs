@@ -125,10 +125,13 @@ async fn x_forwarded_for_is_believed_of_the_told_address_alone() {
     let gate = gate(&api, json!(["127.0.0.0/8", "10.0.0.0/8"])).await;
     let token = gate.issue(&["ci", "--role", "all"]).await;
     let from_inner = b"PROXY TCP4 10.1.2.3 198.51.100.1 1 443\r\n";
-    let cases: [(&[u8], &str, &str); 3] = [
+    let (local, untold) = (binary(0x20, 0, &[]), binary(0x21, 0, &[]));
+    let cases: [(&[u8], &str, &str); 5] = [
         (LINE, "192.0.2.9", "203.0.113.7"), // a client that says so itself
         (from_inner, "192.0.2.9", "192.0.2.9"), // a second trusted proxy behind the first
-        (b"PROXY UNKNOWN\r\n", "192.0.2.9", "192.0.2.9"), // the trusted proxy itself
+        (b"PROXY UNKNOWN\r\n", "192.0.2.9", "127.0.0.1"), // whoever is behind it may have said so
+        (&local, "192.0.2.9", "127.0.0.1"),
+        (&untold, "192.0.2.9", "127.0.0.1"),
     ];
     for (header, forwarded, expected) in cases {
         let answer = ask(&gate, &token, header, Some(forwarded)).await.unwrap();

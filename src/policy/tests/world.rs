@@ -98,7 +98,8 @@ impl World {
             asks: &|kind| grants.asks(kind),
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
-            goes_on: &|touch| goes_on(grants, asked, touch, &CATALOG),
+            goes_on: &|touches| goes_on(grants, asked, touches, &CATALOG),
+            lacks_scope: &|rule| lacks_scope(grants, asked, rule, &CATALOG),
             defers: false,
         };
         resolve(asked, &CATALOG, &interest, self)

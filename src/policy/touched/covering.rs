@@ -272,21 +272,13 @@ impl<'j> Judge<'j> {
     /// The scope that a field asks for over what it names must be held by some grant at all, whatever that covers: what nobody
     /// gives is told first.
     pub(super) fn field_scope_held(&self, touch: &Touch) -> Result<(), Refusal> {
-        let fields = self.question.asked.fields();
-        let of_field = |scope: &ScopeId| fields.iter().any(|field| field.scope == *scope);
-        let Some(scope) = touch.scope.filter(of_field) else {
+        let told = touch.implied || touch.verb == TouchVerb::List;
+        let Some(scope) = touch
+            .scope
+            .filter(|scope| !told && self.lacks_field(*scope))
+        else {
             return Ok(());
         };
-        if touch.implied || touch.verb == TouchVerb::List {
-            return Ok(());
-        }
-        let gives = |grant: &BoundGrant| {
-            let scopes = grant.covers.all();
-            self.question.request_matches(grant) || scopes.is_some_and(|scopes| scopes.has(scope))
-        };
-        if self.grants.allowing().any(gives) {
-            return Ok(());
-        }
         let scope = self.question.catalog.scopes().name(scope);
         let needs: Vec<_> = scope.cloned().into_iter().collect();
         let scope = scope.map(ToString::to_string).unwrap_or_default();
@@ -296,6 +288,16 @@ impl<'j> Judge<'j> {
             touch.kind
         );
         Err(Refusal::new(Code::FieldScope, message).needing(needs))
+    }
+
+    /// Whether a field of the request asks for this scope and no grant gives it.
+    pub(super) fn lacks_field(&self, scope: ScopeId) -> bool {
+        let fields = self.question.asked.fields();
+        let gives = |grant: &BoundGrant| {
+            let scopes = grant.covers.all();
+            self.question.request_matches(grant) || scopes.is_some_and(|scopes| scopes.has(scope))
+        };
+        fields.iter().any(|field| field.scope == scope) && !self.grants.allowing().any(gives)
     }
 
     /// The fields that ask for scopes and are no touches: by what covers the first, or is not narrowed at all.

@@ -10,7 +10,7 @@ pub use striking::hidden;
 use super::bind::{BoundGrant, Grants};
 use super::decide::{Allowed, Question, Shown};
 
-use crate::catalog::{Catalog, Endpoint, TouchVerb};
+use crate::catalog::{Catalog, Endpoint, TouchRule, TouchVerb};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{State, Touch};
@@ -38,9 +38,7 @@ impl Question<'_> {
             grants,
             endpoint,
         };
-        // What is created is judged where its grant puts it, once it is told which that is.
-        let settled = |touch: &&Touch| touch.verb != TouchVerb::Create || touch.homes.is_empty();
-        for touch in touches.iter().filter(settled) {
+        for touch in touches.iter().filter(|touch| is_settled(touch)) {
             judge.not_struck(touch)?;
         }
         for touch in touches.iter().filter(|touch| touch.first) {
@@ -139,9 +137,40 @@ pub fn one_tag<'g>(
     (!denied && tags.all(|tag| tag == Some(first))).then_some(first)
 }
 
-/// Whether it may come to an allowance yet, by what is known of the first touch: else nothing more needs to be looked up, and
-/// nothing more is, so that how long a refusal takes does not tell what is there.
-pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touch: &Touch, catalog: &Catalog) -> bool {
+/// Whether it may come to an allowance yet, by the last of these touches, the others having been judged so: else nothing more
+/// needs to be looked up, and nothing more is. A refusal then costs as many look-ups, and takes as long, whether what it names is
+/// hidden or not there, as both are refused at the same touch.
+pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> bool {
+    let question = Question::whole(asked, catalog);
+    let (Some(endpoint), Some(last)) = (asked.endpoint, touches.last()) else {
+        return false;
+    };
+    let judge = Judge {
+        question: &question,
+        grants,
+        endpoint,
+    };
+    if is_settled(last) && judge.not_struck(last).is_err() {
+        return false;
+    }
+    let first = touches.iter().find(|touch| touch.first);
+    match first {
+        _ if last.first => judge.first_covered(last).is_ok(),
+        Some(first) => {
+            let firsts = judge.covering_first(first);
+            judge.field_scope_held(last).is_ok() && judge.second_covered(last, &firsts).is_ok()
+        }
+        None => true, // what covers it may be what covers the first, which comes yet
+    }
+}
+
+/// Whether a rule asks for the scope of a field that no grant gives.
+pub fn lacks_scope(
+    grants: &Grants,
+    asked: &Asked<'_>,
+    rule: &TouchRule,
+    catalog: &Catalog,
+) -> bool {
     let question = Question::whole(asked, catalog);
     let Some(endpoint) = asked.endpoint else {
         return false;
@@ -151,7 +180,13 @@ pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touch: &Touch, catalog: &Cata
         grants,
         endpoint,
     };
-    judge.first_covered(touch).is_ok()
+    rule.scope.is_some_and(|scope| judge.lacks_field(scope))
+}
+
+/// Whether it is told by now what a touch comes to: what is created is judged where its grant puts it, once it is told which that
+/// is.
+fn is_settled(touch: &Touch) -> bool {
+    touch.verb != TouchVerb::Create || touch.homes.is_empty()
 }
 
 struct Judge<'j> {

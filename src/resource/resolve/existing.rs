@@ -12,6 +12,9 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// What a text names, or what a path means without naming it (`default`). A text that is no name of the kind could be taken
     /// for any of it.
     pub(super) async fn named(&mut self, here: &Here<'r>, text: &str) -> Result<(), Refusal> {
+        if self.refused {
+            return Ok(());
+        }
         let (rule, kind) = (here.rule, here.kind);
         if rule.called.is_some() {
             return self.one(here, None, text).await;
@@ -118,11 +121,17 @@ impl<'r, L: Look> Resolver<'r, L> {
             })
             .collect();
         for name in self.names(here.rule) {
+            if self.refused {
+                break;
+            }
             let found = self.look.named(here.kind, &name, &narrowed).await?;
             if found.is_empty() {
                 self.push(missing(here.rule, here.kind, Some(&name), here.in_path))?;
             }
             for mut found in found {
+                if self.refused {
+                    break;
+                }
                 let id = id_of(here.kind, &found.attributes).unwrap_or_default();
                 self.project(here.kind, &id, &mut found.attributes).await?;
                 if self.touches.is_empty() {

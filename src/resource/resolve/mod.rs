@@ -31,8 +31,10 @@ pub struct Interest<'i> {
     pub project: &'i (dyn Fn(&str) -> bool + Sync),
     /// The projects that grants put into what is created, as they call them.
     pub adds: Vec<&'i str>,
-    /// Whether there is a point in looking further, given what the request is about.
-    pub goes_on: &'i (dyn Fn(&Touch) -> bool + Sync),
+    /// Whether there is a point in looking further, given what was found so far; of the last one it is judged, the others were.
+    pub goes_on: &'i (dyn Fn(&[Touch]) -> bool + Sync),
+    /// Whether a rule asks for a scope that no grant gives: that is told before anything of what else is touched.
+    pub lacks_scope: &'i (dyn Fn(&TouchRule) -> bool + Sync),
     /// Whether a resource that the answer will show is judged on that answer.
     pub defers: bool,
 }
@@ -62,22 +64,29 @@ pub async fn resolve<L: Look>(
         number: 0,
         within: None,
         touches: Vec::new(),
+        refused: false,
     };
-    for (number, rule) in rules.iter().enumerate() {
-        if asked.applies(rule) {
-            let before = resolver.touches.len();
+    for (number, rule) in in_order(rules, interest) {
+        if asked.applies(rule) && !resolver.refused {
             resolver.number = number;
             resolver.rule(rule).await?;
-            let new = resolver.touches.get(before..).unwrap_or_default();
-            if new
-                .iter()
-                .any(|touch| touch.first && !(interest.goes_on)(touch))
-            {
-                break;
-            }
         }
     }
     Ok(resolver.touches)
+}
+
+/// The rules as they are looked at: as the table has them, but that of what is named beside, what nobody may name is first.
+fn in_order<'r>(
+    rules: &'r [TouchRule],
+    interest: &Interest<'_>,
+) -> impl Iterator<Item = (usize, &'r TouchRule)> {
+    let last_first = rules.iter().rposition(TouchRule::is_first);
+    let mut ordered: Vec<_> = rules.iter().enumerate().collect();
+    ordered.sort_by_key(|(number, rule)| {
+        let beside = last_first.is_none_or(|first| *number > first);
+        (beside, beside && !(interest.lacks_scope)(rule))
+    });
+    ordered.into_iter()
 }
 
 /// What the body repeats of the path says what the path does: else it is not told which of them is meant.
@@ -175,6 +184,9 @@ struct Resolver<'r, L> {
     /// What the path names, where what the rule touches belongs to that and is named elsewhere.
     within: Option<Arc<State>>,
     touches: Vec<Touch>,
+    /// Whether the last of these is refused, whatever comes after it: then nothing more is looked up, as each look-up is one
+    /// that the account may make no more, and nothing more is noted.
+    refused: bool,
 }
 
 /// What a rule comes to at one name.
@@ -450,6 +462,9 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     fn push(&mut self, mut touch: Touch) -> Result<(), Refusal> {
+        if self.refused {
+            return Ok(());
+        }
         touch.rule = self.number;
         touch.within.clone_from(&self.within);
         if self.touches.len() >= MOST {
@@ -457,6 +472,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             return Err(Refusal::new(Code::Resource, what));
         }
         self.touches.push(touch);
+        self.refused = !(self.interest.goes_on)(&self.touches);
         Ok(())
     }
 

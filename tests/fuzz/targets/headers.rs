@@ -55,6 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (proxy, stranger) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([192, 0, 2, 7]));
     let from = |ip| Peer {
         addr: ClientAddr::Ip(ip),
+        forwarding: Forwarding::Own,
         tls: false,
         subject: None,
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::droplets::CLIENT;
 use super::projects::{PROJECT, droplet};
 use super::{NONE, Story};
+use crate::support::World;
 
 /// What was heard since the last time, for one request.
 async fn calls(story: &Story, request: &str, body: &Value, status: u16) -> usize {
@@ -86,5 +87,76 @@ async fn what_is_read_once_is_asked_once() {
         calls(&story, "POST /v2/droplets/22/actions", &reboot, 404).await,
         1
     );
+    story.finish().await;
+}
+
+/// Who is refused for one thing must not have the others looked up for it: each look-up is one that the account may make no
+/// more. And what is there takes as many as what is not.
+#[tokio::test]
+async fn a_refusal_looks_no_further_than_to_what_refuses_it() {
+    let world = (100..150).fold(World::default(), |world, id| {
+        world.with_droplet(id, &format!("a-{id}"), &["client-a"])
+    });
+    let role = "
+    allow:
+      - scopes: [firewall:update, droplet:update, droplet:read]
+        only: { firewall: any, droplet: { tag: client-a } }
+    deny:
+      - scopes: ['*']
+        only: { droplet: { name: 'a-149' } }
+";
+    let story = Story::in_world(role, world).await;
+    let add = "POST /v2/firewalls/fb6045f1-cf1d-4ca3-bfac-18832663025b/droplets";
+    let with = |position: usize, id: u64| {
+        let mut ids: Vec<u64> = (100..140).collect();
+        ids[position] = id;
+        json!({ "droplet_ids": ids })
+    };
+    let first = calls(&story, add, &with(0, 22), 403).await;
+    assert!(first <= 2, "{first} calls");
+    for (position, ids) in [(0, [22, 999, 149]), (3, [22, 999, 149])] {
+        let mut each = Vec::new();
+        for id in ids {
+            each.push(calls(&story, add, &with(position, id), 403).await);
+        }
+        let expected = first + position;
+        assert_eq!(
+            each, [expected; 3],
+            "hidden, missing and denied, at {position}"
+        );
+    }
+    story.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_refusal_looked_up_counts_against_the_rate() {
+    let role = "
+    allow:
+      - scopes: [firewall:update, droplet:update, droplet:read]
+        only: { firewall: any, droplet: { tag: client-a } }
+";
+    let story = Story::issued(role, World::default(), &["--rate", "10/h"]).await;
+    let reason = async |ids: Value| {
+        let add = "POST /v2/firewalls/fb6045f1-cf1d-4ca3-bfac-18832663025b/droplets";
+        let answer = story.ask(add, &json!({ "droplet_ids": ids })).await;
+        answer.reason().map(str::to_owned)
+    };
+    let droplet = async |id: u64| {
+        let answer = story.get(&format!("/v2/droplets/{id}")).await;
+        answer.reason().unwrap_or("ok").to_owned()
+    };
+    // One for the request, and one for each of three look-ups.
+    assert_eq!(
+        reason(json!([12, 13, 22])).await.as_deref(),
+        Some("resource")
+    );
+    // What is let through counts as one, whatever it took.
+    for _ in 0..3 {
+        assert_eq!(droplet(12).await, "ok");
+    }
+    // A GET that its own answer refuses asked the API too.
+    assert_eq!(droplet(22).await, "resource_hidden");
+    assert_eq!(droplet(12).await, "ok");
+    assert_eq!(droplet(12).await, "rate_limited");
     story.finish().await;
 }

@@ -240,3 +240,173 @@ async fn what_could_not_be_put_into_its_project_is_told_with_the_answer() {
     );
     story.finish().await;
 }
+
+/// The project of a thing as somebody else changes it, behind tidegate's back.
+fn moved(story: &Story, path: &str, id: &str, project: &str) {
+    story.api.world(|world| {
+        let mut item = world.one(path, id).unwrap().clone();
+        item["project_id"] = json!(project);
+        world.put(path, item);
+    });
+}
+
+/// An API that takes what is put into a project, and does not show it there yet.
+fn shows_nothing_yet(story: &Story) {
+    let assign = format!("/v2/projects/{OWN}/resources");
+    let taken = crate::support::standin::Reply::json(200, &json!({ "resources": [] }));
+    let taken = crate::support::Fault::Reply(taken);
+    story.api.fault_on(hyper::Method::POST, &assign, taken);
+}
+
+#[tokio::test]
+async fn what_was_made_a_moment_ago_is_seen_by_its_maker_alone_and_changed_by_nobody() {
+    let story = Story::of(PROJECT).await;
+    let other = story.gate.issue(&["other", "--role", "r"]).await;
+    shows_nothing_yet(&story);
+    let made = story.ask("POST /v2/droplets", &droplet("a-new")).await;
+    let path = format!("/v2/droplets/{}", made.json()["droplet"]["id"]);
+    assert_eq!(story.get(&path).await.status, 200, "Terraform reads it now");
+    let by_other = story.gate.get(&path).token(&other).send().await;
+    assert_eq!(
+        by_other.status, 404,
+        "another's token sees what the API shows"
+    );
+    let power_off = json!({ "type": "power_off" });
+    let actions = format!("POST {path}/actions");
+    let delete = format!("DELETE {path}");
+    story
+        .holds(&[
+            (&actions, power_off, "resource_hidden"),
+            (&delete, NONE, "resource_hidden"),
+        ])
+        .await;
+    assert_eq!(story.get(&path).await.status, 200);
+    // A thing beside it is made: that tells nothing new. One is deleted, by whomever: it could be this one.
+    story.ask("POST /v2/droplets", &droplet("a-more")).await;
+    assert_eq!(story.get(&path).await.status, 200);
+    let deleted = story.gate.delete("/v2/droplets/14").token(&other).send();
+    assert_eq!(deleted.await.status, 204);
+    assert_eq!(story.get(&path).await.status, 404);
+    story.finish().await;
+}
+
+#[tokio::test]
+async fn once_the_api_shows_what_was_made_nothing_else_is_gone_by() {
+    let story = Story::of(PROJECT).await;
+    let made = story.ask("POST /v2/droplets", &droplet("a-new")).await;
+    let id = made.json()["droplet"]["id"].to_string();
+    let path = format!("/v2/droplets/{id}");
+    assert_eq!(story.get(&path).await.status, 200);
+    moved(&story, "droplets", &id, OTHER);
+    story
+        .holds(&[(&format!("DELETE {path}"), NONE, "resource_hidden")])
+        .await;
+    // To make something lets what was read be forgotten.
+    story.ask("POST /v2/droplets", &droplet("a-more")).await;
+    assert_eq!(story.get(&path).await.status, 404);
+    story.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_made_is_denied_where_it_was_moved_to_at_once() {
+    let role = "
+    allow:
+      - scopes: ['droplet:*', image:read, tag:create]
+        only: { droplet: any, image: any, project: [client-a, client-b] }
+        on_create: { project: client-a }
+    deny:
+      - scopes: ['*']
+        only: { project: client-b }
+";
+    let story = Story::of(role).await;
+    let made = story.ask("POST /v2/droplets", &droplet("a-new")).await;
+    assert_eq!(made.status, 202, "{}", made.text());
+    let id = made.json()["droplet"]["id"].to_string();
+    moved(&story, "droplets", &id, OTHER);
+    let path = format!("/v2/droplets/{id}");
+    story
+        .holds(&[
+            (&format!("GET {path}"), NONE, "resource_hidden"),
+            (&format!("DELETE {path}"), NONE, "resource_hidden"),
+        ])
+        .await;
+    story.finish().await;
+}
+
+/// The name of a zone is free again once the zone is gone, and then another team's may have it.
+#[tokio::test]
+async fn the_next_zone_of_a_name_is_not_taken_for_the_one_that_was_made() {
+    let role = "
+    allow:
+      - scopes: ['domain:*']
+        only: { project: client-a }
+        on_create: { project: client-a }
+";
+    let story = Story::of(role).await;
+    let made = story
+        .ask("POST /v2/domains", &json!({ "name": "free.example" }))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let zone = "/v2/domains/free.example";
+    assert_eq!(story.get(zone).await.status, 200);
+    let again = |project: &str| {
+        let next =
+            json!({ "name": "free.example", "ttl": 1800, "zone_file": "", "project_id": project });
+        story.api.world(|world| {
+            world.take("domains", "free.example");
+            world.put("domains", next);
+        });
+    };
+    for by_the_gate in [false, true] {
+        if by_the_gate {
+            again(OWN);
+            story.ask(&format!("DELETE {zone}"), &NONE).await;
+        }
+        again(OTHER);
+        // To make something lets what was read be forgotten.
+        let beside = json!({ "name": format!("beside-{by_the_gate}.example") });
+        assert_eq!(story.ask("POST /v2/domains", &beside).await.status, 201);
+        story.api.clear();
+        story
+            .holds(&[
+                (&format!("DELETE {zone}"), NONE, "resource_hidden"),
+                (&format!("GET {zone}/records"), NONE, "resource_hidden"),
+            ])
+            .await;
+    }
+    // Nor while the API does not show it: whose it is can't be told by its name.
+    shows_nothing_yet(&story);
+    let unseen = json!({ "name": "unseen.example" });
+    assert_eq!(story.ask("POST /v2/domains", &unseen).await.status, 201);
+    assert_eq!(story.get("/v2/domains/unseen.example").await.status, 404);
+    story.finish().await;
+}
+
+/// Of which volume an action is the API does not say, and tidegate remembers: but what that is, only for who acted on it and until
+/// something may have been moved.
+#[tokio::test]
+async fn an_action_is_seen_by_whom_its_volume_belongs_to_now() {
+    let story = Story::of(PROJECT).await;
+    let other = story.gate.issue(&["other", "--role", "r"]).await;
+    let volumes = story.get("/v2/volumes?per_page=200").await;
+    let id = all(&volumes, "volumes", "id").remove(0);
+    let resize = json!({ "type": "resize", "size_gigabytes": 200 });
+    let actions = format!("POST /v2/volumes/{id}/actions");
+    let asked = story.ask(&actions, &resize).await;
+    let poll = format!("/v2/actions/{}", asked.json()["action"]["id"]);
+    let by_other = async || {
+        let answer = story.gate.get(&poll).token(&other).send().await;
+        answer.status.as_u16()
+    };
+    assert_eq!(
+        (story.get(&poll).await.status.as_u16(), by_other().await),
+        (200, 200)
+    );
+    moved(&story, "volumes", &id, OTHER);
+    story.ask("POST /v2/droplets", &droplet("a-new")).await; // so that nothing that was read is gone by
+    assert_eq!(by_other().await, 404);
+    assert_eq!(story.get(&poll).await.status, 200, "it acted on it");
+    assert_eq!(story.ask("DELETE /v2/droplets/14", &NONE).await.status, 204);
+    assert_eq!(story.get(&poll).await.status, 404);
+    story.finish().await;
+}
