@@ -181,9 +181,16 @@ impl NameForm {
                 .is_some_and(|digest| digest.len() == 64 && digest.bytes().all(is_lower_hex)),
             Self::Bucket => is_bucket(text),
             Self::Word => {
-                (1..=255).contains(&text.len())
+                let is_word = (1..=255).contains(&text.len())
                     && text.bytes().all(|byte| is_letter(byte, b"._~-"))
-                    && !matches!(text, "." | "..")
+                    && !matches!(text, "." | "..");
+                return (is_word && !reads_otherwise(text)).then(|| {
+                    if is_uuid(text) {
+                        lower(text)
+                    } else {
+                        Cow::Borrowed(text)
+                    }
+                });
             }
             Self::Text => is_plain_text(text),
             Self::Urn => {
@@ -301,6 +308,19 @@ fn is_slug(text: &str) -> bool {
     text.len() <= 255
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| is_letter(byte, b"._:-"))
+        && !reads_otherwise(text)
+}
+
+/// Whether some reader takes a word for a number or a UUID that is written otherwise: `12.0`, `0x0c`, a UUID without dashes.
+fn reads_otherwise(text: &str) -> bool {
+    let begins_as_number =
+        text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '.' | '-'));
+    let is_number_to_some = begins_as_number
+        && (text.parse::<f64>().is_ok() || text.to_ascii_lowercase().starts_with("0x"));
+    let hex = text.bytes().filter(|byte| *byte != b'-');
+    let is_uuid_to_some =
+        hex.clone().count() == 32 && hex.clone().all(|byte| byte.is_ascii_hexdigit());
+    is_number_to_some && !is_number(text) || is_uuid_to_some && !is_uuid(text)
 }
 
 /// Source: the distribution specification's `name`, without its bound on the whole reference.
@@ -471,6 +491,7 @@ mod tests {
                     " ubuntu",
                     "ubuntu ",
                     "-ubuntu",
+                    "a06f78a4e09811e5ad9f000f53306ae1",
                     "ubuntu/24",
                     "ubuntu,debian",
                     "\tubuntu",
@@ -531,8 +552,29 @@ mod tests {
             ),
             (
                 NameForm::Word,
-                &["fn-1a2b", "DO00ABC"],
-                &["", ".", "..", "a b", "a/b", "a,b", "a%20"],
+                &[
+                    "fn-1a2b",
+                    "DO00ABC",
+                    "12",
+                    "2026-01-31",
+                    ID,
+                    "dfcc9f57d86bf58e321c2c6c31c7a971be244ac7",
+                ],
+                &[
+                    "",
+                    ".",
+                    "..",
+                    "a b",
+                    "a/b",
+                    "a,b",
+                    "a%20",
+                    "012",
+                    "12.0",
+                    "1e1",
+                    "-1",
+                    "0x0c",
+                    "506f78a4e09811e5ad9f000f53306ae1",
+                ],
             ),
             (
                 NameForm::Text,
