@@ -98,7 +98,7 @@ impl Admin {
             .collect();
         rate_limits.sort();
         Gauges {
-            tokens: self.tokens.count(&rules.policy.tokens, Timestamp::now()),
+            tokens: self.tokens.count(&rules.policy.tokens, self.tokens.now()),
             reload_success: self.current.last().problems.is_empty(),
             rate_limits,
             started: self.started,
@@ -106,7 +106,7 @@ impl Admin {
     }
 
     fn ready(&self) -> Page {
-        let readiness = Readiness::of(*self.phase.borrow(), &self.current);
+        let readiness = Readiness::of(*self.phase.borrow(), &self.current, &self.tokens);
         let status = if readiness.is_ready() {
             StatusCode::OK
         } else {

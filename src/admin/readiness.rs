@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use crate::config::{RealToken, Standing};
 use crate::server::Current;
+use crate::token::Live;
 
 /// Where the daemon is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,10 +21,11 @@ pub(super) struct Readiness {
     listening: Option<&'static str>,
     policy: Option<&'static str>,
     real_token: Vec<String>,
+    state: Vec<String>,
 }
 
 impl Readiness {
-    pub fn of(phase: Phase, current: &Current) -> Self {
+    pub fn of(phase: Phase, current: &Current, tokens: &Live) -> Self {
         let serving = current.get();
         let mut real_token: Vec<_> = serving
             .rules
@@ -35,11 +37,15 @@ impl Readiness {
             listening: not_listening(phase),
             policy: (!current.last().problems.is_empty()).then_some("last reload failed; the old configuration and policy stay in force; the log and `tidegate check` say what is wrong"),
             real_token,
+            state: tokens.doubts(),
         }
     }
 
     pub fn is_ready(&self) -> bool {
-        self.listening.is_none() && self.policy.is_none() && self.real_token.is_empty()
+        self.listening.is_none()
+            && self.policy.is_none()
+            && self.real_token.is_empty()
+            && self.state.is_empty()
     }
 
     pub fn json(&self) -> Value {
@@ -48,12 +54,14 @@ impl Readiness {
             .into_iter()
             .chain(self.policy)
             .chain(self.real_token.iter().map(String::as_str))
+            .chain(self.state.iter().map(String::as_str))
             .collect();
         json!({
             "ready": self.is_ready(),
             "listening": self.listening.is_none(),
             "policy": self.policy.is_none(),
             "real_token": self.real_token.is_empty(),
+            "state": self.state.is_empty(),
             "problems": problems,
         })
     }

@@ -13,4 +13,5 @@ mod writer;
 pub use chain::{Break, Link, Place, Verification};
 pub use permit::Permit;
 pub use record::{Event, Record, Resource, Token, Verdict};
+pub use sink::recorded_until;
 pub use writer::{Audit, Unwritable};

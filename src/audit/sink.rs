@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::chain::Link;
@@ -134,6 +135,32 @@ fn end(path: &Path, file: &File, chain: bool) -> io::Result<(bool, Option<Link>)
     reading.read_exact(&mut last)?;
     Ok((last != *b"\n", None))
 }
+
+/// The time of the last line of the record, where that is a file that has one.
+pub fn recorded_until(settings: &AuditSettings) -> Option<Timestamp> {
+    let AuditSink::File(path) = &settings.sink else {
+        return None;
+    };
+    let mut file = File::open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let length = file.seek(SeekFrom::End(0)).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(END)))
+        .ok()?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).ok()?;
+    let lines = end.rsplit(|byte| *byte == b'\n');
+    lines.filter_map(time_of).next()
+}
+
+fn time_of(line: &[u8]) -> Option<Timestamp> {
+    let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+    line.get("time")?.as_str()?.parse().ok()
+}
+
+/// The bytes of a record's end among which its last line is.
+const END: u64 = 64 << 10;
 
 fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()

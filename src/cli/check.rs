@@ -7,10 +7,11 @@ use clap::Args;
 
 use super::wide::Reach;
 use super::{Failed, Outcome, say, wide};
+use crate::audit::recorded_until;
 use crate::catalog::{Endpoint, Segment};
 use crate::config::{Listen, Rules, load};
 use crate::policy::{self, Covers, Grant, Limits, RequestPattern};
-use crate::token::State;
+use crate::token::{BehindClock, OlderState, State, Time, older_than};
 use crate::upstream::Upstream;
 
 #[derive(Args)]
@@ -147,6 +148,15 @@ fn check_state(rules: &Rules) -> Result<(), Failed> {
     }
     State::kept_close(path).map_err(Failed::because)?;
     let state = State::open(path, Duration::from_secs(5)).map_err(Failed::because)?;
+    let latest = state.latest().map_err(Failed::because)?;
+    let older = state.older_than().map_err(Failed::because)?;
+    let older = older.or_else(|| older_than(latest, recorded_until(&rules.settings.audit)));
+    let older = older.map(|recorded| OlderState(recorded).to_string());
+    let behind = Time::from(latest).now().behind();
+    let behind = behind.map(|behind| BehindClock(behind).to_string());
+    for doubt in older.into_iter().chain(behind) {
+        say(format!("{}:1:1: warning: {doubt}", path.display()));
+    }
     for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
         if rules.file_token(&token.id).is_some() && revoked_at.is_none() {
             say(format!(

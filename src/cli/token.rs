@@ -38,6 +38,12 @@ pub(super) enum Command {
     /// Give a sub-token a new secret, and print it; the old one ends at once, or after a time of grace.
     #[command(after_help = "Example:\n  tidegate token rotate ci --grace 1h")]
     Rotate(Rotate),
+    /// Take the state as it is, while no daemon runs: after one that is an older copy was looked through, or where the clock was
+    /// ahead before.
+    #[command(
+        after_help = "Example:\n  systemctl stop tidegate && tidegate token revoke leaked && tidegate token accept-state && systemctl start tidegate"
+    )]
+    AcceptState,
 }
 
 #[derive(Args)]
@@ -143,6 +149,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
         Command::Show(arguments) => desk.show(&arguments),
         Command::Revoke(arguments) => desk.revoke(&arguments),
         Command::Rotate(arguments) => desk.rotate(&arguments),
+        Command::AcceptState => desk.accept_state(),
     }?;
     Ok(Outcome::Good)
 }
@@ -362,6 +369,13 @@ impl Desk {
             .revoke(&id, Timestamp::now())
             .map_err(Failed::because)?;
         say(format!("revoked `{name}` ({id})"));
+        Ok(())
+    }
+
+    fn accept_state(&self) -> Result<(), Failed> {
+        let now = Timestamp::now();
+        self.state()?.accept(now).map_err(Failed::because)?;
+        say(format!("the state is taken as it is at {now}"));
         Ok(())
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::final_line::FinalLine;
 use super::serving::Serving;
@@ -26,10 +26,20 @@ pub struct Grantee {
     hash: SecretHash,
     /// When it ends: its expiry, or the end of its grace if it was rotated.
     pub ends: Option<Timestamp>,
+    /// How far the clock is behind the time by which it ends.
+    behind: SignedDuration,
     /// What it holds.
     pub grants: Arc<Grants>,
     /// How it is being used.
     pub activity: Arc<Activity>,
+}
+
+impl Grantee {
+    /// The time by which it ends, now.
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now().checked_add(self.behind);
+        now.unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// Who asks, and whether they may here and now. Nothing else of the request is read for strangers.
@@ -75,9 +85,9 @@ async fn recognise(
         .await
         .map_err(state_unavailable)?
         .unwrap_or_default();
-    let now = Timestamp::now();
-    let (kept, grace) =
-        Kept::matching(in_policy, entry.issued, &hash, now).ok_or_else(|| unknown_token(None))?;
+    let now = tokens.now();
+    let (kept, grace) = Kept::matching(in_policy, entry.issued, &hash, now.latest)
+        .ok_or_else(|| unknown_token(None))?;
     line.record.token = Some(Token {
         id: id.to_string(),
         name: kept.name().to_owned(),
@@ -110,6 +120,7 @@ async fn recognise(
         kept,
         hash,
         ends,
+        behind: now.latest.duration_since(now.clock),
         grants,
         activity,
     })

@@ -6,7 +6,6 @@ use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
@@ -278,7 +277,7 @@ impl Gate {
             id, kept, activity, ..
         } = question.grantee;
         if refused != Some(Code::ResourceHidden) {
-            self.tokens.touch(id, activity, Timestamp::now());
+            self.tokens.touch(id, activity, self.tokens.now().latest);
         } else if kept.limits().max_uses.is_some() {
             self.tokens.give_back(id, activity).await;
         }

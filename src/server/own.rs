@@ -80,7 +80,7 @@ fn token_info(grantee: &Grantee, serving: &Serving) -> Value {
         .kept
         .limits()
         .expires_at
-        .map(|end| end.duration_since(Timestamp::now()).as_secs().max(0));
+        .map(|end| end.duration_since(grantee.now()).as_secs().max(0));
     json!({
         "resource_owner_id": owner_number(&grantee.id),
         "scopes": scopes(grantee, serving),

@@ -4,7 +4,6 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::body::Body as _;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use jiff::Timestamp;
 
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
@@ -246,7 +245,7 @@ impl Question<'_> {
             return Ok(None);
         };
         let remaining = self.grantee.ends.map(|end| {
-            let left = Duration::try_from(end.duration_since(Timestamp::now()));
+            let left = Duration::try_from(end.duration_since(self.grantee.now()));
             left.unwrap_or_default().as_secs()
         });
         if remaining == Some(0) {

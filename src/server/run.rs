@@ -22,7 +22,7 @@ use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;
 use crate::admin::{Admin, Phase, keep_asking};
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::config::{AuditSettings, Listen, Problem, Settings};
 use crate::token::{Live, StateError};
 
@@ -101,7 +101,8 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     descriptors::make_room(&settings.limits);
     // A file that may not grow is a disk that is full: writing to it fails, and the daemon goes on.
     let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE)).map_err(Failed::Signals)?;
-    let tokens = Live::open(&settings.state).map_err(Failed::State)?;
+    let recorded = audit::recorded_until(&settings.audit);
+    let tokens = Live::open(&settings.state, recorded).map_err(Failed::State)?;
     let audit = Audit::open(&settings.audit)
         .map_err(|error| Failed::Audit(settings.audit.clone(), error))?;
     let audit = Arc::new(audit);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::state::Usage;
+use super::time::Moment;
 use crate::policy::{Limits, Source, Subject};
 use crate::refusal::{Code, Refusal};
 
@@ -86,7 +87,8 @@ impl Standing {
 }
 
 /// How a token stands.
-pub fn standing(token: &Admission<'_>, now: Timestamp) -> Standing {
+pub fn standing(token: &Admission<'_>, now: impl Into<Moment>) -> Standing {
+    let Moment { clock, latest: now } = now.into();
     let Admission {
         limits,
         since,
@@ -105,7 +107,7 @@ pub fn standing(token: &Admission<'_>, now: Timestamp) -> Standing {
     if revoked_at.is_some() {
         return Standing::Revoked;
     }
-    if not_before.is_some_and(|start| now < start) {
+    if not_before.is_some_and(|start| clock < start) {
         return Standing::NotYetValid;
     }
     if expires_at.is_some_and(|end| now >= end) {
@@ -133,7 +135,11 @@ pub fn standing(token: &Admission<'_>, now: Timestamp) -> Standing {
 ///
 /// # Errors
 /// The refusal.
-pub fn admit(token: &Admission<'_>, from: Origin<'_>, now: Timestamp) -> Result<(), Refusal> {
+pub fn admit(
+    token: &Admission<'_>,
+    from: Origin<'_>,
+    now: impl Into<Moment>,
+) -> Result<(), Refusal> {
     let refuse = |code, message: &str| Err(Refusal::new(code, message));
     match standing(token, now) {
         Standing::Revoked => {

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,6 +16,7 @@ use tracing::{error, info};
 use super::admit::{Admission, Standing, standing};
 use super::format::TokenId;
 use super::state::{Changed, Changes, Count, Issued, State, StateError, Usage};
+use super::time::{Moment, Time};
 use crate::policy::{FileToken, Grants, Limits, Unbound};
 use crate::units::Rate;
 
@@ -25,6 +27,10 @@ use crate::units::Rate;
 pub struct Live {
     shards: Vec<ArcSwap<Shard>>,
     started: Instant,
+    /// The time that tokens are judged by.
+    time: Time,
+    /// Until when the record went on without this state, if that is an older copy.
+    older_than: Option<Timestamp>,
     read_at: AtomicU64,
     reader: Sender<Question>,
     writer: Sender<Counting>,
@@ -102,16 +108,27 @@ const NEVER: i64 = i64::MIN;
 const BATCH: usize = 512;
 
 impl Live {
-    /// Opens the state, reads it whole, and starts the two threads that keep up with it.
+    /// Opens the state, reads it whole, and starts the two threads that keep up with it. The record, where there is one, goes
+    /// on until `recorded`: a state that was in use last well before that is a copy from before.
     ///
     /// # Errors
     /// `StateError` if it can't be read now; later failures refuse requests instead.
-    pub fn open(path: &Path) -> Result<Arc<Self>, StateError> {
+    pub fn open(path: &Path, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
         State::kept_close(path)?;
-        let (state, counting) = (
+        let (mut state, counting) = (
             State::open(path, PATIENCE)?,
             State::open(path, Duration::from_secs(5))?,
         );
+        let latest = state.latest()?;
+        if let Some(recorded) = older_than(latest, recorded) {
+            state.is_older_than(recorded)?;
+        }
+        let older_than = state.older_than()?;
+        if let Some(recorded) = older_than {
+            error!("{}", OlderState(recorded));
+        }
+        let time = Time::from(latest);
+        state.used_at(time.now().latest)?;
         // What is read of the file is held here, so that its pages need not be.
         state.cache_little()?;
         counting.cache_little()?;
@@ -122,6 +139,8 @@ impl Live {
         let live = Arc::new(Self {
             shards,
             started: Instant::now(),
+            time,
+            older_than,
             read_at: AtomicU64::new(0),
             reader,
             writer,
@@ -135,6 +154,8 @@ impl Live {
                 state,
                 sequence,
                 live: keeper,
+                noted: Instant::now(),
+                behind: false,
             }
             .run(&questions);
         };
@@ -159,6 +180,21 @@ impl Live {
         id.as_bytes().iter().take(4).fold(0, |sum: usize, byte| {
             sum.wrapping_mul(67).wrapping_add(usize::from(*byte))
         }) % SHARDS
+    }
+
+    /// The time that tokens are judged by, now.
+    pub fn now(&self) -> Moment {
+        self.time.now()
+    }
+
+    /// What whoever runs tidegate should know of the state and of the clock.
+    pub fn doubts(&self) -> Vec<String> {
+        let older = self
+            .older_than
+            .map(|recorded| OlderState(recorded).to_string());
+        let behind = self.now().behind();
+        let behind = behind.map(|behind| BehindClock(behind).to_string());
+        older.into_iter().chain(behind).collect()
     }
 
     /// What is known of an id, looked up in the file if that is nothing.
@@ -267,7 +303,7 @@ impl Live {
 
     /// How many tokens are in which state, those of the policy file included. It reads what is in memory as it stands, and no
     /// request waits for it.
-    pub fn count(&self, in_policy: &[Arc<FileToken>], now: Timestamp) -> Vec<(&'static str, u64)> {
+    pub fn count(&self, in_policy: &[Arc<FileToken>], now: Moment) -> Vec<(&'static str, u64)> {
         let mut counts = [
             Standing::Active,
             Standing::Expired,
@@ -541,10 +577,52 @@ impl Bucket {
     }
 }
 
+/// The record went on until then without this state.
+pub struct OlderState(pub Timestamp);
+
+impl fmt::Display for OlderState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the state is an older copy: the record goes on until {}, and what was revoked, rotated or used after the copy was made lives again; revoke it anew, stop tidegate, and run `tidegate token accept-state`",
+            self.0
+        )
+    }
+}
+
+/// The clock is so far behind the latest time that was seen.
+pub struct BehindClock(pub Duration);
+
+impl fmt::Display for BehindClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the clock is {} s behind the latest time that was seen, by which tokens end; set it right, or if it was ahead before, stop tidegate and run `tidegate token accept-state`",
+            self.0.as_secs()
+        )
+    }
+}
+
+/// Until when the record goes on, if that is so long after the state was in use last that the state must be an older one.
+pub fn older_than(latest: Option<Timestamp>, recorded: Option<Timestamp>) -> Option<Timestamp> {
+    let (latest, recorded) = latest.zip(recorded)?;
+    let between = Duration::try_from(recorded.duration_since(latest)).ok()?;
+    (between > UNNOTED).then_some(recorded)
+}
+
+/// How often it is noted that the state is in use.
+const NOTED: Duration = Duration::from_secs(30);
+/// The longest time for which it may not have been, as where the file could not be written for a while.
+const UNNOTED: Duration = Duration::from_secs(300);
+
 struct Reader {
     state: State,
     sequence: i64,
     live: Weak<Live>,
+    /// When it was noted last that the state is in use.
+    noted: Instant,
+    /// Whether the clock was behind.
+    behind: bool,
 }
 
 impl Reader {
@@ -585,6 +663,7 @@ impl Reader {
             Ok(changes) => {
                 self.sequence = live.apply(changes);
                 live.mark_read();
+                self.note(live.now());
                 if was_failing {
                     info!("the state can be read again");
                 }
@@ -595,6 +674,20 @@ impl Reader {
                     error!(%error, "the state can't be read; requests are refused until it can");
                 }
                 true
+            }
+        }
+    }
+
+    fn note(&mut self, now: Moment) {
+        let behind = now.behind();
+        if let Some(behind) = behind.filter(|_| !self.behind) {
+            error!("{}", BehindClock(behind));
+        }
+        self.behind = behind.is_some();
+        if self.noted.elapsed() >= NOTED {
+            self.noted = Instant::now();
+            if let Err(error) = self.state.used_at(now.latest) {
+                error!(%error, "the time can't be noted in the state");
             }
         }
     }

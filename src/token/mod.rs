@@ -8,9 +8,11 @@ mod format;
 mod live;
 mod share;
 mod state;
+mod time;
 
 pub use admit::{Admission, ClientAddr, Origin, Standing, admit, standing};
 pub use format::{NoToken, SubToken, TokenId};
-pub use live::{Activity, Entry, KeptIn, Live, Unavailable};
+pub use live::{Activity, BehindClock, Entry, KeptIn, Live, OlderState, Unavailable, older_than};
 pub use share::{Budget, Shares, Spending};
 pub use state::{About, Changes, Count, Issued, Listed, State, StateError, Usage};
+pub use time::{Moment, Time};

@@ -143,7 +143,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How much of the file is kept in memory where that is little; SQLite writes KiB below zero.
 const CACHE: i64 = -128;
 
@@ -162,11 +162,20 @@ const SCHEMA: &str = "
     CREATE TABLE usage (id TEXT PRIMARY KEY, used INTEGER NOT NULL DEFAULT 0, last_used_at INTEGER) STRICT, WITHOUT ROWID;
     CREATE TABLE sequence (last INTEGER NOT NULL) STRICT;
     INSERT INTO sequence VALUES (0);
-    PRAGMA user_version = 2;
+    CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 3;
 ";
 
-/// From version 1, which knew no condition on certificates, to this one.
-const FROM_1: &str = "ALTER TABLE tokens ADD COLUMN client_cert TEXT; PRAGMA user_version = 2;";
+/// From version 1, which knew no condition on certificates, to 2.
+const FROM_1: &str = "ALTER TABLE tokens ADD COLUMN client_cert TEXT;";
+
+/// From version 2, which knew no time but that of its tokens, to this one.
+const FROM_2: &str = "CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID; PRAGMA user_version = 3;";
+
+/// The latest time that was seen.
+const LATEST: &str = "latest";
+/// Until when the record went on when a state was found that is older than it.
+const OLDER_THAN: &str = "older_than";
 
 const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert";
 
@@ -245,7 +254,8 @@ impl State {
                 transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             match version {
                 0 => transaction.execute_batch(SCHEMA)?,
-                1 => transaction.execute_batch(FROM_1)?,
+                1 => transaction.execute_batch(&format!("{FROM_1}{FROM_2}"))?,
+                2 => transaction.execute_batch(FROM_2)?,
                 VERSION => {}
                 later => return Ok(Err(StateError::Version(path, later))),
             }
@@ -271,6 +281,67 @@ impl State {
             Ok(done)
         };
         run().map_err(|error| StateError::Database(path, error))
+    }
+
+    fn mark(&self, name: &str) -> Result<Option<Timestamp>, StateError> {
+        let query = "SELECT at FROM marks WHERE name = ?1";
+        let found = self.database.query_row(query, [name], |row| row.get(0));
+        let found: Option<i64> = found.optional().map_err(|error| self.wrong(error))?;
+        found.map(time).transpose()
+    }
+
+    fn raise(&mut self, name: &str, at: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET at = max(at, excluded.at)";
+            transaction.execute(sql, params![name, at.as_microsecond()])?;
+            Ok(())
+        })
+    }
+
+    /// The latest time at which this state was in use; none of a state that no daemon has had yet.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn latest(&self) -> Result<Option<Timestamp>, StateError> {
+        self.mark(LATEST)
+    }
+
+    /// Notes that it is in use at a time. One before the latest changes nothing.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn used_at(&mut self, at: Timestamp) -> Result<(), StateError> {
+        self.raise(LATEST, at)
+    }
+
+    /// Until when the record went on without this state, if it was found to be older than that: a copy from before, in which
+    /// tokens may live that were revoked since.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn older_than(&self) -> Result<Option<Timestamp>, StateError> {
+        self.mark(OLDER_THAN)
+    }
+
+    /// Notes that it is older than the record.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn is_older_than(&mut self, record: Timestamp) -> Result<(), StateError> {
+        self.raise(OLDER_THAN, record)
+    }
+
+    /// Takes the state as it is, at this time: whoever runs tidegate has looked through it.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn accept(&mut self, now: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM marks", [])?;
+            let sql = "INSERT INTO marks (name, at) VALUES (?1, ?2)";
+            transaction.execute(sql, params![LATEST, now.as_microsecond()])?;
+            Ok(())
+        })
     }
 
     /// Keeps a new token.
@@ -847,24 +918,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_version_1_is_brought_up_and_keeps_its_tokens() {
+    fn a_file_of_an_older_version_is_brought_up_and_keeps_its_tokens() {
+        let (_, rest) = SCHEMA.split_once("CREATE TABLE marks").unwrap();
+        let (marks, _) = rest.split_once(';').unwrap();
+        let second = SCHEMA.replace(&format!("CREATE TABLE marks{marks};"), "");
+        let first = second.replace(", client_cert TEXT", "");
+        for (version, schema) in [(1, first), (2, second)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("tidegate.db");
+            let old = schema.replace("user_version = 3", &format!("user_version = {version}"));
+            let database = Connection::open(&path).unwrap();
+            database.execute_batch(&old).unwrap();
+            let row = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, created_at) VALUES ('4fZ0aB9cD8eF', 1, 'ci', zeroblob(32), '[\"all\"]', '{}', 0); UPDATE sequence SET last = 1";
+            database.execute_batch(row).unwrap();
+            drop(database);
+            for _ in 0..2 {
+                let state = State::open(&path, Duration::from_secs(1)).unwrap();
+                let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
+                assert_eq!(
+                    (kept.name.as_str(), &kept.limits.client_cert),
+                    ("ci", &None)
+                );
+                assert_eq!(state.latest().unwrap(), None, "version {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_latest_time_goes_back_only_where_it_is_accepted() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidegate.db");
-        let old = SCHEMA
-            .replace(", client_cert TEXT", "")
-            .replace("user_version = 2", "user_version = 1");
-        let database = Connection::open(&path).unwrap();
-        database.execute_batch(&old).unwrap();
-        let row = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, created_at) VALUES ('4fZ0aB9cD8eF', 1, 'ci', zeroblob(32), '[\"all\"]', '{}', 0); UPDATE sequence SET last = 1";
-        database.execute_batch(row).unwrap();
-        drop(database);
-        for _ in 0..2 {
-            let state = State::open(&path, Duration::from_secs(1)).unwrap();
-            let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
-            assert_eq!(
-                (kept.name.as_str(), &kept.limits.client_cert),
-                ("ci", &None)
-            );
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut state = State::open(&path, Duration::from_secs(1)).unwrap();
+        for (used, latest) in [(50, 50), (40, 50), (60, 60)] {
+            state.used_at(at(used)).unwrap();
+            assert_eq!(state.latest().unwrap(), Some(at(latest)));
         }
+        state.is_older_than(at(70)).unwrap();
+        assert_eq!(state.older_than().unwrap(), Some(at(70)));
+        state.accept(at(30)).unwrap();
+        assert_eq!(
+            (state.latest().unwrap(), state.older_than().unwrap()),
+            (Some(at(30)), None)
+        );
     }
 }

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tidegate::token::State;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
@@ -62,7 +64,7 @@ async fn it_says_that_tidegate_is_alive_and_ready_and_asks_the_api_once_for_that
     let answer = ask(&gate, Method::GET, "/readyz").await;
     assert_eq!(
         answer.json(),
-        json!({ "ready": true, "listening": true, "policy": true, "real_token": true, "problems": [] })
+        json!({ "ready": true, "listening": true, "policy": true, "real_token": true, "state": true, "problems": [] })
     );
     for path in ["/healthz", "/readyz"] {
         let (whole, head) = (
@@ -150,7 +152,7 @@ async fn a_real_token_that_the_api_refuses_is_not_ready_until_a_good_one_is_put_
     assert_eq!(
         said,
         json!({
-            "ready": false, "listening": true, "policy": true, "real_token": false,
+            "ready": false, "listening": true, "policy": true, "real_token": false, "state": true,
             "problems": ["account `default`: the API does not accept the real token (401); put one that is valid where the configuration says"],
         })
     );
@@ -229,7 +231,7 @@ async fn a_policy_that_is_half_written_is_not_ready_and_mending_heals() {
     assert_eq!(
         said,
         json!({
-            "ready": false, "listening": true, "policy": false, "real_token": true,
+            "ready": false, "listening": true, "policy": false, "real_token": true, "state": true,
             "problems": ["last reload failed; the old configuration and policy stay in force; the log and `tidegate check` say what is wrong"],
         })
     );
@@ -334,5 +336,76 @@ async fn the_command_health_says_by_its_exit_how_the_daemon_is() {
     let (code, said) = health(&gate, &[]).await;
     assert_eq!(code, 1);
     assert!(said.contains("there is no `admin` to ask; add"), "{said}");
+    gate.finish(&api).await;
+}
+
+/// The state as it was in use last at another time than now.
+fn used_last(gate: &Gate, ago: SignedDuration) {
+    let path = gate.files().path("tidegate.db");
+    let mut state = State::open(&path, Duration::from_secs(5)).unwrap();
+    state.accept(Timestamp::now() - ago).unwrap();
+}
+
+async fn stop(gate: &mut Gate) {
+    gate.signal(Signal::Term);
+    gate.wait_exit().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_revives_nothing_and_is_told() {
+    let api = StandInApi::start().await;
+    let mut gate = gate(&api).await;
+    let token = gate
+        .issue(&["ci", "--role", "all", "--expires", "1h"])
+        .await;
+    let reason = async |gate: &Gate| {
+        let answer = gate.get("/v2/account").token(&token).send().await;
+        answer.reason().map(str::to_owned)
+    };
+    assert_eq!(reason(&gate).await, None);
+    stop(&mut gate).await;
+    used_last(&gate, -SignedDuration::from_hours(2)); // it was two hours later than it is
+    gate.start_again().await;
+    assert_eq!(reason(&gate).await.as_deref(), Some("expired"));
+    let said = readyz_until(&gate, |said| said["state"] == false).await;
+    let said = said["problems"].to_string();
+    let behind = "s behind the latest time that was seen, by which tokens end; set it right, or if it was ahead before, stop tidegate and run `tidegate token accept-state`";
+    assert!(said.contains(behind), "{said}");
+    gate.log_until(behind).await;
+    let check = gate.cli(&["check"]).await;
+    let check = String::from_utf8(check.stderr).unwrap();
+    assert!(check.contains(behind), "{check}");
+    stop(&mut gate).await;
+    assert!(gate.cli(&["token", "accept-state"]).await.status.success());
+    gate.start_again().await;
+    assert_eq!(reason(&gate).await, None);
+    readyz_until(&gate, |said| said["state"] == true).await;
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn a_state_that_is_older_than_the_record_is_told_until_it_is_accepted() {
+    let api = StandInApi::start().await;
+    let mut gate = gate(&api).await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let answer = gate.get("/v2/account").token(&token).send().await;
+    gate.audit_of(&answer).await;
+    stop(&mut gate).await;
+    used_last(&gate, SignedDuration::from_hours(1));
+    let told = "the state is an older copy: the record goes on until ";
+    let check = gate.cli(&["check"]).await;
+    let check = String::from_utf8(check.stderr).unwrap();
+    assert!(check.contains(told), "{check}");
+    for _ in 0..2 {
+        gate.start_again().await; // and it is told after that, when it was in use again
+        let said = readyz_until(&gate, |said| said["state"] == false).await;
+        let said = said["problems"].to_string();
+        assert!(said.contains(told), "{said}");
+        gate.log_until(told).await;
+        stop(&mut gate).await;
+    }
+    assert!(gate.cli(&["token", "accept-state"]).await.status.success());
+    gate.start_again().await;
+    readyz_until(&gate, |said| said["state"] == true).await;
     gate.finish(&api).await;
 }
