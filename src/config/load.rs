@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
 
+use super::writers::kept_from_others;
 use super::{Listen, Place, RealToken, Settings, TokenSource, tls};
 use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
@@ -213,12 +214,12 @@ fn with_severity(line: &str) -> String {
 }
 
 fn text_of(path: &Path, what: &str) -> Result<String, Problem> {
-    fs::read_to_string(path).map_err(|error| {
-        Problem(format!(
-            "{}:1:1: error: {what} can't be read: {error}",
-            path.display()
-        ))
-    })
+    let problem = |why: String| Problem(format!("{}:1:1: error: {what} {why}", path.display()));
+    let unreadable = |error| problem(format!("can't be read: {error}"));
+    kept_from_others(path)
+        .map_err(unreadable)?
+        .map_err(|writable| problem(format!("is not taken: {writable}")))?;
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// The catalogue, with the extra endpoints of a configuration.

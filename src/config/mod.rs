@@ -10,6 +10,7 @@ mod real_token;
 mod tls;
 mod url;
 mod watch;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -167,3 +167,37 @@ async fn a_real_token_behind_links_is_judged_by_the_file_at_their_end() {
     fs::remove_file(at("..1").join("do-token")).unwrap(); // the harness looks for the token everywhere but at its own place
     gate.finish(&api).await;
 }
+
+#[tokio::test]
+async fn a_policy_that_others_may_write_is_refused_at_the_start_and_by_a_reload() {
+    let api = StandInApi::start().await;
+    let mut gate = Gate::start(
+        &api,
+        "version: 1\nroles: { all: { allow: [{ scopes: ['*'] }] } }\n",
+    )
+    .await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    let policy = gate.files().path("policy.yaml");
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o666)).unwrap();
+    gate.signal(Signal::Hup);
+    let why = format!(
+        "the policy is not taken: `{}` has the mode 0666: everybody may write it, and who writes it decides what sub-tokens may; look through it, and run `chmod o-w {}`",
+        policy.display(),
+        policy.display()
+    );
+    gate.log_until(&why).await;
+    let answer = gate.get("/v2/account").token(&token).send().await;
+    assert_eq!(answer.status, 200, "the old policy stays in force");
+    let check = gate.cli(&["check"]).await;
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8(check.stderr).unwrap().contains(&why));
+    gate.signal(Signal::Term);
+    gate.wait_exit().await;
+    let Err(NotStarted { logs, .. }) = gate.try_start_again().await else {
+        panic!("it starts with a policy that everybody may write");
+    };
+    assert!(logs.join("\n").contains(&why), "{logs:?}");
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o600)).unwrap();
+    gate.start_again().await;
+    gate.finish(&api).await;
+}
