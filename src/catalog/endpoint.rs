@@ -123,6 +123,9 @@ pub struct Endpoint {
     pub no_names: Vec<(Place, Vec<String>)>,
     /// Where a value tells what is touched, all values that are known there.
     pub values: Vec<ClosedValues>,
+    /// The parameters of its path that are ids of keys which begin as tokens do, and how they begin: in no other place of a
+    /// target may something stand that looks like a token.
+    pub key_ids: Vec<(String, String)>,
     /// What it touches.
     pub touches: Touches,
     /// The shape of its answer, where anything in that asks for a scope.

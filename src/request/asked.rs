@@ -9,6 +9,7 @@ use crate::catalog::{
 use super::json::Json;
 use super::target::Target;
 use crate::refusal::{Code, Refusal};
+use crate::secret::has_token;
 
 /// A request as it was read: which endpoint, with what target, and with what body where that was read.
 #[derive(Debug)]
@@ -72,6 +73,27 @@ impl<'c> Asked<'c> {
         };
         asked.settle_target(catalog.kinds());
         asked
+    }
+
+    /// Whether its target has something in it that looks like a token, elsewhere than where its endpoint has the id of a key that
+    /// looks so.
+    pub fn has_token(method: Method, target: &Target, catalog: &Catalog) -> bool {
+        if !has_token(&target.path_and_query()) {
+            return false;
+        }
+        let endpoint = catalog.find(method, target.segments());
+        let is_id = |(at, segment): &(usize, &str)| {
+            let ids = endpoint.map_or(&[][..], |endpoint| &endpoint.key_ids);
+            ids.iter().any(|(parameter, begin)| {
+                let rest = segment.strip_prefix(begin.as_str());
+                let alone = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                endpoint.and_then(|endpoint| endpoint.template.position(parameter)) == Some(*at)
+                    && rest.is_some_and(alone)
+            })
+        };
+        let segments = target.segments().enumerate().filter(|it| !is_id(it));
+        let path: Vec<&str> = segments.map(|(_, segment)| segment).collect();
+        has_token(&path.join("/")) || has_token(&target.written_query().join("&"))
     }
 
     /// `METHOD /path`.

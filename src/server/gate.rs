@@ -25,7 +25,6 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
-use crate::secret::has_token;
 use crate::token::{ClientAddr, Live, Origin};
 
 /// Everything that the way through needs.
@@ -188,7 +187,7 @@ impl Gate {
         line.record.method = Some(method);
         let target = target_of(&head)?;
         line.record.path = Some(target.path().to_owned());
-        if has_token(&target.path_and_query()) {
+        if Asked::has_token(method, &target, &serving.rules.catalog) {
             let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
             return Err(Refusal::new(
                 Code::AmbiguousRequest,

@@ -549,6 +549,46 @@ async fn a_sub_token_in_a_target_does_not_reach_the_api() {
     gate.finish(&api).await;
 }
 
+/// The id of a function's key begins as tokens do, and is none: the secret is another text.
+#[tokio::test]
+async fn the_id_of_a_key_may_stand_where_its_endpoint_has_it_and_nowhere_else() {
+    let (api, gate) = gate("  all: { allow: [{ scopes: ['*', function:admin] }] }\n").await;
+    let token = gate.issue(&["--role", "all"]).await;
+    let keys = "/v2/functions/namespaces/fn-0f5fd1b6-2c3c-4b0d-8d0a-2b1b6c5c4f55/keys";
+    let id = "dof_v1_0123456789abcdef";
+    let ask = async |method: Method, target: String| {
+        let ask = gate.request(method.clone(), &target).token(&token);
+        let answer = match method {
+            Method::PUT => ask.json(&json!({ "name": "x" })).send().await,
+            _ => ask.send().await,
+        };
+        let line = gate.audit_of(&answer).await.pop().unwrap();
+        (answer.reason().map(str::to_owned), line)
+    };
+    for method in [Method::PUT, Method::DELETE] {
+        let (reason, line) = ask(method.clone(), format!("{keys}/{id}")).await;
+        assert_ne!(reason.as_deref(), Some("ambiguous_request"), "{method}");
+        assert_eq!(api.heard().last().unwrap().path(), format!("{keys}/{id}"));
+        let line = line.to_string();
+        assert!(line.contains("dof_v1_…") && !line.contains(id), "{line}");
+    }
+    api.clear();
+    let real = "dop_v1_0123456789abcdef";
+    for (method, target) in [
+        (Method::DELETE, format!("{keys}/{token}")),
+        (Method::DELETE, format!("{keys}/{real}")),
+        (Method::DELETE, format!("{keys}/{id}_{real}")),
+        (Method::DELETE, format!("{keys}/{id}?x={real}")),
+        (Method::GET, format!("{keys}?id={id}")),
+        (Method::GET, format!("/v2/tags/{id}")),
+    ] {
+        let (reason, _) = ask(method, target.clone()).await;
+        assert_eq!(reason.as_deref(), Some("ambiguous_request"), "{target}");
+    }
+    assert_eq!(api.heard_count(), 0);
+    gate.finish(&api).await;
+}
+
 #[tokio::test]
 async fn an_answer_that_says_twice_how_it_is_encoded_is_not_handed_on() {
     let (api, gate) = gate("  all: { allow: [{ scopes: ['*'] }] }\n").await;

@@ -179,6 +179,10 @@ impl Reader {
                 .take("repeats")
                 .map(|node| repeats(node, mistakes))
                 .unwrap_or_default(),
+            key_ids: map
+                .take("key_ids")
+                .map(|node| key_ids(node, &template, mistakes))
+                .unwrap_or_default(),
             touches: self.touches(
                 map.take("touches"),
                 map.take("unmodelled"),
@@ -360,6 +364,23 @@ impl Reader {
             );
         }
     }
+}
+
+/// `{ key_id: dof_v1_ }`: a parameter of the path, and how its value begins.
+fn key_ids(node: &Node, template: &Template, mistakes: &mut Mistakes) -> Vec<(String, String)> {
+    let mut ids = Vec::new();
+    for entry in node.entries("`key_ids`", mistakes) {
+        if template.position(&entry.key).is_none() {
+            mistakes.add(
+                entry.at,
+                format!("the path has no parameter `{}`", entry.key),
+            );
+        }
+        if let Some(begin) = entry.node.text("how an id begins", mistakes) {
+            ids.push((entry.key.clone(), begin.to_owned()));
+        }
+    }
+    ids
 }
 
 /// Marks the parameters of a template that a list names.
