@@ -140,6 +140,80 @@ fn what_sounds_like_a_name_is_touched_or_told_to_be_harmless() {
     assert_eq!(untold, Vec::<String>::new());
 }
 
+/// Members that may hold anything, by their key, and why nothing below names a resource.
+const OPEN: [(&str, &str); 44] = [
+    ("access_policy", "users and protocols of a share"),
+    ("access_tokens", LOGIN),
+    ("alerts", "of the app itself"),
+    ("amd_gpu_device_metrics_exporter_plugin", SWITCH),
+    ("amd_gpu_device_plugin", SWITCH),
+    ("autoscaling", "numbers"),
+    ("basic_auth", LOGIN),
+    ("bitbucket", ELSEWHERE),
+    ("body", "what a function is given"),
+    ("cluster_autoscaler_configuration", "numbers"),
+    ("control_plane_firewall", "addresses"),
+    ("coredns_autoscaler", SWITCH),
+    ("cors", "sites"),
+    ("datadog", LOGIN),
+    ("deploy_on_push", SWITCH),
+    ("egress", SWITCH),
+    ("egress_ips", "addresses"),
+    ("envs", "values of the app itself"),
+    ("git", ELSEWHERE),
+    ("github", ELSEWHERE),
+    ("gitlab", ELSEWHERE),
+    ("headers", LOGIN),
+    ("health_check", "of the app itself"),
+    ("inactivity_sleep", "of the app itself"),
+    ("ingress", "paths to parts of the app itself"),
+    ("input_schema", "of a function's values"),
+    ("labels", "Kubernetes' own"),
+    ("liveness_health_check", "of the app itself"),
+    ("logtail", LOGIN),
+    ("maintenance", SWITCH),
+    ("mysql_parameters", "settings of the engine"),
+    ("nvidia_gpu_device_plugin", SWITCH),
+    ("output_schema", "of a function's values"),
+    ("p2p_oci_registry_plugin", SWITCH),
+    ("papertrail", ELSEWHERE),
+    ("pg_parameters", "settings of the engine"),
+    ("rdma_shared_dev_plugin", SWITCH),
+    ("region_priorities", "numbers by region"),
+    ("routes", "paths to parts of the app itself"),
+    ("routing_agent", SWITCH),
+    ("schedule", "when a job runs"),
+    ("sso", "who logs in, which is sensitive"),
+    ("termination", "of the app itself"),
+    ("workload_config", "settings of the engine"),
+];
+const LOGIN: &str = "logs in elsewhere";
+const ELSEWHERE: &str = "at another service";
+const SWITCH: &str = "a switch";
+
+#[test]
+fn what_may_hold_anything_names_nothing() {
+    let mut open = BTreeSet::new();
+    let catalog = catalog();
+    for endpoint in catalog.endpoints() {
+        if matches!(endpoint.touches, Touches::Unmodelled { .. }) {
+            continue;
+        }
+        let free = endpoint.body.iter().filter(|member| member.free);
+        let touched_whole = |member: &&BodyMember| {
+            let place = Place::Body(member.path.clone());
+            !endpoint.touches.places().any(|known| *known == place)
+        };
+        let keys = free
+            .filter(touched_whole)
+            .filter_map(|member| member.path.steps.last());
+        open.extend(keys.map(|step| step.key.as_str()));
+    }
+    let told: BTreeSet<_> = OPEN.iter().map(|(key, _)| *key).collect();
+    assert_eq!(open, told);
+    assert!(OPEN.iter().all(|(_, why)| !why.is_empty()));
+}
+
 #[test]
 fn what_is_told_to_be_harmless_is_there_and_decides_nothing() {
     let mut wrong = Vec::new();

@@ -22,8 +22,8 @@ fn is_name(key: &str) -> bool {
 
 /// `max_databases` says how many.
 const COUNTS: [&str; 3] = ["num", "max", "min"];
-const IDENTIFIERS: [&str; 10] = [
-    "id", "uuid", "uid", "urn", "name", "tag", "key", "slug", "origin", "label",
+const IDENTIFIERS: [&str; 11] = [
+    "hash", "id", "uuid", "uid", "urn", "name", "tag", "key", "slug", "origin", "label",
 ];
 const NOUNS: [&str; 34] = [
     "account",

@@ -290,3 +290,57 @@ async fn a_functions_namespace_is_judged_wherever_its_name_stands() {
         .await;
     story.finish().await;
 }
+
+/// What is made: as the client says it, with what the grant adds, without what the API would not read.
+#[tokio::test]
+async fn what_is_made_is_what_was_asked_and_what_the_grant_adds() {
+    let role = "
+    allow:
+      - scopes: ['droplet:*', image:read, 'kubernetes:*', 'load_balancer:*', tag:create]
+        only: { tag: client-a }
+        on_create: { tags: [client-a] }
+      - scopes: ['load_balancer:*']
+        only: { load_balancer: { name: 'a-*' }, tag: { name: 'client-a' } }
+";
+    let story = Story::in_world(role, world()).await;
+    let droplet = json!({ "name": "a-new", "region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64" });
+    let with = |body: &Value, more: &Value| {
+        let mut body = body.clone();
+        let members = body.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
+        body
+    };
+    let tagged = json!({ "tags": ["client-a"] });
+    let known = [
+        json!({}),
+        json!({ "monitoring": false, "ipv6": true, "user_data": "#!/bin/sh" }),
+        json!({ "gpu_partition_mode": "mig", "anti_affinity_key": "web" }), // Terraform
+        json!({ "volumes": null, "ssh_keys": [] }),
+    ];
+    let noise = [
+        json!({}),
+        json!({ "surprise": null, "x": "", "y": [], "z": {} }),
+        // community.digitalocean sends all of its parameters.
+        json!({ "project_name": "p", "firewall": ["f"], "resize_disk": false, "baseurl": "https://x.example/v2",
+            "validate_certs": true, "timeout": 30, "unique_name": null }),
+    ];
+    for known in &known {
+        for noise in &noise {
+            let body = with(&with(&droplet, known), noise);
+            let (_, arrived) = sent(&story, "POST /v2/droplets", &body).await;
+            assert_eq!(arrived, with(&with(&droplet, known), &tagged), "{body}");
+        }
+    }
+    let pools = json!([{ "name": "pool", "size": "s-1vcpu-2gb", "count": 1, "tags": ["client-a"],
+        "taints": [{ "Key": "a", "Value": "b", "Effect": "NoSchedule" }] }]);
+    let cluster = json!({ "name": "a-cluster", "region": "nyc3", "version": "1.31", "node_pools": pools,
+        "nfs_csi_plugin": { "enabled": true } });
+    let (_, arrived) = sent(&story, "POST /v2/kubernetes/clusters", &cluster).await;
+    assert_eq!(arrived, with(&cluster, &tagged));
+    // The cloud controller's admission webhook.
+    let balancer = json!({ "name": "a-lb", "region": "nyc3", "forwarding_rules": [{ "entry_port": 80 }],
+        "validate_only": true, "tags": ["client-a"] });
+    let (_, arrived) = sent(&story, "POST /v2/load_balancers", &balancer).await;
+    assert_eq!(arrived, balancer);
+    story.finish().await;
+}
