@@ -143,46 +143,24 @@ impl Reader {
                 .filter_map(|key| Some((key, map.take(key)?)))
                 .flat_map(|(key, node)| self.fields(node, key, mistakes))
                 .collect(),
-            sensitive: map
-                .take("sensitive")
-                .and_then(|node| node.text("`sensitive`", mistakes))
-                .map(str::to_owned),
-            caution: map
-                .take("caution")
-                .and_then(|node| node.text("`caution`", mistakes))
-                .map(str::to_owned),
+            sensitive: text_of(&mut map, "sensitive", mistakes),
+            caution: text_of(&mut map, "caution", mistakes),
             reads_only: map
                 .take("reads_only")
                 .and_then(|node| node.flag("`reads_only`", mistakes))
                 .unwrap_or(false),
-            body: map
-                .take("body")
-                .map(|node| body(node, mistakes))
-                .unwrap_or_default(),
-            left_out: map
-                .take("left_out")
-                .map(|node| body(node, mistakes))
-                .unwrap_or_default(),
-            harmless: map
-                .take("harmless")
-                .map(|node| harmless(node, mistakes))
-                .unwrap_or_default(),
-            query: map
-                .take("query")
-                .map(|node| query(node, mistakes))
-                .unwrap_or_default(),
+            body: taken(&mut map, "body", mistakes, body),
+            left_out: taken(&mut map, "left_out", mistakes, body),
+            harmless: taken(&mut map, "harmless", mistakes, harmless),
+            query: taken(&mut map, "query", mistakes, query),
             action: map.take("action").and_then(|node| action(node, mistakes)),
             derived_expiry: map
                 .take("derived_expiry")
                 .and_then(|node| query_place(node, mistakes)),
-            repeats: map
-                .take("repeats")
-                .map(|node| repeats(node, mistakes))
-                .unwrap_or_default(),
-            key_ids: map
-                .take("key_ids")
-                .map(|node| key_ids(node, &template, mistakes))
-                .unwrap_or_default(),
+            repeats: taken(&mut map, "repeats", mistakes, repeats),
+            key_ids: taken(&mut map, "key_ids", mistakes, |node, mistakes| {
+                key_ids(node, &template, mistakes)
+            }),
             touches: self.touches(
                 map.take("touches"),
                 map.take("unmodelled"),
@@ -196,10 +174,7 @@ impl Reader {
                 .map(closed_values)
                 .collect(),
             answer: None, // its table is read after all endpoints
-            note: map
-                .take("note")
-                .and_then(|node| node.text("`note`", mistakes))
-                .map(str::to_owned),
+            note: text_of(&mut map, "note", mistakes),
             template,
         };
         let named = names::given(map.take("names"), mistakes);
@@ -381,6 +356,32 @@ fn key_ids(node: &Node, template: &Template, mistakes: &mut Mistakes) -> Vec<(St
         }
     }
     ids
+}
+
+/// What is read of the value of a key; nothing where there is none.
+fn taken<T: Default>(
+    map: &mut Map<'_>,
+    key: &'static str,
+    mistakes: &mut Mistakes,
+    read: impl FnOnce(&Node, &mut Mistakes) -> T,
+) -> T {
+    map.take(key)
+        .map(|node| read(node, mistakes))
+        .unwrap_or_default()
+}
+
+fn text_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> Option<String> {
+    let text = map
+        .take(key)?
+        .text(&format!("`{key}`"), mistakes)?
+        .to_owned();
+    Some(text)
+}
+
+fn flag_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> bool {
+    let flag = map.take(key);
+    let flag = flag.and_then(|node| node.flag(&format!("`{key}`"), mistakes));
+    flag.unwrap_or(false)
 }
 
 /// Marks the parameters of a template that a list names.

@@ -1,5 +1,5 @@
 use super::kinds::look_up;
-use super::{Reader, conditions, one_place_each, places, texts};
+use super::{Reader, conditions, flag_of, one_place_each, places, texts};
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
 use crate::catalog::touch::{TouchKind, TouchRule, TouchVerb, VERBS};
@@ -94,18 +94,9 @@ impl Reader {
             first: map
                 .take("first")
                 .and_then(|node| node.flag("`first`", mistakes)),
-            implied: map
-                .take("implied")
-                .and_then(|node| node.flag("`implied`", mistakes))
-                .unwrap_or(false),
-            every: map
-                .take("every")
-                .and_then(|node| node.flag("`every`", mistakes))
-                .unwrap_or(false),
-            or_nobody: map
-                .take("or_nobody")
-                .and_then(|node| node.flag("`or_nobody`", mistakes))
-                .unwrap_or(false),
+            implied: flag_of(map, "implied", mistakes),
+            every: flag_of(map, "every", mistakes),
+            or_nobody: flag_of(map, "or_nobody", mistakes),
             when: map
                 .take("when")
                 .map(|node| conditions(node, mistakes))
@@ -116,24 +107,15 @@ impl Reader {
             answer: map
                 .take("at")
                 .and_then(|node| node.parsed::<FieldPath>("`at`", mistakes)),
-            keyed: map
-                .take("keyed")
-                .and_then(|node| node.flag("`keyed`", mistakes))
-                .unwrap_or(false),
-            grouped: map
-                .take("grouped")
-                .and_then(|node| node.flag("`grouped`", mistakes))
-                .unwrap_or(false),
+            keyed: flag_of(map, "keyed", mistakes),
+            grouped: flag_of(map, "grouped", mistakes),
             counts: map
                 .take("counts")
                 .and_then(|node| node.parsed("`counts`", mistakes)),
             stands_for: map
                 .take("stands_for")
                 .and_then(|node| node.parsed("`stands_for`", mistakes)),
-            bare: map
-                .take("bare")
-                .and_then(|node| node.flag("`bare`", mistakes))
-                .unwrap_or(false),
+            bare: flag_of(map, "bare", mistakes),
         }
     }
 

@@ -296,10 +296,10 @@ async fn a_functions_namespace_is_judged_wherever_its_name_stands() {
 async fn what_is_made_is_what_was_asked_and_what_the_grant_adds() {
     let role = "
     allow:
-      - scopes: ['droplet:*', image:read, 'kubernetes:*', 'load_balancer:*', tag:create]
+      - scopes: ['droplet:*', image:read, 'kubernetes:*', tag:create, tag:read]
         only: { tag: client-a }
         on_create: { tags: [client-a] }
-      - scopes: ['load_balancer:*']
+      - scopes: ['load_balancer:*', tag:create]
         only: { load_balancer: { name: 'a-*' }, tag: { name: 'client-a' } }
 ";
     let story = Story::in_world(role, world()).await;
