@@ -68,6 +68,45 @@ pub struct Kind {
     pub names_in_zone: Vec<String>,
     /// What a selector can ask about.
     pub attributes: Vec<Attribute>,
+    /// The attributes that are made of what other resources are.
+    pub derived: Vec<Derived>,
+    /// The members of its JSON that name others, by their kinds: what is destroyed is taken off them.
+    pub names: Vec<(KindName, Vec<FieldPath>)>,
+    /// The attributes that it passes on to the kinds under it, which have none of their own.
+    pub passes_on: Vec<(KindName, Vec<String>)>,
+    /// The attributes of other kinds that are made of its own, and of which.
+    pub feeds: Vec<(KindName, String, String)>,
+}
+
+/// An attribute that is made of what other resources are: it changes where they do.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// The attribute.
+    pub attribute: String,
+    /// What it is made of.
+    pub made: Made,
+}
+
+/// What an attribute is made of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Made {
+    /// Of those that carry a tag which these members of its JSON name.
+    Carriers {
+        /// The kind of those that carry it.
+        of: KindName,
+        /// The members that name tags.
+        tags: Vec<FieldPath>,
+    },
+    /// One alone has it, so that another loses it where one gets it.
+    OneAlone {
+        /// The attribute in which those agree of which one has it; of all where there is none.
+        within: Option<String>,
+    },
+    /// It is the attribute of the same name of what its id, a URN, names.
+    Same {
+        /// The kinds of what it may stand for.
+        of: Vec<KindName>,
+    },
 }
 
 /// One thing that a selector can ask about.

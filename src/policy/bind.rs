@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::matching::{BoundOnly, Side};
 use super::pattern::RequestPattern;
 use super::{Covers, Grant, OnCreate, Policy, Role};
-use crate::catalog::{Kind, KindName, ScopeSet};
+use crate::catalog::{Kind, Kinds, ScopeSet};
+use crate::request::Asked;
 
 /// The values of a token's variables, by name.
 pub type Vars = BTreeMap<String, String>;
@@ -138,11 +139,57 @@ impl Grants {
     /// What they ask about the resources of a kind.
     pub fn asks(&self, kind: &Kind) -> BTreeSet<String> {
         let mut asked = BTreeSet::new();
-        let also = kind.also.as_ref().map(KindName::as_str);
         for only in self.onlys() {
-            only.asks(kind.name.as_str(), also, &mut asked);
+            only.asks(kind, &mut asked);
+            // What others are made of decides over them.
+            for (other, attribute, from) in &kind.feeds {
+                if only.names_attribute(other.as_str(), attribute) {
+                    asked.insert(from.clone());
+                }
+            }
         }
         asked
+    }
+
+    /// Whether one of them asks about an attribute of a kind.
+    pub fn ask_about(&self, kind: &Kind, attribute: &str) -> bool {
+        let attribute = [attribute.to_owned()];
+        self.onlys().any(|only| only.asks_about(kind, &attribute))
+    }
+
+    /// What they ask about the resources of a kind that a request touches: also what decides whether it changes others that a
+    /// deny protects.
+    pub fn asks_for(&self, kind: &Kind, asked: &Asked<'_>, kinds: &Kinds) -> BTreeSet<String> {
+        let mut all = self.asks(kind);
+        for (other, _, from) in kind.feeds.iter().filter(|_| !asked.reads()) {
+            let other = kinds.find(other.as_str());
+            if other.is_some_and(|other| self.deny_changes(other, None, kinds)) {
+                all.insert(from.clone());
+            }
+        }
+        all
+    }
+
+    /// Whether a deny grant that is narrowed could strike a change of some resource of a kind: by the scope that changes one, or
+    /// where `asked` is given by what that asks for.
+    pub fn deny_changes(&self, kind: &Kind, asked: Option<&Asked<'_>>, kinds: &Kinds) -> bool {
+        let requested = |all: &ScopeSet, asked: &Asked<'_>| {
+            let endpoint = asked.endpoint.map_or(&[][..], |endpoint| &endpoint.scopes);
+            let touched = asked.touched_scopes();
+            endpoint.iter().any(|set| all.meets(set)) || touched.iter().any(|it| all.has(*it))
+        };
+        self.denying().any(|grant| {
+            let takes_in = match &grant.covers {
+                BoundCovers::Requests(_) => asked.is_some(),
+                BoundCovers::Scopes { all, .. } => {
+                    let own = kind.changes.is_some_and(|scope| all.has(scope));
+                    own && grant.actions.is_none()
+                        || asked.is_some_and(|asked| requested(all, asked))
+                }
+            };
+            let only = grant.only.as_ref();
+            takes_in && only.is_some_and(|only| only.reaches(kind.name.as_str(), kinds))
+        })
     }
 
     /// Whether one of them names this project, by id or name.
@@ -158,6 +205,13 @@ impl Grants {
         additions
             .filter_map(|additions| additions.project.as_deref())
             .collect()
+    }
+
+    /// The tags that they put on what is created.
+    pub fn added_tags(&self) -> Vec<&str> {
+        let additions = self.allowing().filter_map(|grant| grant.on_create.as_ref());
+        let tags = additions.flat_map(|additions| &additions.tags);
+        tags.map(String::as_str).collect()
     }
 
     fn onlys(&self) -> impl Iterator<Item = &BoundOnly> {

@@ -179,16 +179,20 @@ impl BoundOnly {
         let children = self
             .kinds
             .iter()
-            .filter_map(|(named, _)| kinds.find(named.as_str()))
-            .filter(|child| is_under(kinds, child.name.as_str(), state.kind.as_str()));
-        let fits = children.map(|child| {
+            .filter_map(|(named, selector)| Some((kinds.find(named.as_str())?, selector)))
+            .filter(|(child, _)| is_under(kinds, child.name.as_str(), state.kind.as_str()));
+        let fits = children.map(|(child, selector)| {
             let inherited = self
                 .attributes
                 .iter()
                 .filter(|(attribute, _)| !child.has(attribute))
                 .map(|(attribute, values)| shared_fits(state, attribute, values));
+            let of_child = selector.attributes().iter();
+            let passed_on = of_child
+                .filter(|(attribute, _)| from_above(kinds, child, state.kind.as_str(), attribute))
+                .filter_map(|(attribute, values)| Some(any_fits(values, &state.known(attribute)?)));
             let above = self.selectors_fit(state, As::Either).unwrap_or(Fit::Yes);
-            inherited.fold(above, Fit::and)
+            inherited.chain(passed_on).fold(above, Fit::and)
         });
         fits.fold(Fit::No, Fit::or)
     }
@@ -292,17 +296,24 @@ impl BoundOnly {
     }
 
     /// Adds what must be known of a resource of that kind to tell whether it matches.
-    pub fn asks(&self, kind: &str, also: Option<&str>, asked: &mut BTreeSet<String>) {
+    pub fn asks(&self, kind: &Kind, asked: &mut BTreeSet<String>) {
         for (named, selector) in &self.kinds {
-            if named.as_str() == kind || also == Some(named.as_str()) {
-                match selector {
-                    BoundSelector::Any => {}
-                    BoundSelector::Attributes(attributes) => {
-                        asked.extend(attributes.iter().map(|(name, _)| name.clone()));
-                    }
+            if *named == kind.name || kind.also.as_ref() == Some(named) {
+                asked.extend(selector.attributes().iter().map(|(name, _)| name.clone()));
+            }
+            // What a child has from it decides over the child.
+            let passed_on = kind.passes_on.iter().filter(|(child, _)| child == named);
+            for attribute in passed_on.flat_map(|(_, attributes)| attributes) {
+                if selector
+                    .attributes()
+                    .iter()
+                    .any(|(name, _)| name == attribute)
+                {
+                    asked.insert(attribute.clone());
                 }
             }
         }
+        let kind = kind.name.as_str();
         for (attribute, _) in &self.attributes {
             let own = if attribute == kind { "name" } else { attribute };
             asked.insert(own.to_owned());
@@ -313,20 +324,28 @@ impl BoundOnly {
         }
     }
 
+    /// Whether it asks about that attribute of that kind by its selectors.
+    pub fn names_attribute(&self, kind: &str, attribute: &str) -> bool {
+        let of_kind = self
+            .kinds
+            .iter()
+            .filter(|(named, _)| named.as_str() == kind);
+        let mut asked = of_kind.flat_map(|(_, selector)| selector.attributes());
+        asked.any(|(name, _)| name == attribute)
+    }
+
     /// Whether it asks about one of these attributes of that kind.
-    pub fn asks_about(&self, kind: &str, also: Option<&str>, attributes: &[String]) -> bool {
+    pub fn asks_about(&self, kind: &Kind, attributes: &[String]) -> bool {
         let mut asked = BTreeSet::new();
-        self.asks(kind, also, &mut asked);
+        self.asks(kind, &mut asked);
         attributes.iter().any(|attribute| asked.contains(attribute))
     }
 
     /// The projects that it asks for, by id or name.
     pub fn projects(&self) -> impl Iterator<Item = &Matcher> {
         let direct = self.attributes.iter();
-        let in_kinds = self.kinds.iter().flat_map(|(_, selector)| match selector {
-            BoundSelector::Any => &[][..],
-            BoundSelector::Attributes(attributes) => attributes,
-        });
+        let in_kinds = self.kinds.iter();
+        let in_kinds = in_kinds.flat_map(|(_, selector)| selector.attributes());
         direct
             .chain(in_kinds)
             .filter(|(attribute, _)| attribute == "project")
@@ -338,10 +357,8 @@ impl BoundOnly {
     pub fn refers_to(&self, deleted: &State) -> bool {
         let kind = deleted.kind.as_str();
         let id = deleted.known("id").unwrap_or_default();
-        let asked = self.kinds.iter().flat_map(|(_, selector)| match selector {
-            BoundSelector::Any => &[][..],
-            BoundSelector::Attributes(attributes) => attributes,
-        });
+        let asked = self.kinds.iter();
+        let asked = asked.flat_map(|(_, selector)| selector.attributes());
         asked
             .filter(|(attribute, _)| attribute == kind)
             .any(|(_, values)| any_fits(values, &id) != Fit::No)
@@ -367,6 +384,14 @@ impl BoundOnly {
 }
 
 impl BoundSelector {
+    /// The attributes that it asks about, and what may stand there.
+    fn attributes(&self) -> &[(String, Vec<Matcher>)] {
+        match self {
+            Self::Any => &[],
+            Self::Attributes(attributes) => attributes,
+        }
+    }
+
     fn fits(&self, state: &State, under_another_kind: bool) -> Fit {
         match self {
             Self::Any => Fit::Yes,
@@ -381,6 +406,15 @@ impl BoundSelector {
                 .fold(Fit::Yes, Fit::and),
         }
     }
+}
+
+/// Whether a child has an attribute from what stands that far above it.
+fn from_above(kinds: &Kinds, child: &Kind, above: &str, attribute: &str) -> bool {
+    let above = kinds.find(above);
+    above.is_some_and(|above| {
+        let passed_on = above.passes_on.iter().find(|(kind, _)| *kind == child.name);
+        passed_on.is_some_and(|(_, attributes)| attributes.iter().any(|it| it == attribute))
+    })
 }
 
 /// `tag: x` covers the tag x itself too, and `project: p` the project p.

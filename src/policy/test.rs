@@ -94,9 +94,15 @@ pub fn touches(
         return Ok(Vec::new());
     }
     let interest = Interest {
-        asks: &|kind| grants.asks(kind),
+        asks: &|kind| grants.asks_for(kind, asked, catalog.kinds()),
+        asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
+        heeds: &|kind, follows| {
+            let asked = Some(asked).filter(|_| !follows);
+            grants.deny_changes(kind, asked, catalog.kinds())
+        },
         project: &|called| grants.names_project(called),
         adds: grants.added_projects(),
+        labels: grants.added_tags(),
         goes_on: &|touches| goes_on(grants, asked, touches, catalog),
         lacks_scope: &|rule| lacks_scope(grants, asked, rule, catalog),
         defers: false,

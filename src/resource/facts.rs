@@ -696,6 +696,17 @@ impl Look for Reader<'_> {
             .collect())
     }
 
+    async fn every(&self, kind: &Kind) -> Result<Option<Vec<Found>>, Refusal> {
+        let Some(listed) = self.all(kind, &[]).await? else {
+            return Ok(None);
+        };
+        let found = |(raw, attributes): &(Bytes, Attributes)| Found {
+            attributes: attributes.clone(),
+            json: Json::read(raw).ok().map(Arc::new),
+        };
+        Ok(Some(listed.items.iter().map(found).collect()))
+    }
+
     async fn elsewhere(&self, look_up: &LookUp, called: &[&Name]) -> Result<Option<Json>, Refusal> {
         let Some(path) = Self::path(look_up, called) else {
             return Ok(None);

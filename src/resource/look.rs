@@ -39,6 +39,12 @@ pub trait Look: Sync {
         narrowed: &[(String, String)],
     ) -> impl Future<Output = Result<Vec<Found>, Refusal>> + Send;
 
+    /// All resources of a kind; `None` where no list shows them.
+    fn every(
+        &self,
+        kind: &Kind,
+    ) -> impl Future<Output = Result<Option<Vec<Found>>, Refusal>> + Send;
+
     /// What another endpoint shows, its path's parameters filled with what these are called; `None` where that is not known.
     fn elsewhere(
         &self,
@@ -126,6 +132,10 @@ impl Look for Given {
                     .all(|(key, value)| has(attributes, key, value))
         };
         Ok(self.of(kind).iter().filter(fits).map(found).collect())
+    }
+
+    async fn every(&self, kind: &Kind) -> Result<Option<Vec<Found>>, Refusal> {
+        Ok(Some(self.of(kind).iter().map(found).collect()))
     }
 
     async fn elsewhere(&self, _: &LookUp, _: &[&Name]) -> Result<Option<Json>, Refusal> {

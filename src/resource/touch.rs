@@ -38,6 +38,8 @@ pub struct Touch {
     pub implied: bool,
     /// For what is created: the projects that grants would put it into, as they call them, with id and name.
     pub homes: Vec<(String, Known)>,
+    /// Whether it only follows from what the request does to others: a deny takes it in by its own scope, not by the request's.
+    pub follows: bool,
     /// Whether what it is will only be known from the answer.
     pub deferred: bool,
 }

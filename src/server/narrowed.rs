@@ -384,8 +384,14 @@ impl Question<'_> {
         let kinds = catalog.kinds();
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
+            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
+            heeds: &|kind, follows| {
+                let asked = Some(&self.asked).filter(|_| !follows);
+                grants.deny_changes(kind, asked, catalog.kinds())
+            },
             project: &|called| grants.names_project(called),
             adds: Vec::new(),
+            labels: Vec::new(),
             goes_on: &|_| true,
             lacks_scope: &|_| false,
             defers: false,
@@ -423,8 +429,14 @@ impl Question<'_> {
         let grants = &self.grantee.grants;
         let interest = Interest {
             asks: &|kind| grants.asks(kind),
+            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
+            heeds: &|kind, follows| {
+                let asked = Some(&self.asked).filter(|_| !follows);
+                grants.deny_changes(kind, asked, catalog.kinds())
+            },
             project: &|called| grants.names_project(called),
             adds: Vec::new(),
+            labels: Vec::new(),
             goes_on: &|_| true,
             lacks_scope: &|_| false,
             defers: false,

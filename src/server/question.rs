@@ -148,9 +148,15 @@ impl Question<'_> {
         }
         let catalog = &self.serving.rules.catalog;
         let interest = Interest {
-            asks: &|kind| grants.asks(kind),
+            asks: &|kind| grants.asks_for(kind, &self.asked, catalog.kinds()),
+            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
+            heeds: &|kind, follows| {
+                let asked = Some(&self.asked).filter(|_| !follows);
+                grants.deny_changes(kind, asked, catalog.kinds())
+            },
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
+            labels: grants.added_tags(),
             goes_on: &|touches| goes_on(grants, &self.asked, touches, catalog),
             lacks_scope: &|rule| lacks_scope(grants, &self.asked, rule, catalog),
             defers: true,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::catalog::endpoint::Template;
-use crate::catalog::kind::{Attribute, Kind, KindName, LookUp, Source};
+use crate::catalog::kind::{Attribute, Derived, Kind, KindName, LookUp, Made, Source};
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
@@ -64,6 +64,16 @@ impl Reader {
                 .take("names_in_zone")
                 .map(|node| super::texts(node, "`names_in_zone`", mistakes))
                 .unwrap_or_default(),
+            derived: map
+                .take("derived")
+                .map(|node| derived(node, mistakes))
+                .unwrap_or_default(),
+            names: map
+                .take("names")
+                .map(|node| names(node, mistakes))
+                .unwrap_or_default(),
+            passes_on: Vec::new(),
+            feeds: Vec::new(),
             attributes: attributes
                 .iter()
                 .map(|attribute| Attribute {
@@ -73,7 +83,61 @@ impl Reader {
                 .collect(),
         };
         map.finish(mistakes);
+        for derived in kind.derived.iter().filter(|it| !kind.has(&it.attribute)) {
+            let what = &derived.attribute;
+            mistakes.add(
+                entry.at,
+                format!("`{}` has no attribute `{what}`", entry.key),
+            );
+        }
         self.kinds.by_name.insert(entry.key.clone(), kind);
+    }
+
+    /// Fills in what follows from the kinds as a whole: what each passes on to those under it, and which attributes of others
+    /// are made of its own.
+    pub(super) fn relations(&mut self) {
+        let kinds = &self.kinds;
+        let passed = |above: &Kind| -> Vec<(KindName, Vec<String>)> {
+            let lacks = |kind: &Kind, attribute: &str| !kind.has(attribute);
+            let mut all = Vec::new();
+            for child in kinds.iter() {
+                let line: Vec<&Kind> = std::iter::once(child)
+                    .chain(kinds.ancestors(child))
+                    .take_while(|kind| kind.name != above.name)
+                    .collect();
+                let under = kinds.ancestors(child).any(|kind| kind.name == above.name);
+                let inherited = |attribute: &&str| line.iter().all(|kind| lacks(kind, attribute));
+                let inherited: Vec<String> = PASSED_ON
+                    .iter()
+                    .filter(|attribute| inherited(attribute))
+                    .map(|attribute| (*attribute).to_owned())
+                    .collect();
+                if under && !inherited.is_empty() {
+                    all.push((child.name.clone(), inherited));
+                }
+            }
+            all
+        };
+        let fed = |kind: &Kind| -> Vec<(KindName, String, String)> {
+            let mut all = Vec::new();
+            for other in kinds.iter() {
+                for Derived { attribute, made } in &other.derived {
+                    let from = match made {
+                        Made::Carriers { of, .. } if *of == kind.name => "tag",
+                        Made::Same { of } if of.contains(&kind.name) => attribute,
+                        Made::OneAlone { .. } | Made::Carriers { .. } | Made::Same { .. } => {
+                            continue;
+                        }
+                    };
+                    all.push((other.name.clone(), attribute.clone(), from.to_owned()));
+                }
+            }
+            all
+        };
+        let found: Vec<_> = kinds.iter().map(|kind| (passed(kind), fed(kind))).collect();
+        for (kind, (passes_on, feeds)) in self.kinds.by_name.values_mut().zip(found) {
+            (kind.passes_on, kind.feeds) = (passes_on, feeds);
+        }
     }
 
     /// Fills in the scopes that kinds have by the name of their family, once every endpoint has told its own.
@@ -94,6 +158,64 @@ impl Reader {
             }
         }
     }
+}
+
+/// The attributes that children have from their parents.
+const PASSED_ON: [&str; 3] = ["tag", "project", "region"];
+
+/// `droplet: { carriers_of: "tags[]" }`, `default: { one_in: region }`, `name: { same_as: [droplet] }`.
+fn derived(node: &Node, mistakes: &mut Mistakes) -> Vec<Derived> {
+    let mut all = Vec::new();
+    for entry in node.entries("`derived`", mistakes) {
+        let Some(mut map) = Map::of(&entry.node, "what an attribute is made of", mistakes) else {
+            continue;
+        };
+        let (carriers, one, same) = (
+            map.take("carriers_of"),
+            map.take("one_in"),
+            map.take("same_as"),
+        );
+        let of = named(map.take("of"), "`of`", mistakes);
+        map.finish(mistakes);
+        let made = match (carriers, one, same) {
+            (Some(tags), None, None) => Made::Carriers {
+                of: of.unwrap_or_else(|| KindName(Arc::from(entry.key.as_str()))),
+                tags: members(Some(tags), mistakes),
+            },
+            (None, Some(within), None) => Made::OneAlone {
+                within: within
+                    .text("`one_in`", mistakes)
+                    .filter(|within| *within != "account")
+                    .map(str::to_owned),
+            },
+            (None, None, Some(kinds)) => Made::Same {
+                of: super::texts(kinds, "`same_as`", mistakes)
+                    .into_iter()
+                    .map(|name| KindName(Arc::from(name)))
+                    .collect(),
+            },
+            _ => {
+                let what =
+                    "an attribute is made of one thing: `carriers_of`, `one_in` or `same_as`";
+                mistakes.add(entry.at, what);
+                continue;
+            }
+        };
+        let attribute = entry.key.clone();
+        all.push(Derived { attribute, made });
+    }
+    all
+}
+
+/// `tag: ["tags[]"]`
+fn names(node: &Node, mistakes: &mut Mistakes) -> Vec<(KindName, Vec<FieldPath>)> {
+    let entries = node.entries("`names`", mistakes).iter();
+    entries
+        .map(|entry| {
+            let kind = KindName(Arc::from(entry.key.as_str()));
+            (kind, members(Some(&entry.node), mistakes))
+        })
+        .collect()
 }
 
 fn named(node: Option<&Node>, what: &str, mistakes: &mut Mistakes) -> Option<KindName> {

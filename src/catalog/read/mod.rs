@@ -41,6 +41,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     }
     let answers = reader.answers_table().map_err(|wrong| vec![wrong])?;
     reader.scopes_of_kinds();
+    reader.relations();
     reader.endpoints.shrink_to_fit();
     Ok(Catalog {
         answers,

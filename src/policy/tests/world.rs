@@ -95,9 +95,15 @@ impl World {
             return Ok(Vec::new());
         }
         let interest = Interest {
-            asks: &|kind| grants.asks(kind),
+            asks: &|kind| grants.asks_for(kind, asked, CATALOG.kinds()),
+            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
+            heeds: &|kind, follows| {
+                let asked = Some(asked).filter(|_| !follows);
+                grants.deny_changes(kind, asked, CATALOG.kinds())
+            },
             project: &|called| grants.names_project(called),
             adds: grants.added_projects(),
+            labels: grants.added_tags(),
             goes_on: &|touches| goes_on(grants, asked, touches, &CATALOG),
             lacks_scope: &|rule| lacks_scope(grants, asked, rule, &CATALOG),
             defers: false,
@@ -226,6 +232,11 @@ impl Look for World {
             has(found, "name", name) && narrowed.iter().all(|(key, value)| has(found, key, value))
         };
         Ok(all.filter(fits).collect())
+    }
+
+    async fn every(&self, kind: &Kind) -> Result<Option<Vec<Found>>, Refusal> {
+        let all = self.of(kind.name.as_str());
+        Ok(Some(all.map(|thing| thing.found(kind, &[])).collect()))
     }
 
     async fn elsewhere(&self, look_up: &LookUp, called: &[&Name]) -> Result<Option<Json>, Refusal> {

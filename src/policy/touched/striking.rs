@@ -67,7 +67,9 @@ impl<'j> Judge<'j> {
                 grant.actions.is_none() && scopes.is_some_and(|scopes| scopes.covers(own))
             })
         };
-        let asks = |grant: &BoundGrant| by_own(grant) || self.question.denies_this(grant);
+        let asks = |grant: &BoundGrant| {
+            by_own(grant) || !touch.follows && self.question.denies_this(grant)
+        };
         let strikes = |grant: &&BoundGrant| {
             if !asks(grant) {
                 return false;

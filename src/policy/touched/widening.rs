@@ -1,7 +1,7 @@
 //! Rule 6: no request widens what a token may do, or takes a thing out from under a deny.
 
 use super::Judge;
-use crate::catalog::{Kind, KindName, Scope, ScopeSet, TouchVerb};
+use crate::catalog::{Kind, Kinds, Scope, ScopeSet, TouchVerb};
 use crate::policy::bind::{BoundCovers, BoundGrant};
 use crate::policy::matching::{As, BoundOnly, Fit, Matcher, Use};
 use crate::refusal::{Code, Refusal};
@@ -24,7 +24,7 @@ impl Judge<'_> {
         for grant in self
             .grants
             .denying()
-            .filter(|grant| asks(grant, touch, before))
+            .filter(|grant| asks(grant, touch, kinds))
         {
             let Some(only) = &grant.only else { continue };
             let freed =
@@ -48,7 +48,7 @@ impl Judge<'_> {
         for grant in self
             .grants
             .allowing()
-            .filter(|grant| asks(grant, touch, before))
+            .filter(|grant| asks(grant, touch, kinds))
         {
             let Some(only) = &grant.only else { continue };
             let gained =
@@ -241,8 +241,8 @@ impl Judge<'_> {
 }
 
 /// Whether a grant asks about what a touch changes.
-pub(super) fn asks(grant: &BoundGrant, touch: &Touch, before: &State) -> bool {
-    let also = before.also.as_ref().map(KindName::as_str);
-    let only = grant.only.as_ref();
-    only.is_some_and(|only| only.asks_about(touch.kind.as_str(), also, &touch.changes))
+fn asks(grant: &BoundGrant, touch: &Touch, kinds: &Kinds) -> bool {
+    let (only, kind) = (grant.only.as_ref(), kinds.find(touch.kind.as_str()));
+    only.zip(kind)
+        .is_some_and(|(only, kind)| only.asks_about(kind, &touch.changes))
 }

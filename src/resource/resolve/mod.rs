@@ -2,6 +2,7 @@
 
 mod conditions;
 mod created;
+mod derived;
 mod existing;
 mod named;
 mod values;
@@ -27,10 +28,17 @@ use crate::resource::touch::Touch;
 pub struct Interest<'i> {
     /// The attributes of a kind.
     pub asks: &'i (dyn Fn(&Kind) -> BTreeSet<String> + Sync),
+    /// Whether one of them asks about an attribute of a kind.
+    pub asks_about: &'i (dyn Fn(&Kind, &str) -> bool + Sync),
+    /// Whether a deny could strike a change of some resource of a kind; of one that only follows from what the request does, by
+    /// its own scope alone.
+    pub heeds: &'i (dyn Fn(&Kind, bool) -> bool + Sync),
     /// Whether a project, by id or name, is one that a grant names.
     pub project: &'i (dyn Fn(&str) -> bool + Sync),
     /// The projects that grants put into what is created, as they call them.
     pub adds: Vec<&'i str>,
+    /// The tags that grants put on what is created.
+    pub labels: Vec<&'i str>,
     /// Whether there is a point in looking further, given what was found so far; of the last one it is judged, the others were.
     pub goes_on: &'i (dyn Fn(&[Touch]) -> bool + Sync),
     /// Whether a rule asks for a scope that no grant gives: that is told before anything of what else is touched.
@@ -67,10 +75,13 @@ pub async fn resolve<L: Look>(
         refused: false,
     };
     for (number, rule) in in_order(rules, interest) {
-        if asked.applies(rule) && !resolver.refused {
+        if asked.applies(rule) && !resolver.refused && resolver.minds(rule) {
             resolver.number = number;
             resolver.rule(rule).await?;
         }
+    }
+    if !resolver.refused {
+        resolver.follow().await?;
     }
     Ok(resolver.touches)
 }
@@ -199,6 +210,28 @@ struct Here<'h> {
 }
 
 impl<'r, L: Look> Resolver<'r, L> {
+    /// Whether anything hangs on a rule: what the first resource holds and is changed with it is left out where no grant asks
+    /// about that change and no deny could strike it.
+    fn minds(&self, rule: &TouchRule) -> bool {
+        let beside = rule.implied && rule.held_in.is_some();
+        let changes = matches!(rule.verb, TouchVerb::Attach | TouchVerb::Change);
+        let kind = rule
+            .kind
+            .one()
+            .and_then(|kind| self.catalog.kinds().find(kind.as_str()));
+        let Some(kind) = kind.filter(|_| beside && changes) else {
+            return true;
+        };
+        let asked = self.asks(kind);
+        let mut changed = [&rule.after, &rule.adds, &rule.removes]
+            .into_iter()
+            .flatten()
+            .map(|(attribute, _)| attribute)
+            .chain(&rule.clears)
+            .chain(&rule.unsure);
+        (self.interest.heeds)(kind, false) || changed.any(|attribute| asked.contains(attribute))
+    }
+
     async fn rule(&mut self, rule: &'r TouchRule) -> Result<(), Refusal> {
         self.says_names(rule)?;
         self.within = None;
@@ -529,6 +562,7 @@ fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> To
         implied: rule.implied,
         homes: Vec::new(),
         deferred: false,
+        follows: false,
     }
 }
 

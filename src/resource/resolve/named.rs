@@ -131,7 +131,9 @@ impl<'r, L: Look> Resolver<'r, L> {
             .endpoint
             .map_or(&[][..], |endpoint| endpoint.touches.rules());
         rules.iter().any(|rule| {
-            (rule.replaces.is_some() || rule.held_in.is_some()) && self.asked.applies(rule)
+            (rule.replaces.is_some() || rule.held_in.is_some())
+                && self.asked.applies(rule)
+                && self.minds(rule)
         })
     }
 

@@ -1,0 +1,379 @@
+//! What follows from what a request touches: attributes of others that are made of what it changes, and others that name what
+//! it destroys.
+//!
+//! Kinds say in the catalogue what they are made of and whom they name. Nothing is looked up here unless a grant asks about
+//! such an attribute, or a deny could strike the change. What can't be learnt is unknown: then no allow holds it before, and
+//! every deny strikes.
+
+use super::{Resolver, id_of};
+use crate::catalog::{Derived, FieldPath, Kind, Made, Source, TouchVerb};
+use crate::refusal::Refusal;
+use crate::request::Json;
+use crate::resource::look::{Found, Look, told_by_name, urn_of};
+use crate::resource::state::{Attributes, Known, State, folded};
+use crate::resource::touch::Touch;
+
+/// What one touch does to those that go by it.
+enum Effect<'k> {
+    /// A resource carries more or fewer tags than before: it joins and leaves those that go by them.
+    Tagged {
+        attribute: &'k str,
+        tags: &'k [FieldPath],
+        gains: Known,
+        loses: Known,
+        id: Option<String>,
+    },
+    /// A resource is gone: it is taken off those that name it.
+    Gone {
+        kind: &'k str,
+        members: &'k [FieldPath],
+        id: Option<String>,
+    },
+    /// A resource gets what one alone has: the one that had it loses it.
+    Taken {
+        attribute: &'k str,
+        within: Option<(&'k str, Known)>,
+        id: Option<String>,
+    },
+}
+
+impl<'r, L: Look> Resolver<'r, L> {
+    /// Adds what follows from all that is touched by now.
+    pub(super) async fn follow(&mut self) -> Result<(), Refusal> {
+        if self.asked.reads() {
+            return Ok(());
+        }
+        let causes = self.touches.clone();
+        for kind in self.catalog.kinds().iter() {
+            for cause in &causes {
+                self.same_elsewhere(kind, cause)?;
+            }
+            let mut effects = Vec::new();
+            for cause in &causes {
+                self.effects(kind, cause, &mut effects)?;
+            }
+            if !effects.is_empty() {
+                self.affected(kind, &effects).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn effects(
+        &mut self,
+        kind: &'r Kind,
+        cause: &Touch,
+        effects: &mut Vec<Effect<'r>>,
+    ) -> Result<(), Refusal> {
+        let heeded = (self.interest.heeds)(kind, true);
+        let id = known_id(cause);
+        for Derived { attribute, made } in &kind.derived {
+            if !heeded && !(self.interest.asks_about)(kind, attribute) {
+                continue;
+            }
+            match made {
+                Made::Carriers { of, tags } if *of == cause.kind => {
+                    let (mut gains, loses) = tags_moved(cause);
+                    if cause.verb == TouchVerb::Create {
+                        let labels = self.interest.labels.iter();
+                        gains
+                            .values
+                            .extend(labels.map(|tag| folded("tag", "name", tag)));
+                    }
+                    if gains.says_something() || loses.says_something() {
+                        let id = id.clone();
+                        effects.push(Effect::Tagged {
+                            attribute,
+                            tags,
+                            gains,
+                            loses,
+                            id,
+                        });
+                    }
+                }
+                Made::OneAlone { within }
+                    if kind.name == cause.kind && cause.changes.contains(attribute) =>
+                {
+                    let becomes = cause
+                        .after
+                        .as_ref()
+                        .and_then(|after| after.known(attribute));
+                    if becomes == Some(Known::exactly(["true".to_owned()])) {
+                        let agrees = |within: &'r String| {
+                            let known = cause.before.as_ref()?.known(within);
+                            Some((within.as_str(), known.unwrap_or_default()))
+                        };
+                        let within = within.as_ref().and_then(agrees);
+                        let id = id.clone();
+                        effects.push(Effect::Taken {
+                            attribute,
+                            within,
+                            id,
+                        });
+                    } else {
+                        // Another gets it; which, nobody tells.
+                        let unknown = State::new(kind, Attributes::new(), None);
+                        let changes = vec![attribute.clone()];
+                        self.push_following(kind, None, (unknown.clone(), unknown), changes)?;
+                    }
+                }
+                Made::Carriers { .. } | Made::OneAlone { .. } | Made::Same { .. } => {}
+            }
+        }
+        if heeded && cause.verb == TouchVerb::Delete {
+            for (named, members) in &kind.names {
+                if *named == cause.kind {
+                    let (kind, id) = (named.as_str(), id.clone());
+                    effects.push(Effect::Gone { kind, members, id });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever of a kind the effects reach.
+    async fn affected(&mut self, kind: &'r Kind, effects: &[Effect<'r>]) -> Result<(), Refusal> {
+        let Some(all) = self.look.every(kind).await? else {
+            let unknown = State::new(kind, Attributes::new(), None);
+            return self.push_following(kind, None, (unknown.clone(), unknown), Vec::new());
+        };
+        for found in all {
+            let mut after = found.attributes.clone();
+            let mut reached = false;
+            for effect in effects {
+                reached |= effect.reaches(kind, &found, &mut after);
+            }
+            let id = id_of(kind, &found.attributes);
+            let touched = self
+                .touches
+                .iter()
+                .any(|touch| touch.kind == kind.name && id.is_some() && known_id(touch) == id);
+            if !reached || touched {
+                continue;
+            }
+            let mut before = found.attributes;
+            let named = id.clone().unwrap_or_default();
+            self.project(kind, &named, &mut before).await?;
+            if let Some(project) = before.get("project") {
+                after.insert("project".to_owned(), project.clone());
+            }
+            let changes = before
+                .iter()
+                .filter(|(name, known)| after.get(*name) != Some(known));
+            let changes = changes.map(|(name, _)| name.clone()).collect();
+            let states = (
+                State::new(kind, before, None),
+                State::new(kind, after, None),
+            );
+            self.push_following(kind, id, states, changes)?;
+        }
+        Ok(())
+    }
+
+    /// What stands for the resource elsewhere, and has an attribute of its.
+    fn same_elsewhere(&mut self, kind: &'r Kind, cause: &Touch) -> Result<(), Refusal> {
+        let (Some(before), Some(after)) = (&cause.before, &cause.after) else {
+            return Ok(());
+        };
+        for Derived { attribute, made } in &kind.derived {
+            let stands_for = matches!(made, Made::Same { of } if of.contains(&cause.kind));
+            if !stands_for
+                || !cause.changes.contains(attribute)
+                || !(self.interest.asks_about)(kind, attribute)
+            {
+                continue;
+            }
+            let kinds = self.catalog.kinds();
+            let id = known_id(cause).zip(kinds.find(cause.kind.as_str()));
+            let urn = id.and_then(|(id, cause)| urn_of(cause, &id));
+            let by = |kind: &Kind, called: &String| {
+                let name = kind.name(called, kinds);
+                name.map(|name| told_by_name(kind, &name))
+                    .unwrap_or_default()
+            };
+            let mut told = urn.as_ref().map(|urn| by(kind, urn)).unwrap_or_default();
+            let parent = kind.parent.as_ref().and_then(|parent| {
+                let known = before.known(parent.as_str())?;
+                told.insert(parent.as_str().to_owned(), known.clone());
+                let parent = kinds.find(parent.as_str())?;
+                let called = known.values.first().map(|called| by(parent, called));
+                let state = State::new(parent, called.unwrap_or_default(), None);
+                Some(std::sync::Arc::new(state))
+            });
+            let with = |state: &State| {
+                let mut told = told.clone();
+                told.insert(
+                    attribute.clone(),
+                    state.known(attribute).unwrap_or_default(),
+                );
+                State::new(kind, told, parent.clone())
+            };
+            let states = (with(before), with(after));
+            self.push_following(kind, urn, states, vec![attribute.clone()])?;
+        }
+        Ok(())
+    }
+
+    fn push_following(
+        &mut self,
+        kind: &Kind,
+        id: Option<String>,
+        (before, after): (State, State),
+        changes: Vec<String>,
+    ) -> Result<(), Refusal> {
+        self.push(Touch {
+            rule: 0,
+            verb: TouchVerb::Attach,
+            kind: kind.name.clone(),
+            id,
+            scope: None,
+            before: Some(before),
+            after: Some(after),
+            changes,
+            missing: false,
+            in_path: false,
+            within: None,
+            first: false,
+            implied: true,
+            homes: Vec::new(),
+            deferred: false,
+            follows: true,
+        })
+    }
+}
+
+impl Effect<'_> {
+    /// Whether it reaches a resource, which is then changed.
+    fn reaches(&self, kind: &Kind, found: &Found, after: &mut Attributes) -> bool {
+        match self {
+            Self::Tagged {
+                attribute,
+                tags,
+                gains,
+                loses,
+                id,
+            } => {
+                let Some(names) = named_at(kind, found, tags, "tag") else {
+                    after.insert((*attribute).to_owned(), Known::unknown());
+                    return true;
+                };
+                let (joins, leaves) = (gains.may_be_of(&names), loses.may_be_of(&names));
+                let known = after.entry((*attribute).to_owned()).or_default();
+                match id {
+                    _ if !leaves => {}
+                    Some(id) => known.values.retain(|value| value != id),
+                    None => known.values.clear(), // any of them, or all
+                }
+                match id {
+                    _ if !joins => {}
+                    Some(id) if known.values.contains(id) => {}
+                    Some(id) => known.values.push(id.clone()),
+                    None => known.complete = false,
+                }
+                joins || leaves
+            }
+            Self::Gone {
+                kind: of,
+                members,
+                id,
+            } => {
+                let names = named_at(kind, found, members, of);
+                match (names, id) {
+                    (None, _) => true,
+                    (Some(names), Some(id)) => names.contains(id),
+                    (Some(names), None) => !names.is_empty(),
+                }
+            }
+            Self::Taken {
+                attribute,
+                within,
+                id,
+            } => {
+                let has = |name: &str| found.attributes.get(name).cloned().unwrap_or_default();
+                let known = has(attribute);
+                let had = !known.complete || known.values == ["true"];
+                let agrees = within.as_ref().is_none_or(|(name, of)| {
+                    let here = has(name);
+                    !here.complete || of.may_be_of(&here.values)
+                });
+                let itself = id.is_some() && id_of(kind, &found.attributes) == *id;
+                if !had || !agrees || itself {
+                    return false;
+                }
+                let not = Known::exactly(["false".to_owned()]);
+                after.insert((*attribute).to_owned(), not);
+                true
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Whether one of these could be one of its values.
+    fn may_be_of(&self, others: &[String]) -> bool {
+        let mut others = others.iter();
+        if self.complete {
+            others.any(|other| self.values.contains(other))
+        } else {
+            others.next().is_some()
+        }
+    }
+
+    fn says_something(&self) -> bool {
+        !self.complete || !self.values.is_empty()
+    }
+}
+
+/// The tags that what is touched gets, and those that it loses.
+fn tags_moved(cause: &Touch) -> (Known, Known) {
+    let none = || Known::exactly([]);
+    let of = |state: &Option<State>| match state {
+        Some(state) => state.known("tag").unwrap_or_else(none),
+        None => none(),
+    };
+    let (before, after) = (of(&cause.before), of(&cause.after));
+    let both = cause.before.is_some() && cause.after.is_some();
+    if both && !cause.changes.iter().any(|attribute| attribute == "tag") {
+        return (none(), none());
+    }
+    // What is not known of both alike does not change.
+    let alike = both && before.complete == after.complete;
+    let without = |these: &Known, those: &Known| Known {
+        values: these
+            .values
+            .iter()
+            .filter(|it| !those.values.contains(it))
+            .cloned()
+            .collect(),
+        complete: alike || these.complete,
+    };
+    (without(&after, &before), without(&before, &after))
+}
+
+/// What members of a resource's JSON name; `None` where that is not known.
+fn named_at(kind: &Kind, found: &Found, members: &[FieldPath], of: &str) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for member in members {
+        if let Some(json) = &found.json {
+            let names = json.at(member).into_iter().filter_map(Json::name);
+            let names = names.filter(|name| !name.is_empty());
+            all.extend(names.map(|name| folded(of, "id", name)));
+        } else {
+            // Facts that a test gives have no JSON; an attribute may be the same member.
+            let same = |from: &[Source]| *from == [Source::Member(member.clone())];
+            let attribute = kind
+                .attributes
+                .iter()
+                .find(|attribute| same(&attribute.from))?;
+            let known = found.attributes.get(&attribute.name)?;
+            all.extend(known.values.iter().cloned());
+        }
+    }
+    Some(all)
+}
+
+fn known_id(touch: &Touch) -> Option<String> {
+    let state = touch.before.as_ref().or(touch.after.as_ref())?;
+    let known = state.known("id")?;
+    known.values.first().cloned()
+}
