@@ -108,6 +108,19 @@ impl Doing<'_> {
         self.reading.spelled(&self.word(name))
     }
 
+    /// A region's slug, which must be one.
+    fn region(&self, value: &Value) -> Result<String, ()> {
+        let slug = self.reading.word(value);
+        let is = |known: &&&str| self.reading.spelled(known) == self.reading.spelled(&slug);
+        let known = ["nyc3", "fra1"].iter().find(is);
+        known.map(|known| (*known).to_owned()).ok_or(())
+    }
+
+    /// A size's slug.
+    fn size(&self, value: &Value) -> String {
+        self.reading.spelled(&self.reading.word(value))
+    }
+
     fn items(&self, name: &str) -> Result<Option<Vec<Value>>, ()> {
         self.reading.items(&self.body, name)
     }
@@ -124,7 +137,6 @@ impl Doing<'_> {
             .find(self.world, Kind::named(kind), None, &Value::from(value))
     }
 
-    #[expect(clippy::too_many_lines, reason = "a table of what is special")]
     fn special(&mut self) -> Done {
         let path = self.path.clone();
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -628,6 +640,8 @@ impl Doing<'_> {
                 }
                 Ok(empty())
             }
+            // Kinds of children that are not kept here.
+            (_, Some(Some(_)), _) if UNKEPT.contains(&rest[1].as_str()) => Ok((200, json!({}))),
             ("DELETE", Some(Some(key)), _) if rest[1] == "dangerous" => {
                 self.world.remove(&key);
                 Ok(empty())
@@ -678,7 +692,9 @@ impl Doing<'_> {
                 continue;
             };
             value[member] = match (*at, given) {
-                ("region.slug", given) => json!({ "slug": self.reading.word(&given) }),
+                ("region.slug", given) => json!({ "slug": self.region(&given)? }),
+                ("region" | "region_slug", given) => json!(self.region(&given)?),
+                ("size" | "size_slug", given) => json!(self.size(&given)),
                 ("name" | "type" | "data", given) => json!(self.reading.word(&given)),
                 ("droplet_ids[]", _) => {
                     let named = self.items("droplet_ids")?.unwrap_or_default();
@@ -701,7 +717,7 @@ impl Doing<'_> {
             }
         }
         if kind.name == "image" {
-            value["regions"] = json!([self.word("region")]);
+            value["regions"] = json!([self.region(&json!(self.word("region")))?]);
         }
         if kind.name == "volume" {
             value["droplet_ids"] = json!([]);
@@ -753,7 +769,7 @@ impl Doing<'_> {
 
     fn move_home(&mut self, key: &Key) {
         let project = self.word("project_id");
-        if key.kind().urn.is_some()
+        if self.world.home(key).is_some()
             && let Some(project) = self.thing("project", &project)
         {
             self.world.settle(key, &project.id);
@@ -969,7 +985,7 @@ impl Doing<'_> {
             return Err(());
         };
         let tags = self.labels("tags")?;
-        let region = self.word("region");
+        let region = self.region(&json!(self.word("region")))?;
         let vpc = self.word("vpc_uuid");
         let vpc = self.thing("vpc", &vpc).map_or(String::new(), |key| key.id);
         let mut names: Vec<Value> = self.items("names")?.unwrap_or_default();
@@ -978,7 +994,7 @@ impl Doing<'_> {
         for name in names {
             let own = self.world.fresh_id(Form::Number);
             let key = Key::new("droplet", own.as_str());
-            self.world.put(key.clone(), json!({ "id": own.parse::<u64>().unwrap(), "name": self.reading.word(&name), "tags": tags, "region": { "slug": region }, "size_slug": self.word("size"), "size": { "slug": self.word("size") }, "image": { "id": image.parse::<u64>().ok() }, "vpc_uuid": vpc, "status": "new", "networks": { "v4": [], "v6": [] } }));
+            self.world.put(key.clone(), json!({ "id": own.parse::<u64>().unwrap(), "name": self.reading.word(&name), "tags": tags, "region": { "slug": region }, "size_slug": self.size(&json!(self.word("size"))), "size": { "slug": self.word("size") }, "image": { "id": image.parse::<u64>().ok() }, "vpc_uuid": vpc, "status": "new", "networks": { "v4": [], "v6": [] } }));
             self.move_home(&key);
             made.push(key);
         }
@@ -1024,7 +1040,7 @@ impl Doing<'_> {
                 }
             }
             "resize" => {
-                let size = self.word("size");
+                let size = self.size(&json!(self.word("size")));
                 if let Some(droplet) = self.world.edit(key) {
                     droplet["size_slug"] = json!(size);
                 }
@@ -1329,7 +1345,7 @@ impl Doing<'_> {
                 .attribute(droplet, "region")
                 .unwrap_or_default()
                 .concat(),
-            None => self.word("region"),
+            None => self.region(&json!(self.word("region")))?,
         };
         let on = droplet
             .first()
@@ -1403,8 +1419,8 @@ impl Doing<'_> {
                 .map(|value| self.reading.word(value))
                 .unwrap_or_default()
         };
-        let (name, size) = (of("name"), of("size"));
-        let tags: Vec<String> = self
+        let (name, size) = (of("name"), self.size(&json!(of("size"))));
+        let mut tags: Vec<String> = self
             .reading
             .items(body, "tags")
             .ok()
@@ -1418,6 +1434,7 @@ impl Doing<'_> {
             self.world.fresh_id(Form::Uuid),
             self.world.fresh_id(Form::Number),
         );
+        tags.extend(self.world.attribute(cluster, "tag").unwrap_or_default()); // the API puts its cluster's on
         let region = self
             .world
             .attribute(cluster, "region")
@@ -1443,3 +1460,20 @@ impl Doing<'_> {
 fn ids(keys: &[Key]) -> Vec<String> {
     keys.iter().map(|key| key.id.clone()).collect()
 }
+
+const UNKEPT: [&str; 14] = [
+    "online-migration",
+    "schema-registry",
+    "indexes",
+    "backups",
+    "job-invocations",
+    "events",
+    "alerts",
+    "keys",
+    "tokens",
+    "functions",
+    "child_agents",
+    "api_keys",
+    "data_sources",
+    "access_points",
+];

@@ -290,7 +290,6 @@ impl Asker<'_> {
     }
 
     /// What a client writes at a member.
-    #[expect(clippy::too_many_lines, reason = "a table of members")]
     fn value(&self, rng: &mut Rng, of: &Endpoint, member: &str) -> Value {
         let leaf = member
             .trim_end_matches("[]")

@@ -125,10 +125,13 @@ impl Case<'_> {
             });
         }
         for deny in &self.role.deny {
+            // What belongs to a thing that is denied is denied with it: the path names both.
             let strikes = |world: &World| {
-                deny.only
-                    .as_ref()
-                    .is_none_or(|only| only.strikes(world, key))
+                let Some(only) = &deny.only else {
+                    return !implied;
+                };
+                let line = std::iter::successors(Some(key.clone()), Key::parent);
+                line.into_iter().any(|own| only.strikes(world, &own))
             };
             if denies(deny, change)
                 && (*was && strikes(self.before) || *is && strikes(self.after))
@@ -213,7 +216,7 @@ impl Case<'_> {
                     && deny
                         .only
                         .as_ref()
-                        .is_none_or(|only| only.strikes(self.before, key))
+                        .is_some_and(|only| only.strikes(self.before, key))
                 {
                     wrong.push(Wrong {
                         check: "denied-around",
@@ -489,9 +492,7 @@ fn denies(deny: &Grant, change: &Change) -> bool {
     let key = &change.key;
     let families: Vec<&str> = match (key.kind, verb) {
         ("volume", "update") => vec!["block_storage_action"], // its own family has nothing that changes one
-        ("snapshot", "create" | "update") => vec!["block_storage_snapshot"],
-        ("snapshot", "delete") => vec!["block_storage_snapshot"],
-        ("image", "create") if change.was => vec!["image"],
+        ("snapshot", _) => vec!["block_storage_snapshot"],
         _ => families(key),
     };
     let plain = key.kind().parent.is_none();
@@ -559,13 +560,15 @@ fn missing(sent: &Value, arrived: &Value, at: &str) -> Option<String> {
 }
 
 /// What clients send back because an answer had it, and the reference lets nobody set.
-const ECHOED: [&str; 6] = [
+const ECHOED: [&str; 8] = [
     "id",
     "created_at",
     "connection",
     "private_connection",
     "standby_connection",
     "standby_private_connection",
+    "schema_registry_connection",
+    "ui_connection",
 ];
 
 fn is_nothing(value: &Value) -> bool {

@@ -72,7 +72,7 @@ pub static KINDS: &[Kind] = kinds! {
     "alert_policy" "monitoring" "/v2/monitoring/alerts" "policy" "policies" "uuid" Uuid NO, NO, ["id": "uuid", "type": "type", "entity": "entities[]"];
     "monitoring_destination" "monitoring" "/v2/monitoring/sinks/destinations" "destination" "destinations" "id" Uuid NO, NO, ["id": "id", "name": "name"];
     "nfs_share" "nfs" "/v2/nfs" "share" "shares" "id" Uuid NO, NO, ["id": "id", "name": "name", "region": "region", "vpc": "vpc_ids[]"];
-    "partner_attachment" "partner_network_connect" "/v2/partner_network_connect/attachments" "partner_attachment" "partner_attachments" "id" Uuid NO, Some("partner_attachment"), ["id": "id", "name": "name", "region": "region", "vpc": "vpc_ids[]"];
+    "partner_attachment" "partner_network_connect" "/v2/partner_network_connect/attachments" "partner_attachment" "partner_attachments" "id" Uuid NO, NO, ["id": "id", "name": "name", "region": "region", "vpc": "vpc_ids[]"];
     "project" "project" "/v2/projects" "project" "projects" "id" Uuid NO, NO, ["id": "id", "name": "name", "purpose": "purpose", "environment": "environment", "default": "is_default"];
     "registry" "registry" "/v2/registries" "registry" "registries" "name" Name NO, NO, ["id": "name", "name": "name", "region": "region"];
     "repository" "registry" "/v2/registries/{}/repositoriesV2" "" "repositories" "name" Name Some("registry"), NO, ["id": "name", "name": "name"];

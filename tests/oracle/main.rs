@@ -13,6 +13,18 @@
     clippy::print_stdout,
     reason = "a test fails by panicking, and tells what it found"
 )]
+#![allow(
+    clippy::explicit_auto_deref,
+    clippy::field_reassign_with_default,
+    clippy::format_push_string,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::semicolon_if_nothing_returned,
+    clippy::similar_names,
+    clippy::too_many_lines,
+    clippy::unused_self,
+    reason = "tables of what the API does, and of what is drawn, read best as they are"
+)]
 
 mod act;
 mod ask;

@@ -6,9 +6,10 @@ use super::ask::{Draft, Endpoint, Request, encoded, written};
 use super::kinds::Form;
 use super::rng::Rng;
 
-pub const ODDITIES: [&str; 11] = [
-    "spelled", "unknown", "emptied", "repeated", "renamed", "nested", "list", "query", "path",
-    "several", "typed",
+pub const ODDITIES: [&str; 18] = [
+    "spelled", "spelled", "spelled", "spelled", "spelled", "unknown", "unknown", "emptied",
+    "emptied", "emptied", "repeated", "renamed", "nested", "list", "query", "path", "several",
+    "typed",
 ];
 
 /// Makes the request odd in one way, where it can be.
@@ -85,11 +86,18 @@ fn spell(rng: &mut Rng, draft: &mut Draft, how: &dyn Fn(&mut Rng, &str, Form) ->
     let names: Vec<usize> = (0..draft.path.len())
         .filter(|at| draft.path[*at].1.is_some())
         .collect();
-    let mut leaves = 0;
+    let mut leaves = Vec::new();
     if let Some(body) = &mut draft.body {
-        each_leaf(body, &mut |_| leaves += 1);
+        let mut at = 0;
+        each_leaf(body, &mut |leaf| {
+            leaves.push((at, is_name(leaf)));
+            at += 1;
+        });
     }
-    let places = names.len() + draft.query.len() + leaves;
+    if leaves.iter().any(|(_, name)| *name) && rng.chance(80) {
+        leaves.retain(|(_, name)| *name);
+    }
+    let places = names.len() + draft.query.len() + leaves.len();
     if places == 0 {
         return false;
     }
@@ -106,7 +114,7 @@ fn spell(rng: &mut Rng, draft: &mut Draft, how: &dyn Fn(&mut Rng, &str, Form) ->
         draft.query[at].1 = plain(&how(rng, &draft.query[at].1.clone(), Form::Name));
         return true;
     }
-    let wanted = at - names.len() - draft.query.len();
+    let (wanted, _) = leaves[at - names.len() - draft.query.len()];
     let mut now = 0;
     if let Some(body) = &mut draft.body {
         each_leaf(body, &mut |leaf| {
@@ -125,6 +133,13 @@ fn spell(rng: &mut Rng, draft: &mut Draft, how: &dyn Fn(&mut Rng, &str, Form) ->
         });
     }
     true
+}
+
+/// Whether it looks as if it named a thing.
+fn is_name(value: &Value) -> bool {
+    let text = super::world::text(value);
+    let number = text.len() >= 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+    number || text.len() == 36 || text.starts_with("do:") || text.contains(".example")
 }
 
 fn plain(value: &Value) -> String {

@@ -261,6 +261,9 @@ const PLAIN: [&str; 14] = [
 impl Drawer<'_> {
     pub fn role(&self, rng: &mut Rng) -> Role {
         let mut role = Role::default();
+        if rng.chance(15) {
+            return self.tempting(rng);
+        }
         if rng.chance(40) {
             // Everything, but for what is denied.
             role.allow.push(Grant {
@@ -290,6 +293,174 @@ impl Drawer<'_> {
             role.deny.push(self.deny(rng));
         }
         role
+    }
+
+    /// Roles by which one thing could be gained, or freed, through another.
+    fn tempting(&self, rng: &mut Rng) -> Role {
+        let of = |team: &[Key], kind: &str, rng: &mut Rng| {
+            let wanted: Vec<&Key> = team.iter().filter(|key| key.kind == kind).collect();
+            rng.pick(&wanted).own().to_owned()
+        };
+        let grant = |scopes: &[&str], only: Option<(&'static str, &'static str, String)>| Grant {
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            only: only.map(|(kind, attribute, value)| match kind {
+                "" => Only {
+                    all: vec![(attribute, vec![value])],
+                    ..Only::default()
+                },
+                kind => Only {
+                    kinds: vec![(kind, vec![(attribute, vec![value])])],
+                    ..Only::default()
+                },
+            }),
+            ..Grant::default()
+        };
+        let mine = of(self.mine, "droplet", rng);
+        let theirs = of(self.theirs, "droplet", rng);
+        let all = || grant(&["*", "image:read", "snapshot:read"], None);
+        let tags = || {
+            grant(
+                &[
+                    "droplet:*",
+                    "tag:*",
+                    "volume:read",
+                    "image:*",
+                    "database:read",
+                    "database:update",
+                    "project:*",
+                    "kubernetes:read",
+                    "kubernetes:update",
+                ]
+                .map(|scope| {
+                    if scope == "volume:read" {
+                        "block_storage:read"
+                    } else {
+                        scope
+                    }
+                }),
+                None,
+            )
+        };
+        let (allow, deny) = match rng.below(12) {
+            0 => (
+                vec![
+                    grant(
+                        &["load_balancer:*"],
+                        Some(("load_balancer", "droplet", mine)),
+                    ),
+                    tags(),
+                ],
+                vec![],
+            ),
+            1 => (
+                vec![
+                    grant(&["firewall:*"], Some(("firewall", "droplet", mine))),
+                    tags(),
+                ],
+                vec![],
+            ),
+            2 => (
+                vec![
+                    grant(
+                        &["database:*"],
+                        Some(("database_user", "tag", "shared".into())),
+                    ),
+                    tags(),
+                ],
+                vec![],
+            ),
+            3 => (
+                vec![
+                    grant(
+                        &["domain:*"],
+                        Some(("domain_record", "project", "project-a".into())),
+                    ),
+                    grant(&["project:*", "domain:update", "domain:read"], None),
+                ],
+                vec![],
+            ),
+            4 => (
+                vec![all()],
+                vec![grant(
+                    &["domain:*"],
+                    Some(("domain_record", "project", "project-b".into())),
+                )],
+            ),
+            5 => (
+                vec![all()],
+                vec![grant(
+                    &["load_balancer:*"],
+                    Some(("load_balancer", "droplet", theirs)),
+                )],
+            ),
+            6 => (
+                vec![all()],
+                vec![grant(&["*"], Some(("droplet", "id", theirs)))],
+            ),
+            7 => (
+                vec![all()],
+                vec![grant(
+                    &["kubernetes:*"],
+                    Some(("kubernetes_cluster", "tag", "client-b".into())),
+                )],
+            ),
+            8 => (
+                vec![all()],
+                vec![grant(
+                    &[*rng.pick(&[
+                        "block_storage_snapshot:delete",
+                        "snapshot:delete",
+                        "image:delete",
+                        "block_storage:delete",
+                        "reserved_ip:delete",
+                    ])],
+                    Some(("", "region", "fra1".into())),
+                )],
+            ),
+            9 => (
+                vec![all()],
+                vec![grant(
+                    &["droplet:*"],
+                    Some((
+                        "droplet",
+                        "size",
+                        (*rng.pick(&["s-8vcpu-16gb", "c-2"])).into(),
+                    )),
+                )],
+            ),
+            10 => (
+                vec![
+                    grant(
+                        &[
+                            "droplet:*",
+                            "image:*",
+                            "tag:*",
+                            "vpc:*",
+                            "ssh_key:*",
+                            "regions:read",
+                        ],
+                        None,
+                    ),
+                    grant(
+                        &["block_storage:*", "block_storage_action:*", "reserved_ip:*"],
+                        Some(("volume", "droplet", mine)),
+                    ),
+                ],
+                vec![],
+            ),
+            _ => (
+                vec![
+                    grant(&["vpc:*"], Some(("vpc", "default", "false".into()))),
+                    grant(&["project:*"], Some(("project", "default", "false".into()))),
+                    grant(
+                        &["vpc:update", "vpc:read", "project:update", "project:read"],
+                        None,
+                    ),
+                ],
+                vec![],
+            ),
+        };
+        Role { allow, deny }
     }
 
     fn allow(&self, rng: &mut Rng) -> Grant {

@@ -118,7 +118,9 @@ impl World {
     }
 
     pub fn home(&self, key: &Key) -> Option<String> {
-        key.kind().urn?;
+        if key.kind().urn.is_none() && !IN_PROJECT.contains(&key.kind) {
+            return None;
+        }
         let kept = self.homes.get(key).cloned();
         kept.or_else(|| self.default_project())
     }
@@ -153,7 +155,7 @@ impl World {
     pub fn attribute(&self, key: &Key, attribute: &str) -> Option<Vec<String>> {
         let value = self.get(key)?;
         let kind = key.kind();
-        if attribute == "project" && kind.urn.is_some() {
+        if attribute == "project" && self.home(key).is_some() {
             let home = self.home(key)?;
             let name = self.get(&Key::new("project", home.as_str()))?["name"].clone();
             return Some(vec![home, text(&name)]);
@@ -268,7 +270,10 @@ impl World {
             }
             _ => {}
         }
-        if let Some(home) = self.home(key).filter(|_| TELL_PROJECT.contains(&key.kind)) {
+        if let Some(home) = self
+            .home(key)
+            .filter(|_| TELL_PROJECT.contains(&key.kind) || IN_PROJECT.contains(&key.kind))
+        {
             value["project_id"] = json!(home);
         }
         if let Some(members) = value.as_object_mut() {
@@ -304,6 +309,14 @@ impl World {
 }
 
 static FRESH: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+/// What says itself in which project it is, and has no URN.
+const IN_PROJECT: [&str; 4] = [
+    "genai_agent",
+    "genai_knowledge_base",
+    "nat_gateway",
+    "vector_database",
+];
 
 const TELL_PROJECT: [&str; 4] = ["database", "load_balancer", "reserved_ip", "app"];
 
@@ -403,7 +416,6 @@ fn droplet(id: u64, name: &str, tags: &[&str], region: &str, vpc: &str) -> Value
 }
 
 #[rustfmt::skip]
-#[expect(clippy::too_many_lines, reason = "a table of what there is")]
 fn settled(world: &mut World, rng: &mut Rng, team: &str, region: &str) {
     let base: u64 = if team == "a" { 401_000_010 } else { 401_000_020 };
     let last = if team == "a" { 10 } else { 20 };
@@ -537,7 +549,11 @@ fn settled(world: &mut World, rng: &mut Rng, team: &str, region: &str) {
         if !shape.attributes.iter().any(|(called, _)| *called == "region") && kind != "autoscale_pool" {
             value.as_object_mut().unwrap().remove("region");
         }
-        world.put(Key::new(shape.name, own), value);
+        let key = Key::new(shape.name, own);
+        world.put(key.clone(), value);
+        if IN_PROJECT.contains(&kind) {
+            homed.push(key);
+        }
     }
     for key in homed {
         world.settle(&key, &project);
