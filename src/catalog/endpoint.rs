@@ -90,7 +90,7 @@ pub struct Endpoint {
     pub operation: String,
     /// The section of DigitalOcean's reference.
     pub section: String,
-    /// What a token must hold: one of these sets, whole. Never empty.
+    /// What a token must hold: one of these sets, whole. Never empty; the broadest first.
     pub scopes: Vec<ScopeSet>,
     /// What it must hold besides, if a parameter has another value than these.
     pub scopes_when: Vec<ScopeWhen>,
@@ -130,8 +130,64 @@ pub struct Endpoint {
     pub touches: Touches,
     /// The shape of its answer, where anything in that asks for a scope.
     pub answer: Option<ShapeId>,
-    /// Where and why this differs from DigitalOcean's specification.
+    /// Whence it is known.
+    pub origin: Origin,
+    /// The media types of bodies that it takes beside JSON: they go on as they come, and nothing in them is looked at.
+    pub raw_bodies: Vec<String>,
+    /// Why it is refused to everyone, `requests` patterns included.
+    pub refused: Option<String>,
+    /// Where and why this differs from DigitalOcean's specification, or where it was found.
     pub note: Option<String>,
+}
+
+/// Whence an endpoint is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// DigitalOcean's specification has it.
+    Specification,
+    /// So it does, and is put right here.
+    Correction,
+    /// Clients of DigitalOcean call it, and the specification lacks it.
+    Client,
+    /// `catalog.extra` has it.
+    Extra,
+}
+
+impl Origin {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Specification => "specification",
+            Self::Correction => "correction",
+            Self::Client => "client",
+            Self::Extra => "extra",
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = NoOrigin;
+
+    fn from_str(text: &str) -> Result<Self, NoOrigin> {
+        let all = [
+            Self::Specification,
+            Self::Correction,
+            Self::Client,
+            Self::Extra,
+        ];
+        let named = |origin: &Self| origin.as_str() == text;
+        all.into_iter().find(named).ok_or(NoOrigin)
+    }
+}
+
+/// A word for no origin.
+#[derive(Debug, Eq, PartialEq)]
+pub struct NoOrigin;
+
+impl fmt::Display for NoOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an origin is `specification`, `correction`, `client` or `extra`")
+    }
 }
 
 impl Endpoint {

@@ -18,7 +18,7 @@ mod touch;
 pub use answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
 pub use endpoint::{
     Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, NamedPlace, Naming,
-    NoMethod, Parameter, ScopeWhen, Segment, Template,
+    NoMethod, Origin, Parameter, ScopeWhen, Segment, Template,
 };
 pub use kind::{Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, Source};
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};

@@ -112,6 +112,10 @@ pub struct ScopeId(u16);
 pub struct ScopeTable {
     scopes: Vec<Scope>,
     ids: HashMap<Scope, ScopeId>,
+    /// What comes with a scope.
+    implied: Vec<(ScopeId, ScopeSet)>,
+    /// Scopes that exist at DigitalOcean and open no endpoint.
+    idle: Vec<Scope>,
 }
 
 impl ScopeTable {
@@ -166,7 +170,27 @@ impl ScopeTable {
         {
             set.insert_index(index);
         }
+        for (scope, with_it) in &self.implied {
+            if set.has(*scope) {
+                set.add(with_it);
+            }
+        }
         set
+    }
+
+    /// Gives who has `scope` what comes with it. What is implied implies nothing further.
+    pub(super) fn imply(&mut self, scope: ScopeId, with_it: ScopeSet) {
+        self.implied.push((scope, with_it));
+    }
+
+    /// Notes a scope that no endpoint asks for.
+    pub(super) fn opens_nothing(&mut self, scope: Scope) {
+        self.idle.push(scope);
+    }
+
+    /// Whether this is a scope of DigitalOcean's that opens no endpoint.
+    pub fn is_idle(&self, scope: &Scope) -> bool {
+        self.idle.contains(scope)
     }
 }
 

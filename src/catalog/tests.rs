@@ -33,9 +33,16 @@ fn scopes(catalog: &Catalog, endpoint: &Endpoint) -> String {
         .join(" | ")
 }
 
+fn of_the_specification(catalog: &Catalog) -> impl Iterator<Item = &Endpoint> {
+    let ours = |it: &&Endpoint| matches!(it.origin, Origin::Specification | Origin::Correction);
+    catalog.endpoints().iter().filter(ours)
+}
+
 #[test]
 fn the_tables_read_without_a_mistake_and_hold_every_endpoint() {
-    assert_eq!(catalog().endpoints().len(), 644);
+    let catalog = catalog();
+    assert_eq!(of_the_specification(&catalog).count(), 644);
+    assert_eq!(catalog.endpoints().len(), 644 + 222);
 }
 
 #[test]
@@ -117,6 +124,7 @@ fn scopes_are_those_of_the_specification_but_for_the_known_corrections() {
         let ours = scopes(&catalog, endpoint);
         if ours != spec {
             assert!(endpoint.note.is_some(), "{call} differs without a note");
+            assert_eq!(endpoint.origin, Origin::Correction, "{call}");
             corrected.push(format!("{method}\t{path}\t{spec}\t{ours}"));
         }
     }
@@ -126,6 +134,92 @@ fn scopes_are_those_of_the_specification_but_for_the_known_corrections() {
         .map(|line| line.rsplit_once('\t').unwrap().0)
         .collect();
     assert_eq!(corrected, known);
+    let told = catalog.endpoints().iter();
+    let told = told.filter(|endpoint| endpoint.origin == Origin::Correction);
+    assert_eq!(
+        told.count(),
+        known.len(),
+        "no other row says that it is one"
+    );
+}
+
+/// Every call of DigitalOcean's own clients that the specification lacks (`tests/facts`), and no other row beside.
+#[test]
+fn what_clients_call_beyond_the_specification_is_known_with_its_source() {
+    let catalog = catalog();
+    let found = catalog.endpoints().iter();
+    let found: BTreeSet<_> = found
+        .filter(|endpoint| endpoint.origin == Origin::Client)
+        .map(|endpoint| {
+            let note = endpoint.note.as_deref().unwrap_or_default();
+            assert!(
+                note.contains("; read 2026-"),
+                "{endpoint} has no source and date"
+            );
+            let sensitive = if endpoint.sensitive.is_some() {
+                "sensitive"
+            } else {
+                ""
+            };
+            let mut needed: Vec<_> = scopes(&catalog, endpoint)
+                .split('+')
+                .map(str::to_owned)
+                .collect();
+            needed.sort();
+            format!("{endpoint} {} {sensitive}", needed.join("+"))
+        })
+        .collect();
+    let mut wanted = BTreeSet::new();
+    for row in answer_facts(include_str!("../../tests/facts/client_endpoints.tsv")) {
+        let [method, path, needed, sensitive, query, body] = row[..] else {
+            panic!("{row:?}")
+        };
+        let mut needed: Vec<_> = needed.split('+').collect();
+        needed.sort_unstable();
+        wanted.insert(format!("{method} {path} {} {sensitive}", needed.join("+")));
+        let endpoint = catalog
+            .endpoints()
+            .iter()
+            .find(|it| it.to_string() == format!("{method} {path}"));
+        let Some(endpoint) = endpoint else { continue };
+        let words = |text: &'static str| text.split(' ').filter(|word| !word.is_empty());
+        for name in words(query) {
+            assert!(endpoint.knows_parameter(name), "{endpoint}: query {name}");
+        }
+        for name in words(body) {
+            let known = endpoint.body.iter().any(|known| {
+                let free = if known.free { ".*" } else { "" };
+                format!("{}{free}", known.path) == name
+            });
+            assert!(known, "{endpoint}: body {name}");
+        }
+    }
+    assert_eq!(found, wanted);
+}
+
+/// The forms that only calls of clients have: a verb behind a colon, a name in brackets, a list by repetition, a body that is
+/// no JSON, and what takes no token.
+#[test]
+fn the_forms_of_clients_can_be_written() {
+    let catalog = catalog();
+    let set = find(
+        &catalog,
+        "POST /v2/action-gateway/actors/mia@example.com/limits:set",
+    )
+    .unwrap();
+    assert_eq!(
+        set.to_string(),
+        "POST /v2/action-gateway/actors/{actor_id}/limits:set"
+    );
+    assert!(find(&catalog, "POST /v2/action-gateway/actors/mia/limits").is_none());
+    let series = find(&catalog, "GET /v2/insights/query/nyc3/prom/api/v1/series").unwrap();
+    assert!(series.knows_parameter("match[]"));
+    let sessions = find(&catalog, "GET /v2/agents/sessions").unwrap();
+    assert!(sessions.knows_parameter("status") && !sessions.inspects_query("status"));
+    let upload = find(&catalog, "POST /v2/agents/sessions/s/workspace/upload").unwrap();
+    assert_eq!(upload.raw_bodies, ["application/octet-stream"]);
+    let webhook = find(&catalog, "POST /v2/agents/triggers/t/webhook").unwrap();
+    assert!(webhook.refused.is_some());
 }
 
 #[test]
@@ -134,7 +228,7 @@ fn every_endpoint_that_hands_out_a_login_is_marked() {
     let marked: Vec<_> = catalog
         .endpoints()
         .iter()
-        .filter(|endpoint| endpoint.sensitive.is_some())
+        .filter(|endpoint| endpoint.sensitive.is_some() && endpoint.origin != Origin::Client)
         .map(ToString::to_string)
         .collect();
     let known: Vec<_> = include_str!("../../tests/facts/sensitive.tsv")
@@ -279,7 +373,9 @@ fn every_endpoint_says_what_it_touches_or_why_that_cant_be_told_and_few_cant() {
             } => {
                 let told = could_touch.as_ref().is_some_and(|could| !could.is_empty());
                 assert!(told, "{endpoint} does not say what it could touch");
-                untold.push(endpoint.to_string());
+                if endpoint.origin != Origin::Client {
+                    untold.push(endpoint.to_string());
+                }
             }
             Touches::These(rules) => assert!(
                 rules.iter().any(TouchRule::is_first),
@@ -461,5 +557,40 @@ fn every_secret_of_an_answer_is_one_wherever_it_stands() {
             matches!(asked, Some(Asks::Secret(_)))
         });
         assert!(is_secret, "{method} {path} {field}");
+    }
+}
+
+/// The same of answers that the specification lacks.
+#[test]
+fn secrets_are_kept_back_where_clients_alone_know_the_answer() {
+    let catalog = Catalog::builtin().unwrap();
+    let cases = [
+        (
+            "POST",
+            "/v2/apps/{id}/components/{component_name}/reset_password",
+            "deployment.spec.envs.value",
+        ),
+        (
+            "POST",
+            "/v2/apps/{id}/upgrade_buildpack",
+            "deployment.spec.services.envs.value",
+        ),
+        (
+            "GET",
+            "/v2/agents/triggers",
+            "triggers.output.slack.webhook_url",
+        ),
+        (
+            "PATCH",
+            "/v2/agents/triggers/{trigger_id}",
+            "trigger.output.slack.webhook_url",
+        ),
+    ];
+    for (method, path, field) in cases {
+        let asked = asked_at(&catalog, method, path, field);
+        assert!(
+            matches!(asked, Some(Asks::Secret(_))),
+            "{method} {path} {field}"
+        );
     }
 }

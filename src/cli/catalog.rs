@@ -96,7 +96,7 @@ fn endpoints(catalog: &Catalog, listing: &Endpoints) -> Result<(), Failed> {
         ));
     }
     let mut table = vec![
-        ["METHOD", "PATH", "OPERATION", "SCOPES", "TOUCHES"]
+        ["METHOD", "PATH", "OPERATION", "SCOPES", "ORIGIN", "TOUCHES"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -106,6 +106,7 @@ fn endpoints(catalog: &Catalog, listing: &Endpoints) -> Result<(), Failed> {
             endpoint.template.to_string(),
             endpoint.operation.clone(),
             needed(catalog, endpoint),
+            endpoint.origin.as_str().to_owned(),
             touched(endpoint),
         ]
     }));
@@ -134,6 +135,9 @@ fn needed(catalog: &Catalog, endpoint: &Endpoint) -> String {
 }
 
 fn touched(endpoint: &Endpoint) -> String {
+    if let Some(why) = &endpoint.refused {
+        return format!("refused: {why}");
+    }
     match &endpoint.touches {
         Touches::Nobody => "nobody's".to_owned(),
         Touches::Unmodelled { reason: None, .. } => "not modelled".to_owned(),
@@ -175,6 +179,8 @@ fn as_json(catalog: &Catalog, endpoint: &Endpoint) -> Value {
         "field_scopes": fields,
         "sensitive": endpoint.sensitive,
         "touches": touched(endpoint),
+        "refused": endpoint.refused,
+        "origin": endpoint.origin.as_str(),
         "note": endpoint.note,
     })
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::rows::rows;
 use super::{Failed, Outcome, print, say};
-use crate::catalog::{Catalog, Endpoint, Scope};
+use crate::catalog::{Catalog, Endpoint, Origin, Scope};
 use crate::config;
 use crate::specification::{self, Change, Difference, FieldChange, Operation, Outline, shape};
 
@@ -155,7 +155,7 @@ impl Found<'_> {
     fn tell_what_differs_on_purpose(&self) -> Result<(), Failed> {
         print("\ndifferent from the specification on purpose:")?;
         for endpoint in self.catalog.endpoints() {
-            if let Some(note) = &endpoint.note {
+            if let (Some(note), Origin::Correction) = (&endpoint.note, endpoint.origin) {
                 print(format!(
                     "  {endpoint}  asks for {}: {note}",
                     self.asked(endpoint)

@@ -1,6 +1,8 @@
 use super::bind::{Additions, BoundCovers, BoundGrant, Grants};
 use super::members::Sent;
-use crate::catalog::{Action, Catalog, Endpoint, Place, Scope, ScopeSet, TouchVerb, Touches};
+use crate::catalog::{
+    Action, Catalog, Endpoint, Place, Scope, ScopeSet, TouchRule, TouchVerb, Touches,
+};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
 use crate::resource::{State, Touch};
@@ -76,6 +78,7 @@ pub fn precheck(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Result
         known: Known::Head,
         catalog,
     };
+    question.refused_to_all()?;
     question.by_scopes(grants)?;
     question.not_denied(grants)
 }
@@ -106,6 +109,7 @@ pub fn decide(
 ) -> Decision {
     let question = Question::whole(asked, catalog);
     let decided = || {
+        question.refused_to_all()?;
         question.says_members(grants)?;
         let by_touches = wants_touches(grants, asked);
         let allowed = if by_touches {
@@ -182,6 +186,19 @@ impl Question<'_> {
             self.sources_covered(endpoint, grants)?;
         }
         Ok(allowed)
+    }
+
+    /// Refuses what the table says nobody may: what takes no token must not get the real one.
+    fn refused_to_all(&self) -> Result<(), Refusal> {
+        let why = self
+            .asked
+            .endpoint
+            .and_then(|it| Some((it, it.refused.as_ref()?)));
+        let Some((endpoint, why)) = why else {
+            return Ok(());
+        };
+        let message = format!("{endpoint} is refused: {why}");
+        Err(Refusal::new(Code::UnknownEndpoint, message))
     }
 
     /// The same for the scopes of the endpoint alone, without those of fields.
@@ -404,7 +421,12 @@ impl Question<'_> {
         };
         let sources = self.asked.private_sources();
         self.all_held(&held, &sources, |FieldUse { field, .. }, scope| {
-            format!("`{field}` of {endpoint} may be a private image, and what is on it is handed out only where a role names the scope {scope}; name a public image by its slug, or ask for such a role")
+            let is_it = |rule: &&TouchRule| rule.at.as_ref().is_some_and(|at| at.to_string() == *field);
+            let source = endpoint.touches.rules().iter().filter(|rule| rule.verb == TouchVerb::Source).find(is_it);
+            match source.filter(|rule| rule.public.is_empty()) {
+                Some(rule) => format!("`{field}` of {endpoint} names a {}, and what is on it is handed out only where a role names the scope {scope}; ask for such a role", rule.kind),
+                None => format!("`{field}` of {endpoint} may be a private image, and what is on it is handed out only where a role names the scope {scope}; name a public image by its slug, or ask for such a role"),
+            }
         })
     }
 
@@ -478,8 +500,10 @@ impl Question<'_> {
                 format!("{endpoint} is refused: {why}; a role without `only` is needed for it"),
             );
         }
+        // Of alternatives of which as much is missing, the last of the row is the narrowest.
         let least = needs
             .iter()
+            .rev()
             .map(|set| set.without(held))
             .min_by_key(ScopeSet::len)
             .unwrap_or_default();

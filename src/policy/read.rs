@@ -287,6 +287,15 @@ impl Reader<'_> {
                 .as_ref()
                 .map(|pattern| table.matching(pattern))
                 .unwrap_or_default();
+            if let Ok(ScopePattern::Named(scope)) = &pattern
+                && table.is_idle(scope)
+            {
+                self.mistakes.add(
+                    item.at,
+                    format!("the scope `{text}` exists at DigitalOcean, but no endpoint asks for it, so it opens nothing; leave it out"),
+                );
+                continue;
+            }
             if covered.is_empty() {
                 let near = nearest(&text, table.iter().map(Scope::as_str));
                 let instead = match (near, &pattern) {

@@ -55,7 +55,7 @@ pub enum Ambiguity {
 impl fmt::Display for Ambiguity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAPath => f.write_str("the target is not a path; set tidegate as the client's base URL, not as its HTTP proxy"),
+            Self::NotAPath => f.write_str("the target is not a path; tidegate is no forward proxy: set it as the client's base URL, not as its HTTP proxy"),
             Self::Segment => f.write_str("the path has an empty, `.` or `..` segment, or one before a `;`; send the path as the API's reference has it"),
             Self::Encoding => f.write_str("the target has a `%` without two hexadecimal digits, or bytes that are not UTF-8; percent-encode them"),
             Self::EncodedTwice => f.write_str("the path is percent-encoded twice; encode it once"),

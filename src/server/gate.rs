@@ -181,7 +181,8 @@ impl Gate {
         line.record.client_ip = Some(client.addr.to_string());
         line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
         let grantee =
-            authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await?;
+            authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await;
+        let grantee = grantee.map_err(|refusal| as_a_proxy(&head, refusal))?;
         says_one_thing(&head)?;
         let method = method_of(&head)?;
         line.record.method = Some(method);
@@ -391,7 +392,20 @@ fn overloaded(why: &str) -> Refusal {
     refusal
 }
 
+/// What a client reads that takes tidegate for a forward proxy: its sub-token goes by another way then, or not at all.
+fn as_a_proxy(head: &Parts, mut refusal: Refusal) -> Refusal {
+    if head.method == hyper::Method::CONNECT || head.uri.authority().is_some() {
+        refusal.message = format!("{NO_PROXY}; {}", refusal.message);
+    }
+    refusal
+}
+
+const NO_PROXY: &str = "tidegate is no forward proxy; set it as the client's base URL (`DIGITALOCEAN_API_URL`, `--api-url`, `api_endpoint`), not as its HTTP proxy";
+
 fn method_of(head: &Parts) -> Result<Method, Refusal> {
+    if head.method == hyper::Method::CONNECT {
+        return Err(Refusal::new(Code::UnknownEndpoint, NO_PROXY));
+    }
     let text = if head.method == hyper::Method::HEAD {
         "GET"
     } else {

@@ -292,6 +292,9 @@ impl Call {
     fn lacking(&self, scope: &'static str, all: &Scopes) -> Scopes {
         let mut held = all.clone();
         held.remove(scope);
+        if scope == "project:assign_resource" {
+            held.remove("project:update"); // which gives it
+        }
         if self.scopes.iter().any(|set| set.contains(scope)) {
             for set in &self.scopes {
                 if set.is_subset(&held) {

@@ -160,6 +160,30 @@ async fn other_methods_are_refused() {
     gate.finish(&api).await;
 }
 
+/// Whoever set `HTTP_PROXY` to tidegate learns what to set instead, with a sub-token or without one.
+#[tokio::test]
+async fn a_client_that_takes_tidegate_for_its_proxy_learns_what_to_set() {
+    let (api, gate, token) = gate().await;
+    let tunnel = "CONNECT api.digitalocean.com:443 HTTP/1.1";
+    let absolute = "GET http://api.digitalocean.com/v2/droplets HTTP/1.1";
+    let cases = [
+        (tunnel, token.as_str(), "HTTP/1.1 403", "unknown_endpoint"),
+        (tunnel, "", "HTTP/1.1 401", "no_token"),
+        (absolute, &token, "HTTP/1.1 400", "ambiguous_request"),
+        (absolute, "", "HTTP/1.1 401", "no_token"),
+    ];
+    for (line, token, status, reason) in cases {
+        let said = raw(&gate, token, line, "\r\n").await;
+        let told = said.starts_with(status)
+            && said.contains(&format!("tidegate-reason: {reason}"))
+            && said.contains("tidegate is no forward proxy")
+            && said.contains("base URL");
+        assert!(told, "{line}: {said}");
+    }
+    assert_eq!(api.heard_count(), 0);
+    gate.finish(&api).await;
+}
+
 #[tokio::test]
 async fn a_body_that_decides_is_read_strictly_and_sent_as_it_was_read() {
     let (api, gate, token) = gate().await;

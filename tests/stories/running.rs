@@ -343,7 +343,22 @@ async fn the_catalogue_can_be_looked_at_and_extended() {
     let listed: Value =
         serde_json::from_slice(&gate.cli(&["catalog", "endpoints", "--json"]).await.stdout)
             .unwrap();
-    assert_eq!(listed.as_array().unwrap().len(), 644);
+    let of_origin = |origins: &[&str]| {
+        let rows = listed.as_array().unwrap().iter();
+        rows.filter(|row| origins.contains(&row["origin"].as_str().unwrap()))
+            .count()
+    };
+    assert_eq!(of_origin(&["specification", "correction"]), 644);
+    assert_eq!(of_origin(&["correction"]), 25);
+    assert_eq!(of_origin(&["client"]), 222);
+    let table = gate
+        .cli(&["catalog", "endpoints", "/v2/microvms/options"])
+        .await;
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(
+        table.contains("ORIGIN") && table.contains(" client "),
+        "{table}"
+    );
     let scopes: Value =
         serde_json::from_slice(&gate.cli(&["catalog", "scopes", "--json"]).await.stdout).unwrap();
     assert!(

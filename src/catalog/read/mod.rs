@@ -2,12 +2,13 @@ mod answers;
 mod kinds;
 mod members;
 mod names;
+mod scopes;
 mod touches;
 
 use super::Catalog;
 use super::endpoint::{
-    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, Parameter, ScopeWhen,
-    Segment, Template,
+    Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, Origin, Parameter,
+    ScopeWhen, Segment, Template,
 };
 use super::kind::Kinds;
 use super::matcher::Matcher;
@@ -23,11 +24,15 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
         kinds: Kinds::default(),
         matcher: Matcher::new(),
         endpoints: Vec::new(),
+        origin: Origin::Specification,
     };
     let mut wrong = Vec::new();
-    let tables = ENDPOINT_TABLES.iter().copied().chain(extra);
+    let builtin = ENDPOINT_TABLES.iter().copied();
+    let tables = builtin.map(|table| (table, Origin::Specification));
+    let tables = tables.chain(extra.map(|table| (table, Origin::Extra)));
     wrong.extend(reader.kinds_table());
-    for (file, text) in tables {
+    for ((file, text), origin) in tables {
+        reader.origin = origin;
         let mut mistakes = Mistakes::new(file);
         if let Some(root) = yaml::read(text, &mut mistakes) {
             reader.table(&root, &mut mistakes);
@@ -39,6 +44,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    reader.scopes_table().map_err(|wrong| vec![wrong])?;
     let answers = reader.answers_table().map_err(|wrong| vec![wrong])?;
     reader.scopes_of_kinds();
     reader.relations();
@@ -57,6 +63,8 @@ struct Reader {
     kinds: Kinds,
     matcher: Matcher,
     endpoints: Vec<Endpoint>,
+    /// What rows are of that do not say it.
+    origin: Origin,
 }
 
 impl Reader {
@@ -175,6 +183,15 @@ impl Reader {
                 .map(closed_values)
                 .collect(),
             answer: None, // its table is read after all endpoints
+            origin: map
+                .take("origin")
+                .and_then(|node| node.parsed("`origin`", mistakes))
+                .unwrap_or(self.origin),
+            raw_bodies: map
+                .take("raw_bodies")
+                .map(|node| texts(node, "`raw_bodies`", mistakes))
+                .unwrap_or_default(),
+            refused: text_of(&mut map, "refused", mistakes),
             note: text_of(&mut map, "note", mistakes),
             template,
         };
@@ -666,11 +683,13 @@ macro_rules! tables {
 }
 
 /// The tables, a file for each section of the reference. A file that is not named here is not read; a test compares.
-const ENDPOINT_TABLES: [(&str, &str); 52] = tables![
+const ENDPOINT_TABLES: [(&str, &str); 62] = tables![
     "1_click_applications.yaml",
     "account.yaml",
+    "action_gateway.yaml",
     "actions.yaml",
     "add_ons.yaml",
+    "agents.yaml",
     "apps.yaml",
     "billing.yaml",
     "block_storage.yaml",
@@ -678,6 +697,7 @@ const ENDPOINT_TABLES: [(&str, &str); 52] = tables![
     "byoip_prefixes.yaml",
     "cdn_endpoints.yaml",
     "certificates.yaml",
+    "clients.yaml",
     "container_registries.yaml",
     "container_registry.yaml",
     "databases.yaml",
@@ -694,8 +714,11 @@ const ENDPOINT_TABLES: [(&str, &str); 52] = tables![
     "gradientai_platform.yaml",
     "image_actions.yaml",
     "images.yaml",
+    "insights.yaml",
     "kubernetes.yaml",
     "load_balancers.yaml",
+    "microdroplets.yaml",
+    "microvms.yaml",
     "monitoring.yaml",
     "nfs.yaml",
     "nfs_actions.yaml",
@@ -708,7 +731,10 @@ const ENDPOINT_TABLES: [(&str, &str); 52] = tables![
     "reserved_ips.yaml",
     "reserved_ipv6.yaml",
     "reserved_ipv6_actions.yaml",
+    "scenarios.yaml",
+    "secrets.yaml",
     "security.yaml",
+    "signals.yaml",
     "sizes.yaml",
     "snapshots.yaml",
     "spaces_keys.yaml",
@@ -718,5 +744,6 @@ const ENDPOINT_TABLES: [(&str, &str); 52] = tables![
     "vector_databases.yaml",
     "vpc_nat_gateways.yaml",
     "vpc_peerings.yaml",
+    "vpc_subnets.yaml",
     "vpcs.yaml",
 ];

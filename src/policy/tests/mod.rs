@@ -127,6 +127,31 @@ fn the_decision() {
             r#"{"name":"x"}"#,
             "scope tag:create",
         ),
+        // `project:update` gives `project:assign_resource`, as at DigitalOcean, however it is written; not the other way round.
+        (
+            "allow: [{scopes: [project:update]}]",
+            "POST /v2/projects/4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679/resources",
+            r#"{"resources":["do:droplet:12"]}"#,
+            "allow",
+        ),
+        (
+            "allow: [{scopes: ['*:update']}]",
+            "POST /v2/projects/default/resources",
+            r#"{"resources":["do:droplet:12"]}"#,
+            "allow",
+        ),
+        (
+            "allow: [{scopes: ['*']}], deny: [{scopes: [project:update]}]",
+            "POST /v2/projects/default/resources",
+            r#"{"resources":["do:droplet:12"]}"#,
+            "denied",
+        ),
+        (
+            "allow: [{scopes: [project:assign_resource]}]",
+            "PATCH /v2/projects/default",
+            r#"{"name":"x"}"#,
+            "scope project:update",
+        ),
         (
             "allow: [{scopes: ['*:read']}]",
             "GET /v2/volumes",
@@ -174,7 +199,7 @@ fn the_decision() {
             "allow: [{scopes: [domain:read]}]",
             "POST /v2/domains/example.com/records",
             "{}",
-            "scope domain:create",
+            "scope domain:update",
         ),
         (
             "allow: [{scopes: [droplet:create]}]",
@@ -722,6 +747,25 @@ fn refusals_say_what_would_do() {
         ),
         "this sub-token may not do the action `rebuild`; it may do power_on, resize"
     );
+    // Of scopes of which one would do, the narrowest.
+    for (request, body) in [
+        ("POST /v2/domains/example.com/records", r#"{"type":"A"}"#),
+        ("DELETE /v2/domains/example.com/records/7", ""),
+    ] {
+        let said = message("allow: [{scopes: [domain:read]}]", request, body);
+        let told = said.starts_with("this sub-token lacks the scope domain:update for ");
+        assert!(told, "{request}: {said}");
+    }
+    let replica = "POST /v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30/replicas";
+    let refused = precheck(
+        &grants("allow: [{scopes: ['*']}]"),
+        &asked(replica, ""),
+        &CATALOG,
+    );
+    assert_eq!(
+        refused.map_err(|refusal| refusal.message),
+        Err("`path.database_cluster_uuid` of POST /v2/databases/{database_cluster_uuid}/replicas names a database, and what is on it is handed out only where a role names the scope database:read; ask for such a role".to_owned())
+    );
 }
 
 #[test]
@@ -769,6 +813,18 @@ fn mistakes_have_their_place_and_what_to_write_instead() {
         (
             roles("allow: [{scopes: [droplet:reed]}]"),
             "p.yaml:3:26: unknown scope `droplet:reed`; no endpoint asks for it; did you mean `droplet:read`?",
+        ),
+        (
+            roles("allow: [{scopes: [droplet:admin]}]"),
+            "p.yaml:3:26: the scope `droplet:admin` exists at DigitalOcean, but no endpoint asks for it, so it opens nothing; leave it out",
+        ),
+        (
+            roles("allow: [{scopes: [role_management:read]}]"),
+            "p.yaml:3:26: the scope `role_management:read` exists at DigitalOcean, but no endpoint asks for it, so it opens nothing; leave it out",
+        ),
+        (
+            roles("allow: [{scopes: [api:read]}]"),
+            "p.yaml:3:26: the scope `api:read` exists at DigitalOcean, but no endpoint asks for it, so it opens nothing; leave it out",
         ),
         (
             roles("allow: [{scopes: ['drop:*']}]"),
