@@ -148,6 +148,8 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
     /// What the operator should know beside; for the record.
     pub detail: Option<String>,
+    /// The status by which a gateway before the API answered, for `tidegate-upstream-status`.
+    pub upstream_status: Option<u16>,
 }
 
 impl Refusal {
@@ -159,7 +161,23 @@ impl Refusal {
             needs: Vec::new(),
             retry_after: None,
             detail: None,
+            upstream_status: None,
         }
+    }
+
+    /// The HTTP status: the code's, but for a read that a gateway before the API answered, which keeps that one.
+    pub fn status(&self) -> u16 {
+        match (self.code, self.upstream_status) {
+            (Code::UpstreamBadAnswer, Some(status)) => status,
+            (code, _) => code.status(),
+        }
+    }
+
+    /// The same, for what a gateway before the API answered with this status.
+    #[must_use]
+    pub fn of_gateway(mut self, status: u16) -> Self {
+        self.upstream_status = Some(status);
+        self
     }
 
     /// The same, with scopes that would have done.

@@ -15,8 +15,10 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, V
         needs,
         retry_after,
         detail: _,
+        upstream_status,
     } = refusal;
-    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
@@ -35,11 +37,16 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, V
                 .map(|value| (HeaderName::from_static("tidegate-needs"), value)),
         );
     }
+    let heard = upstream_status.map(HeaderValue::from);
+    headers.extend(heard.map(|status| (UPSTREAM_STATUS, status)));
     headers.extend(retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
     let message = redacted(&told(status, message));
     let body = json!({ "id": code.id(), "message": message, "request_id": request_id });
     (status, headers, body.to_string().into_bytes())
 }
+
+/// What a gateway before the API answered where the client gets another answer.
+const UPSTREAM_STATUS: HeaderName = HeaderName::from_static("tidegate-upstream-status");
 
 /// What the client reads. A 401 begins with DigitalOcean's own words, as certbot asks its user for a valid token only where
 /// they stand.

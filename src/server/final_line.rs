@@ -71,7 +71,7 @@ impl FinalLine {
             .detail
             .clone()
             .or_else(|| Some(refusal.message.clone()));
-        self.record.status = Some(refusal.code.status());
+        self.record.status = Some(refusal.status());
     }
 
     /// Notes that the answer ends with its head.

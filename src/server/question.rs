@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
@@ -20,7 +20,7 @@ use crate::request::Asked;
 use crate::resource::{Facts, Interest, Reader, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
 use crate::token::Spending;
-use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, carried};
+use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, Progress, carried};
 
 /// What goes with a request that was let through.
 pub(super) struct Way<'w> {
@@ -192,7 +192,10 @@ impl Question<'_> {
         if self.asked.method == Method::Get || body.is_end_stream() {
             return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
         }
-        readable(headers)?;
+        let raw = self.raw_body(headers)?;
+        if raw.is_none() {
+            readable(headers)?;
+        }
         let decides = self.decides_by_body();
         let (readable, most) = (limits.inspected_body.bytes(), limits.body.bytes());
         let limit = if decides {
@@ -211,13 +214,41 @@ impl Question<'_> {
         }
         if !whole {
             let (stream, progress) = upstream::stream(begun, body, limit, limits.idle_timeout);
-            return Ok(Body::Stream(stream, progress));
+            let media_type = raw.unwrap_or(upstream::JSON);
+            return Ok(Body::Stream(stream, progress, media_type));
         }
         if begun.is_empty() {
             return Ok(Body::None);
         }
+        if let Some(media_type) = raw {
+            let bytes = upstream::whole(begun.to_vec());
+            return Ok(Body::Stream(bytes, Progress::done(), media_type));
+        }
         let catalog = &self.serving.rules.catalog;
         self.asked.take_body(&begun, catalog).map(Body::Json)
+    }
+
+    /// The media type of a body that goes on as it comes, where the endpoint takes such; nothing can be told of what it names.
+    fn raw_body(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+        let taken = self.asked.endpoint.map_or(&[][..], |it| &it.raw_bodies);
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let (Some(media_type), None) = (types.next(), types.next()) else {
+            return Ok(None);
+        };
+        let essence = media_type.to_str().unwrap_or_default();
+        let essence = essence.split(';').next().unwrap_or_default().trim();
+        if !taken
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(essence))
+        {
+            return Ok(None);
+        }
+        not_encoded(headers)?;
+        if self.grantee.grants.has_only {
+            let why = "the body is no JSON, so what it names can't be told, and a narrowed sub-token sends only what can; send the JSON form";
+            return Err(Refusal::new(Code::AmbiguousRequest, why));
+        }
+        Ok(Some(media_type.clone()))
     }
 
     /// Whether a body must be read: something in it decides, or a narrowed sub-token sends it, whose bodies go on as they were
@@ -357,6 +388,9 @@ impl Question<'_> {
             .map_err(|failure| failure.refusal(reads))?;
         line.record.upstream_calls = Some(looked_up + calls);
         line.record.upstream_status = Some(answer.status().as_u16());
+        if let Some(refusal) = upstream::by_a_gateway(answer.status(), answer.headers(), reads) {
+            return Err(refusal);
+        }
         let reached = rules
             .settings
             .public_url
@@ -386,16 +420,7 @@ const SHORT: usize = 16 << 10;
 
 /// A body must be JSON as it stands: compressed, or as a form, the API could read it otherwise than it was read here.
 fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
-    let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(Refusal::new(
-            Code::AmbiguousRequest,
-            "the body is compressed; send it as it is, without `content-encoding`",
-        ));
-    }
+    not_encoded(headers)?;
     let json = headers
         .get_all(CONTENT_TYPE)
         .iter()
@@ -404,6 +429,20 @@ fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::new(
             Code::AmbiguousRequest,
             "the body is not said to be JSON in UTF-8; send `content-type: application/json`",
+        ));
+    }
+    Ok(())
+}
+
+fn not_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(Refusal::new(
+            Code::AmbiguousRequest,
+            "the body is compressed; send it as it is, without `content-encoding`",
         ));
     }
     Ok(())

@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::io;
 
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{HeaderMap, StatusCode};
 use hyper_util::client::legacy;
 
 use super::body::BodyFailure;
@@ -126,6 +128,38 @@ impl Failure {
     }
 }
 
+/// What the client gets for an answer that is no answer of the API but of a gateway before it, if this is one: 502, 504 and
+/// 520 to 527 are, and any other 5xx that is not JSON. The request may have been carried out all the same.
+pub fn by_a_gateway(status: StatusCode, headers: &HeaderMap, reads: bool) -> Option<Refusal> {
+    let code = status.as_u16();
+    let is_json = headers
+        .get(CONTENT_TYPE)
+        .and_then(|media_type| media_type.to_str().ok())
+        .is_some_and(|media_type| {
+            let essence = media_type.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
+        });
+    let by_gateway = matches!(code, 502 | 504 | 520..=527) || status.is_server_error() && !is_json;
+    if !by_gateway {
+        return None;
+    }
+    let detail = format!("a gateway before the API answered {code}");
+    if !reads {
+        let refusal = Refusal::new(
+            Code::OutcomeUnknown,
+            "the request was sent to DigitalOcean, but a gateway before its API answered in the API's place, so it may or may not have been carried out; look before you repeat it",
+        );
+        return Some(refusal.of_gateway(code).detail(detail));
+    }
+    let mut refusal = Refusal::new(
+        Code::UpstreamBadAnswer,
+        "a gateway before DigitalOcean's API answered in the API's place; try again later",
+    );
+    let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok());
+    refusal.retry_after = wait.and_then(|wait| wait.parse().ok());
+    Some(refusal.of_gateway(code).detail(detail))
+}
+
 fn outcome_unknown() -> Refusal {
     Refusal::new(
         Code::OutcomeUnknown,
@@ -172,4 +206,47 @@ fn chain(error: &dyn Error) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_a_gateway_says_is_no_answer_of_the_api() {
+        let json = Some("application/json; charset=utf-8");
+        let cases = [
+            (502, json, true), // the API itself never answers so
+            (504, None, true),
+            (520, Some("text/html"), true),
+            (527, json, true),
+            (528, json, false),
+            (500, json, false),
+            (503, json, false),
+            (503, Some("Application/JSON"), false),
+            (503, Some("application/problem+json"), false),
+            (503, Some("text/html; charset=UTF-8"), true),
+            (500, None, true),
+            (499, Some("text/html"), false),
+            (429, Some("text/plain"), false),
+            (200, Some("text/html"), false),
+        ];
+        for (status, media_type, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.extend(media_type.map(|it| (CONTENT_TYPE, HeaderValue::from_static(it))));
+            let status = StatusCode::from_u16(status).unwrap();
+            let write = by_a_gateway(status, &headers, false);
+            let read = by_a_gateway(status, &headers, true);
+            let case = format!("{status} {media_type:?}");
+            assert_eq!(write.is_some(), expected, "{case}");
+            assert!(write.is_none_or(|it| it.status() == 409), "{case}");
+            assert_eq!(
+                read.map(|it| it.status()),
+                expected.then_some(status.as_u16()),
+                "{case}"
+            );
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The API: where requests go that were let through, with the real token put in here and nowhere else.
 //!
 //! A request is built anew, header by header, from what was checked. Nothing that changes something is ever sent twice:
-//! the pool's own retry is for requests of which no byte was written, and the one here is for reads alone.
+//! the pool's own retry is for requests of which no byte was written, and the one here is for reads alone. What changes something
+//! goes over a connection on which the API was heard a moment ago, or over a new one.
 
 mod body;
 mod connect;
@@ -25,7 +26,7 @@ pub use body::{
     BodyFailure, Incoming as ClientBody, Outgoing, Progress, empty, read, stream, whole,
 };
 pub use connect::NoUpstream;
-pub use failure::{Failure, What};
+pub use failure::{Failure, What, by_a_gateway};
 pub use gzip::Gunzip;
 pub use headers::{Carried, Overridden, carried};
 
@@ -36,7 +37,10 @@ use crate::config::{BaseUrl, RealToken, UpstreamSettings};
 
 /// The API and the connections to it.
 pub struct Upstream {
-    client: Client<connect::Connector, Outgoing>,
+    /// For reads, which may go out again where a kept connection turns out to have ended.
+    reading: Client<connect::Connector, Outgoing>,
+    /// For what changes something: a connection is kept no longer than it may be trusted to be there.
+    changing: Client<connect::Connector, Outgoing>,
     settings: UpstreamSettings,
     /// Where its links may lead.
     addresses: Arc<[String]>,
@@ -61,8 +65,8 @@ pub enum Body {
     None,
     /// JSON, written from what was read.
     Json(Vec<u8>),
-    /// JSON as the client sends it, which nothing in the decision depends on; and how far it has come.
-    Stream(Outgoing, Progress),
+    /// As the client sends it, which nothing in the decision depends on; how far it has come; and of which media type.
+    Stream(Outgoing, Progress, HeaderValue),
 }
 
 impl Upstream {
@@ -72,15 +76,18 @@ impl Upstream {
     /// `NoUpstream` if no certificate authority can be had to trust.
     pub fn new(settings: &UpstreamSettings, metrics: Arc<Metrics>) -> Result<Self, NoUpstream> {
         let connector = connect::connector(settings)?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .http1_max_buf_size(READ_BYTES)
-            .http2_adaptive_window(true)
-            .timer(TokioTimer::new())
-            .build(connector);
+        let client = |idle| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(idle)
+                .http1_max_buf_size(READ_BYTES)
+                .http2_adaptive_window(true)
+                .timer(TokioTimer::new())
+                .build(connector.clone())
+        };
         Ok(Self {
-            client,
+            reading: client(READS_IDLE),
+            changing: client(CHANGES_IDLE),
             addresses: [
                 settings.url.to_string(),
                 BaseUrl::digitalocean().to_string(),
@@ -217,13 +224,18 @@ impl Upstream {
         checked: Checked,
     ) -> Result<Response<Incoming>, Failure> {
         let progress = match &checked.body {
-            Body::Stream(_, progress) => progress.clone(),
+            Body::Stream(_, progress, _) => progress.clone(),
             Body::None | Body::Json(_) => Progress::done(),
+        };
+        let client = if checked.method.reads() {
+            &self.reading
+        } else {
+            &self.changing
         };
         let request = self.request(token, checked)?;
         self.metrics.upstream_call(purpose);
         let sent = Instant::now();
-        let answer = self.client.request(request);
+        let answer = client.request(request);
         tokio::pin!(answer);
         loop {
             let due = progress.last() + self.settings.timeout;
@@ -267,11 +279,11 @@ impl Upstream {
         let body = match body {
             Body::None => empty(),
             Body::Json(bytes) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                headers.insert(CONTENT_TYPE, JSON);
                 whole(bytes)
             }
-            Body::Stream(stream, _) => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Body::Stream(stream, _, media_type) => {
+                headers.insert(CONTENT_TYPE, media_type);
                 stream
             }
         };
@@ -284,12 +296,19 @@ impl Upstream {
     }
 }
 
+/// The media type of what is sent, but where an endpoint takes others.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// The most that is read at once. Pieces are held while an answer is searched, and larger ones would be taken from the system
 /// and given back to it for each answer, which costs more than reading more often.
 const READ_BYTES: usize = 64 << 10;
 
-/// How long a connection is kept for the next request: less than servers usually keep theirs.
-const POOL_IDLE: Duration = Duration::from_secs(30);
+/// How long a connection is kept for the next read: less than servers usually keep theirs.
+const READS_IDLE: Duration = Duration::from_secs(30);
+
+/// How long one is kept for what changes something, counted from the last answer on it: where the API closes a kept connection
+/// as a request comes, nobody can tell whether it was heard, and the client would have to look before it repeats it.
+const CHANGES_IDLE: Duration = Duration::from_secs(1);
 
 fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -1,6 +1,8 @@
 //! Whatever goes wrong between tidegate and the API, at every stage of an exchange: each kind of request gets the error that
 //! is stated for it, nothing that changes something is sent twice, and the daemon serves on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -8,6 +10,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::support::standin::{Heard, gzip};
 use crate::support::{Answer, Fault, Framing, Gate, RawUpstream, Reply, StandInApi};
@@ -643,4 +646,115 @@ async fn an_answer_that_comes_before_the_body_was_sent_is_the_answer() {
         assert_eq!(early.connections(), 1, "sent once");
         gate.finish(&api).await;
     }
+}
+
+/// What stands before the API answers in HTML, or with a status that the API has not: a change is never told to be sent again,
+/// and a read gets that status in DigitalOcean's shape.
+#[tokio::test]
+async fn what_a_gateway_before_the_api_says_is_no_answer_of_the_api() {
+    let house = House::before("", "3s").await;
+    let html = "<html><head><title>Error</title></head><body>cloudflare</body></html>";
+    let json = r#"{"id":"bad_gateway","message":"upstream"}"#;
+    let cases = [
+        (502, "text/html", html),
+        (504, "text/html; charset=UTF-8", html),
+        (520, "text/html", html),
+        (524, "text/html", html),
+        (502, "application/json", json),
+        (503, "text/html", html),
+        (500, "text/plain", "upstream connect error"),
+    ];
+    let mut answered = 0;
+    for (status, media_type, body) in cases {
+        let reply = Reply::bytes(status, media_type, body).with("retry-after", "7");
+        for (kind, expected) in [
+            (Kind::Read, format!("{status} upstream_bad_answer")),
+            (Kind::Write, "409 outcome_unknown".to_owned()),
+            (Kind::Narrowed, "409 outcome_unknown".to_owned()),
+        ] {
+            house.api.clear();
+            house.api.clear_faults();
+            house.fault(kind, &Fault::Reply(reply.clone()));
+            let answer = house.ask(kind).await;
+            answered += 1;
+            let case = format!("{status} {media_type}, {kind:?}: {}", answer.text());
+            assert_eq!(told(&answer), expected, "{case}");
+            assert_eq!(
+                answer.header("tidegate-upstream-status"),
+                Some(status.to_string().as_str()),
+                "{case}"
+            );
+            let again = if kind == Kind::Read { Some("7") } else { None };
+            assert_eq!(answer.header("retry-after"), again, "{case}");
+            assert!(!answer.text().contains("cloudflare"), "{case}");
+            assert!(answer.message().contains("a gateway before"), "{case}");
+            let writes = house.api.writes().len();
+            assert_eq!(writes, usize::from(kind != Kind::Read), "sent once: {case}");
+        }
+    }
+    let lines = house
+        .gate
+        .audit_until(|lines| lines.len() >= answered)
+        .await;
+    let told = lines.iter().filter(|line| line["event"] == "answer");
+    let told = told.filter(|line| line["upstream_status"] == 520).count();
+    assert_eq!(told, 3, "the record has what the gateway said");
+    // Its own errors the API tells in JSON, and they pass.
+    let own = Fault::problem(503, "service_unavailable", "down for maintenance");
+    house.api.clear_faults();
+    house.fault(Kind::Write, &own);
+    let answer = house.ask(Kind::Write).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.reason()),
+        (503, None),
+        "{}",
+        answer.text()
+    );
+    house.finish(answered + 1).await;
+}
+
+/// A connection on which nothing was heard for a second carries no change: the API may be about to close it.
+#[tokio::test]
+async fn a_change_goes_over_a_connection_that_was_heard_on_a_moment_ago_or_a_new_one() {
+    let let_go = Arc::new(Semaphore::new(0));
+    let changes = Arc::new(AtomicUsize::new(0));
+    let (ended, counted) = (Arc::clone(&let_go), Arc::clone(&changes));
+    let answer =
+        "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    // Answers one request on each connection, and drops a second one unheard.
+    let api = RawUpstream::start(move |mut stream, _| {
+        let (ended, counted) = (Arc::clone(&ended), Arc::clone(&counted));
+        async move {
+            let mut heard = Vec::new();
+            while !String::from_utf8_lossy(&heard).ends_with('}') {
+                let mut piece = [0; 1024];
+                match stream.read(&mut piece).await {
+                    Ok(count @ 1..) => heard.extend_from_slice(&piece[..count]),
+                    Ok(0) | Err(_) => return,
+                }
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(answer.as_bytes()).await;
+            if let Ok(0) = stream.read(&mut [0; 1024]).await {
+                ended.add_permits(1);
+            }
+        }
+    })
+    .await;
+    let watch = StandInApi::start().await;
+    let gate = Gate::builder_to(&api.url()).policy(POLICY).start().await;
+    let token = gate.issue(&["ci", "--role", "all"]).await;
+    for count in 1..=2 {
+        let tag = json!({ "name": "x" });
+        let answer = gate.post("/v2/tags", &tag).token(&token).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(changes.load(Ordering::SeqCst), count);
+        let patience = Duration::from_secs(15);
+        let gone = tokio::time::timeout(patience, let_go.acquire()).await;
+        gone.expect("the connection is let go")
+            .expect("open")
+            .forget();
+    }
+    assert_eq!(api.connections(), 2);
+    gate.finish(&watch).await;
 }

@@ -141,8 +141,8 @@ async fn errors_and_empty_answers_pass() {
     let gate = Gate::start(&api, POLICY).await;
     let token = gate.issue(&["--role", "reader"]).await;
     for reply in [
-        Reply::bytes(500, "text/html", "<html>oops</html>"),
-        Reply::bytes(502, "text/html", "<html>oops</html>".repeat(2000)), // too long to be handed on whole
+        Reply::problem(500, "server_error", "oops"),
+        Reply::bytes(503, "application/json", " ".repeat(34_000)), // too long to be handed on whole
         Reply::problem(404, "not_found", "no such database"),
         Reply::empty(204),
         Reply::empty(302).with("location", "https://example.com/"),
