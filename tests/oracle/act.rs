@@ -184,7 +184,9 @@ impl Doing<'_> {
                     return Ok(none());
                 };
                 self.world.touch(&key);
-                self.serve_certificates(&["forwarding_rules"]);
+                if method == "POST" {
+                    self.serve_certificates(&["forwarding_rules"]);
+                }
                 Ok(empty())
             }
             ("POST", ["tags"]) => {

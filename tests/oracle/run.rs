@@ -723,6 +723,9 @@ const OPEN: &[(&str, &str)] = &[
     ("not-mine", "/v2/droplets"),
     // Any image counts as a snapshot where it is a source.
     ("used", "/v2/droplets"),
+    // An address for a Droplet is where that is, whatever region is said beside.
+    ("not-mine", "/v2/reserved_ips"),
+    ("not-mine", "/v2/floating_ips"),
     // What one thing's attribute is made of is not seen as that attribute.
     ("gained", ""),
     ("freed", ""),
