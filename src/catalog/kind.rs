@@ -35,6 +35,8 @@ pub struct Kind {
     pub parent: Option<KindName>,
     /// Another kind under which the API has the same thing, by the same id.
     pub also: Option<KindName>,
+    /// The attribute and its value for those that the API has under the other kind, where that is not all of them.
+    pub also_where: Option<(String, String)>,
     /// What it is called in URNs, `do:NAME:id`.
     pub urns: Vec<String>,
     /// The scope by which the API changes one; `None` where nothing does.

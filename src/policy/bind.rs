@@ -148,6 +148,11 @@ impl Grants {
                 }
             }
         }
+        if let (Some(also), Some((attribute, _))) = (&kind.also, &kind.also_where)
+            && self.onlys().any(|only| only.asks_for_kind(also.as_str()))
+        {
+            asked.insert(attribute.clone());
+        }
         asked
     }
 

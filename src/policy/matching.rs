@@ -254,7 +254,10 @@ impl BoundOnly {
                     As::Either => same || other,
                 };
                 if counts {
-                    let this = selector.fits(link, other);
+                    let mut this = selector.fits(link, other);
+                    if this == Fit::Yes && !same && !link.surely_also {
+                        this = Fit::Unknown; // it may be none of that kind
+                    }
                     fit = Some(fit.map_or(this, |fit: Fit| fit.and(this)));
                 }
             }
@@ -293,6 +296,11 @@ impl BoundOnly {
     pub fn reaches_for(&self, kind: &str, r#use: Use, kinds: &Kinds) -> bool {
         self.reaches(kind, kinds)
             && (r#use == Use::Look || !self.is_for_children_of_kind(kind, kinds))
+    }
+
+    /// Whether it could take what is touched under another kind as one of this kind: it names that, or no kind at all.
+    pub fn asks_for_kind(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|(named, _)| named.as_str() == kind)
     }
 
     /// Adds what must be known of a resource of that kind to tell whether it matches.

@@ -45,6 +45,8 @@ pub struct State {
     pub kind: KindName,
     /// The other kind under which the API has the same thing.
     pub also: Option<KindName>,
+    /// Whether that is known, and not only not ruled out.
+    pub surely_also: bool,
     /// What is known of it.
     pub attributes: Attributes,
     /// The names of the attributes that its kind has.
@@ -56,9 +58,19 @@ pub struct State {
 impl State {
     /// A resource of a kind, of which this is known.
     pub fn new(kind: &Kind, attributes: Attributes, parent: Option<Arc<State>>) -> Self {
+        let told = kind.also_where.as_ref().map(|(attribute, value)| {
+            let known = attributes.get(attribute).filter(|known| known.complete);
+            known.map(|known| known.values.contains(value))
+        });
+        let (also, surely_also) = match told {
+            None | Some(Some(true)) => (kind.also.clone(), true),
+            Some(Some(false)) => (None, false),
+            Some(None) => (kind.also.clone(), false),
+        };
         Self {
             kind: kind.name.clone(),
-            also: kind.also.clone(),
+            also,
+            surely_also,
             attributes,
             has: kind.attribute_names().map(str::to_owned).collect(),
             parent,

@@ -29,6 +29,12 @@ impl Reader {
             family: family.to_owned(),
             parent: named(map.take("parent"), "`parent`", mistakes),
             also: named(map.take("also"), "`also`", mistakes),
+            also_where: map.take("also_where").and_then(|node| {
+                let entries = node.entries("`also_where`", mistakes);
+                let [entry] = entries else { return None };
+                let value = entry.node.text("a value", mistakes)?;
+                Some((entry.key.clone(), value.to_owned()))
+            }),
             urns: map
                 .take("urn")
                 .map(|node| super::texts(node, "`urn`", mistakes))

@@ -188,7 +188,7 @@ impl<'j> Judge<'j> {
         {
             return true;
         }
-        let Some(also) = &state.also else {
+        let Some(also) = state.also.as_ref().filter(|_| state.surely_also) else {
             return false;
         };
         let as_other = state.under(also.clone());
