@@ -216,7 +216,10 @@ impl BoundOnly {
             .iter()
             .any(|(named, _)| is_under(kinds, named.as_str(), state.kind.as_str()));
         if !for_children {
-            return self.fits(state, As::Either);
+            // What belongs to a thing that is struck is struck with it, whatever tags it has of its own.
+            let above = state.parent.as_deref();
+            let above = above.map_or(Fit::No, |parent| self.strikes(parent, Use::Look, kinds));
+            return self.fits(state, As::Either).or(above);
         }
         if r#use != Use::Destroy {
             return Fit::No; // what is denied are its children
