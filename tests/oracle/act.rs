@@ -1291,7 +1291,7 @@ impl Doing<'_> {
                 }
             }
             "detach" => volume["droplet_ids"] = json!([]),
-            "resize" => volume["size_gigabytes"] = size.unwrap_or(json!(100)),
+            "resize" => volume["size_gigabytes"] = size.ok_or(())?,
             _ => return Err(()),
         }
         Ok((

@@ -560,7 +560,7 @@ fn missing(sent: &Value, arrived: &Value, at: &str) -> Option<String> {
 }
 
 /// What clients send back because an answer had it, and the reference lets nobody set.
-const ECHOED: [&str; 8] = [
+const ECHOED: [&str; 9] = [
     "id",
     "created_at",
     "connection",
@@ -568,6 +568,7 @@ const ECHOED: [&str; 8] = [
     "standby_connection",
     "standby_private_connection",
     "schema_registry_connection",
+    "droplet_ids", // of a volume; where it says something, what it does is judged
     "ui_connection",
 ];
 

@@ -144,6 +144,11 @@ impl Only {
         let asked = self.all.iter().all(|(attribute, values)| {
             is_itself(world, key, attribute, values) || has(world, key, key.kind, attribute, values)
         });
+        // A selector on a child makes it about those of the parent, not about the parent.
+        let below = |kind: &str| Kind::named(kind).parent == Some(key.kind);
+        if self.kinds.iter().any(|(kind, _)| below(kind)) {
+            return false;
+        }
         asked
             && (self.kinds.is_empty()
                 || views(world, key)
