@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, ScopeId,
-    ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
+    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, Scope,
+    ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
 };
 
 use super::json::Json;
@@ -47,8 +47,8 @@ pub struct Named {
     pub kind: String,
     /// What names it; absent for what is created or listed.
     pub id: Option<String>,
-    /// The scope that it is touched with, where the table says.
-    pub scope: Option<ScopeId>,
+    /// The scope that it is touched with.
+    pub scope: Option<Scope>,
 }
 
 /// The resources that a record tells of one request. What a policy decides does not depend on it.
@@ -325,7 +325,7 @@ impl<'c> Asked<'c> {
     }
 
     /// The resources that the request names, as far as the catalogue says where; at most a thousand of them.
-    pub fn named(&self) -> Vec<Named> {
+    pub fn named(&self, catalog: &Catalog) -> Vec<Named> {
         let mut distinct: Vec<Named> = Vec::new();
         let mut seen = HashSet::new(); // most requests name few, and those are looked through
         let mut is_new = |named: &Named, distinct: &[Named]| {
@@ -337,7 +337,7 @@ impl<'c> Asked<'c> {
             }
             seen.insert(named.clone())
         };
-        for named in self.rules().flat_map(|rule| self.named_by(rule)) {
+        for named in self.rules().flat_map(|rule| self.named_by(rule, catalog)) {
             if distinct.len() == MOST_NAMED {
                 break;
             }
@@ -500,11 +500,46 @@ impl<'c> Asked<'c> {
             .any(|member| member.member(&last.key).is_none_or(Json::is_nothing))
     }
 
-    fn named_by(&self, rule: &TouchRule) -> Vec<Named> {
+    /// The scope with which a rule touches: the one that the table says, that of its kind for what is named beside, and that of
+    /// the endpoint for what the request is about.
+    fn scope_of(&self, rule: &TouchRule, catalog: &Catalog) -> Option<Scope> {
+        let scopes = catalog.scopes();
+        if let Some(scope) = rule.scope {
+            return scopes.name(scope).cloned();
+        }
+        let kind = rule.kind.one();
+        let kind = kind.and_then(|kind| catalog.kinds().find(kind.as_str()));
+        let sets = match kind {
+            Some(kind) if !rule.is_first() => struck_by(rule.verb, false, kind),
+            Some(_) | None => Vec::new(),
+        };
+        let of_endpoint = self.endpoint.and_then(|endpoint| endpoint.scopes.first());
+        let set = sets.first().or(of_endpoint)?;
+        // Of several, that of its family for what is done: `function:read` beside `function:admin`.
+        let verb = match rule.verb {
+            TouchVerb::Create => "create",
+            TouchVerb::Delete => "delete",
+            TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => "update",
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Join => "read",
+        };
+        let fits = |scope: &Scope| {
+            let family = scope.as_str().split(':').next();
+            let family = kind.is_some_and(|kind| family == Some(&kind.family));
+            (!family, scope.verb() != verb)
+        };
+        scopes.names(set).min_by_key(|scope| fits(scope)).cloned()
+    }
+
+    fn named_by(&self, rule: &TouchRule, catalog: &Catalog) -> Vec<Named> {
+        let scope = self.scope_of(rule, catalog);
         let one = |id: Option<String>| Named {
             kind: rule.kind.to_string(),
             id,
-            scope: rule.scope,
+            scope: scope.clone(),
         };
         match &rule.at {
             None => vec![one(None)],
@@ -518,6 +553,55 @@ impl<'c> Asked<'c> {
                 .into_iter()
                 .map(|name| one(Some(name.to_owned())))
                 .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_touch_of_every_endpoint_has_its_scope() {
+        let catalog = Catalog::builtin().unwrap();
+        for endpoint in catalog.endpoints() {
+            let path = endpoint.template.to_string().replace(['{', '}'], "");
+            let asked = Asked::new(endpoint.method, Target::read(&path).unwrap(), &catalog);
+            let asked = Asked {
+                endpoint: Some(endpoint),
+                ..asked
+            };
+            for rule in endpoint.touches.rules() {
+                let scope = asked.scope_of(rule, &catalog);
+                assert!(
+                    scope.is_some(),
+                    "{endpoint}, {:?} of {}",
+                    rule.verb,
+                    rule.kind
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_touch_has_the_scope_of_what_is_done_to_it() {
+        let catalog = Catalog::builtin().unwrap();
+        let cases = [
+            ("GET /v2/droplets/12", "droplet droplet:read"),
+            ("DELETE /v2/droplets/12", "droplet droplet:delete"),
+            (
+                "GET /v2/domains/example.com/records",
+                "domain_record domain:read",
+            ),
+            ("GET /v2/functions/namespaces", "namespace function:read"), // of two, that of its family
+        ];
+        for (request, expected) in cases {
+            let (method, path) = request.split_once(' ').unwrap();
+            let target = Target::read(path).unwrap();
+            let asked = Asked::new(method.parse().unwrap(), target, &catalog);
+            let named = asked.named(&catalog).remove(0);
+            let scope = named.scope.unwrap();
+            assert_eq!(format!("{} {scope}", named.kind), expected, "{request}");
         }
     }
 }

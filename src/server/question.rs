@@ -52,12 +52,12 @@ impl Question<'_> {
         }
         line.record.resources = self
             .asked
-            .named()
+            .named(&self.serving.rules.catalog)
             .into_iter()
             .map(|named| Resource {
                 kind: named.kind,
                 id: named.id,
-                scope: named.scope.and_then(|id| scopes.name(id)).cloned(),
+                scope: named.scope,
             })
             .collect();
         if let Some(endpoint) = self.asked.endpoint {

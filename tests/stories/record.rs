@@ -41,7 +41,7 @@ async fn a_line_says_who_asked_what_from_where_and_what_came_of_it() {
     let line = &lines[0];
     let expected = json!({
         "client_ip": "127.0.0.1", "method": "GET", "path": "/v2/droplets/12", "endpoint": "droplets_get", "scopes": ["droplet:read"],
-        "resources": [{ "kind": "droplet", "id": "12" }], "decision": "allow", "reason": "all.allow[0]", "account": "default",
+        "resources": [{ "kind": "droplet", "id": "12", "scope": "droplet:read" }], "decision": "allow", "reason": "all.allow[0]", "account": "default",
         "status": 200, "upstream_status": 200, "upstream_calls": 1,
     });
     for (member, value) in expected.as_object().unwrap() {
