@@ -74,6 +74,13 @@ impl Scrape {
             ];
             counter(&mut family, &labels, count)?;
         }
+        let help =
+            "What clients sent that could not be read as a request, by the status of the answer.";
+        let mut family =
+            to.encode_descriptor("tidegate_unreadable", help, None, MetricType::Counter)?;
+        for (status, count) in self.metrics.all_unreadable() {
+            counter(&mut family, &[("status", status)], count)?;
+        }
         let help = "From the head of a request to the head of its answer, less what the API took.";
         let times = to.encode_descriptor(
             "tidegate_request_seconds",
@@ -233,6 +240,11 @@ tidegate_requests_total{endpoint="droplets_get",decision="allow",reason="allowed
 tidegate_requests_total{endpoint="droplets_get",decision="deny",reason="scope"} 1
 tidegate_requests_total{endpoint="unknown",decision="none",reason="abandoned"} 1
 tidegate_requests_total{endpoint="unknown",decision="deny",reason="no_token"} 1
+# HELP tidegate_unreadable_total What clients sent that could not be read as a request, by the status of the answer.
+# TYPE tidegate_unreadable_total counter
+tidegate_unreadable_total{status="400"} 0
+tidegate_unreadable_total{status="414"} 0
+tidegate_unreadable_total{status="431"} 0
 # HELP tidegate_request_seconds From the head of a request to the head of its answer, less what the API took.
 # TYPE tidegate_request_seconds histogram
 tidegate_request_seconds_sum 0.0003

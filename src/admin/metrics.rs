@@ -22,6 +22,7 @@ pub struct Metrics {
     facts: Results,
     lists: Results,
     reloads: Reloads,
+    unreadable: [AtomicU64; 3],
 }
 
 type Outcomes = HashMap<Outcome, Arc<AtomicU64>>;
@@ -103,6 +104,31 @@ struct Results {
     hit: AtomicU64,
     miss: AtomicU64,
     shared: AtomicU64,
+}
+
+/// Why what a client sent is no request: the library answers with the status alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unreadable {
+    /// It is not HTTP.
+    Malformed,
+    /// Its target is too long.
+    LongTarget,
+    /// It has too many headers, or too large ones.
+    LargeHead,
+}
+
+impl Unreadable {
+    /// All of them, in order.
+    const ALL: [Self; 3] = [Self::Malformed, Self::LongTarget, Self::LargeHead];
+
+    /// The status that it is answered with.
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Malformed => "400",
+            Self::LongTarget => "414",
+            Self::LargeHead => "431",
+        }
+    }
 }
 
 /// What a reload came to.
@@ -216,6 +242,21 @@ impl Metrics {
                 })
             })
             .collect()
+    }
+
+    /// Counts what could not be read as a request.
+    pub fn unreadable(&self, unreadable: Unreadable) {
+        let counters = Unreadable::ALL.iter().zip(&self.unreadable);
+        counters
+            .filter(|(known, _)| **known == unreadable)
+            .for_each(|(_, count)| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+    }
+
+    pub(super) fn all_unreadable(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = Unreadable::ALL.iter().zip(&self.unreadable);
+        counters.map(|(why, count)| (why.status(), count.load(Ordering::Relaxed)))
     }
 
     pub(super) fn reloads(&self) -> [(&'static str, u64); 2] {

@@ -11,6 +11,6 @@ mod readiness;
 mod times;
 
 pub use ask::keep_asking;
-pub use metrics::{Cache, Found, Metrics, Outcome, Purpose, Reload};
+pub use metrics::{Cache, Found, Metrics, Outcome, Purpose, Reload, Unreadable};
 pub use page::Admin;
 pub use readiness::Phase;

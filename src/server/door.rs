@@ -31,7 +31,7 @@ use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
 use super::serving::Serving;
 use super::watchdog::{BEAT, Beat};
-use crate::admin::Admin;
+use crate::admin::{Admin, Unreadable};
 use crate::config::{Place, ProxyHeader};
 use crate::identify::{Forwarding, Peer, is_trusted, subject};
 use crate::refusal::{Code, Refusal};
@@ -49,6 +49,27 @@ pub(super) struct Door {
     pub told: Arc<Seldom>,
     pub beat: Beat,
     pub full: Arc<Seldom>,
+    pub unreadable: Arc<Unread>,
+}
+
+/// What is said of what could not be read, each by itself.
+#[derive(Default)]
+pub(super) struct Unread {
+    malformed: Seldom,
+    long_target: Seldom,
+    large_head: Seldom,
+}
+
+impl Unread {
+    fn tell(&self, unreadable: Unreadable) {
+        let seldom = match unreadable {
+            Unreadable::Malformed => &self.malformed,
+            Unreadable::LongTarget => &self.long_target,
+            Unreadable::LargeHead => &self.large_head,
+        };
+        let status = unreadable.status();
+        seldom.once_in_a_while(|| warn!(status, "what a client sent could not be read as a request, and was answered with the status alone; `tidegate_unreadable_total` counts how often"));
+    }
 }
 
 /// What is said at most once a minute, however often there is reason to: anyone can connect.
@@ -102,6 +123,14 @@ impl Behind {
     fn turned_away(&self) {
         match self {
             Self::Gate(gate) => gate.turned_away(),
+            Self::Admin(_) => {}
+        }
+    }
+
+    /// Counts what could not be read as a request.
+    fn unreadable(&self, unreadable: Unreadable) {
+        match self {
+            Self::Gate(gate) => gate.unreadable(unreadable),
             Self::Admin(_) => {}
         }
     }
@@ -323,7 +352,12 @@ impl Door {
         let service = self.service(&watch, peer);
         let watched = (watch, self.patience);
         let most = self.most();
-        kept::serve(stream, service, most, watched, self.stopping, room)
+        let (behind, unread) = (self.behind, self.unreadable);
+        let note = move |unreadable| {
+            behind.unreadable(unreadable);
+            unread.tell(unreadable);
+        };
+        kept::serve(stream, service, most, watched, self.stopping, room, note)
     }
 
     /// Serves a connection of HTTP/2.
@@ -347,6 +381,7 @@ impl Door {
             overdue: pin!(watch.overdue(self.patience)),
             stop: pin!(self.stopping.wait_for(|stop| *stop)),
             stopping: false,
+            unreadable: None,
         };
         let shut_down =
             |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();

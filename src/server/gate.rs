@@ -16,7 +16,7 @@ use super::own;
 use super::question::{Question, Way};
 use super::request_id::request_id;
 use super::serving::{Current, Serving};
-use crate::admin::Outcome;
+use crate::admin::{Outcome, Unreadable};
 use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::Method;
 use crate::identify::{self, Client, Peer, is_trusted};
@@ -71,6 +71,11 @@ impl Gate {
     pub fn turned_away(&self) {
         let outcome = Outcome::Refused(Code::Overloaded);
         self.current.metrics().request(None, outcome);
+    }
+
+    /// Counts what a client sent that could not be read as a request.
+    pub fn unreadable(&self, unreadable: Unreadable) {
+        self.current.metrics().unreadable(unreadable);
     }
 
     /// Refuses every request from now on that has not come yet.

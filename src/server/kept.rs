@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::connection::{HeadAwaited, Patience, Watch, Watched};
+use crate::admin::Unreadable;
 
 /// What a connection goes over.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
@@ -64,6 +65,8 @@ pub(super) struct Ends<'e, O, S> {
     pub stop: Pin<&'e mut S>,
     /// Whether that was so.
     pub stopping: bool,
+    /// Why it ended, if what came last could not be read.
+    pub unreadable: Option<Unreadable>,
 }
 
 /// How far a connection was run.
@@ -88,17 +91,19 @@ impl<O: Future<Output = ()>, S: Future> Ends<'_, O, S> {
     {
         loop {
             let mut run = poll_fn(|cx| match connection.as_mut().poll(cx) {
-                Poll::Pending if watch.rests() => Poll::Ready(Ran::ToRest),
+                Poll::Pending if watch.rests() => Poll::Ready((Ran::ToRest, None)),
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(result) => {
-                    if let Err(error) = result {
-                        debug!(%error, "a connection ended");
-                    }
-                    Poll::Ready(Ran::Out)
+                Poll::Ready(Ok(())) => Poll::Ready((Ran::Out, None)),
+                Poll::Ready(Err(error)) => {
+                    debug!(%error, "a connection ended");
+                    Poll::Ready((Ran::Out, unreadable(&error)))
                 }
             });
             tokio::select! {
-                ran = &mut run => return ran,
+                (ran, unreadable) = &mut run => {
+                    self.unreadable = unreadable;
+                    return ran;
+                }
                 () = self.overdue.as_mut() => return Ran::Out,
                 _ = self.stop.as_mut(), if !self.stopping => self.stopping = true,
             }
@@ -116,7 +121,20 @@ impl<O: Future<Output = ()>, S: Future> Ends<'_, O, S> {
     }
 }
 
-/// Serves a connection to its end, or until the daemon stops. `most` is how many bytes a head may have; `held` goes with it.
+/// What an error says of the bytes that a client sent last.
+fn unreadable(error: &hyper::Error) -> Option<Unreadable> {
+    if !error.is_parse() || error.is_parse_version_h2() {
+        return None;
+    }
+    Some(match error.is_parse_too_large() {
+        false => Unreadable::Malformed,
+        true if error.to_string().contains("URI") => Unreadable::LongTarget,
+        true => Unreadable::LargeHead,
+    })
+}
+
+/// Serves a connection to its end, or until the daemon stops. `most` is how many bytes a head may have; `held` goes with it, and
+/// what can't be read is told to `note`.
 pub(super) fn serve<W, V>(
     stream: W,
     mut service: V,
@@ -124,6 +142,7 @@ pub(super) fn serve<W, V>(
     (watch, patience): (Watch, Patience),
     mut stopping: Receiver<bool>,
     held: impl Sized,
+    note: impl Fn(Unreadable),
 ) -> impl Future<Output = ()>
 where
     W: Wire,
@@ -140,6 +159,7 @@ where
             overdue: pin!(watch.overdue(patience)),
             stop: pin!(stopping.wait_for(|stop| *stop)),
             stopping: false,
+            unreadable: None,
         };
         loop {
             if W::TELLS && !stream.has_early() && !ends.rest(stream.get_ref().inner()).await {
@@ -149,6 +169,7 @@ where
             let mut connection = Box::pin(begin(stream, service, most, &watch));
             let shut_down = |connection: Pin<&mut Connection<_, _>>| connection.graceful_shutdown();
             if ends.run(connection.as_mut(), &watch, shut_down).await == Ran::Out {
+                ends.unreadable.into_iter().for_each(&note);
                 break;
             }
             let parts = Pin::into_inner(connection).into_parts();
@@ -248,6 +269,7 @@ mod tests {
                 (watch.clone(), patience),
                 stopping,
                 (),
+                |_| {},
             );
             Self {
                 client,

@@ -134,6 +134,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
             patience: patience(settings),
             told: Arc::default(),
             full: Arc::default(),
+            unreadable: Arc::default(),
             beat: heart.beat(&listener),
         };
         aside.spawn(door.accept(listener));
@@ -151,6 +152,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
             patience: patience(settings),
             told: Arc::default(),
             full: Arc::default(),
+            unreadable: Arc::default(),
             beat: heart.beat(&listener),
         };
         tasks.spawn(door.accept(listener));

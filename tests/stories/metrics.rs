@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::json;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use crate::admin::ask;
@@ -302,5 +302,57 @@ async fn who_is_turned_away_is_counted_and_the_counts_can_still_be_read() {
     assert!(said.contains("tidegate-reason: overloaded"), "{said}");
     assert_eq!(requests(&metrics(&gate).await), overloaded);
     drop(first);
+    gate.finish(&api).await;
+}
+
+/// What is answered with a bare status comes into no record, but it is counted, and told.
+#[tokio::test]
+async fn what_is_no_request_is_counted_and_told_once() {
+    let api = StandInApi::start().await;
+    let gate = set_up(&api).start().await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(70_000));
+    let large = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "x".repeat(120_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\n{}\r\n",
+        "x: y\r\n".repeat(101)
+    );
+    let cases = [
+        ("NONSENSE\r\n\r\n", "400"),
+        (
+            "GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1, 2\r\n\r\n",
+            "400",
+        ),
+        (&long, "414"),
+        (&large, "431"),
+        (&many, "431"),
+    ];
+    for (bytes, status) in cases {
+        let mut stream = gate.connect().await;
+        let _ = stream.write_all(bytes.as_bytes()).await; // the gate may close before it has all
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(said, format!("HTTP/1.1 {status}").as_bytes());
+    }
+    let count = |now: &BTreeMap<String, f64>, status: &str| {
+        now[&format!("tidegate_unreadable_total{{status=\"{status}\"}}")]
+    };
+    let begun = Instant::now();
+    loop {
+        let now = metrics(&gate).await; // a connection is counted when it has ended
+        let counted = ["400", "414", "431"].map(|status| count(&now, status));
+        if counted == [2.0, 1.0, 2.0] {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{counted:?}");
+    }
+    gate.log_until("status=\"431\"").await;
+    let told = gate.logs().join("\n");
+    for status in ["400", "414", "431"] {
+        let told = told.matches(&format!("status=\"{status}\"")).count();
+        assert_eq!(told, 1, "{status}");
+    }
     gate.finish(&api).await;
 }
