@@ -24,7 +24,7 @@ pub use kind::{Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, Source};
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
-pub use touch::{Condition, TouchKind, TouchRule, TouchVerb, Touches, struck_by};
+pub use touch::{Condition, Through, TouchKind, TouchRule, TouchVerb, Touches, struck_by};
 
 use matcher::Matcher;
 

@@ -76,6 +76,12 @@ pub struct TouchRule {
     pub unsure: Vec<String>,
     /// The member of the first resource's JSON that names it, where the request does not: what goes with that resource.
     pub held_in: Option<FieldPath>,
+    /// What is named is of this kind, and what is touched is what that attribute of it names; only where its `type` is this.
+    pub through: Option<Through>,
+    /// It is not touched where the request says `true` there.
+    pub unless: Option<Place>,
+    /// It is touched only where the first resource's JSON says `true` there before.
+    pub was: Option<FieldPath>,
     /// What else is said of a resource that is named by its name.
     pub narrowed: Vec<(String, Place)>,
     /// The member of the first resource's JSON that the place replaces: what it adds and what it takes away is touched, what
@@ -158,8 +164,23 @@ impl TouchRule {
             TouchKind::Told { at, .. } => Some(at),
             TouchKind::One(_) | TouchKind::Urn | TouchKind::Typed { .. } => None,
         };
-        named.chain(after).chain(when).chain(kind)
+        named
+            .chain(after)
+            .chain(when)
+            .chain(kind)
+            .chain(&self.unless)
     }
+}
+
+/// That what a place names leads to what is touched.
+#[derive(Debug)]
+pub struct Through {
+    /// The kind of what is named.
+    pub kind: KindName,
+    /// Its attribute that names what is touched.
+    pub attribute: String,
+    /// The one value of its `type` where it does.
+    pub of_type: String,
 }
 
 /// Of what kind a touched resource is.

@@ -472,6 +472,15 @@ impl<'c> Asked<'c> {
 
     /// Whether a rule of the table applies to this request.
     pub fn applies(&self, rule: &TouchRule) -> bool {
+        let says_so = |place: &Place| match (place, &self.body) {
+            (Place::Body(path), Some(body)) => {
+                matches!(body.at(path).as_slice(), [Json::Flag(true)])
+            }
+            (Place::Path(_) | Place::Query(_) | Place::Body(_), _) => false,
+        };
+        if rule.unless.as_ref().is_some_and(says_so) {
+            return false;
+        }
         rule.when.iter().all(|(place, condition)| match condition {
             Condition::Any => self.uses(place),
             Condition::Nothing => !self.uses(place),

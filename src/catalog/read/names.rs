@@ -65,6 +65,12 @@ impl Names<'_> {
         if let Some(form) = rule.opaque {
             return self.add(at, vec![form]);
         }
+        if rule.through.is_some() {
+            return; // the rule for what is named there says its form
+        }
+        if matches!(rule.by.as_slice(), [by] if by == "zone" || by == "zone_above") {
+            return self.add(at, vec![NameForm::Zone, NameForm::Record]);
+        }
         match &rule.kind {
             TouchKind::One(_) | TouchKind::Told { .. } if rule.by == ["tag"] => {
                 self.add(at, vec![NameForm::Tag])

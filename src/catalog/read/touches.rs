@@ -2,7 +2,7 @@ use super::kinds::look_up;
 use super::{Reader, conditions, flag_of, one_place_each, places, texts};
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
-use crate::catalog::touch::{TouchKind, TouchRule, TouchVerb, VERBS};
+use crate::catalog::touch::{Through, TouchKind, TouchRule, TouchVerb, VERBS};
 use crate::yaml::{Map, Mistakes, Node, nearest};
 
 impl Reader {
@@ -84,6 +84,15 @@ impl Reader {
             held_in: map
                 .take("held_in")
                 .and_then(|node| node.parsed("`held_in`", mistakes)),
+            through: map
+                .take("through")
+                .and_then(|node| self.through(node, mistakes)),
+            unless: map
+                .take("unless")
+                .and_then(|node| node.parsed("`unless`", mistakes)),
+            was: map
+                .take("was")
+                .and_then(|node| node.parsed("`was`", mistakes)),
             narrowed: one_place_each(map.take("narrowed"), "`narrowed`", mistakes),
             replaces: map
                 .take("replaces")
@@ -117,6 +126,24 @@ impl Reader {
                 .and_then(|node| node.parsed("`stands_for`", mistakes)),
             bare: flag_of(map, "bare", mistakes),
         }
+    }
+
+    /// `{ kind: certificate, attribute: dns_name, of_type: lets_encrypt }`
+    fn through(&self, node: &Node, mistakes: &mut Mistakes) -> Option<Through> {
+        let mut map = Map::of(node, "`through`", mistakes)?;
+        let kind = map.need("kind", mistakes)?;
+        let kind = self.kind_name(kind, mistakes)?;
+        let mut text = |key| {
+            let node = map.need(key, mistakes)?;
+            node.text(key, mistakes).map(str::to_owned)
+        };
+        let (attribute, of_type) = (text("attribute")?, text("of_type")?);
+        map.finish(mistakes);
+        Some(Through {
+            kind,
+            attribute,
+            of_type,
+        })
     }
 
     /// The kind of a touch: named, or `by_urn`, or `by_type` with where the type stands.

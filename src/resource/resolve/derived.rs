@@ -114,7 +114,13 @@ impl<'r, L: Look> Resolver<'r, L> {
                         // Another gets it; which, nobody tells.
                         let unknown = State::new(kind, Attributes::new(), None);
                         let changes = vec![attribute.clone()];
-                        self.push_following(kind, None, (unknown.clone(), unknown), changes)?;
+                        self.push_following(
+                            TouchVerb::Attach,
+                            kind,
+                            None,
+                            (unknown.clone(), unknown),
+                            changes,
+                        )?;
                     }
                 }
                 Made::Carriers { .. } | Made::OneAlone { .. } | Made::Same { .. } => {}
@@ -135,7 +141,13 @@ impl<'r, L: Look> Resolver<'r, L> {
     async fn affected(&mut self, kind: &'r Kind, effects: &[Effect<'r>]) -> Result<(), Refusal> {
         let Some(all) = self.look.every(kind).await? else {
             let unknown = State::new(kind, Attributes::new(), None);
-            return self.push_following(kind, None, (unknown.clone(), unknown), Vec::new());
+            return self.push_following(
+                TouchVerb::Attach,
+                kind,
+                None,
+                (unknown.clone(), unknown),
+                Vec::new(),
+            );
         };
         for found in all {
             let mut after = found.attributes.clone();
@@ -165,7 +177,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                 State::new(kind, before, None),
                 State::new(kind, after, None),
             );
-            self.push_following(kind, id, states, changes)?;
+            self.push_following(TouchVerb::Attach, kind, id, states, changes)?;
         }
         Ok(())
     }
@@ -209,13 +221,20 @@ impl<'r, L: Look> Resolver<'r, L> {
                 State::new(kind, told, parent.clone())
             };
             let states = (with(before), with(after));
-            self.push_following(kind, urn, states, vec![attribute.clone()])?;
+            self.push_following(
+                TouchVerb::Attach,
+                kind,
+                urn,
+                states,
+                vec![attribute.clone()],
+            )?;
         }
         Ok(())
     }
 
-    fn push_following(
+    pub(super) fn push_following(
         &mut self,
+        verb: TouchVerb,
         kind: &Kind,
         id: Option<String>,
         (before, after): (State, State),
@@ -223,11 +242,11 @@ impl<'r, L: Look> Resolver<'r, L> {
     ) -> Result<(), Refusal> {
         self.push(Touch {
             rule: 0,
-            verb: TouchVerb::Attach,
+            verb,
             kind: kind.name.clone(),
             id,
             scope: None,
-            before: Some(before),
+            before: (verb != TouchVerb::Create).then_some(before),
             after: Some(after),
             changes,
             missing: false,

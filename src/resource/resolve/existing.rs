@@ -27,7 +27,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     /// One resource, named by what identifies it.
-    async fn one(
+    pub(super) async fn one(
         &mut self,
         here: &Here<'r>,
         called: Option<&Name>,

@@ -6,6 +6,7 @@ mod derived;
 mod existing;
 mod named;
 mod values;
+mod zones;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -213,6 +214,9 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// Whether anything hangs on a rule: what the first resource holds and is changed with it is left out where no grant asks
     /// about that change and no deny could strike it.
     fn minds(&self, rule: &TouchRule) -> bool {
+        if rule.was.as_ref().is_some_and(|member| self.was_not(member)) {
+            return false;
+        }
         let beside = rule.implied && rule.held_in.is_some();
         let changes = matches!(rule.verb, TouchVerb::Attach | TouchVerb::Change);
         let kind = rule
@@ -229,7 +233,12 @@ impl<'r, L: Look> Resolver<'r, L> {
             .map(|(attribute, _)| attribute)
             .chain(&rule.clears)
             .chain(&rule.unsure);
-        (self.interest.heeds)(kind, false) || changed.any(|attribute| asked.contains(attribute))
+        let children = self.catalog.kinds().iter();
+        let mut children = children.filter(|child| child.parent.as_ref() == Some(&kind.name));
+        let below = rule.by == ["zone"] && children.any(|child| (self.interest.heeds)(child, true));
+        (self.interest.heeds)(kind, false)
+            || below
+            || changed.any(|attribute| asked.contains(attribute))
     }
 
     async fn rule(&mut self, rule: &'r TouchRule) -> Result<(), Refusal> {
@@ -427,6 +436,9 @@ impl<'r, L: Look> Resolver<'r, L> {
         match rule.verb {
             TouchVerb::List => self.listed(&here),
             TouchVerb::Create => self.created(&here).await,
+            _ if matches!(rule.by.as_slice(), [by] if by == "zone" || by == "zone_above") => {
+                self.zones(&here).await
+            }
             _ if rule.or_nobody => self.own(&here).await,
             _ if rule.by == ["tag"] => {
                 let tags = self.names(rule);
