@@ -151,12 +151,14 @@ fn what_is_commented_out_works_too() {
 #[test]
 fn every_role_of_the_examples_reads_and_keeps_its_tests() {
     let catalog = Catalog::builtin().unwrap();
-    let roles = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/roles");
-    let files: Vec<_> = fs::read_dir(roles)
-        .unwrap()
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let folders = ["roles", "kubernetes/roles"].map(|folder| examples.join(folder));
+    let files: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
         .collect();
-    assert!(files.len() >= 10, "{files:?}");
+    assert!(files.len() >= 15, "{files:?}");
     for file in files {
         let policy = read_policy(&fs::read_to_string(&file).unwrap(), &catalog);
         for role in policy.roles.keys() {
@@ -374,3 +376,27 @@ const UNITS: [&str; 3] = [
     "tidegate.socket",
     "tidegate.sysusers.conf",
 ];
+
+/// Whoever reads the table of clients finds the roles that it names, and every role of the cluster in it.
+#[test]
+fn the_table_of_clients_names_roles_that_are_there() {
+    let table = example("README.md");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let named = table
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let mut links = 0;
+    for link in named.filter(|link| link.ends_with(".yaml")) {
+        assert!(examples.join(link).is_file(), "{link}");
+        links += 1;
+    }
+    assert!(links >= 15, "{links} links");
+    for file in fs::read_dir(examples.join("kubernetes/roles")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        assert!(
+            table.contains(&format!("(kubernetes/roles/{name})")),
+            "{name}"
+        );
+    }
+}
