@@ -36,6 +36,8 @@ pub enum Ambiguity {
     Semicolon,
     /// A parameter without a name.
     Nameless,
+    /// The number of a page, or of items on one, that is no number.
+    Page(String),
     /// A parameter that decides something, given twice.
     Repeated(String),
     /// A parameter that differs from one that decides something in case or brackets alone.
@@ -63,6 +65,7 @@ impl fmt::Display for Ambiguity {
             Self::Character => f.write_str("the target has a backslash or a control character; no name in the API has one"),
             Self::Semicolon => f.write_str("the query has a `;`, which some read as `&`; encode it as %3B if it belongs to a value"),
             Self::Nameless => f.write_str("the query has a parameter without a name; remove it"),
+            Self::Page(name) => write!(f, "the parameter `{name}` is no number of digits alone; write one `?` before the parameters and `&` between them, as in `?page=2&per_page=200`"),
             Self::Repeated(name) => write!(f, "the parameter `{name}` is given twice; give it once"),
             Self::Disguised(name) => write!(f, "the parameter `{name}` differs from one that the API knows only in how it is spelled; spell it as the reference does"),
             Self::Member(name) => write!(f, "the parameter `{name}` is named like a member of the body, and some read both as one; send it in the body"),
@@ -221,7 +224,7 @@ impl Target {
     /// Checks what only the endpoint can tell: encoded slashes, ids, and parameters that decide something.
     ///
     /// # Errors
-    /// `Slash`, `Id`, `Zone`, `Repeated`, `Disguised` or `Member`.
+    /// `Slash`, `Id`, `Zone`, `Page`, `Repeated`, `Disguised` or `Member`.
     pub fn fits(&self, endpoint: &Endpoint) -> Result<(), Ambiguity> {
         for (value, segment) in self.segments.iter().zip(&endpoint.template.segments) {
             let Segment::Parameter { name, slash, dns } = segment else {
@@ -242,7 +245,11 @@ impl Target {
             .filter_map(Place::first_key)
             .map(plain)
             .collect();
-        for (index, (name, _)) in self.query.iter().enumerate() {
+        for (index, (name, value)) in self.query.iter().enumerate() {
+            let counts = matches!(name.as_str(), "page" | "per_page");
+            if counts && !value.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(Ambiguity::Page(name.clone()));
+            }
             let mut spelled = false;
             for known in endpoint
                 .query
