@@ -1,5 +1,6 @@
 //! Bodies as clients write them (notes 14 to 18).
 
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::recorded::{
@@ -8,7 +9,7 @@ use super::recorded::{
 };
 use super::talk::{Client, Talk};
 use super::{ALL, gate};
-use crate::support::StandInApi;
+use crate::support::{Gate, StandInApi};
 
 /// The body of the one request that was heard.
 fn heard(api: &StandInApi) -> String {
@@ -287,4 +288,94 @@ async fn what_a_body_or_a_tag_names_asks_for_its_scope() {
             gate.finish(&api).await;
         }
     }
+}
+
+/// Agents are told in YAML, and files go up as they are: such bodies go on as they come, to the API's own media type; and not for
+/// who is narrowed, since what they name can't be told.
+#[tokio::test]
+async fn bodies_that_are_no_json_go_on_as_they_come() {
+    let policy = "
+version: 1
+roles:
+  all: { allow: [{ scopes: ['*', agent_harness_session:operate] }] }
+  some: { allow: [{ scopes: ['*', agent_harness_session:operate], only: { tag: web } }, { scopes: [agent_harness_session:create] }] }
+";
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, policy).await;
+    let (all, some) = (
+        gate.issue(&["all", "--role", "all"]).await,
+        gate.issue(&["some", "--role", "some"]).await,
+    );
+    let sessions = "/v2/agents/sessions";
+    let upload = "/v2/agents/sessions/s-1/workspace/upload?path=a.bin";
+    let large = vec![0xff; 3 << 20]; // more than is looked into
+    let cases = [
+        (
+            &all,
+            sessions,
+            "application/x-yaml",
+            b"name: x\n".to_vec(),
+            None,
+        ),
+        (
+            &all,
+            sessions,
+            "text/yaml; charset=utf-8",
+            b"name: x\n".to_vec(),
+            None,
+        ),
+        (&all, upload, "application/octet-stream", large, None),
+        (
+            &all,
+            sessions,
+            "application/octet-stream",
+            b"x".to_vec(),
+            Some("ambiguous_request"),
+        ),
+        (
+            &all,
+            "/v2/tags",
+            "application/x-yaml",
+            b"name: x".to_vec(),
+            Some("ambiguous_request"),
+        ),
+        (
+            &some,
+            sessions,
+            "application/x-yaml",
+            b"name: x\n".to_vec(),
+            Some("ambiguous_request"),
+        ),
+        (
+            &some,
+            sessions,
+            "application/json",
+            br#"{"name":"x"}"#.to_vec(),
+            None,
+        ),
+    ];
+    for (token, target, media_type, body, refused) in cases {
+        api.clear();
+        let ask = gate.request(Method::POST, target).token(token);
+        let ask = ask.header("content-type", media_type).body(body.clone());
+        let answer = ask.send().await;
+        assert_eq!(
+            answer.reason(),
+            refused,
+            "{target} {media_type}: {}",
+            answer.text()
+        );
+        let heard = api.heard();
+        if refused.is_some() {
+            assert!(heard.is_empty(), "{target} {media_type}");
+            continue;
+        }
+        assert_eq!(
+            heard[0].header("content-type"),
+            Some(media_type),
+            "{target}"
+        );
+        assert!(heard[0].body == body, "{target} {media_type}");
+    }
+    gate.finish(&api).await;
 }
