@@ -37,6 +37,8 @@ pub struct Kind {
     pub also: Option<KindName>,
     /// The attribute and its value for those that the API has under the other kind, where that is not all of them.
     pub also_where: Option<(String, String)>,
+    /// There is one for everybody, so that hiding it would hide nothing.
+    pub everybody_has: bool,
     /// What it is called in URNs, `do:NAME:id`.
     pub urns: Vec<String>,
     /// The scope by which the API changes one; `None` where nothing does.

@@ -45,6 +45,19 @@ impl Place {
     }
 }
 
+impl FieldPath {
+    /// The way to a member of what stands there.
+    #[must_use]
+    pub fn member(&self, key: &str) -> Self {
+        let mut steps = self.steps.clone();
+        steps.push(Step {
+            key: key.to_owned(),
+            lists: 0,
+        });
+        Self { steps }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -62,6 +62,10 @@ impl Reader {
                 .take("counts_as")
                 .and_then(|node| type_and_id(node, mistakes)),
             shows_children: members(map.take("shows_children"), mistakes),
+            everybody_has: map
+                .take("everybody_has")
+                .and_then(|node| node.flag("`everybody_has`", mistakes))
+                .unwrap_or(false),
             lists_lack: map
                 .take("lists_lack")
                 .map(|node| super::texts(node, "`lists_lack`", mistakes))

@@ -2,7 +2,7 @@
 
 use super::Judge;
 use super::covering::{added, use_of};
-use crate::catalog::TouchVerb;
+use crate::catalog::{Place, TouchKind, TouchVerb};
 use crate::policy::bind::BoundGrant;
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
@@ -95,6 +95,13 @@ impl<'j> Judge<'j> {
 
     /// Whether the path names something that the token may not see.
     fn is_hidden(&self, touch: &Touch) -> bool {
+        let kinds = self.question.catalog.kinds();
+        if kinds
+            .find(touch.kind.as_str())
+            .is_some_and(|kind| kind.everybody_has)
+        {
+            return false;
+        }
         if !touch.in_path {
             let within = touch.within.as_deref();
             return within.is_some_and(|parent| !self.is_visible(parent));
@@ -142,13 +149,15 @@ impl<'j> Judge<'j> {
             return self.question.wrong_action(self.grants);
         }
         let list_of = touch.verb == TouchVerb::List;
+        let called = self.called(touch).map(|name| format!(" `{name}`"));
+        let called = called.unwrap_or_default();
         let why = match touch.verb {
             TouchVerb::Source => format!(
-                "no grant of this sub-token gives the read scope of the {} that it is made from, by name",
+                "no grant of this sub-token gives the read scope of the {}{called} that it is made from, by name",
                 touch.kind
             ),
             _ => format!(
-                "no grant of this sub-token covers the {} that it touches",
+                "no grant of this sub-token covers the {}{called} that it touches",
                 touch.kind
             ),
         };
@@ -156,6 +165,38 @@ impl<'j> Judge<'j> {
             return hidden();
         }
         self.refused(touch, &why)
+    }
+
+    /// What the request itself calls a touched resource: its own words, which are the same whether that is there or not, and
+    /// nothing that only a look-up tells.
+    fn called(&self, touch: &Touch) -> Option<String> {
+        let asked = self.question.asked;
+        let rule = self.endpoint.touches.rules().get(touch.rule)?;
+        if touch.implied || rule.held_in.is_some() || rule.by == ["tag"] {
+            return None;
+        }
+        let names = match (&rule.at, &rule.kind) {
+            (Some(Place::Body(path)), TouchKind::Typed { id, .. }) => {
+                asked.names(&Place::Body(path.member(id)))
+            }
+            (Some(at), _) => asked.names(at),
+            // What is created is called by the name that it gets.
+            (None, _) => {
+                let named = rule.after.iter().find(|(attribute, _)| attribute == "name");
+                let places = named.map_or(&[][..], |(_, places)| places.as_slice());
+                places.iter().flat_map(|place| asked.names(place)).collect()
+            }
+        };
+        let by_id = rule.by.is_empty() || touch.kind.as_str() == "tag";
+        let name = match names.as_slice() {
+            [only] => *only,
+            // Of several it is told which, where nothing had to be found to know that.
+            _ if by_id => names
+                .into_iter()
+                .find(|name| touch.id.as_deref() == Some(*name))?,
+            _ => return None,
+        };
+        Some(name.chars().take(LONGEST_NAME).collect())
     }
 
     /// Whether but for `actions` the touch would be covered.
@@ -207,6 +248,9 @@ impl<'j> Judge<'j> {
         also.is_some_and(|also| only.is_some_and(|only| only.reaches(also.as_str(), kinds)))
     }
 }
+
+/// The letters of a name that a refusal repeats.
+const LONGEST_NAME: usize = 100;
 
 /// What is answered for what may not be seen, whether it is there or not: word for word DigitalOcean's own.
 pub fn hidden() -> Refusal {

@@ -226,3 +226,77 @@ async fn a_404_of_the_api_stays_one() {
     }
     gate.finish(&api).await;
 }
+
+/// A refusal names what was not covered by the words of the caller, as godo's callers (Terraform, Kubernetes) add tags of their
+/// own; of what may not be seen it says no more whether it is there or not.
+#[tokio::test]
+async fn a_refusal_names_the_thing_that_the_caller_named() {
+    let policy = "
+version: 1
+roles:
+  web:
+    allow:
+      - { scopes: [droplet:create, vpc:read, tag:create, image:read], only: { droplet: { tag: web }, tag: { name: web } } }
+      - { scopes: [domain:read, domain:update], only: { domain: { name: example.com }, domain_record: { name: 'a-*' } } }
+      - { scopes: [account:read], only: { droplet: { tag: web } } }
+";
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, policy).await;
+    let token = gate.issue(&["web", "--role", "web"]).await;
+    let droplet = |more: serde_json::Value| {
+        let mut droplet = json!({ "name": "n", "region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64", "tags": ["web"] });
+        for (key, value) in more.as_object().unwrap() {
+            droplet[key] = value.clone();
+        }
+        droplet
+    };
+    let there = "d455e75d-4858-4eec-8c95-da2f0a5f93a7";
+    let missing = "5a4981aa-9653-4bd1-bef5-000000000009";
+    let records = "/v2/domains/example.com/records";
+    let cases = [
+        (
+            "/v2/droplets",
+            droplet(json!({ "tags": ["web", "terraform:default-node-pool"] })),
+            "the tag `terraform:default-node-pool` ",
+        ),
+        (
+            "/v2/droplets",
+            droplet(json!({ "vpc_uuid": there })),
+            &*format!("the vpc `{there}` "),
+        ),
+        (
+            "/v2/droplets",
+            droplet(json!({ "vpc_uuid": missing })),
+            &*format!("the vpc `{missing}` "),
+        ),
+        (
+            records,
+            json!({ "type": "A", "name": "www", "data": "192.0.2.1" }),
+            "the domain_record `www` ",
+        ),
+    ];
+    for (path, body, named) in cases {
+        let answer = gate.post(path, &body).token(&token).send().await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.reason()),
+            (403, Some("resource")),
+            "{body}: {}",
+            answer.text()
+        );
+        assert!(
+            answer.message().contains(named),
+            "{body}: {}",
+            answer.text()
+        );
+    }
+    // The account is there for everybody, so who may not see it is told why (Terraform's data source reads it).
+    let answer = gate.get("/v2/account").token(&token).send().await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.reason()),
+        (403, Some("resource")),
+        "{}",
+        answer.text()
+    );
+    assert!(api.writes().is_empty());
+    gate.finish(&api).await;
+}

@@ -182,7 +182,7 @@ async fn what_is_on_the_other_cluster_is_handed_out_by_no_door() {
             ("POST /v2/databases", fork("b-shop"), "resource"),
             ("POST /v2/databases", fork("none"), "resource"),
             ("POST /v2/databases", fork("a-shop"), "resource"), // it would be one of another id
-            ("GET /v2/databases/metrics/credentials", NONE, "resource_hidden"),
+            ("GET /v2/databases/metrics/credentials", NONE, "resource"), // the account is there for everybody
             (
                 &format!("GET /v2/monitoring/metrics/database/mysql/load?metric=load1&aggregate=avg&db_id={OTHER}"),
                 NONE,
@@ -191,7 +191,7 @@ async fn what_is_on_the_other_cluster_is_handed_out_by_no_door() {
             (
                 "PUT /v2/databases/metrics/credentials",
                 json!({ "credentials": { "basic_auth_username": "me" } }),
-                "resource_hidden",
+                "resource",
             ),
             // What the replica would be afterwards, nobody tells.
             (&format!("PUT /v2/databases/{MINE}/replicas/replica/promote"), NONE, "resource"),

@@ -490,7 +490,7 @@ async fn s10_a_reader_reads_its_own_and_changes_nothing() {
                 "scope",
             ),
             ("GET /v2/registry/docker-credentials", NONE, "scope"),
-            ("GET /v2/account", NONE, "resource_hidden"),
+            ("GET /v2/account", NONE, "resource"), // there is one for everybody
             ("DELETE /v2/droplets/12", NONE, "scope"),
             (
                 "POST /v2/droplets/12/actions",
