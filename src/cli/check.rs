@@ -1,81 +1,224 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
+use super::findings::{Findings, Severity};
 use super::wide::Reach;
-use super::{Failed, Outcome, say, wide};
+use super::{Failed, Outcome, counted, print, say, wide};
 use crate::audit::recorded_until;
-use crate::catalog::{Endpoint, Segment};
-use crate::config::{Listen, Rules, load};
-use crate::policy::{self, Covers, Grant, Limits, RequestPattern};
-use crate::token::{BehindClock, OlderState, State, Time, older_than};
+use crate::catalog::{Catalog, Endpoint, Segment};
+use crate::config::{self, FieldScopes, Listen, Rules, load};
+use crate::policy::{self, Covers, Grant, Limits, Policy, RequestPattern};
+use crate::token::{
+    Admission, BehindClock, Listed, OlderState, Standing, State, StateError, Time, older_than,
+    standing,
+};
 use crate::upstream::Upstream;
+use crate::yaml::At;
 
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  tidegate check --config tidegate.yaml && systemctl reload tidegate"
+    after_help = "Example:\n  tidegate check --config tidegate.yaml && systemctl reload tidegate\n  tidegate check --policy policy.yaml --strict --json    # in CI: no configuration and no secret is needed\n\nExit status: 0 good, 1 errors or failed tests (with --strict, warnings too)."
 )]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Check this policy alone, without configuration, state or real token; its roles may name any account.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// With --policy: the table of `catalog.extra` that the policy is for.
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    extra: Option<PathBuf>,
+    /// Take warnings for errors.
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON, on standard output.
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(config: &Path, _arguments: &Arguments) -> Result<Outcome, Failed> {
-    let rules = load(config)?;
-    Upstream::new(&rules.settings.upstream, Arc::default())
-        .map_err(|error| Failed::because(format!("{}:1:1: error: {error}", config.display())))?;
-    caution(&rules);
-    remark(config, &rules);
-    check_state(&rules)?;
-    for token in &rules.policy.tokens {
-        if let Some(why) = nobody_can_use(&rules, &token.limits) {
-            let file = rules.settings.policy.display();
+/// What was looked at, and what came of it.
+#[derive(Default)]
+struct Checked {
+    findings: Findings,
+    /// How many roles and tokens the policy has, and how many of its tests passed and failed, if it could be read.
+    policy: Option<[usize; 4]>,
+}
+
+pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
+    let mut checked = Checked::default();
+    match &arguments.policy {
+        Some(path) => checked.alone(path, arguments.extra.as_deref()),
+        None => checked.all(config),
+    }
+    if arguments.json {
+        checked.print()?;
+    } else {
+        checked.tell();
+    }
+    let (errors, warnings) = checked.counts();
+    let good = errors == 0 && (warnings == 0 || !arguments.strict);
+    if errors == 0 && !good && !arguments.json {
+        let these = counted(warnings, "warning");
+        say(format!("{these}, which --strict takes for errors"));
+    }
+    Ok(if good { Outcome::Good } else { Outcome::Bad })
+}
+
+impl Checked {
+    /// A policy without what is about it.
+    fn alone(&mut self, path: &Path, extra: Option<&Path>) {
+        let read = config::catalog(extra)
+            .and_then(|catalog| Ok((config::policy_alone(path, &catalog)?, catalog)));
+        match read {
+            Ok((policy, catalog)) => {
+                self.policy(path, &policy, &catalog, FieldScopes::SecretsOnly);
+            }
+            Err(problems) => self.findings.problems(problems),
+        }
+    }
+
+    /// The configuration and all that it names.
+    fn all(&mut self, config: &Path) {
+        let rules = match load(config) {
+            Ok(rules) => rules,
+            Err(problems) => return self.findings.problems(problems),
+        };
+        let settings = &rules.settings;
+        if let Err(error) = Upstream::new(&settings.upstream, Arc::default()) {
+            let at = settings.places.at("upstream.ca_file");
+            self.findings.fail(config, at, error.to_string());
+        }
+        let text = fs::read_to_string(config).unwrap_or_default(); // it was read before; without it the places are missing
+        for (at, what) in wide::of_settings(settings, &text) {
+            self.findings.warn(config, at, what);
+        }
+        certificates(&mut self.findings, config, &rules);
+        check_state(&mut self.findings, &rules);
+        let file = &settings.policy;
+        for token in &rules.policy.tokens {
+            let Some(why) = nobody_can_use(&rules, &token.limits) else {
+                continue;
+            };
+            let (name, id) = (&token.name, &token.id);
+            let what = format!("the token `{name}` ({id}) can't be used: {why}");
+            self.findings.warn(file, START, what);
+        }
+        self.policy(file, &rules.policy, &rules.catalog, settings.field_scopes);
+    }
+
+    fn policy(&mut self, file: &Path, policy: &Policy, catalog: &Catalog, fields: FieldScopes) {
+        let findings = &mut self.findings;
+        caution(findings, file, policy, catalog);
+        for (at, what) in wide::remarks(policy, catalog, fields) {
+            findings.warn(file, at, what);
+        }
+        let now = Timestamp::now();
+        for token in &policy.tokens {
+            let ends = token.limits.expires_at;
+            if let Some(what) = ends.and_then(|ends| soon(ends, now)) {
+                let (name, id) = (&token.name, &token.id);
+                let what = format!(
+                    "the token `{name}` ({id}) {what}; replace its entry by a new one, as `tidegate token issue --yaml` prints it, or take it out"
+                );
+                findings.warn(file, START, what);
+            }
+        }
+        let mut passed = 0;
+        for test in &policy.tests {
+            match policy::run_test(test, policy, catalog) {
+                Ok(()) => passed += 1,
+                Err(what) => findings.fail(file, test.at, what),
+            }
+        }
+        let failed = policy.tests.len() - passed;
+        self.policy = Some([policy.roles.len(), policy.tokens.len(), passed, failed]);
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        let count = |severity| self.findings.count(severity);
+        (count(Severity::Error), count(Severity::Warning))
+    }
+
+    fn tell(&self) {
+        self.findings.iter().for_each(say);
+        if let Some([roles, tokens, passed, failed]) = self.policy {
+            let (roles, tokens) = (counted(roles, "role"), counted(tokens, "token"));
+            let tests = counted(passed + failed, "test");
             say(format!(
-                "{file}:1:1: warning: the token `{}` ({}) can't be used: {why}",
-                token.name, token.id
+                "{roles}, {tokens} in the policy, {passed} of {tests} passed"
             ));
         }
     }
-    let (passed, failed) = tests(&rules);
-    let policy = &rules.policy;
-    say(format!(
-        "{} roles, {} tokens in the policy, {passed} of {} tests passed",
-        policy.roles.len(),
-        policy.tokens.len(),
-        passed + failed
-    ));
-    Ok(if failed == 0 {
-        Outcome::Good
-    } else {
-        Outcome::Bad
+
+    fn print(&self) -> Result<(), Failed> {
+        let (errors, warnings) = self.counts();
+        let counts = self.policy.map(|[roles, tokens, passed, failed]| {
+            json!({ "roles": roles, "tokens": tokens, "tests": { "passed": passed, "failed": failed } })
+        });
+        print(json!({
+            "errors": errors,
+            "warnings": warnings,
+            "policy": counts,
+            "findings": self.findings.as_json(),
+        }))
+    }
+}
+
+/// What is said of a file as a whole.
+const START: At = At { line: 1, column: 1 };
+/// How long before an end that end is told.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// That something has ended, or ends before long.
+fn soon(ends: Timestamp, now: Timestamp) -> Option<String> {
+    let left = ends.duration_since(now);
+    if left <= SignedDuration::ZERO {
+        return Some(format!("ended at {ends:.0}"));
+    }
+    (left < SOON).then(|| match left.as_hours() {
+        hours @ ..48 => format!("ends at {ends:.0}, in {}", counted_hours(hours)),
+        hours => format!("ends at {ends:.0}, in {} days", hours / 24),
     })
 }
 
-fn tests(rules: &Rules) -> (usize, usize) {
-    let mut passed = 0;
-    let file = rules.settings.policy.display();
-    for test in &rules.policy.tests {
-        match policy::run_test(test, &rules.policy, &rules.catalog) {
-            Ok(()) => passed += 1,
-            Err(what) => say(format!("{file}:{}: error: {what}", test.at)),
+fn counted_hours(hours: i64) -> String {
+    match hours {
+        0 => "less than an hour".to_owned(),
+        1 => "1 hour".to_owned(),
+        hours => format!("{hours} hours"),
+    }
+}
+
+/// Says which certificates end, at the place of the configuration that leads to them.
+fn certificates(findings: &mut Findings, config: &Path, rules: &Rules) {
+    let now = Timestamp::now();
+    for certificate in &rules.certificates {
+        if let Some(what) = soon(certificate.ends, now) {
+            let at = rules.settings.places.at(&certificate.key);
+            let path = certificate.path.display();
+            let what = format!(
+                "a certificate of `{path}` {what}; renew it, or clients will refuse the connection"
+            );
+            findings.warn(config, at, what);
         }
     }
-    (passed, rules.policy.tests.len() - passed)
 }
 
 /// Says which roles can get what reaches further than their grants: logins to whole registries, keys without an end.
-fn caution(rules: &Rules) {
-    let file = rules.settings.policy.display();
-    let handing_out: Vec<_> = rules
-        .catalog
+fn caution(findings: &mut Findings, file: &Path, policy: &Policy, catalog: &Catalog) {
+    let handing_out: Vec<_> = catalog
         .endpoints()
         .iter()
         .filter(|endpoint| endpoint.caution.is_some())
         .collect();
-    let all = rules.policy.roles.values();
+    let all = policy.roles.values();
     for (role, grant) in all.flat_map(|role| role.allow.iter().map(move |grant| (role, grant))) {
         let patterns = patterns(grant);
-        let narrowed = Reach::of(grant, &role.vars, &rules.catalog);
+        let narrowed = Reach::of(grant, &role.vars, catalog);
         for endpoint in handing_out
             .iter()
             .filter(|endpoint| reaches(grant, &patterns, endpoint))
@@ -84,25 +227,11 @@ fn caution(rules: &Rules) {
             let (Some(caution), Some(why)) = (&endpoint.caution, &endpoint.sensitive) else {
                 continue;
             };
-            say(format!(
-                "{file}:{}: warning: `{}` can call {endpoint}; it {why}, and that {caution}",
-                grant.at, grant.place
-            ));
+            let place = &grant.place;
+            let what = format!("`{place}` can call {endpoint}; it {why}, and that {caution}");
+            findings.warn(file, grant.at, what);
         }
     }
-}
-
-/// Says what is wider than it looks, in the configuration and in the policy.
-fn remark(config: &Path, rules: &Rules) {
-    let text = fs::read_to_string(config).unwrap_or_default(); // it was read before; without it the places are missing
-    let say_all = |file: &Path, remarks: Vec<wide::Remark>| {
-        for (at, what) in remarks {
-            say(format!("{}:{at}: warning: {what}", file.display()));
-        }
-    };
-    say_all(config, wide::of_settings(&rules.settings, &text));
-    let remarks = wide::remarks(&rules.policy, &rules.catalog, rules.settings.field_scopes);
-    say_all(&rules.settings.policy, remarks);
 }
 
 /// The patterns of a grant, its variables left empty: what is asked of them here is only which words they spell.
@@ -136,50 +265,77 @@ fn spells_all(pattern: &RequestPattern, endpoint: &Endpoint) -> bool {
     fixed && pattern.spells(endpoint.method.as_str())
 }
 
-/// Says which issued tokens can't be used any more. That stops no reload, so it is a warning.
-fn check_state(rules: &Rules) -> Result<(), Failed> {
+/// Says which issued tokens can't be used any more, or not for long. That stops no reload, so it is a warning.
+fn check_state(findings: &mut Findings, rules: &Rules) {
     let path = &rules.settings.state;
     if !path.exists() {
-        say(format!(
-            "{}:1:1: warning: there is no state file yet; the first `tidegate token issue` makes it",
-            path.display()
-        ));
-        return Ok(());
+        findings.warn(
+            path,
+            START,
+            "there is no state file yet; the first `tidegate token issue` makes it",
+        );
+        return;
     }
-    State::kept_close(path).map_err(Failed::because)?;
-    let state = State::open(path, Duration::from_secs(5)).map_err(Failed::because)?;
-    let latest = state.latest().map_err(Failed::because)?;
-    let older = state.older_than().map_err(Failed::because)?;
-    let older = older.or_else(|| older_than(latest, recorded_until(&rules.settings.audit)));
-    let older = older.map(|recorded| OlderState(recorded).to_string());
-    let behind = Time::from(latest).now().behind();
-    let behind = behind.map(|behind| BehindClock(behind).to_string());
-    for doubt in older.into_iter().chain(behind) {
-        say(format!("{}:1:1: warning: {doubt}", path.display()));
+    let (doubts, listed) = match state_of(rules) {
+        Ok(read) => read,
+        Err(error) => return findings.fail(path, START, error.to_string()),
+    };
+    for doubt in doubts {
+        findings.warn(path, START, doubt);
     }
-    for (token, _, revoked_at) in state.list().map_err(Failed::because)? {
-        if rules.file_token(&token.id).is_some() && revoked_at.is_none() {
-            say(format!(
-                "{}:1:1: warning: the id {} of the token `{}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out",
-                path.display(),
-                token.id,
-                token.name
-            ));
+    let now = Timestamp::now();
+    for (token, usage, revoked_at) in listed {
+        if revoked_at.is_some() {
+            continue;
+        }
+        let (name, id) = (&token.name, &token.id);
+        if rules.file_token(id).is_some() {
+            findings.warn(path, START, format!("the id {id} of the token `{name}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"));
         }
         let unbound = rules.grants(&token.roles, &token.vars).err();
         let why = unbound
             .map(|unbound| unbound.to_string())
             .or_else(|| nobody_can_use(rules, &token.limits));
-        if let (Some(why), None) = (why, revoked_at) {
-            say(format!(
-                "{}:1:1: warning: the token `{}` ({}) can't be used: {why}",
-                path.display(),
-                token.name,
-                token.id
-            ));
+        if let Some(why) = why {
+            findings.warn(
+                path,
+                START,
+                format!("the token `{name}` ({id}) can't be used: {why}"),
+            );
+        }
+        let admission = Admission {
+            limits: &token.limits,
+            since: Some(token.created_at),
+            revoked_at,
+            usage,
+        };
+        let lasts = |ends: &Timestamp| ends.duration_since(token.created_at) > SOON * 2; // one for a session ends as it was meant to
+        if let (Some(ends), Standing::Active) = (
+            token.limits.expires_at.filter(lasts),
+            standing(&admission, now),
+        ) && let Some(what) = soon(ends, now)
+        {
+            findings.warn(
+                path,
+                START,
+                format!("the token `{name}` ({id}) {what}; issue its holder a new one"),
+            );
         }
     }
-    Ok(())
+}
+
+/// What makes the state doubtful as a whole, and the tokens in it.
+fn state_of(rules: &Rules) -> Result<(Vec<String>, Vec<Listed>), StateError> {
+    let path = &rules.settings.state;
+    State::kept_close(path)?;
+    let state = State::open(path, Duration::from_secs(5))?;
+    let latest = state.latest()?;
+    let older = state.older_than()?;
+    let older = older.or_else(|| older_than(latest, recorded_until(&rules.settings.audit)));
+    let older = older.map(|recorded| OlderState(recorded).to_string());
+    let behind = Time::from(latest).now().behind();
+    let behind = behind.map(|behind| BehindClock(behind).to_string());
+    Ok((older.into_iter().chain(behind).collect(), state.list()?))
 }
 
 /// Why nobody could meet what a token is bound to, whoever they are.

@@ -9,6 +9,7 @@ mod completions;
 mod diff;
 pub mod explain;
 mod facts;
+mod findings;
 mod health;
 mod man;
 mod rows;
@@ -140,6 +141,14 @@ fn print(line: impl fmt::Display) -> Result<(), Failed> {
         // `tidegate token list | head -1` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => Ok(result?),
+    }
+}
+
+/// `1 role`, `2 roles`.
+fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }
 

@@ -1,19 +1,20 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use rustls::ServerConfig;
 
 use super::writers::kept_from_others;
-use super::{Listen, Place, RealToken, Settings, TokenSource, tls};
+use super::{Listen, Place, Places, RealToken, Settings, TlsFiles, TokenSource, tls};
 use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
-use crate::secret::{self, Secret};
+use crate::secret::{self, Secret, SecretHash};
 use crate::token::TokenId;
-use crate::yaml::Mistakes;
+use crate::yaml::{At, Mistakes};
 
 /// Everything by which requests are judged and sent, read at one moment and never changed after.
 pub struct Rules {
@@ -32,6 +33,10 @@ pub struct Rules {
     accounts: HashMap<String, Arc<RealToken>>,
     tls: HashMap<Place, Arc<ServerConfig>>,
     admin_tls: Option<Arc<ServerConfig>>,
+    /// The SHA-256 of the policy file, as `sha256sum` tells it.
+    pub policy_hash: String,
+    /// The certificates that its listeners show or go by.
+    pub certificates: Vec<Certificate>,
 }
 
 /// For how many sub-tokens with variables what they may do is kept from one request to the next. Patterns with variables are
@@ -121,13 +126,31 @@ impl Rules {
 }
 
 /// Something that keeps the rules from being read: a line for the operator.
-#[derive(Debug)]
-pub struct Problem(pub String);
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The file that it is in, or that names what it is in.
+    pub file: String,
+    /// Where.
+    pub at: At,
+    /// What is wrong, why, and what to do instead.
+    pub what: String,
+}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}:{}: error: {}", self.file, self.at, self.what)
     }
+}
+
+/// A file with certificates, and when the first of them ends.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The key of the configuration that leads to it, as [`Settings::places`] knows it.
+    pub key: String,
+    /// The file.
+    pub path: PathBuf,
+    /// When the first of its certificates ends.
+    pub ends: Timestamp,
 }
 
 /// Reads the configuration file alone.
@@ -135,34 +158,52 @@ impl fmt::Display for Problem {
 /// # Errors
 /// What is wrong with it.
 pub fn settings(path: &Path) -> Result<Settings, Vec<Problem>> {
-    let text = text_of(path, "the configuration").map_err(|problem| vec![problem])?;
+    match lenient_settings(path) {
+        (Some(settings), wrong) if wrong.is_empty() => Ok(settings),
+        (_, wrong) => Err(wrong),
+    }
+}
+
+fn lenient_settings(path: &Path) -> (Option<Settings>, Vec<Problem>) {
+    let file = path.display().to_string();
+    let text = match text_of(path, "the configuration") {
+        Ok(text) => text,
+        Err(why) => return (None, vec![Places::of(&file).problem("", why)]),
+    };
     let directory = path.parent().unwrap_or(Path::new("."));
-    super::read(&path.display().to_string(), &text, directory).map_err(problems)
+    let (settings, mistakes) = super::read::read_leniently(&file, &text, directory);
+    (settings, problems(mistakes))
 }
 
 /// Reads the configuration and everything that it points to, whole.
 ///
 /// # Errors
-/// Every problem that was found, in all files.
+/// Every problem that was found, in all files. Where the configuration itself has some, the policy is looked at too, as far as
+/// it can be found, and nothing else that the configuration names.
 pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
     static GENERATION: AtomicU64 = AtomicU64::new(1);
-    let settings = settings(path)?;
-    let mut wrong = Vec::new();
+    let (settings, mut wrong) = match lenient_settings(path) {
+        (Some(settings), wrong) if wrong.is_empty() => (settings, wrong),
+        (Some(settings), mut wrong) => {
+            wrong.extend(mistakes_in_policy(&settings));
+            return Err(wrong);
+        }
+        (None, wrong) => return Err(wrong),
+    };
     let accounts = real_tokens(&settings, &mut wrong);
-    let tls = listeners(&settings, &mut wrong);
-    let admin_tls = admin(&settings, &mut wrong);
-    for Problem(line) in &mut wrong {
-        *line = format!("{}:1:1: {line}", path.display()); // what it names is not in the file, but named by it
-    }
-    let catalog = catalog(settings.extra_catalog.as_deref())
+    let (tls, mut certificates) = listeners(&settings, &mut wrong);
+    let admin_tls = admin(&settings, &mut wrong, &mut certificates);
+    let catalog = catalog_of(&settings)
         .map_err(|more| wrong.extend(more))
         .ok();
     let policy = catalog.as_ref().and_then(|catalog| {
-        policy(&settings, catalog)
+        let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
+        policy_for(&settings, Some(&accounts), catalog)
             .map_err(|more| wrong.extend(more))
             .ok()
     });
-    let (Some(catalog), Some(policy), true) = (catalog, policy, wrong.is_empty()) else {
+    let (Some(catalog), Some((policy, policy_hash)), true) = (catalog, policy, wrong.is_empty())
+    else {
         return Err(wrong);
     };
     let file_tokens = policy
@@ -190,55 +231,78 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
         accounts,
         tls,
         admin_tls,
+        policy_hash,
+        certificates,
     })
 }
 
+/// What is wrong with the policy that a configuration with mistakes names. Which accounts there are may be among the mistakes.
+fn mistakes_in_policy(settings: &Settings) -> Vec<Problem> {
+    if settings.policy.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    let read = catalog_of(settings).and_then(|catalog| policy_for(settings, None, &catalog));
+    read.err().unwrap_or_default()
+}
+
 fn problems(mistakes: Mistakes) -> Vec<Problem> {
-    mistakes
-        .into_lines()
+    let (file, found) = mistakes.into_parts();
+    found
         .into_iter()
-        .map(|line| Problem(with_severity(&line)))
+        .map(|(at, what)| Problem {
+            file: file.clone(),
+            at,
+            what,
+        })
         .collect()
 }
 
-/// `file:line:column: what` as `file:line:column: error: what`.
-fn with_severity(line: &str) -> String {
-    let mut ends = line.match_indices(": ");
-    match ends.next() {
-        Some((at, _)) => {
-            let (place, what) = line.split_at(at);
-            format!("{place}: error{what}")
-        }
-        None => format!("error: {line}"),
-    }
-}
-
-fn text_of(path: &Path, what: &str) -> Result<String, Problem> {
-    let problem = |why: String| Problem(format!("{}:1:1: error: {what} {why}", path.display()));
-    let unreadable = |error| problem(format!("can't be read: {error}"));
+/// The text of a file, or why it can't be had.
+fn text_of(path: &Path, what: &str) -> Result<String, String> {
+    let unreadable =
+        |why: &dyn fmt::Display| format!("{what} `{}` can't be read: {why}", path.display());
     kept_from_others(path)
-        .map_err(unreadable)?
-        .map_err(|writable| problem(format!("is not taken: {writable}")))?;
-    fs::read_to_string(path).map_err(unreadable)
+        .map_err(|error| unreadable(&error))?
+        .map_err(|writable| format!("{what} is not taken: {writable}"))?;
+    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            return unreadable(
+                &"it is UTF-16, by the byte order mark (BOM) that it begins with; save it as UTF-8",
+            );
+        }
+        let before = bytes.get(..good).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        unreadable(&format!("line {line} is not UTF-8; save it as UTF-8"))
+    })
 }
 
-/// The catalogue, with the extra endpoints of a configuration.
+/// The catalogue, with the extra endpoints of a file.
 ///
 /// # Errors
 /// The mistakes in them.
 pub fn catalog(extra: Option<&Path>) -> Result<Catalog, Vec<Problem>> {
+    catalog_named(
+        extra,
+        &Places::of(&extra.unwrap_or(Path::new("")).display().to_string()),
+    )
+}
+
+fn catalog_of(settings: &Settings) -> Result<Catalog, Vec<Problem>> {
+    catalog_named(settings.extra_catalog.as_deref(), &settings.places)
+}
+
+fn catalog_named(extra: Option<&Path>, places: &Places) -> Result<Catalog, Vec<Problem>> {
+    let all = |files: Vec<Mistakes>| files.into_iter().flat_map(problems).collect();
     let Some(path) = extra else {
-        return Catalog::builtin().map_err(|lines| {
-            lines
-                .iter()
-                .map(|line| Problem(with_severity(line)))
-                .collect()
-        });
+        return Catalog::with_extra(None).map_err(all);
     };
-    let text = text_of(path, "the extra catalogue").map_err(|problem| vec![problem])?;
     let name = path.display().to_string();
-    Catalog::with_extra(Some((&name, &text)))
-        .map_err(|files| files.into_iter().flat_map(problems).collect())
+    let text = text_of(path, "the extra catalogue")
+        .map_err(|why| vec![places.problem("catalog.extra", why)])?;
+    Catalog::with_extra(Some((&name, &text))).map_err(all)
 }
 
 /// The policy of a configuration.
@@ -246,45 +310,103 @@ pub fn catalog(extra: Option<&Path>) -> Result<Catalog, Vec<Problem>> {
 /// # Errors
 /// The mistakes in it.
 pub fn policy(settings: &Settings, catalog: &Catalog) -> Result<Policy, Vec<Problem>> {
-    let text = text_of(&settings.policy, "the policy").map_err(|problem| vec![problem])?;
     let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
-    let read = policy::read(
-        &settings.policy.display().to_string(),
-        &text,
-        &accounts,
-        catalog,
-    );
-    read.map_err(problems)
+    Ok(policy_for(settings, Some(&accounts), catalog)?.0)
 }
 
-fn listeners(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<Place, Arc<ServerConfig>> {
-    let mut configs = HashMap::new();
+/// A policy file of which nobody says which accounts there are.
+///
+/// # Errors
+/// The mistakes in it.
+pub fn policy_alone(path: &Path, catalog: &Catalog) -> Result<Policy, Vec<Problem>> {
+    let name = path.display().to_string();
+    let text =
+        text_of(path, "the policy").map_err(|why| vec![Places::of(&name).problem("", why)])?;
+    policy::read_alone(&name, &text, catalog).map_err(problems)
+}
+
+fn policy_for(
+    settings: &Settings,
+    accounts: Option<&[String]>,
+    catalog: &Catalog,
+) -> Result<(Policy, String), Vec<Problem>> {
+    let name = settings.policy.display().to_string();
+    let text = text_of(&settings.policy, "the policy")
+        .map_err(|why| vec![settings.places.problem("policy", why)])?;
+    let read = match accounts {
+        Some(accounts) => policy::read(&name, &text, accounts, catalog),
+        None => policy::read_alone(&name, &text, catalog),
+    };
+    let policy = read.map_err(problems)?;
+    Ok((policy, SecretHash::of(text.as_bytes()).to_hex()))
+}
+
+type Configs = HashMap<Place, Arc<ServerConfig>>;
+
+fn listeners(settings: &Settings, wrong: &mut Vec<Problem>) -> (Configs, Vec<Certificate>) {
+    let (mut configs, mut certificates) = (HashMap::new(), Vec::new());
     for listen in &settings.listen {
         let Listen::Tls(place, _, files) = listen else {
             continue;
         };
+        let key = format!("listen.{place}");
         match tls::server(files) {
-            Ok(_) if configs.contains_key(place) => wrong.push(Problem(format!(
-                "error: two listeners have the address {place}"
-            ))),
+            Ok(_) if configs.contains_key(place) => wrong.push(
+                settings
+                    .places
+                    .problem(&key, format!("two listeners have the address {place}")),
+            ),
             Ok(config) => {
                 configs.insert(place.clone(), config);
+                certificates.extend(ends(&key, files));
             }
-            Err(why) => wrong.push(Problem(format!(
-                "error: TLS of the listener at {place}: {why}"
-            ))),
+            Err(why) => wrong.push(
+                settings
+                    .places
+                    .problem(&key, format!("TLS of the listener at {place}: {why}")),
+            ),
         }
     }
-    configs
+    (configs, certificates)
 }
 
-fn admin(settings: &Settings, wrong: &mut Vec<Problem>) -> Option<Arc<ServerConfig>> {
+fn admin(
+    settings: &Settings,
+    wrong: &mut Vec<Problem>,
+    certificates: &mut Vec<Certificate>,
+) -> Option<Arc<ServerConfig>> {
     let Some(Listen::Tls(place, _, files)) = &settings.admin else {
         return None;
     };
-    let config = tls::server(files);
-    let problem = |why: &String| Problem(format!("error: TLS of `admin` at {place}: {why}"));
-    config.inspect_err(|why| wrong.push(problem(why))).ok()
+    match tls::server(files) {
+        Ok(config) => {
+            certificates.extend(ends("admin", files));
+            Some(config)
+        }
+        Err(why) => {
+            let what = format!("TLS of `admin` at {place}: {why}");
+            wrong.push(settings.places.problem("admin", what));
+            None
+        }
+    }
+}
+
+/// When the certificates of a listener end. They were read before, so what can't be read now is passed over.
+fn ends(key: &str, files: &TlsFiles) -> Vec<Certificate> {
+    let TlsFiles {
+        certificate,
+        private_key: _,
+        client_ca,
+    } = files;
+    let paths = [Some(certificate), client_ca.as_ref()];
+    let read = |path: &PathBuf| {
+        Some(Certificate {
+            key: key.to_owned(),
+            path: path.clone(),
+            ends: tls::ends(path)?,
+        })
+    };
+    paths.into_iter().flatten().filter_map(read).collect()
 }
 
 fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String, Arc<RealToken>> {
@@ -297,9 +419,10 @@ fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String,
                     Arc::new(RealToken::new(account.clone(), secret)),
                 );
             }
-            Err(why) => wrong.push(Problem(format!(
-                "error: the real token of account `{account}`: {why}"
-            ))),
+            Err(why) => wrong.push(settings.places.problem(
+                &format!("accounts.{account}"),
+                format!("the real token of account `{account}`: {why}"),
+            )),
         }
     }
     tokens
@@ -313,17 +436,69 @@ fn real_token(source: &TokenSource) -> Result<Secret, String> {
             .map_err(|_| format!("the variable `{name}` is not set, or is no text"))?,
     };
     let token = kept.expose().trim();
-    if token.is_empty() {
-        return Err("it is empty; put the token there".to_owned());
-    }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(
-            "it has characters that no token has; there must be the token and nothing else"
-                .to_owned(),
-        );
-    }
-    if token.starts_with("tdg_") {
-        return Err("it is a sub-token; the real one, from DigitalOcean, belongs there".to_owned());
+    if let Some(why) = no_real_token(token) {
+        return Err(why.to_owned());
     }
     Ok(Secret::new(token.to_owned()))
+}
+
+/// Why a text is no real token. The text itself is never told.
+pub fn no_real_token(text: &str) -> Option<&'static str> {
+    let hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (prefix, secret) = text.split_once("_v1_").unwrap_or_default();
+    Some(if text.is_empty() {
+        "it is empty; put the token there"
+    } else if text.starts_with('\u{feff}') {
+        "it begins with a byte order mark (BOM); save it without one"
+    } else if text.starts_with(['"', '\'']) {
+        "it stands in quotes; there must be the token and nothing else"
+    } else if text.contains('=') || text.starts_with("Bearer ") {
+        "there is something before it (a name and `=`, or `Bearer`); there must be the token and nothing else"
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "it has characters that no token has; there must be the token and nothing else"
+    } else if prefix == "tdg" {
+        "it is a sub-token; the real one, from DigitalOcean, belongs there"
+    } else if prefix.starts_with("do")
+        && prefix.len() == 3
+        && !(secret.len() == 64 && hexadecimal(secret))
+    {
+        "it is not whole: after `_v1_` a real token has 64 hexadecimal digits; copy it again"
+    } else {
+        return None;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_token_is_told_by_what_it_is_instead() {
+        let whole = format!("dop_v1_{}", "0a".repeat(32));
+        let cases = [
+            (whole.clone(), None),
+            ("0a".repeat(32), None), // as DigitalOcean gave them before 2022
+            (String::new(), Some("it is empty")),
+            (format!("\u{feff}{whole}"), Some("byte order mark")),
+            (format!("\"{whole}\""), Some("in quotes")),
+            (format!("'{whole}'"), Some("in quotes")),
+            (format!("DIGITALOCEAN_TOKEN={whole}"), Some("before it")),
+            (format!("Bearer {whole}"), Some("before it")),
+            (
+                format!("{whole} # mine"),
+                Some("characters that no token has"),
+            ),
+            (whole[..40].to_owned(), Some("not whole")),
+            (format!("{whole}0"), Some("not whole")),
+            (whole.replace('a', "x"), Some("not whole")),
+            ("tdg_v1_abc".to_owned(), Some("a sub-token")),
+        ];
+        for (text, expected) in cases {
+            let told = no_real_token(&text);
+            match expected {
+                None => assert_eq!(told, None, "text {text:?}"),
+                Some(part) => assert!(told.unwrap().contains(part), "text {text:?}: {told:?}"),
+            }
+        }
+    }
 }

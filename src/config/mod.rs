@@ -5,6 +5,7 @@
 //! keeps to its end. If anything is wrong there are no rules, and whoever had some keeps them.
 
 mod load;
+mod places;
 mod read;
 mod real_token;
 mod tls;
@@ -20,7 +21,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use load::{Problem, Rules, catalog, load, policy, settings};
+pub use load::{
+    Certificate, Problem, Rules, catalog, load, no_real_token, policy, policy_alone, settings,
+};
+pub use places::Places;
 pub use read::read;
 pub use real_token::{RealToken, Standing};
 pub use url::BaseUrl;
@@ -58,6 +62,8 @@ pub struct Settings {
     pub field_scopes: FieldScopes,
     /// How much of anything.
     pub limits: LimitSettings,
+    /// Where the file names what is elsewhere.
+    pub places: Places,
 }
 
 /// Which fields of answers are left out where a sub-token lacks their scopes.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place,
+    Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Places,
     Plaintext, ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
@@ -18,16 +18,26 @@ use crate::yaml::{self, At, Map, Mistakes, Node, Value};
 /// # Errors
 /// Every mistake that was found.
 pub fn read(file: &str, text: &str, directory: &Path) -> Result<Settings, Mistakes> {
+    match read_leniently(file, text, directory) {
+        (Some(settings), mistakes) if mistakes.is_empty() => Ok(settings),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// The same, with what could be read in spite of the mistakes: to look further for more of them, and for nothing else.
+pub(super) fn read_leniently(
+    file: &str,
+    text: &str,
+    directory: &Path,
+) -> (Option<Settings>, Mistakes) {
     let mut reader = Reader {
         mistakes: Mistakes::new(file),
         directory,
         proxied: Vec::new(),
+        places: Places::of(file),
     };
     let settings = yaml::read(text, &mut reader.mistakes).and_then(|root| reader.file(&root));
-    match settings {
-        Some(settings) if reader.mistakes.is_empty() => Ok(settings),
-        Some(_) | None => Err(reader.mistakes),
-    }
+    (settings, reader.mistakes)
 }
 
 struct Reader<'d> {
@@ -35,6 +45,7 @@ struct Reader<'d> {
     directory: &'d Path,
     /// Where a listener requires a PROXY header.
     proxied: Vec<At>,
+    places: Places,
 }
 
 impl Reader<'_> {
@@ -86,6 +97,7 @@ impl Reader<'_> {
                 .take("limits")
                 .map(|node| self.limits(node))
                 .unwrap_or_default(),
+            places: std::mem::take(&mut self.places),
         };
         if settings.trusted_proxies.is_empty() {
             for at in self.proxied.drain(..) {
@@ -113,6 +125,9 @@ impl Reader<'_> {
 
     fn needed_path(&mut self, map: &mut Map<'_>, key: &'static str) -> PathBuf {
         let node = map.need(key, &mut self.mistakes);
+        if let Some(node) = node {
+            self.places.note(key, node.at);
+        }
         node.and_then(|node| self.path(node, &format!("`{key}`")))
             .unwrap_or_default()
     }
@@ -173,7 +188,8 @@ impl Reader<'_> {
         let place = address
             .map(Place::Address)
             .or_else(|| systemd.map(Place::Systemd))?;
-        if tls_node.is_some() {
+        if let Some(node) = tls_node {
+            self.places.note(format!("listen.{place}"), node.at);
             return Some(Listen::Tls(place, header, tls?));
         }
         if let (Some(address), Plaintext::Loopback) = (address, plaintext)
@@ -216,6 +232,9 @@ impl Reader<'_> {
             .and_then(|node| node.parsed("`address` (`127.0.0.1:9090`)", &mut self.mistakes));
         let tls_node = map.take("tls");
         let tls = tls_node.and_then(|node| self.tls(node));
+        if let Some(node) = tls_node {
+            self.places.note("admin", node.at);
+        }
         map.finish(&mut self.mistakes);
         match (unix, address_node, tls_node) {
             (Some(path), None, None) => Some(Listen::Unix(path)),
@@ -298,10 +317,11 @@ impl Reader<'_> {
             }
             settings.url = url;
         }
-        settings.ca_file = map
-            .take("ca_file")
-            .filter(|node| !node.is_null())
-            .and_then(|node| self.path(node, "`ca_file`"));
+        let ca_file = map.take("ca_file").filter(|node| !node.is_null());
+        if let Some(node) = ca_file {
+            self.places.note("upstream.ca_file", node.at);
+        }
+        settings.ca_file = ca_file.and_then(|node| self.path(node, "`ca_file`"));
         self.span(&mut map, "connect_timeout", &mut settings.connect_timeout);
         self.span(&mut map, "timeout", &mut settings.timeout);
         map.finish(&mut self.mistakes);
@@ -330,12 +350,14 @@ impl Reader<'_> {
             let Some(mut map) = Map::of(&entry.node, "an account", &mut self.mistakes) else {
                 continue;
             };
-            let file = map
-                .take("token_file")
+            let (file, env) = (map.take("token_file"), map.take("token_env"));
+            if let Some(node) = file.or(env) {
+                self.places.note(format!("accounts.{}", entry.key), node.at);
+            }
+            let file = file
                 .and_then(|node| self.path(node, "`token_file`"))
                 .map(TokenSource::File);
-            let env = map
-                .take("token_env")
+            let env = env
                 .and_then(|node| node.text("`token_env`", &mut self.mistakes))
                 .map(|name| TokenSource::Env(name.to_owned()));
             let reserve = self.parsed(&mut map, "reserve");
@@ -390,9 +412,11 @@ impl Reader<'_> {
 
     fn extra_catalog(&mut self, node: &Node) -> Option<PathBuf> {
         let mut map = Map::of(node, "`catalog`", &mut self.mistakes)?;
-        let extra = map
-            .need("extra", &mut self.mistakes)
-            .and_then(|node| self.path(node, "`extra`"));
+        let extra = map.need("extra", &mut self.mistakes);
+        if let Some(node) = extra {
+            self.places.note("catalog.extra", node.at);
+        }
+        let extra = extra.and_then(|node| self.path(node, "`extra`"));
         map.finish(&mut self.mistakes);
         extra
     }
@@ -574,9 +598,9 @@ mod tests {
                 "t.yaml:2:9: `policy` is a text, not a list",
                 "t.yaml:4:8: `file` is missing here; it must be given",
                 "t.yaml:4:10: unknown key `fil`; did you mean `file`?",
-                "t.yaml:5:17: `body`: a size is a number of bytes with or without a unit: `4096`, `32KiB`, `2MiB`, `1GiB`",
-                "t.yaml:5:35: `connections`: invalid digit found in string",
-                "t.yaml:6:22: `timeout`: a span of time is a number and a unit: `30s`, `5m`, `12h` or `30d`",
+                "t.yaml:5:17: `body` can't be `2GB`: a size is a number of bytes with or without a unit: `4096`, `32KiB`, `2MiB`, `1GiB`",
+                "t.yaml:5:35: `connections` can't be `many`: invalid digit found in string",
+                "t.yaml:6:22: `timeout` can't be `60`: a span of time is a number and a unit: `30s`, `5m`, `12h` or `30d`",
             ]
         );
     }

@@ -71,6 +71,11 @@ impl fmt::Display for Standing {
 }
 
 impl RealToken {
+    /// A token that is shown to the API before there is a configuration, to learn whether it is one.
+    pub fn shown_once(secret: Secret) -> Self {
+        Self::new("default".to_owned(), secret)
+    }
+
     /// A token of which nothing is known yet.
     pub(super) fn new(account: String, secret: Secret) -> Self {
         let finder = Finder::new(telling_part(secret.expose())).into_owned();

@@ -2,12 +2,15 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 use zeroize::Zeroize;
 
 use super::TlsFiles;
@@ -77,6 +80,15 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         ));
     }
     Ok(certificates)
+}
+
+/// When the first of the certificates in a file ends.
+pub(super) fn ends(path: &Path) -> Option<Timestamp> {
+    let end = |der: &CertificateDer<'_>| {
+        let (_, read) = X509Certificate::from_der(der).ok()?;
+        Timestamp::from_second(read.validity().not_after.timestamp()).ok()
+    };
+    certificates(path).ok()?.iter().filter_map(end).min()
 }
 
 fn open(path: &Path) -> Result<File, String> {

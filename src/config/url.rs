@@ -13,6 +13,8 @@ pub struct BaseUrl {
 #[derive(Debug, Eq, PartialEq)]
 pub struct NoUrl;
 
+impl std::error::Error for NoUrl {}
+
 impl fmt::Display for NoUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an address is `https://host` or `https://host:port`, without a path (clients add `/v2/…`)")

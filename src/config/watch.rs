@@ -79,6 +79,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         extra_catalog,
         field_scopes: _,
         limits: _,
+        places: _,
     } = settings;
     let tokens = accounts
         .values()

@@ -30,7 +30,7 @@ pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
 pub use only::{Only, Selector, Value};
 pub use pattern::{PatternText, RequestPattern, Text};
-pub use read::{read, read_given};
+pub use read::{read, read_alone, read_given};
 pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
 pub use test::{PolicyTest, run as run_test, touches};
 pub use touched::{goes_on, hidden, lacks_scope, one_tag, with_additions};

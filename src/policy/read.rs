@@ -14,6 +14,7 @@ use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
 use crate::request::Json;
 use crate::resource::{Attributes, Given, Known, spelled};
 use crate::secret::SecretHash;
+use crate::token::no_name;
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node, Value, nearest};
 
 /// Reads a policy file, whole: one mistake anywhere and there is no policy.
@@ -26,6 +27,23 @@ pub fn read(
     file: &str,
     text: &str,
     accounts: &[String],
+    catalog: &Catalog,
+) -> Result<Policy, Mistakes> {
+    read_for(file, text, Some(accounts), catalog)
+}
+
+/// The same for a policy of which nobody says which accounts there are: a role may name any.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn read_alone(file: &str, text: &str, catalog: &Catalog) -> Result<Policy, Mistakes> {
+    read_for(file, text, None, catalog)
+}
+
+fn read_for(
+    file: &str,
+    text: &str,
+    accounts: Option<&[String]>,
     catalog: &Catalog,
 ) -> Result<Policy, Mistakes> {
     let mut mistakes = Mistakes::new(file);
@@ -56,7 +74,7 @@ pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mi
     let mut reader = Reader {
         mistakes,
         catalog,
-        accounts: &[],
+        accounts: None,
         policy: Policy::default(),
     };
     let given = root.map(|root| reader.given(&root)).unwrap_or_default();
@@ -70,7 +88,8 @@ pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mi
 struct Reader<'r> {
     mistakes: Mistakes,
     catalog: &'r Catalog,
-    accounts: &'r [String],
+    /// Which a role may name; `None` is any.
+    accounts: Option<&'r [String]>,
     policy: Policy,
 }
 
@@ -79,11 +98,16 @@ impl Reader<'_> {
         let Some(mut map) = Map::of(root, "a policy", &mut self.mistakes) else {
             return;
         };
-        if let Some(version) = map.need("version", &mut self.mistakes)
-            && !matches!(&version.value, Value::Scalar { text, .. } if text == "1")
-        {
-            self.mistakes.add(version.at, "unknown policy version; this tidegate reads `version: 1`, so it refuses the whole file rather than half-understand it");
-            return;
+        if let Some(version) = map.need("version", &mut self.mistakes) {
+            let written = match &version.value {
+                Value::Scalar { text, .. } if text == "1" => None,
+                Value::Scalar { text, .. } => Some(text.as_str()),
+                Value::List(_) | Value::Map(_) => Some(version.noun()),
+            };
+            if let Some(written) = written {
+                self.mistakes.add(version.at, format!("unknown policy version `{written}`; this tidegate reads `version: 1`, so it refuses the whole file rather than half-understand it"));
+                return;
+            }
         }
         let roles = map
             .take("roles")
@@ -184,22 +208,27 @@ impl Reader<'_> {
     }
 
     fn account(&mut self, node: Option<&Node>, role: At) -> String {
+        let accounts = match (self.accounts, node) {
+            (Some(accounts), _) => accounts,
+            (None, None) => return "default".to_owned(),
+            (None, Some(node)) => return self.text(Some(node), "`account`").unwrap_or_default(),
+        };
         let Some(node) = node else {
-            if !self.accounts.iter().any(|known| known == "default") {
+            if !accounts.iter().any(|known| known == "default") {
                 self.mistakes.add(
                     role,
                     format!(
                         "this role needs an `account`, as there is none named `default`; known: {}",
-                        self.accounts.join(", ")
+                        accounts.join(", ")
                     ),
                 );
             }
             return "default".to_owned();
         };
         let name = self.text(Some(node), "`account`").unwrap_or_default();
-        if !self.accounts.contains(&name) && !name.is_empty() {
-            let near = nearest(&name, self.accounts.iter().map(String::as_str)).map_or_else(
-                || format!("known: {}", self.accounts.join(", ")),
+        if !accounts.contains(&name) && !name.is_empty() {
+            let near = nearest(&name, accounts.iter().map(String::as_str)).map_or_else(
+                || format!("known: {}", accounts.join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
             self.mistakes.add(node.at, format!("unknown account `{name}`; the configuration's `accounts` has no such entry; {near}"));
@@ -401,7 +430,8 @@ impl Reader<'_> {
         let Some(mut map) = Map::of(node, "a token", &mut self.mistakes) else {
             return;
         };
-        let name = self.needed(&mut map, "name");
+        let name = map.need("name", &mut self.mistakes);
+        let name = name.and_then(|node| self.token_name(node));
         let id = map
             .need("id", &mut self.mistakes)
             .and_then(|node| node.parsed("`id`", &mut self.mistakes));
@@ -451,6 +481,14 @@ impl Reader<'_> {
             description,
         };
         self.policy.tokens.push(Arc::new(token));
+    }
+
+    fn token_name(&mut self, node: &Node) -> Option<String> {
+        let name = self.text(Some(node), "`name`")?;
+        if let Some(why) = no_name(&name) {
+            self.mistakes.add(node.at, why);
+        }
+        Some(name)
     }
 
     fn hash(&mut self, node: &Node) -> Option<SecretHash> {
@@ -542,6 +580,11 @@ impl Reader<'_> {
             })
         };
         let (not_before, expires_at) = (time("not_before"), time("expires_at"));
+        if let (Some(begins), Some(ends)) = (not_before, expires_at)
+            && ends <= begins
+        {
+            mistakes.add(map.at(), format!("this token would end at {ends:.0}, before it begins at {begins:.0}; choose a later `expires_at`"));
+        }
         Limits {
             sources,
             client_cert,

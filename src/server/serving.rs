@@ -178,8 +178,14 @@ const TRIES: usize = 4;
 
 fn read(config: &Path, metrics: &Arc<Metrics>) -> Result<Serving, Vec<Problem>> {
     let rules = load(config)?;
-    let upstream = Upstream::new(&rules.settings.upstream, metrics.clone())
-        .map_err(|error| vec![Problem(format!("{}:1:1: error: {error}", config.display()))])?;
+    let upstream = Upstream::new(&rules.settings.upstream, metrics.clone()).map_err(|error| {
+        vec![
+            rules
+                .settings
+                .places
+                .problem("upstream.ca_file", error.to_string()),
+        ]
+    })?;
     Ok(Serving {
         rules,
         upstream: Arc::new(upstream),

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::secret::{Secret, SecretHash};
+use crate::catalog::is_plain_text;
+use crate::secret::{Secret, SecretHash, has_token};
 
 /// What every sub-token begins with.
 const PREFIX: &str = "tdg_v1_";
@@ -72,6 +73,27 @@ impl FromStr for TokenId {
             Ok(digits) if is_base62(text) => Ok(Self(digits)),
             Ok(_) | Err(_) => Err(NoToken::Id),
         }
+    }
+}
+
+/// Why a text can't be the name of a token: lists, records and the command line must be able to show it and to tell it from other
+/// things.
+pub fn no_name(text: &str) -> Option<&'static str> {
+    const MOST: usize = 128;
+    if text.is_empty() {
+        Some("a token's name is empty; give it one by which you know it again")
+    } else if has_token(text) {
+        Some("a token's name looks like a token itself; call it by who has it or what it is for")
+    } else if !is_plain_text(text) || text.starts_with('-') {
+        Some(
+            "a token's name has control or invisible characters, a space at an end, or `-` before it; use letters, digits and signs",
+        )
+    } else if text.chars().count() > MOST {
+        Some(
+            "a token's name is longer than 128 characters; what else there is to say belongs into `description`",
+        )
+    } else {
+        None
     }
 }
 

@@ -11,7 +11,7 @@ mod state;
 mod time;
 
 pub use admit::{Admission, ClientAddr, Origin, Standing, admit, standing};
-pub use format::{NoToken, SubToken, TokenId};
+pub use format::{NoToken, SubToken, TokenId, no_name};
 pub use live::{Activity, BehindClock, Entry, KeptIn, Live, OlderState, Unavailable, older_than};
 pub use share::{Budget, Shares, Spending};
 pub use state::{About, Changes, Count, Issued, Listed, State, StateError, Usage};

@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::tree::{At, Entry, Node, Value};
+use crate::secret::redacted;
 
 /// What is wrong with one file, collected so that all of it can be told at once.
 #[derive(Debug)]
@@ -47,12 +48,18 @@ impl Mistakes {
         &self.file
     }
 
-    /// Each as `file:line:column: what`, in the order of the file.
-    pub fn into_lines(mut self) -> Vec<String> {
+    /// The file, and each with its place, in the order of the file.
+    pub fn into_parts(mut self) -> (String, Vec<(At, String)>) {
         self.found.sort_by_key(|(at, _)| *at);
-        self.found
+        (self.file, self.found)
+    }
+
+    /// Each as `file:line:column: what`, in the order of the file.
+    pub fn into_lines(self) -> Vec<String> {
+        let (file, found) = self.into_parts();
+        found
             .iter()
-            .map(|(at, what)| format!("{}:{at}: {what}", self.file))
+            .map(|(at, what)| format!("{file}:{at}: {what}"))
             .collect()
     }
 }
@@ -125,6 +132,22 @@ impl<'n> Map<'n> {
                 ),
             );
         }
+    }
+}
+
+/// What somebody wrote, for a message about it: short, and without what may be secret in it.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 80;
+    let mut clean = redacted(text);
+    if let Some((before, host)) = clean.split_once("://").and_then(|(scheme, rest)| {
+        let (_, host) = rest.split_once('@')?;
+        Some((format!("{scheme}://…@"), host.to_owned()))
+    }) {
+        clean = before + &host;
+    }
+    match clean.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", clean.get(..end).unwrap_or_default()),
+        None => clean,
     }
 }
 
@@ -213,7 +236,8 @@ impl Node {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                mistakes.add(self.at, format!("{what}: {error}"));
+                let text = quoted(text);
+                mistakes.add(self.at, format!("{what} can't be `{text}`: {error}"));
                 None
             }
         }
@@ -241,6 +265,20 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_quoted_without_its_secrets() {
+        let long = "x".repeat(200);
+        let cases = [
+            ("10.0.0.0/33", "10.0.0.0/33"),
+            ("tdg_v1_4fZ0aB9cD8eF_0123", "tdg_v1_…"),
+            ("http://me:word@example.com/", "http://…@example.com/"),
+            (long.as_str(), &format!("{}…", "x".repeat(80))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(quoted(text), expected, "text {text:?}");
+        }
+    }
 
     #[test]
     fn a_mistake_is_one_line_whatever_it_quotes() {

@@ -85,7 +85,7 @@ pub fn read(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
     for next in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         let step = match next {
             Ok((event, span)) => builder.event(event, span),
-            Err(error) => Err(syntax(&error)),
+            Err(error) => Err(syntax(text, &error)),
         };
         if let Err((at, what)) = step {
             builder.mistakes.add(at, what);
@@ -318,12 +318,32 @@ fn place(line: usize, column_from_zero: usize) -> At {
     }
 }
 
-fn syntax(error: &ScanError) -> Failed {
+fn syntax(text: &str, error: &ScanError) -> Failed {
     let mark = error.marker();
-    (
-        place(mark.line(), mark.col()),
-        format!("this is not YAML: {}", error.info()),
-    )
+    let at = place(mark.line(), mark.col());
+    let line = text.lines().nth(at.line - 1).unwrap_or_default();
+    let rest: String = line.chars().skip(at.column - 1).collect();
+    let what = match special(&rest) {
+        Some((word, means)) => format!(
+            "`{word}` begins with `{sign}`, which {means} in YAML; write it in quotes: `\"{word}\"`",
+            sign = word.chars().next().unwrap_or_default(),
+        ),
+        None => format!("this is not YAML: {}", error.info()),
+    };
+    (at, what)
+}
+
+/// The word that stands there, if it begins with a sign that YAML takes for its own: `*:read` is no scope without quotes.
+fn special(rest: &str) -> Option<(&str, &'static str)> {
+    let means = match rest.chars().next()? {
+        '*' => "repeats an anchored value",
+        '&' => "anchors a value",
+        '!' => "names a type",
+        '%' | '@' | '`' => "is kept for later",
+        _ => return None,
+    };
+    let word = rest.split([',', ']', '}', ' ', '"']).next()?;
+    Some((word, means))
 }
 
 #[cfg(test)]

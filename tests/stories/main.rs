@@ -16,6 +16,7 @@ mod support;
 mod admin;
 mod attacks;
 mod certificate;
+mod checking;
 mod client_certificates;
 mod clients;
 mod derived;

@@ -78,7 +78,7 @@ fn every_command_has_a_man_page_with_its_example() {
             let example = example.lines().next().unwrap();
             assert!(page.contains(example), "{file} has no {example:?}:\n{page}");
         } else {
-            let above = ["", "audit", "token", "catalog"].contains(&command.as_str());
+            let above = ["", "audit", "token", "catalog", "template"].contains(&command.as_str());
             assert!(above, "the help of {name:?} has no example");
         }
     }
@@ -103,7 +103,7 @@ fn completions_of_bash_are_bash_and_know_every_command() {
     for command in commands_of("") {
         let name = format!("tidegate {command}")
             .trim_end()
-            .replace(' ', "__subcmd__");
+            .replace([' ', '-'], "__subcmd__");
         let older = name.replace("__subcmd__", "__");
         assert!(
             script.contains(&format!("{name})")) || script.contains(&format!("{older})")),

@@ -924,7 +924,7 @@ fn mistakes_have_their_place_and_what_to_write_instead() {
         ),
         (
             "version: 2\nfuture: {}\n".to_owned(),
-            "p.yaml:1:10: unknown policy version; this tidegate reads `version: 1`, so it refuses the whole file rather than half-understand it",
+            "p.yaml:1:10: unknown policy version `2`; this tidegate reads `version: 1`, so it refuses the whole file rather than half-understand it",
         ),
         (
             "roles: {}\n".to_owned(),
@@ -970,7 +970,7 @@ fn tokens_of_the_file_are_checked_like_issued_ones() {
         ),
         (
             "roles: [r], vars: {x: '1'}, sources: [10.0.0.1/8]",
-            "a source: the address has bits set behind its prefix; write `10.0.0.0/8` for the network",
+            "a source can't be `10.0.0.1/8`: the address has bits set behind its prefix; write `10.0.0.0/8` for the network",
         ),
         (
             "roles: [r], vars: {x: '1'}, sources: ~",
@@ -982,7 +982,7 @@ fn tokens_of_the_file_are_checked_like_issued_ones() {
         ),
         (
             "roles: [r], vars: {x: '1'}, max_uses: -1",
-            "`max_uses`: invalid digit",
+            "`max_uses` can't be `-1`: invalid digit",
         ),
         ("roles: []", "`roles` is empty; fill it or leave it out"),
     ];
