@@ -12,6 +12,9 @@ pub(super) enum Command {
     /// List the endpoints, with the scopes they need and what they touch.
     #[command(after_help = "Example:\n  tidegate catalog endpoints /v2/domains")]
     Endpoints(Endpoints),
+    /// List the kinds of resource that `only` can name: attributes, parents, how one is named, where it is looked up.
+    #[command(after_help = "Example:\n  tidegate catalog kinds domain")]
+    Kinds(super::kinds::Arguments),
     /// Compare what this release knows of the API with a newer specification of it.
     #[command(
         after_help = "Example:\n  tidegate catalog diff DigitalOcean-public.v2.yaml --extra /etc/tidegate/my-endpoints.yaml\n\nExit status: 0 nothing changed, 1 something did, 2 the file can't be compared."
@@ -40,6 +43,7 @@ pub(super) fn run(command: &Command) -> Result<Outcome, Failed> {
     match command {
         Command::Scopes(listing) => scopes(&catalog, listing)?,
         Command::Endpoints(listing) => endpoints(&catalog, listing)?,
+        Command::Kinds(arguments) => super::kinds::run(&catalog, arguments)?,
         Command::Diff(arguments) => return super::diff::run(arguments),
     }
     Ok(Outcome::Good)

@@ -11,6 +11,7 @@ pub mod explain;
 mod facts;
 mod findings;
 mod health;
+mod kinds;
 mod man;
 mod rows;
 mod serve;

@@ -15,6 +15,7 @@ mod support;
 
 mod admin;
 mod attacks;
+mod catalog_kinds;
 mod certificate;
 mod checking;
 mod client_certificates;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Every command, found as a user finds it: by asking each for its help.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "serve",
     "check",
     "token issue",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "explain",
     "catalog scopes",
     "catalog endpoints",
+    "catalog kinds",
     "catalog",
     "cert",
     "completions",
