@@ -7,11 +7,16 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Failed, Outcome, print, print_table, say};
+use super::fitting::{self, Column};
+use super::{Failed, Outcome, print, print_table, revoke, say};
+use crate::catalog::is_plain_text;
 use crate::config::{self, Settings};
 use crate::policy::{self, FileToken, Limits, Policy, Source, SubjectPattern};
+use crate::refusal::Code;
+use crate::secret::{SecretHash, has_token};
 use crate::token::{
-    About, Admission, Issued, Listed, State, StateError, SubToken, TokenId, Usage, standing,
+    About, Admission, Issued, Listed, Standing, State, StateError, SubToken, TokenId, Usage,
+    no_name, standing,
 };
 use crate::units::{Rate, Span};
 
@@ -32,9 +37,12 @@ pub(super) enum Command {
     /// Show one sub-token: what is kept of it, never the token itself.
     #[command(after_help = "Example:\n  tidegate token show ci")]
     Show(Named),
-    /// End a sub-token, by name or id; a running daemon refuses it within a second.
-    #[command(after_help = "Example:\n  tidegate token revoke ci")]
-    Revoke(Revoke),
+    /// End sub-tokens: one by name, id or the sub-token itself, or all with a role or of an owner; a running daemon refuses them
+    /// within a second.
+    #[command(
+        after_help = "Example:\n  tidegate token revoke ci\n  tidegate token revoke < leaked.txt\n  tidegate token revoke --owner alice --role deploy"
+    )]
+    Revoke(revoke::Arguments),
     /// Give a sub-token a new secret, and print it; the old one ends at once, or after a time of grace.
     #[command(after_help = "Example:\n  tidegate token rotate ci --grace 1h")]
     Rotate(Rotate),
@@ -49,6 +57,7 @@ pub(super) enum Command {
 #[derive(Args)]
 pub(super) struct Issue {
     /// Its name, by which lists and records show it.
+    #[arg(value_parser = name)]
     name: String,
     /// A role that it has; repeatable.
     #[arg(long = "role", required = true, value_name = "ROLE")]
@@ -82,10 +91,10 @@ pub(super) struct Issue {
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     vars: Vec<(String, String)>,
     /// What it is for.
-    #[arg(long)]
+    #[arg(long, value_parser = plain_text)]
     description: Option<String>,
     /// Who has it.
-    #[arg(long)]
+    #[arg(long, value_parser = plain_text)]
     owner: Option<String>,
     /// Print an entry for the policy file on standard output, instead of storing it; the token goes to standard error.
     #[arg(long, conflicts_with = "json")]
@@ -112,12 +121,6 @@ pub(super) struct Named {
 }
 
 #[derive(Args)]
-pub(super) struct Revoke {
-    /// The name or id.
-    token: String,
-}
-
-#[derive(Args)]
 pub(super) struct Rotate {
     /// The name or id.
     token: String,
@@ -127,6 +130,24 @@ pub(super) struct Rotate {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Reads the name of a token.
+fn name(text: &str) -> Result<String, String> {
+    match no_name(text) {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Reads what lists and records show beside a name.
+fn plain_text(text: &str) -> Result<String, String> {
+    if !is_plain_text(text) || has_token(text) {
+        return Err(
+            "it is a text without control characters, spaces at its ends or secrets".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads `NAME=VALUE`.
@@ -147,7 +168,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
         Command::Issue(arguments) => desk.issue(arguments),
         Command::List(arguments) => desk.list(&arguments),
         Command::Show(arguments) => desk.show(&arguments),
-        Command::Revoke(arguments) => desk.revoke(&arguments),
+        Command::Revoke(arguments) => return revoke::run(&desk, &arguments),
         Command::Rotate(arguments) => desk.rotate(&arguments),
         Command::AcceptState => desk.accept_state(),
     }?;
@@ -155,31 +176,48 @@ pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
 }
 
 /// Where sub-tokens are given out and taken back.
-struct Desk {
+pub(super) struct Desk {
     settings: Settings,
 }
 
 /// A sub-token as lists show it, wherever it is kept.
-struct Shown {
-    id: TokenId,
-    name: String,
-    roles: Vec<String>,
+pub(super) struct Shown {
+    pub(super) id: TokenId,
+    pub(super) name: String,
+    /// Of the secrets by which it may come, the one before the last rotation too while that holds.
+    pub(super) hashes: Vec<SecretHash>,
+    pub(super) roles: Vec<String>,
     vars: policy::Vars,
     limits: Limits,
     since: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     usage: Usage,
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
     description: Option<String>,
     of_policy: bool,
+    /// Why it can't be used, whoever comes: a role or variable that is gone.
+    unbound: Option<String>,
 }
 
 impl Desk {
-    fn state(&self) -> Result<State, Failed> {
+    pub(super) fn state(&self) -> Result<State, Failed> {
         State::open(&self.settings.state, Duration::from_secs(5)).map_err(Failed::because)
     }
 
-    fn policy(&self) -> Result<Policy, Failed> {
+    /// The state, if there is a file: to look into it makes none.
+    fn state_if_any(&self) -> Result<Option<State>, Failed> {
+        let path = &self.settings.state;
+        if path.exists() {
+            return self.state().map(Some);
+        }
+        say(format!(
+            "there is no state file `{}` yet; the first `tidegate token issue` makes it",
+            path.display()
+        ));
+        Ok(None)
+    }
+
+    pub(super) fn policy(&self) -> Result<Policy, Failed> {
         let catalog = config::catalog(self.settings.extra_catalog.as_deref())?;
         Ok(config::policy(&self.settings, &catalog)?)
     }
@@ -216,6 +254,13 @@ impl Desk {
             return Err(Failed::because(
                 "the expiry has passed already; choose a later one",
             ));
+        }
+        if let (Some(begins), Some(ends)) = (not_before, expires_at)
+            && ends <= begins
+        {
+            return Err(Failed::because(format!(
+                "it would end at {ends:.0}, before it begins at {begins:.0}; choose a later end (`--expires` counts from now on)"
+            )));
         }
         let sources = (!sources.is_empty()).then_some(sources);
         let limits = Limits {
@@ -259,25 +304,38 @@ impl Desk {
             return print(entry(&issued).trim_end());
         }
         self.state()?.issue(&issued, now).map_err(Failed::because)?;
-        tell(&token, &Shown::issued(issued, Usage::default(), None), json)
+        let shown = Shown::issued(issued, Usage::default(), None, now);
+        tell(&token, &shown, json)
     }
 
     /// The tokens of the state that `pick` takes out of it, and all of the policy file.
-    fn shown(
+    pub(super) fn shown(
         &self,
         pick: impl FnOnce(&State) -> Result<Vec<Listed>, StateError>,
     ) -> Result<Vec<Shown>, Failed> {
-        let state = self.state()?;
-        let mut all: Vec<_> = pick(&state)
+        let now = Timestamp::now();
+        let state = self.state_if_any()?;
+        let picked = state.as_ref().map(pick).transpose();
+        let mut all: Vec<_> = picked
             .map_err(Failed::because)?
+            .unwrap_or_default()
             .into_iter()
-            .map(|(token, usage, revoked)| Shown::issued(token, usage, revoked))
+            .map(|(token, usage, revoked)| Shown::issued(token, usage, revoked, now))
             .collect();
         match self.policy() {
             Ok(policy) => {
+                for token in &mut all {
+                    let bound = policy::bind(&policy, &token.roles, &token.vars);
+                    token.unbound = bound.err().map(|unbound| unbound.to_string());
+                }
                 for token in policy.tokens {
-                    let usage = state.usage(&token.id).map_err(Failed::because)?;
-                    let revoked_at = state.revoked_at(&token.id).map_err(Failed::because)?;
+                    let (usage, revoked_at) = match &state {
+                        None => (Usage::default(), None),
+                        Some(state) => (
+                            state.usage(&token.id).map_err(Failed::because)?,
+                            state.revoked_at(&token.id).map_err(Failed::because)?,
+                        ),
+                    };
                     all.push(Shown::listed(
                         Arc::unwrap_or_clone(token),
                         usage,
@@ -294,14 +352,24 @@ impl Desk {
     }
 
     /// The token with that name or id; of several with the name, the one that lives.
-    fn find(&self, wanted: &str) -> Result<Shown, Failed> {
+    pub(super) fn find(&self, wanted: &str) -> Result<Shown, Failed> {
+        if wanted.contains("_v1_") {
+            let token =
+                SubToken::read(wanted).map_err(|why| revoke::no_token(self, wanted, why))?;
+            return self.find(token.id.as_str());
+        }
         let (by_id, by_name): (Vec<_>, Vec<_>) = self
             .shown(|state| state.named(wanted))?
             .into_iter()
             .filter(|token| token.name == wanted || token.id.as_str() == wanted)
             .partition(|token| token.id.as_str() == wanted);
         let now = Timestamp::now();
-        let lives = |token: &Shown| token.state(now) != "revoked" && token.state(now) != "expired";
+        let lives = |token: &Shown| {
+            matches!(
+                token.standing(now),
+                Standing::Active | Standing::NotYetValid
+            )
+        };
         let found = by_id
             .into_iter()
             .chain(by_name)
@@ -321,22 +389,7 @@ impl Desk {
                 all.iter().map(|token| token.as_json(now)).collect(),
             ));
         }
-        let mut table = vec![
-            [
-                "NAME",
-                "ID",
-                "STATE",
-                "ROLES",
-                "EXPIRES",
-                "LAST USED",
-                "USES LEFT",
-                "FROM",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-        ];
-        table.extend(all.iter().map(|token| token.row(now)));
-        print_table(&table)
+        fitting::print(&COLUMNS, all.iter().map(|token| token.row(now)).collect())
     }
 
     fn show(&self, arguments: &Named) -> Result<(), Failed> {
@@ -353,23 +406,6 @@ impl Desk {
             .map(|(key, value)| vec![key.clone(), plain(value)])
             .collect();
         print_table(&rows)
-    }
-
-    /// Works with a broken policy too: what must end must not wait for a file to be mended.
-    fn revoke(&self, arguments: &Revoke) -> Result<(), Failed> {
-        let (id, name) = match (
-            self.find(&arguments.token),
-            arguments.token.parse::<TokenId>(),
-        ) {
-            (Ok(token), _) => (token.id, token.name),
-            (Err(_), Ok(id)) if self.policy().is_err() => (id.clone(), id.to_string()),
-            (Err(error), _) => return Err(error),
-        };
-        self.state()?
-            .revoke(&id, Timestamp::now())
-            .map_err(Failed::because)?;
-        say(format!("revoked `{name}` ({id})"));
-        Ok(())
     }
 
     fn accept_state(&self) -> Result<(), Failed> {
@@ -412,6 +448,17 @@ impl Desk {
         tell(&token, &found, arguments.json)
     }
 }
+
+const COLUMNS: [Column; 8] = [
+    Column::text("NAME"),
+    Column::whole("ID"),
+    Column::whole("STATE"),
+    Column::text("ROLES"),
+    Column::time("EXPIRES"),
+    Column::time("LAST USED"),
+    Column::whole("USES LEFT"),
+    Column::text("FROM"),
+];
 
 /// The variables that the roles need, no more and no less.
 fn variables(
@@ -567,12 +614,12 @@ fn plain(value: &Value) -> String {
 }
 
 impl Shown {
-    fn issued(token: Issued, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
+    fn issued(token: Issued, usage: Usage, revoked_at: Option<Timestamp>, now: Timestamp) -> Self {
         let Issued {
             id,
             name,
-            hash: _,
-            old: _,
+            hash,
+            old,
             roles,
             vars,
             limits,
@@ -580,9 +627,11 @@ impl Shown {
             about,
         } = token;
         let About { owner, description } = about.map(|about| *about).unwrap_or_default();
+        let old = old.filter(|(_, until)| *until > now).map(|(hash, _)| hash);
         Self {
             id,
             name,
+            hashes: [Some(hash), old].into_iter().flatten().collect(),
             roles: roles.to_vec(),
             vars,
             limits: Arc::unwrap_or_clone(limits),
@@ -592,6 +641,7 @@ impl Shown {
             owner,
             description,
             of_policy: false,
+            unbound: None,
         }
     }
 
@@ -599,7 +649,7 @@ impl Shown {
         let FileToken {
             name,
             id,
-            hash: _,
+            hash,
             roles,
             vars,
             limits,
@@ -609,6 +659,7 @@ impl Shown {
         Self {
             id,
             name,
+            hashes: vec![hash],
             roles,
             vars,
             limits,
@@ -618,17 +669,26 @@ impl Shown {
             owner,
             description,
             of_policy: true,
+            unbound: None, // such a policy is refused whole
         }
     }
 
-    fn state(&self, now: Timestamp) -> &'static str {
+    /// How it stands, whatever has become of its roles.
+    pub(super) fn standing(&self, now: Timestamp) -> Standing {
         let admission = Admission {
             limits: &self.limits,
             since: self.since,
             revoked_at: self.revoked_at,
             usage: self.usage,
         };
-        standing(&admission, now).as_str()
+        standing(&admission, now)
+    }
+
+    fn state(&self, now: Timestamp) -> &'static str {
+        match (self.standing(now), &self.unbound) {
+            (Standing::Active | Standing::NotYetValid, Some(_)) => Code::RoleMissing.as_str(),
+            (standing, _) => standing.as_str(),
+        }
     }
 
     fn uses_left(&self) -> Option<u64> {
@@ -669,6 +729,7 @@ impl Shown {
             "roles": self.roles,
             "vars": self.vars,
             "state": self.state(now),
+            "why": self.unbound,
             "created_at": text(self.since),
             "not_before": text(self.limits.not_before),
             "expires_at": text(self.limits.expires_at),

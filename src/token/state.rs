@@ -378,11 +378,21 @@ impl State {
     /// # Errors
     /// `StateError`.
     pub fn revoke(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StateError> {
+        self.revoke_all(std::slice::from_ref(id), now)
+    }
+
+    /// Ends several, all of them or none.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn revoke_all(&mut self, ids: &[TokenId], now: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
-            let sequence = next(transaction)?;
-            let sql = "INSERT INTO revocations (id, sequence, revoked_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
-            transaction.execute(sql, params![id.as_str(), sequence, now.as_microsecond()])?;
-            transaction.execute("UPDATE tokens SET old_hash = NULL, old_until = NULL WHERE id = ?1", params![id.as_str()])?;
+            for id in ids {
+                let sequence = next(transaction)?;
+                let sql = "INSERT INTO revocations (id, sequence, revoked_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
+                transaction.execute(sql, params![id.as_str(), sequence, now.as_microsecond()])?;
+                transaction.execute("UPDATE tokens SET old_hash = NULL, old_until = NULL WHERE id = ?1", params![id.as_str()])?;
+            }
             Ok(())
         })
     }

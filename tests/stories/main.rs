@@ -31,6 +31,7 @@ mod fields;
 mod floods;
 mod forwarding;
 mod hygiene;
+mod leaked;
 mod limits;
 mod listening;
 mod load;
