@@ -75,6 +75,42 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 32] = [
+        Self::AmbiguousRequest,
+        Self::BodyUnreadable,
+        Self::NoToken,
+        Self::UnknownToken,
+        Self::RealToken,
+        Self::Revoked,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::UsesExhausted,
+        Self::SourceIp,
+        Self::RoleMissing,
+        Self::Scope,
+        Self::FieldScope,
+        Self::FieldUnknown,
+        Self::Resource,
+        Self::Action,
+        Self::Denied,
+        Self::UnknownEndpoint,
+        Self::ResourceHidden,
+        Self::OutcomeUnknown,
+        Self::Timeout,
+        Self::BodyTooLarge,
+        Self::HeadersTooLarge,
+        Self::RateLimited,
+        Self::UpstreamUnreachable,
+        Self::UpstreamTls,
+        Self::UpstreamTimeout,
+        Self::UpstreamBadAnswer,
+        Self::Draining,
+        Self::AuditUnavailable,
+        Self::StateUnavailable,
+        Self::Overloaded,
+    ];
+
     /// HTTP status, DigitalOcean's `id`, and the code's own name: the one table of PRODUCT.md 8.
     fn row(self) -> (u16, &'static str, &'static str) {
         match self {
@@ -204,6 +240,18 @@ impl fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_of_codes_has_every_row() {
+        let here = include_str!("refusal.rs");
+        let rows = here.lines().filter(|line| {
+            let line = line.trim_start();
+            line.starts_with("Self::") && line.contains(" => (")
+        });
+        assert_eq!(Code::ALL.len(), rows.count());
+        let named: std::collections::HashSet<_> = Code::ALL.iter().collect();
+        assert_eq!(named.len(), Code::ALL.len());
+    }
 
     #[test]
     fn no_refusal_by_policy_is_one_that_clients_send_again() {

@@ -12,12 +12,15 @@ mod facts;
 mod findings;
 mod fitting;
 mod health;
+mod init;
 mod kinds;
 mod man;
 mod revoke;
 mod rows;
+mod schema;
 mod serve;
 mod suggest;
+mod template;
 mod token;
 mod wide;
 
@@ -44,6 +47,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a configuration, a policy and a file for the real token, to begin with.
+    Init(init::Arguments),
     /// Run the daemon until SIGTERM or SIGINT; SIGHUP, or a change of a file, reloads.
     Serve(serve::Arguments),
     /// Read configuration, policy and state, say what is wrong with them, and run the policy's tests.
@@ -55,6 +60,11 @@ enum Command {
     Token(token::Command),
     /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
     Explain(explain::Arguments),
+    /// Print a JSON Schema of the policy or the configuration, for editors and CI.
+    Schema(schema::Arguments),
+    /// List and print ready roles with their tests.
+    #[command(subcommand)]
+    Template(template::Command),
     /// Check the record.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -111,11 +121,14 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let outcome = match command {
+        Command::Init(arguments) => init::run(&arguments),
         Command::Serve(arguments) => serve::run(&config, &arguments),
         Command::Check(arguments) => check::run(&config, &arguments),
         Command::Health(arguments) => health::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Template(command) => template::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Catalog(command) => catalog::run(&command),
         Command::Cert(arguments) => cert::run(&arguments),

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Every command, found as a user finds it: by asking each for its help.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "check",
     "token issue",
@@ -21,6 +21,11 @@ const COMMANDS: [&str; 17] = [
     "catalog scopes",
     "catalog endpoints",
     "catalog kinds",
+    "init",
+    "schema",
+    "template list",
+    "template show",
+    "template",
     "catalog",
     "cert",
     "completions",
