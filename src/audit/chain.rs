@@ -109,6 +109,13 @@ const MEMBER: &str = "chain";
 /// How much of a file's end is read at first.
 const WINDOW: u64 = 64 << 10;
 
+/// What every record begins with, whole or half.
+const BEGINNING: &[u8] = b"{\"time\":";
+
+fn begins_as_a_record(line: &[u8]) -> bool {
+    !line.is_empty() && (line.starts_with(BEGINNING) || BEGINNING.starts_with(line))
+}
+
 /// What a line carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Carried {
@@ -158,6 +165,17 @@ pub enum Break {
     NoEnd,
     /// No line of all carries one.
     NoChain,
+    /// It is no record, nor the beginning of one.
+    NoRecord,
+}
+
+/// Where a chain begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Beginning {
+    /// With this line: nothing was written before it, or nothing that was chained.
+    Here,
+    /// Before the files that were read: the line goes on from one with this hash.
+    Before(Link),
 }
 
 impl fmt::Display for Break {
@@ -167,6 +185,7 @@ impl fmt::Display for Break {
             Self::Missing => "it carries no hash of the line before, where others do: it was put in, or `audit.chain` was off",
             Self::Unreadable => "what it carries as the hash of the line before is none",
             Self::NoEnd => "it is half a line, as a crash leaves it; the daemon's next line would be bound to it",
+            Self::NoRecord => "it is no record, and not half of one as a crash leaves it either",
             Self::NoChain => "no line carries a hash of the one before; `audit.chain` was off",
         })
     }
@@ -185,6 +204,8 @@ pub struct Verification {
     pub broken: Vec<(Place, Break)>,
     /// What the first line carries.
     pub first: Option<Link>,
+    /// Where the chain begins.
+    pub begins: Option<(Place, Beginning)>,
     /// What the next line carries, or would.
     pub last: Option<Link>,
     /// The same, if the last line that reads as a whole one was cut right before its end.
@@ -212,6 +233,9 @@ impl Verification {
             };
             if let Some(whole) = line.strip_suffix(b"\n") {
                 self.line(&place, whole);
+            } else if !begins_as_a_record(&line) {
+                self.broken.push((place, Break::NoRecord));
+                self.go_on(&line, Carried::Torn);
             } else {
                 self.go_on(&line, Carried::Torn);
                 self.torn.extend(self.no_end.replace(place));
@@ -237,6 +261,7 @@ impl Verification {
     fn line(&mut self, place: &Place, line: &[u8]) {
         let carried = carried(line);
         let wrong = match carried {
+            Carried::Torn if !begins_as_a_record(line) => Some(Break::NoRecord),
             Carried::Torn => {
                 self.torn.push(place.clone());
                 None
@@ -248,7 +273,16 @@ impl Verification {
             Carried::Nothing => Some(Break::Missing),
             Carried::Link(None) => Some(Break::Unreadable),
             Carried::Link(Some(told)) => {
-                self.first.get_or_insert(told);
+                if self.first.is_none() {
+                    self.first = Some(told);
+                    let older = self.last.is_none() && told != Link::FIRST;
+                    let begins = if older {
+                        Beginning::Before(told)
+                    } else {
+                        Beginning::Here
+                    };
+                    self.begins = Some((place.clone(), begins));
+                }
                 let goes_on = self.last.is_none() || [self.last, self.or].contains(&Some(told));
                 (!goes_on).then_some(Break::Differs)
             }
@@ -288,7 +322,7 @@ mod tests {
     fn chained(link: Link, names: &[&str]) -> (Vec<u8>, Link) {
         let mut out = Vec::new();
         let add = |link: Link, name: &&str| {
-            link.chain(format!("{{\"name\":\"{name}\"}}\n").as_bytes(), &mut out)
+            link.chain(format!("{{\"time\":\"{name}\"}}\n").as_bytes(), &mut out)
         };
         let link = names.iter().fold(link, add);
         (out, link)
@@ -322,7 +356,7 @@ mod tests {
         let changed = String::from_utf8(text.clone())
             .unwrap()
             .replace("\"b\"", "\"x\"");
-        let put_in = b"{\"name\":\"x\"}\n".as_slice();
+        let put_in = b"{\"time\":\"x\"}\n".as_slice();
         let differs = |line: &str| vec![(format!("0:{line}"), Break::Differs)];
         let cases: [Case<'_>; 6] = [
             ("changed", changed.into_bytes(), differs("3")),
@@ -362,7 +396,7 @@ mod tests {
         let (two, _) = chained(link, &["c"]);
         assert_eq!(broken(&[&one, &two]), []);
         assert_eq!(broken(&[&two, &one]), [("1:1".into(), Break::Differs)]);
-        let old = b"{\"name\":\"old\"}\n".as_slice();
+        let old = b"{\"time\":\"old\"}\n".as_slice();
         let (link, torn) = Link::at_end(&mut Cursor::new(old)).unwrap();
         assert!(!torn);
         let (new, _) = chained(link, &["c"]);
@@ -370,6 +404,49 @@ mod tests {
         assert_eq!((all.before, all.broken.len()), (1, 0));
         assert_eq!(broken(&[old]), [(":0".into(), Break::NoChain)]);
         assert_eq!(broken(&[b""]), []);
+    }
+
+    #[test]
+    fn what_is_no_record_is_no_half_of_one_either() {
+        let (text, _) = chained(Link::FIRST, &["a", "b"]);
+        let lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let strangers: [&[u8]; 5] = [
+            b"\x00\x8f\xfe\n",
+            b"\n",
+            b"hello\n",
+            b"{\"level\":\n",
+            b"[1]\n",
+        ];
+        for stranger in strangers {
+            let put_in = [lines[0], stranger, lines[1]].concat();
+            let found = broken(&[&put_in]);
+            assert_eq!(
+                found.first(),
+                Some(&("0:2".into(), Break::NoRecord)),
+                "{stranger:?}"
+            );
+        }
+        let half = b"{\"ti".as_slice();
+        assert_eq!(broken(&[half]), [("0:1".into(), Break::NoEnd)]);
+        assert_eq!(broken(&[b"\x00\x8f"]), [("0:1".into(), Break::NoRecord)]);
+    }
+
+    #[test]
+    fn where_a_chain_begins_is_told() {
+        let (text, _) = chained(Link::FIRST, &["a", "b"]);
+        let second = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let begins = |text: &[u8]| {
+            let all = verified(&[text]);
+            let (place, begins) = all.begins.unwrap();
+            (place.line, begins)
+        };
+        assert_eq!(begins(&text), (1, Beginning::Here));
+        let Beginning::Before(link) = begins(&text[second..]).1 else {
+            panic!("its first lines are cut off");
+        };
+        assert_eq!(link, Link::after(&text[..second - 1]));
+        let old = [b"{\"time\":\"old\"}\n".as_slice(), &text].concat();
+        assert_eq!(begins(&old), (2, Beginning::Here));
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! what a client could have put one into is gone over before.
 
 mod chain;
+/// The files of the record: rotated, packed, and by `-`.
+pub mod files;
 mod permit;
 mod record;
 mod sink;
 mod writer;
 
-pub use chain::{Break, Link, Place, Verification};
+pub use chain::{Beginning, Break, Link, Place, Verification};
 pub use permit::Permit;
 pub use record::{Event, Record, Resource, Token, Verdict};
 pub use sink::recorded_until;

@@ -200,16 +200,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, moved) = (directory.path().join("a"), directory.path().join("a.1"));
         let mut sink = Sink::open(&settings(&path), None).unwrap();
-        sink.write(b"{\"n\":1}\n{\"n\":2}\n", true).unwrap();
+        sink.write(b"{\"time\":1}\n{\"time\":2}\n", true).unwrap();
         sink.write(b"", true).unwrap(); // as a flush does
         let mut sink = Sink::open(&settings(&path), Some(&sink)).unwrap();
-        sink.write(b"{\"n\":3}\n", true).unwrap();
+        sink.write(b"{\"time\":3}\n", true).unwrap();
         fs::rename(&path, &moved).unwrap();
         let mut sink = Sink::open(&settings(&path), Some(&sink)).unwrap();
-        sink.write(b"{\"n\":4}\n", true).unwrap();
+        sink.write(b"{\"time\":4}\n", true).unwrap();
         drop(sink);
         let mut sink = Sink::open(&settings(&path), None).unwrap(); // the daemon was started anew
-        sink.write(b"{\"n\":5}\n", true).unwrap();
+        sink.write(b"{\"time\":5}\n", true).unwrap();
         let all = verified(&[&moved, &path]);
         assert_eq!((all.lines, all.broken, all.torn), (5, vec![], vec![]));
     }
@@ -218,11 +218,11 @@ mod tests {
     fn what_was_written_of_lines_that_could_not_be_is_gone_on_from() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
-        let lines = b"{\"n\":1}\n{\"n\":2}\n";
+        let lines = b"{\"time\":1}\n{\"time\":2}\n";
         let mut whole = Vec::new();
-        let link = Link::FIRST.chain(b"{\"n\":1}\n", &mut whole);
+        let link = Link::FIRST.chain(b"{\"time\":1}\n", &mut whole);
         let first = whole.len();
-        let _next = link.chain(b"{\"n\":2}\n", &mut whole);
+        let _next = link.chain(b"{\"time\":2}\n", &mut whole);
         for cut in [0, 1, first - 1, first, first + 1, whole.len() - 1] {
             let _ = fs::remove_file(&path);
             let mut sink = Sink::open(&settings(&path), None).unwrap();
@@ -242,22 +242,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         let mut sink = Sink::open(&settings(&path), None).unwrap();
-        sink.write(b"{\"n\":1}\n", true).unwrap();
+        sink.write(b"{\"time\":1}\n", true).unwrap();
         let mut on_disk = fs::read(&path).unwrap();
         // As if a disk that is full had taken all of the next line but its end, and later a little of the one after.
         let mut next = Vec::new();
-        let _link = sink.link.unwrap().chain(b"{\"n\":2}\n", &mut next);
+        let _link = sink.link.unwrap().chain(b"{\"time\":2}\n", &mut next);
         next.pop();
-        for piece in [&next[..], b"\n{\"n\""] {
+        for piece in [&next[..], b"\n{\"time\""] {
             on_disk.extend_from_slice(piece);
             fs::write(&path, &on_disk).unwrap();
             sink.note(piece);
         }
-        sink.write(b"{\"n\":4}\n", true).unwrap();
+        sink.write(b"{\"time\":4}\n", true).unwrap();
         assert_eq!(verified(&[&path]).broken, []);
         // And a daemon that was started anew between the two.
         let mut sink = Sink::open(&settings(&path), None).unwrap();
-        sink.write(b"{\"n\":5}\n", true).unwrap();
+        sink.write(b"{\"time\":5}\n", true).unwrap();
         assert_eq!(verified(&[&path]).broken, []);
     }
 }

@@ -18,6 +18,7 @@ mod man;
 mod revoke;
 mod rows;
 mod schema;
+mod search;
 mod serve;
 mod suggest;
 mod template;
@@ -65,7 +66,7 @@ enum Command {
     /// List and print ready roles with their tests.
     #[command(subcommand)]
     Template(template::Command),
-    /// Check the record.
+    /// Search and check the record.
     #[command(subcommand)]
     Audit(audit::Command),
     /// Show what tidegate knows of the API.
@@ -129,7 +130,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Template(command) => template::run(&command),
-        Command::Audit(command) => audit::run(&command),
+        Command::Audit(command) => audit::run(&config, &command),
         Command::Catalog(command) => catalog::run(&command),
         Command::Cert(arguments) => cert::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -45,6 +45,7 @@ mod reloading;
 mod roles;
 mod running;
 mod schemas;
+mod searching;
 mod sharing;
 mod shells;
 mod smuggling;

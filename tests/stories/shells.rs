@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Every command, found as a user finds it: by asking each for its help.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "serve",
     "check",
     "token issue",
@@ -21,6 +21,9 @@ const COMMANDS: [&str; 22] = [
     "catalog scopes",
     "catalog endpoints",
     "catalog kinds",
+    "audit search",
+    "audit verify",
+    "audit",
     "init",
     "schema",
     "template list",
