@@ -13,6 +13,10 @@ use super::metrics::Metrics;
 /// What is shown beside what was counted: as it stands when it is asked for.
 #[derive(Debug)]
 pub(super) struct Gauges {
+    /// What must be well so that requests can be served, and whether it is.
+    pub ready: Vec<(&'static str, bool)>,
+    /// When the certificates of each listener end.
+    pub certificates: Vec<(String, Timestamp)>,
     /// How many tokens are in which state.
     pub tokens: Vec<(&'static str, u64)>,
     /// Whether the last reload succeeded.
@@ -106,6 +110,17 @@ impl Scrape {
         for (purpose, count) in self.metrics.calls() {
             counter(&mut family, &[("purpose", purpose)], count)?;
         }
+        let help =
+            "Requests to the API that came to nothing, and answers that refused the real token.";
+        let mut family = to.encode_descriptor(
+            "tidegate_upstream_failures",
+            help,
+            None,
+            MetricType::Counter,
+        )?;
+        for (cause, count) in self.metrics.complaints() {
+            counter(&mut family, &[("cause", cause)], count)?;
+        }
         let help = "Looks into what is kept for a few seconds.";
         let mut family = to.encode_descriptor("tidegate_cache", help, None, MetricType::Counter)?;
         for ([cache, result], count) in self.metrics.caches() {
@@ -130,6 +145,23 @@ impl Scrape {
     }
 
     fn state(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "What must be well so that requests can be served, as /readyz tells: 1, or 0 where it is not.";
+        let mut family = to.encode_descriptor("tidegate_ready", help, None, MetricType::Gauge)?;
+        for (part, well) in &self.gauges.ready {
+            family
+                .encode_family(&[("part", *part)])?
+                .encode_gauge(&u64::from(*well))?;
+        }
+        if !self.gauges.certificates.is_empty() {
+            let help = "When the first certificate of a listener ends, in seconds since 1970.";
+            let name = "tidegate_certificate_end_seconds";
+            let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (of, ends) in &self.gauges.certificates {
+                family
+                    .encode_family(&[("of", of.as_str())])?
+                    .encode_gauge(&ends.as_second())?;
+            }
+        }
         let help = "Sub-tokens, those of the policy file included.";
         let mut family = to.encode_descriptor("tidegate_tokens", help, None, MetricType::Gauge)?;
         for (state, count) in &self.gauges.tokens {
@@ -175,11 +207,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::admin::{Cache, Found, Outcome, Purpose, Reload};
+    use crate::admin::{Cache, Complaint, Found, Outcome, Purpose, Reload};
     use crate::refusal::Code;
 
     fn gauges() -> Gauges {
         Gauges {
+            ready: vec![("audit", true), ("state", false)],
+            certificates: vec![(
+                "listen.0.0.0.0:8443".to_owned(),
+                Timestamp::from_second(1_800_000_000).unwrap(),
+            )],
             tokens: vec![("active", 2), ("expired", 0)],
             reload_success: true,
             rate_limits: vec![("a \"b\"\\".to_owned(), 4987)],
@@ -198,6 +235,7 @@ mod tests {
         metrics.added(Duration::from_micros(300));
         metrics.upstream_call(Purpose::Forward);
         metrics.upstream_took(Duration::from_secs(61));
+        metrics.complain(Complaint::Unreachable, |_| {});
         metrics.looked_up(Cache::Facts, Found::Hit);
         metrics.reloaded(Reload::Failed);
         let text = expose(metrics, gauges()).unwrap();
@@ -259,6 +297,13 @@ tidegate_upstream_calls_total{purpose="forward"} 1
 tidegate_upstream_calls_total{purpose="facts"} 0
 tidegate_upstream_calls_total{purpose="list"} 0
 tidegate_upstream_calls_total{purpose="check"} 0
+# HELP tidegate_upstream_failures_total Requests to the API that came to nothing, and answers that refused the real token.
+# TYPE tidegate_upstream_failures_total counter
+tidegate_upstream_failures_total{cause="unreachable"} 1
+tidegate_upstream_failures_total{cause="tls"} 0
+tidegate_upstream_failures_total{cause="timeout"} 0
+tidegate_upstream_failures_total{cause="bad_answer"} 0
+tidegate_upstream_failures_total{cause="real_token"} 0
 # HELP tidegate_cache_total Looks into what is kept for a few seconds.
 # TYPE tidegate_cache_total counter
 tidegate_cache_total{cache="facts",result="hit"} 1
@@ -270,6 +315,13 @@ tidegate_cache_total{cache="lists",result="shared"} 0
 # HELP tidegate_upstream_ratelimit_remaining Requests that the API takes yet, as it said last.
 # TYPE tidegate_upstream_ratelimit_remaining gauge
 tidegate_upstream_ratelimit_remaining{account="a \"b\"\\"} 4987
+# HELP tidegate_ready What must be well so that requests can be served, as /readyz tells: 1, or 0 where it is not.
+# TYPE tidegate_ready gauge
+tidegate_ready{part="audit"} 1
+tidegate_ready{part="state"} 0
+# HELP tidegate_certificate_end_seconds When the first certificate of a listener ends, in seconds since 1970.
+# TYPE tidegate_certificate_end_seconds gauge
+tidegate_certificate_end_seconds{of="listen.0.0.0.0:8443"} 1800000000
 # HELP tidegate_tokens Sub-tokens, those of the policy file included.
 # TYPE tidegate_tokens gauge
 tidegate_tokens{state="active"} 2

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::complaints::{Complaint, Complaints};
 use super::times::Times;
 use crate::refusal::Code;
 
@@ -23,6 +24,7 @@ pub struct Metrics {
     lists: Results,
     reloads: Reloads,
     unreadable: [AtomicU64; 3],
+    complaints: Complaints,
 }
 
 type Outcomes = HashMap<Outcome, Arc<AtomicU64>>;
@@ -184,6 +186,15 @@ impl Metrics {
     /// Counts a call of the API as it goes out.
     pub fn upstream_call(&self, purpose: Purpose) {
         self.calls.of(purpose).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what went wrong with the API, and has it said at most once a minute, with how often it did since.
+    pub fn complain(&self, complaint: Complaint, say: impl FnOnce(u64)) {
+        self.complaints.add(complaint, say);
+    }
+
+    pub(super) fn complaints(&self) -> [(&'static str, u64); 5] {
+        self.complaints.counts()
     }
 
     /// Notes how long the API took to begin its answer.

@@ -4,6 +4,7 @@
 //! no secret, and nothing of what clients asked.
 
 mod ask;
+mod complaints;
 mod exposition;
 mod metrics;
 mod page;
@@ -11,6 +12,7 @@ mod readiness;
 mod times;
 
 pub use ask::keep_asking;
+pub use complaints::Complaint;
 pub use metrics::{Cache, Found, Metrics, Outcome, Purpose, Reload, Unreadable};
 pub use page::Admin;
 pub use readiness::Phase;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::exposition::{CONTENT_TYPE, Gauges, expose};
 use super::readiness::{Phase, Readiness};
+use crate::audit::Audit;
 use crate::response::{Answer, made};
 use crate::server::Current;
 use crate::token::Live;
@@ -15,6 +16,7 @@ use crate::token::Live;
 pub struct Admin {
     current: Arc<Current>,
     tokens: Arc<Live>,
+    audit: Arc<Audit>,
     started: Timestamp,
     phase: watch::Sender<Phase>,
 }
@@ -27,10 +29,11 @@ struct Page {
 
 impl Admin {
     /// Of a daemon that is starting.
-    pub fn new(current: Arc<Current>, tokens: Arc<Live>) -> Self {
+    pub fn new(current: Arc<Current>, tokens: Arc<Live>, audit: Arc<Audit>) -> Self {
         Self {
             current,
             tokens,
+            audit,
             started: Timestamp::now(),
             phase: watch::Sender::new(Phase::Starting),
         }
@@ -50,7 +53,7 @@ impl Admin {
     pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Answer {
         let page = match request.uri().path() {
             "/healthz" => Page::text(StatusCode::OK, "alive\n"),
-            "/readyz" => self.ready(),
+            "/readyz" => self.ready().await,
             "/metrics" => self.metrics().await,
             _ => Page::text(
                 StatusCode::NOT_FOUND,
@@ -74,8 +77,9 @@ impl Admin {
 
     /// Counting tokens takes a while where there are many, so it is done aside.
     async fn metrics(self: Arc<Self>) -> Page {
+        let ready = self.readiness().await.parts().collect();
         let text = tokio::task::spawn_blocking(move || {
-            expose(self.current.metrics().clone(), self.gauges())
+            expose(self.current.metrics().clone(), self.gauges(ready))
         });
         match text.await {
             Ok(Ok(body)) => Page {
@@ -90,14 +94,22 @@ impl Admin {
         }
     }
 
-    fn gauges(&self) -> Gauges {
+    fn gauges(&self, ready: Vec<(&'static str, bool)>) -> Gauges {
         let rules = &self.current.get().rules;
         let mut rate_limits: Vec<_> = rules
             .real_tokens()
             .filter_map(|token| Some((token.account.clone(), token.ratelimit_remaining()?)))
             .collect();
         rate_limits.sort();
+        let certificates = rules.certificates.iter();
+        let mut certificates: Vec<_> = certificates
+            .map(|certificate| (certificate.key.clone(), certificate.ends))
+            .collect();
+        certificates.sort();
+        certificates.dedup_by(|(later, _), (key, _)| later == key); // the first to end
         Gauges {
+            ready,
+            certificates,
             tokens: self.tokens.count(&rules.policy.tokens, self.tokens.now()),
             reload_success: self.current.last().problems.is_empty(),
             rate_limits,
@@ -105,8 +117,13 @@ impl Admin {
         }
     }
 
-    fn ready(&self) -> Page {
-        let readiness = Readiness::of(*self.phase.borrow(), &self.current, &self.tokens);
+    async fn readiness(&self) -> Readiness {
+        let phase = *self.phase.borrow();
+        Readiness::of(phase, &self.current, &self.tokens, &self.audit).await
+    }
+
+    async fn ready(&self) -> Page {
+        let readiness = self.readiness().await;
         let status = if readiness.is_ready() {
             StatusCode::OK
         } else {

@@ -1,6 +1,8 @@
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::config::{RealToken, Standing};
+use crate::audit::Audit;
+use crate::config::{Certificate, RealToken, Standing};
 use crate::server::Current;
 use crate::token::Live;
 
@@ -18,14 +20,20 @@ pub enum Phase {
 /// Whether the daemon does what it is there for, and what is in the way.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Readiness {
-    listening: Option<&'static str>,
-    policy: Option<&'static str>,
-    real_token: Vec<String>,
-    state: Vec<String>,
+    parts: [(&'static str, Vec<String>); PARTS],
+    /// What is well yet, and won't be before long.
+    warnings: Vec<String>,
 }
 
+const PARTS: usize = 6;
+
 impl Readiness {
-    pub fn of(phase: Phase, current: &Current, tokens: &Live) -> Self {
+    /// What there is to know now. Where requests were refused for want of the record or the state, it is looked anew whether they
+    /// would be: a balancer that asks here may keep all requests away meanwhile.
+    pub async fn of(phase: Phase, current: &Current, tokens: &Live, audit: &Audit) -> Self {
+        let now = Timestamp::now();
+        audit.try_again(now).await;
+        let failures = tokens.failures().await;
         let serving = current.get();
         let mut real_token: Vec<_> = serving
             .rules
@@ -33,38 +41,75 @@ impl Readiness {
             .filter_map(|token| unaccepted(token))
             .collect();
         real_token.sort();
+        let mut state = tokens.doubts();
+        state.extend(failures.into_iter().map(str::to_owned));
+        let certificates = &serving.rules.certificates;
+        let of = |from: SignedDuration, to: SignedDuration| {
+            let within = |certificate: &&Certificate| {
+                let left = certificate.ends.duration_since(now);
+                from < left && left <= to
+            };
+            certificates
+                .iter()
+                .filter(within)
+                .map(told)
+                .collect::<Vec<_>>()
+        };
+        let owned = |what: Option<&str>| what.map(str::to_owned).into_iter().collect();
+        let unchanged = !current.last().problems.is_empty();
         Self {
-            listening: not_listening(phase),
-            policy: (!current.last().problems.is_empty()).then_some("last reload failed; the old configuration and policy stay in force; the log and `tidegate check` say what is wrong"),
-            real_token,
-            state: tokens.doubts(),
+            parts: [
+                ("listening", owned(not_listening(phase))),
+                ("policy", owned(unchanged.then_some("last reload failed; the old configuration and policy stay in force; the log and `tidegate check` say what is wrong"))),
+                ("real_token", real_token),
+                ("state", state),
+                ("audit", owned((!audit.is_sound()).then_some("audit lines can't be written, so requests are refused (503); the log says why"))),
+                ("certificates", of(SignedDuration::MIN, SignedDuration::ZERO)),
+            ],
+            warnings: of(SignedDuration::ZERO, SOON),
         }
     }
 
     pub fn is_ready(&self) -> bool {
-        self.listening.is_none()
-            && self.policy.is_none()
-            && self.real_token.is_empty()
-            && self.state.is_empty()
+        self.parts.iter().all(|(_, problems)| problems.is_empty())
+    }
+
+    /// Each part, and whether it is well.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        self.parts
+            .iter()
+            .map(|(part, problems)| (*part, problems.is_empty()))
     }
 
     pub fn json(&self) -> Value {
+        let mut all = json!({ "ready": self.is_ready() });
         let problems: Vec<_> = self
-            .listening
-            .into_iter()
-            .chain(self.policy)
-            .chain(self.real_token.iter().map(String::as_str))
-            .chain(self.state.iter().map(String::as_str))
+            .parts
+            .iter()
+            .flat_map(|(_, problems)| problems)
             .collect();
-        json!({
-            "ready": self.is_ready(),
-            "listening": self.listening.is_none(),
-            "policy": self.policy.is_none(),
-            "real_token": self.real_token.is_empty(),
-            "state": self.state.is_empty(),
-            "problems": problems,
-        })
+        if let Some(members) = all.as_object_mut() {
+            members.extend(
+                self.parts()
+                    .map(|(part, well)| (part.to_owned(), well.into())),
+            );
+            members.insert("problems".to_owned(), json!(problems));
+            if !self.warnings.is_empty() {
+                members.insert("warnings".to_owned(), json!(self.warnings));
+            }
+        }
+        all
     }
+}
+
+/// How long before its end a certificate is told of.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+fn told(certificate: &Certificate) -> String {
+    let (path, ends) = (certificate.path.display(), certificate.ends);
+    format!(
+        "a certificate of `{path}` ends at {ends:.0}; renew it, or clients refuse the connection"
+    )
 }
 
 fn not_listening(phase: Phase) -> Option<&'static str> {

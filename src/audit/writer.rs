@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, info};
@@ -116,6 +117,14 @@ impl Audit {
         !self.state.failing.load(Ordering::Acquire) && !self.is_behind()
     }
 
+    /// Where the last lines could not be written, tries with one that says so, to learn whether they can be by now: requests may
+    /// be kept away for that very reason.
+    pub async fn try_again(&self, now: Timestamp) {
+        if !self.is_sound() && self.state.waiting.load(Ordering::Acquire) == 0 {
+            let _ = self.written(resumed(now)).await; // what came of it is known by whether it is sound
+        }
+    }
+
     /// Whether more lines wait than may.
     fn is_behind(&self) -> bool {
         self.state.waiting.load(Ordering::Acquire) >= BACKLOG
@@ -150,6 +159,12 @@ impl Audit {
         let _ = self.lines.send(Message::Reopen(settings.clone()));
         self.wake();
     }
+}
+
+/// The line after a gap.
+fn resumed(now: Timestamp) -> Vec<u8> {
+    let what = "lines could not be written before this one; requests were refused meanwhile";
+    format!("{{\"time\":\"{now:.6}\",\"event\":\"resumed\",\"detail\":\"{what}\"}}\n").into_bytes()
 }
 
 impl Drop for Audit {

@@ -47,6 +47,8 @@ pub(super) struct Door {
     pub stopping: watch::Receiver<bool>,
     pub patience: Patience,
     pub told: Arc<Seldom>,
+    /// When it was last said that a client's handshake failed.
+    pub handshake: Arc<Seldom>,
     pub beat: Beat,
     pub full: Arc<Seldom>,
     pub unreadable: Arc<Unread>,
@@ -328,7 +330,11 @@ impl Door {
     async fn shake_hands(self, stream: TcpStream, peer: Peer, acceptor: TlsAcceptor, room: Room) {
         let stream = match tokio::time::timeout(self.patience.head, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return debug!(%error, "a TLS handshake failed"),
+            Ok(Err(error)) => {
+                // Without a certificate that is asked for; scanners and clients that distrust ours are among them.
+                self.handshake.once_in_a_while(|| warn!(client = %peer.addr, %error, "a TLS handshake failed; more are told once a minute"));
+                return debug!(client = %peer.addr, %error, "a TLS handshake failed");
+            }
             Err(_) => return debug!("a TLS handshake took too long"),
         };
         let has_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use super::watchdog::Heart;
 use super::watcher::Watcher;
 use crate::admin::{Admin, Phase, keep_asking};
 use crate::audit::{self, Audit};
-use crate::config::{AuditSettings, Listen, Problem, Settings};
+use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules, Settings};
 use crate::token::{Live, StateError};
 
 /// Why the daemon could not start.
@@ -52,10 +53,10 @@ impl fmt::Display for Failed {
             }
             Self::State(error) => write!(f, "{error}"),
             Self::Audit(settings, error) => match &settings.sink {
-                crate::config::AuditSink::Stdout => {
+                AuditSink::Stdout => {
                     write!(f, "the audit sink `stdout` can't be used: {error}")
                 }
-                crate::config::AuditSink::File(path) => write!(
+                AuditSink::File(path) => write!(
                     f,
                     "the audit file `{}` can't be opened: {error}; check `audit` in the configuration and who owns the directory",
                     path.display()
@@ -117,7 +118,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     inherited.all_taken().map_err(Failed::Systemd)?;
     let (gate, mut ended) = Gate::new(current.clone(), tokens.clone(), audit.clone());
     let gate = Arc::new(gate);
-    let admin = Arc::new(Admin::new(current.clone(), tokens.clone()));
+    let admin = Arc::new(Admin::new(current.clone(), tokens.clone(), audit.clone()));
     let (stop, stopping) = watch::channel(false);
     let (stop_admin, admin_stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -133,6 +134,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
             stopping: admin_stopping.clone(),
             patience: patience(settings),
             told: Arc::default(),
+            handshake: Arc::default(),
             full: Arc::default(),
             unreadable: Arc::default(),
             beat: heart.beat(&listener),
@@ -151,6 +153,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
             stopping: stopping.clone(),
             patience: patience(settings),
             told: Arc::default(),
+            handshake: Arc::default(),
             full: Arc::default(),
             unreadable: Arc::default(),
             beat: heart.beat(&listener),
@@ -158,20 +161,21 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         tasks.spawn(door.accept(listener));
     }
     drop(serving);
+    in_force(&current, &tokens);
     admin.enter(Phase::Listening);
     supervisor::ready(&status(&current));
-    tokio::spawn(heart.feed(tokens, audit.clone()));
+    tokio::spawn(heart.feed(tokens.clone(), audit.clone()));
     let mut files = Watcher::new(current.clone());
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Some(Signal::Reload) => {
-                    reload(&current, Why::Signal);
+                    reload(&current, &tokens, Why::Signal);
                     audit.reopen(&current.get().rules.settings.audit);
                 }
                 Some(Signal::Stop) | None => break,
             },
-            () = files.changed() => reload(&current, Why::Files),
+            () = files.changed() => reload(&current, &tokens, Why::Files),
         }
     }
     admin.enter(Phase::Draining);
@@ -201,16 +205,74 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
 const FILE_TOO_LARGE: i32 = rustix::process::Signal::XFSZ.as_raw();
 
 /// Reloads, and tells systemd when it begins and when it is done.
-fn reload(current: &Current, why: Why) {
+fn reload(current: &Current, tokens: &Live, why: Why) {
     supervisor::reloading();
+    let before = current.get();
     current.reload(why);
+    if !Arc::ptr_eq(&before, &current.get()) {
+        in_force(current, tokens);
+    }
     supervisor::ready(&status(current));
 }
+
+/// Says what requests are judged and sent by from now on, and what of it won't last.
+fn in_force(current: &Current, tokens: &Live) {
+    let serving = current.get();
+    let Rules {
+        settings,
+        policy,
+        policy_hash,
+        certificates,
+        ..
+    } = &serving.rules;
+    let count = tokens.count(&policy.tokens, tokens.now());
+    let count: Vec<_> = count
+        .iter()
+        .map(|(state, count)| format!("{state}={count}"))
+        .collect();
+    let asks =
+        |listen: &&Listen| matches!(listen, Listen::Tls(_, _, tls) if tls.client_ca.is_some());
+    let audit = match &settings.audit.sink {
+        AuditSink::Stdout => "stdout".to_owned(),
+        AuditSink::File(path) => path.display().to_string(),
+    };
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        policy = %settings.policy.display(),
+        policy_sha256 = policy_hash,
+        roles = policy.roles.len(),
+        tokens = count.join(" "),
+        upstream = %settings.upstream.url,
+        state = %settings.state.display(),
+        audit,
+        mtls_listeners = settings.listen.iter().filter(asks).count(),
+        "in force"
+    );
+    let lost = tokens.unusable(policy);
+    if lost > 0 {
+        warn!(
+            tokens = lost,
+            "living sub-tokens have a role or variable that the policy does not have, and are refused; `tidegate token list` shows which"
+        );
+    }
+    let now = Timestamp::now();
+    for certificate in certificates {
+        if certificate.ends.duration_since(now) < SOON {
+            warn!(file = %certificate.path.display(), ends = %certificate.ends, "a certificate ends soon, or has ended; renew it, or clients refuse the connection");
+        }
+    }
+}
+
+/// How long before its end a certificate is told of.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// What `systemctl status` shows.
 fn status(current: &Current) -> String {
     match current.last().problems.as_slice() {
-        [] => format!("serving; {} roles", current.get().rules.policy.roles.len()),
+        [] => match current.get().rules.policy.roles.len() {
+            1 => "serving; 1 role".to_owned(),
+            roles => format!("serving; {roles} roles"),
+        },
         [_] => {
             "serving by old files, as the last reload failed of a mistake; see the log".to_owned()
         }

@@ -17,7 +17,7 @@ use super::admit::{Admission, Standing, standing};
 use super::format::TokenId;
 use super::state::{Changed, Changes, Count, Issued, State, StateError, Usage};
 use super::time::{Moment, Time};
-use crate::policy::{FileToken, Grants, Limits, Unbound};
+use crate::policy::{FileToken, Grants, Limits, Policy, Unbound};
 use crate::units::Rate;
 
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
@@ -32,6 +32,8 @@ pub struct Live {
     /// Until when the record went on without this state, if that is an older copy.
     older_than: Option<Timestamp>,
     read_at: AtomicU64,
+    /// Whether the last thing that was to be written down in the state could not be.
+    unwritable: Arc<AtomicBool>,
     reader: Sender<Question>,
     writer: Sender<Counting>,
     /// As long as the thread that counts lives.
@@ -136,12 +138,15 @@ impl Live {
         let (reader, questions) = channel();
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
+        let unwritable = Arc::<AtomicBool>::default();
+        let writable = unwritable.clone();
         let live = Arc::new(Self {
             shards,
             started: Instant::now(),
             time,
             older_than,
             read_at: AtomicU64::new(0),
+            unwritable,
             reader,
             writer,
             writing: Arc::downgrade(&counting_lives),
@@ -167,7 +172,7 @@ impl Live {
                 thread::Builder::new()
                     .name("state-writer".into())
                     .spawn(move || {
-                        write(counting, &counts);
+                        write(counting, &counts, &writable);
                         drop(counting_lives); // and so it is in a panic
                     })
             })
@@ -195,6 +200,52 @@ impl Live {
         let behind = self.now().behind();
         let behind = behind.map(|behind| BehindClock(behind).to_string());
         older.into_iter().chain(behind).collect()
+    }
+
+    /// How many living tokens have a role or variable that a policy does not have: they are refused whole.
+    pub fn unusable(&self, policy: &Policy) -> usize {
+        let now = self.now();
+        let lost = |token: &Issued| {
+            token.roles.iter().any(|name| {
+                let role = policy.roles.get(name);
+                role.is_none_or(|role| role.vars.iter().any(|var| !token.vars.contains_key(var)))
+            })
+        };
+        let lives = |entry: &Entry, token: &Issued| {
+            let admission = Admission {
+                limits: &token.limits,
+                since: Some(token.created_at),
+                revoked_at: entry.revoked_at,
+                usage: entry.usage(KeptIn::State),
+            };
+            matches!(
+                standing(&admission, now),
+                Standing::Active | Standing::NotYetValid
+            )
+        };
+        let of_shard = |shard: &ArcSwap<Shard>| {
+            let entries = shard.load_full();
+            let issued = entries
+                .values()
+                .filter_map(|entry| Some((entry, entry.issued.as_ref()?)));
+            issued
+                .filter(|(entry, token)| lost(token) && lives(entry, token))
+                .count()
+        };
+        self.shards.iter().map(of_shard).sum()
+    }
+
+    /// What keeps the state from being used now: each makes requests fail.
+    pub async fn failures(&self) -> Vec<&'static str> {
+        let mut failures = Vec::new();
+        if self.fresh().await.is_err() {
+            failures
+                .push("the state can't be read, so requests are refused (503); the log says why");
+        }
+        if self.unwritable.load(Ordering::Acquire) {
+            failures.push("uses can't be written down in the state, so requests that need it are refused (503); the log says why");
+        }
+        failures
     }
 
     /// What is known of an id, looked up in the file if that is nothing.
@@ -663,7 +714,7 @@ impl Reader {
             Ok(changes) => {
                 self.sequence = live.apply(changes);
                 live.mark_read();
-                self.note(live.now());
+                self.note(live);
                 if was_failing {
                     info!("the state can be read again");
                 }
@@ -678,7 +729,8 @@ impl Reader {
         }
     }
 
-    fn note(&mut self, now: Moment) {
+    fn note(&mut self, live: &Live) {
+        let now = live.now();
         let behind = now.behind();
         if let Some(behind) = behind.filter(|_| !self.behind) {
             error!("{}", BehindClock(behind));
@@ -686,7 +738,9 @@ impl Reader {
         self.behind = behind.is_some();
         if self.noted.elapsed() >= NOTED {
             self.noted = Instant::now();
-            if let Err(error) = self.state.used_at(now.latest) {
+            let noted = self.state.used_at(now.latest);
+            live.unwritable.store(noted.is_err(), Ordering::Release);
+            if let Err(error) = noted {
                 error!(%error, "the time can't be noted in the state");
             }
         }
@@ -710,7 +764,7 @@ impl Reader {
 }
 
 /// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
-fn write(mut state: State, counts: &Receiver<Counting>) {
+fn write(mut state: State, counts: &Receiver<Counting>, unwritable: &AtomicBool) {
     while let Ok(first) = counts.recv() {
         if first.answer.is_none() {
             // Nobody waits for this one. More may come, and one write a second is enough; who waits for one wakes this.
@@ -720,7 +774,7 @@ fn write(mut state: State, counts: &Receiver<Counting>) {
         batch.extend(counts.try_iter().take(BATCH - 1));
         loop {
             let is_all = batch.len() < BATCH;
-            settle(&mut state, batch);
+            settle(&mut state, batch, unwritable);
             if is_all {
                 break;
             }
@@ -729,12 +783,13 @@ fn write(mut state: State, counts: &Receiver<Counting>) {
     }
 }
 
-fn settle(state: &mut State, batch: Vec<Counting>) {
+fn settle(state: &mut State, batch: Vec<Counting>, unwritable: &AtomicBool) {
     for counting in &batch {
         counting.activity.unsaved.store(false, Ordering::Release);
     }
     let counts: Vec<_> = batch.iter().map(Counting::latest).collect();
     let answers = state.count(&counts);
+    unwritable.store(answers.is_err(), Ordering::Release);
     if let Err(error) = &answers {
         error!(%error, "uses can't be written down; requests that need it are refused");
     }

@@ -82,6 +82,11 @@ impl Failure {
         self.what
     }
 
+    /// What went wrong, for those who run tidegate.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Whether the connection ended where an answer was due.
     pub(super) fn broke_off(&self) -> bool {
         self.broke_off

@@ -21,6 +21,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
 pub use body::{
     BodyFailure, Incoming as ClientBody, Outgoing, Progress, empty, read, stream, whole,
@@ -30,7 +31,7 @@ pub use failure::{Failure, What, by_a_gateway};
 pub use gzip::Gunzip;
 pub use headers::{Carried, Overridden, carried};
 
-use crate::admin::{Metrics, Purpose};
+use crate::admin::{Complaint, Metrics, Purpose};
 use crate::audit::Permit;
 use crate::catalog::Method;
 use crate::config::{BaseUrl, RealToken, UpstreamSettings};
@@ -218,6 +219,48 @@ impl Upstream {
     }
 
     async fn send(
+        &self,
+        purpose: Purpose,
+        token: &RealToken,
+        checked: Checked,
+    ) -> Result<Response<Incoming>, Failure> {
+        let sent = self.send_untold(purpose, token, checked).await;
+        match &sent {
+            Err(failure) => self.tell(failure),
+            Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
+                let account = &token.account;
+                self.metrics.complain(Complaint::RealToken, |count| {
+                    warn!(account, count, "the API does not accept the real token (401); put one that is valid where the configuration says");
+                });
+            }
+            Ok(_) => {}
+        }
+        sent
+    }
+
+    /// Tells those who run tidegate what is wrong between it and the API. What is wrong with a client is not.
+    fn tell(&self, failure: &Failure) {
+        let complaint = match failure.what() {
+            What::Unreachable => Complaint::Unreachable,
+            What::Tls => Complaint::Tls,
+            What::Timeout => Complaint::Timeout,
+            What::BadAnswer => Complaint::BadAnswer,
+            What::BadRequest | What::Client(_) => return,
+        };
+        let (url, why) = (&self.settings.url, failure.detail());
+        self.metrics.complain(complaint, |count| match complaint {
+            Complaint::Unreachable => warn!(%url, why, count, "the API can't be reached"),
+            Complaint::Tls => {
+                warn!(%url, why, count, "the TLS connection to the API can't be trusted")
+            }
+            Complaint::Timeout => warn!(%url, why, count, "the API did not answer in time"),
+            Complaint::BadAnswer | Complaint::RealToken => {
+                warn!(%url, why, count, "the API answered in a way that can't be used");
+            }
+        });
+    }
+
+    async fn send_untold(
         &self,
         purpose: Purpose,
         token: &RealToken,

@@ -64,7 +64,7 @@ async fn it_says_that_tidegate_is_alive_and_ready_and_asks_the_api_once_for_that
     let answer = ask(&gate, Method::GET, "/readyz").await;
     assert_eq!(
         answer.json(),
-        json!({ "ready": true, "listening": true, "policy": true, "real_token": true, "state": true, "problems": [] })
+        json!({ "ready": true, "listening": true, "policy": true, "real_token": true, "state": true, "audit": true, "certificates": true, "problems": [] })
     );
     for path in ["/healthz", "/readyz"] {
         let (whole, head) = (
@@ -152,7 +152,7 @@ async fn a_real_token_that_the_api_refuses_is_not_ready_until_a_good_one_is_put_
     assert_eq!(
         said,
         json!({
-            "ready": false, "listening": true, "policy": true, "real_token": false, "state": true,
+            "ready": false, "listening": true, "policy": true, "real_token": false, "state": true, "audit": true, "certificates": true,
             "problems": ["account `default`: the API does not accept the real token (401); put one that is valid where the configuration says"],
         })
     );
@@ -231,7 +231,7 @@ async fn a_policy_that_is_half_written_is_not_ready_and_mending_heals() {
     assert_eq!(
         said,
         json!({
-            "ready": false, "listening": true, "policy": false, "real_token": true, "state": true,
+            "ready": false, "listening": true, "policy": false, "real_token": true, "state": true, "audit": true, "certificates": true,
             "problems": ["last reload failed; the old configuration and policy stay in force; the log and `tidegate check` say what is wrong"],
         })
     );

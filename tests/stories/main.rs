@@ -30,6 +30,7 @@ mod faults;
 mod fields;
 mod floods;
 mod forwarding;
+mod healthy;
 mod hygiene;
 mod initial;
 mod leaked;

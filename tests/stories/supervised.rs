@@ -66,9 +66,9 @@ async fn systemd_is_told_of_start_reload_and_stop() {
         .before(Gate::builder(&api).policy(POLICY))
         .start()
         .await;
-    assert_eq!(systemd.news().await, ["READY=1", "STATUS=serving; 1 roles"]);
+    assert_eq!(systemd.news().await, ["READY=1", "STATUS=serving; 1 role"]);
     for (policy, status) in [
-        (POLICY, "STATUS=serving; 1 roles"),
+        (POLICY, "STATUS=serving; 1 role"),
         (
             "version: 2\n",
             "STATUS=serving by old files, as the last reload failed of a mistake; see the log",
