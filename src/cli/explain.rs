@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::facts::{self, NotTold};
 use super::suggest::{Refused, suggestion};
 use super::{Failed, Outcome, print};
-use crate::catalog::{Catalog, Method, Scope};
+use crate::catalog::{Catalog, Endpoint, Method, Scope};
 use crate::config::{self, Settings};
 use crate::policy::{
     Decision, Grants, Limits, Policy, Source, Vars, bind, decide, precheck, read_given,
@@ -21,12 +21,13 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
+use crate::secret::redacted;
 use crate::token::{Admission, ClientAddr, Origin, State, Usage, admit};
 
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("who").required(true).args(["token", "roles"])),
-    after_help = "Example:\n  tidegate explain DELETE /v2/droplets/12 --role reader\n\nExit status: 0 allowed, 1 refused, 2 could not tell."
+    after_help = "Example:\n  tidegate explain DELETE /v2/droplets/12 --role reader\n\nExit status: 0 allowed, 1 refused, 2 could not tell (an unknown role or token; no body where one decides)."
 )]
 /// The arguments of `explain`.
 pub struct Arguments {
@@ -46,7 +47,7 @@ pub struct Arguments {
     /// Where the request would come from; without it, that is not judged. What a token asks of client certificates never is.
     #[arg(long, value_name = "IP")]
     from: Option<Source>,
-    /// The body, a file with JSON.
+    /// The body, a file with JSON; where it decides and is not given, it can't be told.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     /// What there is, as `given` in the policy's tests has it; without it, the API is asked.
@@ -64,7 +65,12 @@ pub struct Verdict {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    match Ground::read(config).and_then(|ground| ground.verdict(arguments)) {
+    let told = Ground::read(config).and_then(|ground| {
+        let verdict = ground.verdict(arguments)?;
+        ground.body_decides(arguments, &verdict)?;
+        Ok(verdict)
+    });
+    match told {
         Ok(verdict) => {
             verdict.tell(arguments.json)?;
             Ok(if verdict.decided.is_ok() {
@@ -161,6 +167,39 @@ impl Ground {
         })
     }
 
+    /// That no body was given, where one would have been judged: the empty one that stands in its place is none that anybody
+    /// sends, so that it tells neither that another is allowed nor that it is refused.
+    fn body_decides(&self, arguments: &Arguments, verdict: &Verdict) -> Result<(), Failed> {
+        let Ok(method) = arguments.method.to_uppercase().parse::<Method>() else {
+            return Ok(());
+        };
+        let Ok(target) = Target::read(&arguments.path) else {
+            return Ok(());
+        };
+        let asked = Asked::new(method, target, &self.catalog);
+        let inspected = asked.endpoint.is_some_and(Endpoint::inspects_body);
+        let by_the_body = match &verdict.decided {
+            Ok(_) => true,
+            Err(refusal) => matches!(
+                refusal.code,
+                Code::Action
+                    | Code::AmbiguousRequest
+                    | Code::BodyUnreadable
+                    | Code::Denied
+                    | Code::FieldScope
+                    | Code::FieldUnknown
+                    | Code::Resource
+            ),
+        };
+        if arguments.body.is_none() && method != Method::Get && inspected && by_the_body {
+            return Err(Failed::because(format!(
+                "no body was given, and what is in it decides over {} {}; give it with `--body FILE` (`--body /dev/null`, if there is none)",
+                method, arguments.path
+            )));
+        }
+        Ok(())
+    }
+
     /// Reads and decides the request as the daemon does: what scopes alone refuse is refused before its body is read, and what
     /// it touches is looked up only where that decides.
     fn decided(
@@ -221,16 +260,22 @@ impl Who {
                 usage: Usage::default(),
             });
         };
-        let state = State::open(state, Duration::from_secs(5)).map_err(Failed::because)?;
+        let state = match state.exists() {
+            true => Some(State::open(state, Duration::from_secs(5)).map_err(Failed::because)?),
+            false => None, // to ask makes none
+        };
         let listed = policy
             .tokens
             .iter()
             .find(|token| token.name == *wanted || token.id.as_str() == wanted);
         if let Some(token) = listed {
-            let (revoked_at, usage) = (
-                state.revoked_at(&token.id).map_err(Failed::because)?,
-                state.usage(&token.id).map_err(Failed::because)?,
-            );
+            let (revoked_at, usage) = match &state {
+                None => (None, Usage::default()),
+                Some(state) => (
+                    state.revoked_at(&token.id).map_err(Failed::because)?,
+                    state.usage(&token.id).map_err(Failed::because)?,
+                ),
+            };
             return Ok(Self {
                 roles: token.roles.clone(),
                 vars: token.vars.clone(),
@@ -240,12 +285,15 @@ impl Who {
                 usage,
             });
         }
-        let issued = state.named(wanted).map_err(Failed::because)?.into_iter();
-        let newest =
-            issued.max_by_key(|(token, _, revoked_at)| (revoked_at.is_none(), token.created_at));
+        let issued = state.map(|state| state.named(wanted)).transpose();
+        let issued = issued.map_err(Failed::because)?.unwrap_or_default();
+        let newest = issued
+            .into_iter()
+            .max_by_key(|(token, _, revoked_at)| (revoked_at.is_none(), token.created_at));
         let Some((token, usage, revoked_at)) = newest else {
             return Err(Failed::because(format!(
-                "there is no token `{wanted}`; `tidegate token list` shows them all"
+                "there is no token `{}`; `tidegate token list` shows them all",
+                redacted(wanted)
             )));
         };
         Ok(Self {

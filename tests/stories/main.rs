@@ -15,6 +15,7 @@ mod support;
 
 mod admin;
 mod attacks;
+mod bodiless;
 mod catalog_kinds;
 mod certificate;
 mod checking;
