@@ -267,6 +267,10 @@ fn a_table_that_loosens_or_misspells_is_refused_with_its_place() {
             "x.yaml:3:103: `c` is none of `one_of`; what is grave is one of the actions",
         ),
         (
+            "POST /v2/new: { operation: x, scopes: image:update, body: [id], raw_bodies: [text/yaml], touches: [{ change: droplet, in: body.id }] }",
+            "x.yaml:3:3: `POST /v2/new` decides by what its body says, and of `raw_bodies` nothing is read; leave one of the two out",
+        ),
+        (
             "FETCH /v2/new: { operation: x, scopes: image:read }",
             "x.yaml:3:3: `FETCH /v2/new` is no endpoint; write `GET /v2/droplets/{droplet_id}`",
         ),

@@ -154,10 +154,7 @@ impl Reader {
                 .collect(),
             sensitive: text_of(&mut map, "sensitive", mistakes),
             caution: text_of(&mut map, "caution", mistakes),
-            reads_only: map
-                .take("reads_only")
-                .and_then(|node| node.flag("`reads_only`", mistakes))
-                .unwrap_or(false),
+            reads_only: flag_of(&mut map, "reads_only", mistakes),
             body: taken(&mut map, "body", mistakes, body),
             left_out: taken(&mut map, "left_out", mistakes, body),
             harmless: taken(&mut map, "harmless", mistakes, harmless),
@@ -187,10 +184,9 @@ impl Reader {
                 .take("origin")
                 .and_then(|node| node.parsed("`origin`", mistakes))
                 .unwrap_or(self.origin),
-            raw_bodies: map
-                .take("raw_bodies")
-                .map(|node| texts(node, "`raw_bodies`", mistakes))
-                .unwrap_or_default(),
+            raw_bodies: taken(&mut map, "raw_bodies", mistakes, |node, mistakes| {
+                texts(node, "`raw_bodies`", mistakes)
+            }),
             refused: text_of(&mut map, "refused", mistakes),
             note: text_of(&mut map, "note", mistakes),
             template,
@@ -200,25 +196,23 @@ impl Reader {
         endpoint.template.segments.shrink_to_fit();
         map.finish(mistakes);
         self.verb_rule(&endpoint, entry, mistakes);
+        raw_bodies_decide_nothing(&endpoint, entry, mistakes);
         places_exist(&endpoint, entry, mistakes);
-        if mistakes.count() > before {
-            return;
+        if mistakes.count() == before {
+            self.add(endpoint, entry, mistakes);
         }
-        if self
+    }
+
+    fn add(&mut self, endpoint: Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
+        let number = self.endpoints.len();
+        let added = self
             .matcher
-            .insert(method, &endpoint.template, self.endpoints.len())
-            .is_err()
-        {
-            mistakes.add(
-                entry.at,
-                format!(
-                    "`{}` is in the catalogue already; an endpoint has one row",
-                    entry.key
-                ),
-            );
-            return;
+            .insert(endpoint.method, &endpoint.template, number);
+        if added.is_ok() {
+            return self.endpoints.push(endpoint);
         }
-        self.endpoints.push(endpoint);
+        let why = "is in the catalogue already; an endpoint has one row";
+        mistakes.add(entry.at, format!("`{}` {why}", entry.key));
     }
 
     /// `a:b + c:d | e:f`: sets joined by `|`, the scopes of one joined by `+`.
@@ -386,6 +380,19 @@ fn taken<T: Default>(
     map.take(key)
         .map(|node| read(node, mistakes))
         .unwrap_or_default()
+}
+
+/// What is not read can't decide.
+fn raw_bodies_decide_nothing(endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
+    if !endpoint.raw_bodies.is_empty() && endpoint.inspects_body() {
+        mistakes.add(
+            entry.at,
+            format!(
+                "`{}` decides by what its body says, and of `raw_bodies` nothing is read; leave one of the two out",
+                entry.key
+            ),
+        );
+    }
 }
 
 fn text_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> Option<String> {

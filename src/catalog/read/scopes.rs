@@ -32,7 +32,7 @@ impl Reader {
                         self.scopes.opens_nothing(scope);
                     }
                     Ok(_) => {
-                        mistakes.add(entry.at, format!("an endpoint asks for `{}`", entry.key))
+                        mistakes.add(entry.at, format!("an endpoint asks for `{}`", entry.key));
                     }
                     Err(error) => mistakes.add(entry.at, format!("`{}`: {error}", entry.key)),
                 }
