@@ -16,6 +16,15 @@ use super::error::{Error, Wrong};
 pub const AUTHORITY: &str = "ca.pem";
 /// The authority's key.
 pub const AUTHORITY_KEY: &str = "ca.key";
+/// The authority's certificate behind those that the system trusts: for programs that trust one file and nothing else.
+pub const BUNDLE: &str = "bundle.pem";
+/// Where systems keep the certificates that they trust, all in one file.
+const SYSTEMS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 /// The listener's certificate.
 pub const CERTIFICATE: &str = "server.pem";
 /// The listener's key.
@@ -99,6 +108,25 @@ impl<'d> Files<'d> {
             .persist(&path)
             .map_err(|error| Error::Write(path, error.error))?;
         self.settle()
+    }
+
+    /// Writes what the system trusts and the authority into one file, or replaces it; false where the system has no such file.
+    pub fn put_bundle(&self) -> Result<bool, Error> {
+        let Some(system) = SYSTEMS
+            .iter()
+            .find_map(|path| fs::read_to_string(path).ok())
+        else {
+            return Ok(false);
+        };
+        let path = self.path(AUTHORITY);
+        let own = fs::read_to_string(&path).map_err(|error| Error::Read(path, error))?;
+        let path = self.path(BUNDLE);
+        let draft = self.draft(BUNDLE, PUBLIC, &format!("{}\n{own}", system.trim_end()))?;
+        draft
+            .persist(&path)
+            .map_err(|error| Error::Write(path, error.error))?;
+        self.settle()?;
+        Ok(true)
     }
 
     /// Never over what is there, as another run may just have put it.

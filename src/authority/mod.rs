@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use certificate::MOST_DAYS;
 pub use error::Error;
-pub use files::{AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY};
+pub use files::{AUTHORITY, AUTHORITY_KEY, BUNDLE, CERTIFICATE, KEY};
 pub use host::{Host, NoHost};
 
 use certificate::{Authority, Validity};
@@ -31,6 +31,8 @@ pub struct Certified {
     pub ends: Timestamp,
     /// Whether it ends sooner than asked, as the authority itself does.
     pub cut_short: bool,
+    /// Whether there is a bundle of it and of what the system trusts.
+    pub bundled: bool,
 }
 
 /// Makes a certificate for `hosts` in `directory`, by the authority that is there, or by a new one.
@@ -70,5 +72,6 @@ pub fn certify(
         new_authority: own.is_some(),
         ends: validity.ends,
         cut_short: validity != asked,
+        bundled: files.put_bundle()?,
     })
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Failed, Outcome, print};
 use crate::authority::{
-    self, AUTHORITY, AUTHORITY_KEY, CERTIFICATE, Certified, Host, KEY, MOST_DAYS,
+    self, AUTHORITY, AUTHORITY_KEY, BUNDLE, CERTIFICATE, Certified, Host, KEY, MOST_DAYS,
 };
 
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
     let made = made.map_err(Failed::because)?;
     print(what_was_made(&directory, &arguments.hosts, &made))?;
     print(how_to_serve(&directory))?;
-    print(how_to_trust(&directory.join(AUTHORITY)))?;
+    print(how_to_trust(&directory, made.bundled))?;
     if arguments.hosts.iter().any(is_the_api) {
         print(HOW_TO_STAND_IN)?;
     }
@@ -87,14 +87,27 @@ listen:
     )
 }
 
-fn how_to_trust(authority: &Path) -> String {
+fn how_to_trust(directory: &Path, bundled: bool) -> String {
+    let authority = directory.join(AUTHORITY);
     let file = authority.display();
+    let bundle = directory.join(BUNDLE);
+    // certbot, for one, asks its own authority over the same library: with ours alone it trusts nobody else.
+    let python = if bundled {
+        format!(
+            "{}   (what the system trusts, and {AUTHORITY})",
+            bundle.display()
+        )
+    } else {
+        format!(
+            "{file}   (then that alone is trusted; put it behind the system's own in one file for programs that ask others too, as certbot does)"
+        )
+    };
     format!(
         "
 Clients are to trust {file}. Copy it to their machine, and set there:
 
 Go (doctl, Terraform, lego)         SSL_CERT_FILE={file}
-Python (pydo, certbot)              REQUESTS_CA_BUNDLE={file}   (then that alone is trusted)
+Python (pydo, certbot)              REQUESTS_CA_BUNDLE={python}
 Node.js                             NODE_EXTRA_CA_CERTS={file}
 curl                                curl --cacert {file} …
 all programs of a Debian or Ubuntu  copy it to /usr/local/share/ca-certificates/tidegate.crt and run update-ca-certificates"

@@ -173,7 +173,32 @@ fn keys_are_for_their_owner_alone_and_nothing_else_is_left_there() {
     assert_eq!(place.mode(""), 0o700);
     assert_eq!([place.mode("ca.key"), place.mode("server.key")], [0o600; 2]);
     let names: Vec<_> = place.all().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["ca.key", "ca.pem", "server.key", "server.pem"]);
+    let bundle = has_system_bundle().then_some("bundle.pem");
+    let others = ["ca.key", "ca.pem", "server.key", "server.pem"];
+    assert_eq!(names, bundle.into_iter().chain(others).collect::<Vec<_>>());
+}
+
+/// Where Debian and Ubuntu keep what is trusted.
+const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+fn has_system_bundle() -> bool {
+    std::path::Path::new(SYSTEM).exists()
+}
+
+#[test]
+fn a_bundle_trusts_what_the_system_does_and_the_authority() {
+    if !has_system_bundle() {
+        return; // there is nothing to put it behind
+    }
+    let place = Place::new();
+    place.made(&["--host", "localhost"]);
+    let bundle = place.read("bundle.pem");
+    let system = fs::read_to_string(SYSTEM).unwrap();
+    assert!(bundle.starts_with(system.trim_end()));
+    assert!(bundle.ends_with(&place.read("ca.pem")));
+    assert_eq!(place.mode("bundle.pem"), 0o644);
+    place.made(&["--host", "localhost"]);
+    assert_eq!(place.read("bundle.pem"), bundle, "renewed, and not grown");
 }
 
 #[test]
@@ -181,7 +206,13 @@ fn it_says_how_to_serve_with_it_and_how_clients_trust_it() {
     let place = Place::new();
     let said = place.made(&["--host", "localhost", "--days", "30"]);
     let file = fs::canonicalize(place.path("ca.pem")).unwrap();
-    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+    let bundle = file.with_file_name("bundle.pem");
+    let python = if has_system_bundle() { &bundle } else { &file };
+    for (name, file) in [
+        ("SSL_CERT_FILE", &file),
+        ("REQUESTS_CA_BUNDLE", python),
+        ("NODE_EXTRA_CA_CERTS", &file),
+    ] {
         assert!(
             said.contains(&format!("{name}={}", file.display())),
             "{said}"
