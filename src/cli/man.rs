@@ -6,6 +6,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
 use super::{Failed, Outcome, print};
+use crate::config;
 
 #[derive(Args)]
 #[command(
@@ -25,10 +26,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
     fs::create_dir_all(directory).map_err(|error| unusable(directory, error))?;
     let mut command = super::Arguments::command().disable_help_subcommand(true);
     command.build(); // so that each command knows its whole name
-    for page in pages(&command) {
+    let pages = pages(&command);
+    let names: Vec<_> = pages.iter().map(Man::get_filename).collect();
+    for page in &pages {
         let path = directory.join(page.get_filename());
         let mut text = Vec::new();
         page.render(&mut text)?;
+        text.extend_from_slice(common(&page.get_filename(), &names).as_bytes());
         fs::write(&path, text).map_err(|error| unusable(&path, error))?;
         print(path.display())?;
     }
@@ -42,3 +46,66 @@ fn pages(command: &Command) -> Vec<Man> {
         .chain(below)
         .collect()
 }
+
+/// What every page ends with.
+fn common(of: &str, all: &[String]) -> String {
+    let entry = |(what, means): &(&str, &str)| format!(".TP\n\\fB{what}\\fR\n{means}\n");
+    let list = |rows: &[(&str, &str)]| rows.iter().map(entry).collect::<String>();
+    let others = all.iter().filter(|name| *name != of);
+    let others: Vec<_> = others
+        .map(|name| {
+            format!(
+                "\\fB{}\\fR(1)",
+                name.trim_end_matches(".1").replace('-', "\\-")
+            )
+        })
+        .collect();
+    format!(
+        ".SH \"EXIT STATUS\"\n{}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH \"SEE ALSO\"\n{}\n",
+        list(&STATUS),
+        list(&ENVIRONMENT),
+        list(&FILES),
+        others.join(", ")
+    )
+}
+
+const STATUS: [(&str, &str); 3] = [
+    (
+        "0",
+        "What was asked for is done, or what was asked about is well.",
+    ),
+    ("1", "It is not; standard error says why."),
+    (
+        "2",
+        "It could not be told, or the command line is not understood.",
+    ),
+];
+const ENVIRONMENT: [(&str, &str); 3] = [
+    (
+        "TIDEGATE_CONFIG",
+        "The configuration file, where \\-\\-config does not name one.",
+    ),
+    (
+        "TIDEGATE_LOG",
+        "How much the daemon logs: error, warn, info (the default), debug or trace.",
+    ),
+    (
+        "COLUMNS",
+        "How wide lists may be, where standard output is no terminal that says.",
+    ),
+];
+const FILES: [(&str, &str); 4] = [
+    (
+        config::DEFAULT_PATH,
+        "The configuration, which names the others.",
+    ),
+    ("/etc/tidegate/policy.yaml", "What sub-tokens may do."),
+    (
+        "/var/lib/tidegate/tidegate.db",
+        "Issued sub-tokens, by the hashes of their secrets.",
+    ),
+    (
+        "/var/log/tidegate/audit.jsonl",
+        "The record: a line of JSON for each request.",
+    ),
+];

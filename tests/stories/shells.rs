@@ -77,6 +77,15 @@ fn every_command_has_a_man_page_with_its_example() {
         let file = format!("{}.1", name.trim_end().replace(' ', "-"));
         let page = fs::read_to_string(directory.join(&file)).expect(&file);
         let page = page.replace('\\', "");
+        for section in [
+            ".SH \"EXIT STATUS\"",
+            ".SH ENVIRONMENT",
+            ".SH FILES",
+            ".SH \"SEE ALSO\"",
+        ] {
+            assert_eq!(page.matches(section).count(), 1, "{file}: {section}");
+        }
+        assert!(page.contains("TIDEGATE_CONFIG"), "{file}");
         let help = tidegate(
             &command
                 .split_whitespace()
