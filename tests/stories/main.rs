@@ -45,6 +45,7 @@ mod reading;
 mod record;
 mod reloading;
 mod roles;
+mod runbook;
 mod running;
 mod schemas;
 mod searching;
