@@ -91,7 +91,7 @@ mod tests {
         let mut said = Vec::new();
         for second in [0, 1, 59, 60, 61, 200] {
             told.add(start + Duration::from_secs(second), |count| {
-                said.push((second, count))
+                said.push((second, count));
             });
         }
         assert_eq!(said, [(0, 1), (60, 3), (200, 2)]);

@@ -150,8 +150,8 @@ pub fn recorded_until(settings: &AuditSettings) -> Option<Timestamp> {
         .ok()?;
     let mut end = Vec::new();
     file.read_to_end(&mut end).ok()?;
-    let lines = end.rsplit(|byte| *byte == b'\n');
-    lines.filter_map(time_of).next()
+    let mut lines = end.rsplit(|byte| *byte == b'\n');
+    lines.find_map(time_of)
 }
 
 fn time_of(line: &[u8]) -> Option<Timestamp> {

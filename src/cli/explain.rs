@@ -260,9 +260,11 @@ impl Who {
                 usage: Usage::default(),
             });
         };
-        let state = match state.exists() {
-            true => Some(State::open(state, Duration::from_secs(5)).map_err(Failed::because)?),
-            false => None, // to ask makes none
+        // To ask makes none.
+        let state = if state.exists() {
+            Some(State::open(state, Duration::from_secs(5)).map_err(Failed::because)?)
+        } else {
+            None
         };
         let listed = policy
             .tokens

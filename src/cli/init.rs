@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
     } else {
         show(token.expose(), &url)?;
     }
-    write(&directory, &token, &arguments.upstream)?;
+    write(&directory, &token, arguments.upstream.as_ref())?;
     tell(&directory)?;
     Ok(Outcome::Good)
 }
@@ -148,15 +148,13 @@ fn show(token: &str, url: &BaseUrl) -> Result<(), Failed> {
     Ok(())
 }
 
-fn write(directory: &Path, token: &Secret, upstream: &Option<BaseUrl>) -> Result<(), Failed> {
+fn write(directory: &Path, token: &Secret, upstream: Option<&BaseUrl>) -> Result<(), Failed> {
     let made = DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory);
     made.map_err(|error| unwritable(directory, &error))?;
-    let line = upstream
-        .as_ref()
-        .map(|url| format!("upstream: {{ url: \"{url}\" }}\n"));
+    let line = upstream.map(|url| format!("upstream: {{ url: \"{url}\" }}\n"));
     let settings = SETTINGS.replace("{upstream}", line.as_deref().unwrap_or_default());
     let secret = Zeroizing::new(format!("{}\n", token.expose()));
     for (name, text, mode) in [

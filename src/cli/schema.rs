@@ -359,6 +359,10 @@ fn size() -> Value {
     json!({ "type": ["integer", "string"], "minimum": 1, "pattern": "^[0-9]+(KiB|MiB|GiB)?$" })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what it is given was made for it"
+)]
 fn or_null(schema: Value) -> Value {
     json!({ "anyOf": [{ "type": "null" }, schema] })
 }

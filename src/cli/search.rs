@@ -15,10 +15,6 @@ use crate::token::SubToken;
 use crate::units::Span;
 
 #[derive(Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 pub(super) struct Arguments {
     /// The files, the oldest first; `-` is standard input. Without one: the file of the configuration and those that were moved
     /// away from it. What gzip packed is unpacked.
@@ -71,7 +67,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     };
     for path in &paths {
         let name = path.display().to_string();
-        let read = files::open(path).and_then(|lines| Ok(search.read(&name, lines)));
+        let read = files::open(path).map(|lines| search.read(&name, lines));
         match read {
             Ok(found) => found?,
             Err(error) => {

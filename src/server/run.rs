@@ -23,7 +23,7 @@ use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;
 use crate::admin::{Admin, Phase, keep_asking};
-use crate::audit::{self, Audit};
+use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules, Settings};
 use crate::token::{Live, StateError};
 
@@ -102,11 +102,10 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     descriptors::make_room(&settings.limits);
     // A file that may not grow is a disk that is full: writing to it fails, and the daemon goes on.
     let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE)).map_err(Failed::Signals)?;
-    let recorded = audit::recorded_until(&settings.audit);
-    let tokens = Live::open(&settings.state, recorded).map_err(Failed::State)?;
-    let audit = Audit::open(&settings.audit)
-        .map_err(|error| Failed::Audit(settings.audit.clone(), error))?;
-    let audit = Arc::new(audit);
+    let tokens =
+        Live::open(&settings.state, recorded_until(&settings.audit)).map_err(Failed::State)?;
+    let unwritable = |error| Failed::Audit(settings.audit.clone(), error);
+    let audit = Arc::new(Audit::open(&settings.audit).map_err(unwritable)?);
     let mut listeners = Vec::new();
     for listen in &settings.listen {
         listeners.extend(bind(listen, &mut inherited).await?);
@@ -184,7 +183,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     let _ = stop.send(true);
     info!("stopping; requests under way may end");
     let drained = async {
-        while tasks.join_next().await.is_some() {}
+        all(tasks).await;
         while ended.recv().await.is_some() {}
     };
     tokio::select! {
@@ -194,11 +193,13 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     }
     audit.flush().await;
     let _ = stop_admin.send(true);
-    let _ = timeout(ADMIN_DRAIN, async {
-        while aside.join_next().await.is_some() {}
-    })
-    .await;
+    let _ = timeout(ADMIN_DRAIN, all(aside)).await;
     Ok(())
+}
+
+/// Waits until all of them have ended.
+async fn all(mut tasks: JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 /// SIGXFSZ, which ends a process that does not handle it.

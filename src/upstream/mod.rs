@@ -251,7 +251,7 @@ impl Upstream {
         self.metrics.complain(complaint, |count| match complaint {
             Complaint::Unreachable => warn!(%url, why, count, "the API can't be reached"),
             Complaint::Tls => {
-                warn!(%url, why, count, "the TLS connection to the API can't be trusted")
+                warn!(%url, why, count, "the TLS connection to the API can't be trusted");
             }
             Complaint::Timeout => warn!(%url, why, count, "the API did not answer in time"),
             Complaint::BadAnswer | Complaint::RealToken => {
