@@ -24,7 +24,7 @@ fn check_is_content_with_the_examples() {
     let count = read_policy(&shown("policy.yaml"), &Catalog::builtin().unwrap())
         .tests
         .len();
-    let last = format!("1 tokens in the policy, {count} of {count} tests passed");
+    let last = format!("1 token in the policy, {count} of {count} tests passed");
     assert!(said.contains(&last), "{said}");
     let warned: Vec<_> = said
         .lines()
@@ -80,7 +80,11 @@ fn the_configuration_shows_every_key_with_its_default() {
     let least = "accounts: { default: { token_file: /run/credentials/tidegate.service/do-token } }\npolicy: policy.yaml\n\
                  state: /var/lib/tidegate/tidegate.db\naudit: { file: /var/log/tidegate/audit.jsonl }\n";
     let defaults = config::read("least.yaml", least, Path::new("/etc/tidegate")).unwrap();
-    assert_eq!(format!("{settings:?}"), format!("{defaults:?}"));
+    let meant = |mut settings: config::Settings| {
+        settings.places = config::Places::default(); // where each stands differs
+        format!("{settings:?}")
+    };
+    assert_eq!(meant(settings), meant(defaults));
     // The keys that a file may have, as PRODUCT.md and `config::read` name them; a new one belongs into the example.
     let keys = [
         "listen",
@@ -186,7 +190,8 @@ fn no_file_of_the_examples_is_left_out_here() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let mut known: Vec<_> = FILES.into_iter().chain(UNITS).collect();
+    let runbook = "README.md"; // its commands are run by a story
+    let mut known: Vec<_> = FILES.into_iter().chain(UNITS).chain([runbook]).collect();
     known.sort_unstable();
     assert_eq!(names, known);
 }
