@@ -507,6 +507,7 @@ impl Matcher {
                 let source = text.fill(vars, regex::escape);
                 let regex = RegexBuilder::new(&format!("^(?:{source})$"))
                     .case_insensitive(caseless || !minds_case(kind, attribute))
+                    .dot_matches_new_line(true) // a name with a line feed in it passes no deny by
                     .build()?;
                 Self::Regex(regex)
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{Config, NFA, WhichCaptures};
+use regex_automata::util::syntax;
 
 use super::selections::search;
 
@@ -154,8 +155,10 @@ impl RequestPattern {
         let plain = Config::new()
             .nfa_size_limit(Some(MOST_BYTES))
             .which_captures(WhichCaptures::None);
+        let any = syntax::Config::new().dot_matches_new_line(true);
         let nfa = NFA::compiler()
             .configure(plain)
+            .syntax(any)
             .build(&format!("^(?:{source})$"))
             .map_err(|error| wrong(error.to_string()))?;
         let short = BoundedBacktracker::builder()
@@ -226,6 +229,12 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_takes_a_line_feed_too() {
+        let pattern = RequestPattern::new("GET /v2/x/a.*").unwrap();
+        assert!(pattern.matches("GET /v2/x/a\nb"));
+    }
 
     #[test]
     fn variables_stand_for_themselves_alone() {
