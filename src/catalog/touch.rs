@@ -318,7 +318,7 @@ pub fn struck_by(verb: TouchVerb, first: bool, kind: &Kind) -> Vec<ScopeSet> {
         }
         TouchVerb::Change | TouchVerb::Attach => vec![one(kind.changes)],
         TouchVerb::Delete => vec![one(kind.deletes)],
-        TouchVerb::Create | TouchVerb::Join | TouchVerb::Label if first => Vec::new(),
+        TouchVerb::Join | TouchVerb::Label if first => Vec::new(),
         TouchVerb::Create => vec![kind.creates.clone()],
         TouchVerb::Join => vec![one(kind.reads), one(kind.changes)],
         TouchVerb::Label => vec![one(kind.changes)],

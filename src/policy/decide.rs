@@ -304,7 +304,7 @@ impl Question<'_> {
             .map_or(&[][..], |endpoint| endpoint.touches.rules());
         let created = rules
             .iter()
-            .find(|rule| rule.verb == TouchVerb::Create && !rule.implied);
+            .find(|rule| rule.verb == TouchVerb::Create && rule.is_first());
         let takes = |attribute: &str| {
             let in_body = |places: &[Place]| places.iter().any(Place::is_body);
             created.is_some_and(|rule| {

@@ -183,7 +183,7 @@ fn no_door_at_the_side_is_open() {
             BY_TAG,
             "POST /v2/droplets/1/actions",
             r#"{"type":"snapshot","name":"s"}"#,
-            "allow",
+            "resource", // it has none of the tags of its Droplet
         ),
         (
             BY_TAG,
@@ -284,6 +284,12 @@ fn no_door_at_the_side_is_open() {
             BY_TAG,
             "POST /v2/volumes/vm/snapshots",
             r#"{"name":"s"}"#,
+            "resource", // it will be without the tag
+        ),
+        (
+            BY_TAG,
+            "POST /v2/volumes/vm/snapshots",
+            r#"{"name":"s","tags":["mine"]}"#,
             "allow",
         ),
         (

@@ -351,7 +351,7 @@ impl<'c> Asked<'c> {
     /// Whether the request makes something.
     pub fn creates(&self) -> bool {
         self.rules()
-            .any(|rule| rule.verb == TouchVerb::Create && !rule.implied)
+            .any(|rule| rule.verb == TouchVerb::Create && rule.is_first())
     }
 
     /// Whether all that the request does, as far as the table knows, is to make something: nothing that was there before is

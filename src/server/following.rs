@@ -105,7 +105,7 @@ impl Question<'_> {
         let rules = self.asked.endpoint?.touches.rules();
         rules
             .iter()
-            .find(|rule| rule.verb == TouchVerb::Create && !rule.implied)
+            .find(|rule| rule.verb == TouchVerb::Create && rule.is_first())
     }
 
     /// The target as it goes: for a narrowed sub-token without parameters that nobody knows.

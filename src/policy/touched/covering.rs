@@ -1,7 +1,7 @@
 //! Whether allow grants cover what a request touches.
 
 use super::Judge;
-use crate::catalog::{Place, ScopeId, TouchVerb};
+use crate::catalog::{Place, ScopeId, TouchRule, TouchVerb};
 use crate::policy::bind::{Additions, BoundGrant};
 use crate::policy::decide::{Held, Question};
 use crate::policy::matching::{BoundOnly, Fit, Use};
@@ -91,6 +91,42 @@ impl<'j> Judge<'j> {
                 .iter()
                 .any(|set| held.covers(set)),
         }
+    }
+
+    /// Whether a list is of what stands under a resource that the request is about as well: then it shows what may be seen by
+    /// any grant, whatever gives the endpoint's own scope over that resource.
+    pub(super) fn lists_children(&self, touch: &Touch) -> bool {
+        let about = |rule: &TouchRule| rule.is_first() && rule.verb != TouchVerb::List;
+        let rules = self.endpoint.touches.rules();
+        self.endpoint.sensitive.is_none() && touch.first && rules.iter().any(about)
+    }
+
+    /// Whether one of these grants gives the scope by which a kind is read.
+    pub(super) fn reads(&self, kind: &str, grants: &[&BoundGrant]) -> bool {
+        let kind = self.question.catalog.kinds().find(kind);
+        kind.and_then(|kind| kind.reads).is_some_and(|reads| {
+            let has = |grant: &&BoundGrant| grant.covers.all().is_some_and(|all| all.has(reads));
+            grants.iter().any(has)
+        })
+    }
+
+    /// Whether what is looked at may be read under the other kind that the API surely has for it.
+    pub(super) fn reads_as_other(&self, touch: &Touch) -> bool {
+        let before = touch.before.as_ref();
+        let Some((state, also)) = before
+            .filter(|state| state.surely_also)
+            .and_then(|state| Some((state, state.also.clone()?)))
+        else {
+            return false;
+        };
+        let as_other = state.under(also.clone());
+        let other = Touch {
+            kind: also.clone(),
+            before: Some(as_other.clone()),
+            after: Some(as_other),
+            ..touch.clone()
+        };
+        self.reads(also.as_str(), &self.covering(&other))
     }
 
     pub(super) fn first_covered(&self, touch: &Touch) -> Result<(), Refusal> {

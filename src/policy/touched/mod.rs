@@ -90,7 +90,14 @@ impl Question<'_> {
             return Shown::Hidden;
         }
         let covering = judge.covering(&seen);
-        if !judge.has_scopes(&seen, &covering) {
+        let as_child = touch.verb == TouchVerb::List && judge.lists_children(touch);
+        if as_child && judge.reads_as_other(&seen) {
+            return Shown::Whole; // images and snapshots have no children
+        }
+        let enough = |grants: &[&BoundGrant]| {
+            judge.has_scopes(&seen, grants) || as_child && judge.reads(touch.kind.as_str(), grants)
+        };
+        if !enough(&covering) {
             return Shown::Hidden;
         }
         let kinds = self.catalog.kinds();
@@ -99,7 +106,7 @@ impl Question<'_> {
             !only.is_some_and(|only| only.is_for_children_of(state, kinds))
         };
         let whole: Vec<_> = covering.into_iter().filter(shows_all).collect();
-        if judge.has_scopes(&seen, &whole) {
+        if enough(&whole) {
             Shown::Whole
         } else {
             Shown::WithoutChildren

@@ -16,7 +16,7 @@ const BACKUP: &str = "
       - scopes: [snapshot:read]
         only: { snapshot: { source: [506f78a4-e098-11e5-ad9f-000000000001, 12] } }
       - scopes: [droplet:read, droplet:update, actions:read]
-        only: { droplet: { id: 12 } }
+        only: { droplet: { id: 12 }, snapshot: { source: 12, name: nightly } }
         actions: [snapshot]
 ";
 
@@ -38,6 +38,7 @@ async fn s6_a_backup_job_snapshots_one_droplet_and_its_volumes() {
             ("POST /v2/volumes/506f78a4-e098-11e5-ad9f-0000000000ff/snapshots", snapshot(A), "ambiguous_request"),
             ("POST /v2/volumes/506f78a4-e098-11e5-ad9f-0000000000ff/snapshots", json!({ "name": "nightly" }), "resource_hidden"),
             ("POST /v2/droplets/12/actions", json!({ "type": "snapshot", "name": "nightly" }), "ok"),
+            ("POST /v2/droplets/12/actions", json!({ "type": "snapshot", "name": "a-golden" }), "resource"), // what it makes is judged
             ("POST /v2/droplets/22/actions", json!({ "type": "snapshot", "name": "nightly" }), "resource_hidden"),
             ("POST /v2/droplets/12/actions", json!({ "type": "power_off" }), "action"),
             ("POST /v2/droplets/12/actions", json!({ "type": "restore", "image": 7001 }), "action"),
@@ -54,6 +55,12 @@ async fn s6_a_backup_job_snapshots_one_droplet_and_its_volumes() {
             ("GET /v2/snapshots/7002", NONE, "resource_hidden"),
         ])
         .await;
+    let under = story.get("/v2/droplets/12/snapshots").await;
+    let names = all(&under, "snapshots", "name");
+    assert!(
+        names.contains(&"nightly".to_owned()),
+        "by the grant over snapshots: {names:?}"
+    );
     let volumes = story.get("/v2/volumes?page=1&per_page=200").await;
     assert_eq!(all(&volumes, "volumes", "name"), ["a-data"]);
     let snapshots = story.get("/v2/snapshots?page=1&per_page=200").await;
