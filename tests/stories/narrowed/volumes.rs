@@ -15,7 +15,9 @@ const BACKUP: &str = "
         only: { volume: { droplet: 12 }, snapshot: { source: [506f78a4-e098-11e5-ad9f-000000000001, 12] } }
       - scopes: [snapshot:read]
         only: { snapshot: { source: [506f78a4-e098-11e5-ad9f-000000000001, 12] } }
-      - scopes: [droplet:read, droplet:update, actions:read]
+      - scopes: [droplet:read, actions:read]
+        only: { droplet: { id: 12 } }
+      - scopes: [droplet:update]
         only: { droplet: { id: 12 }, snapshot: { source: 12, name: nightly } }
         actions: [snapshot]
 ";
