@@ -131,10 +131,7 @@ impl Links {
 
     /// The address with which `text` is to be replaced, if it is one of the API's.
     pub fn replaced(&self, text: &str) -> Option<String> {
-        let rest = self
-            .from
-            .iter()
-            .find_map(|from| text.strip_prefix(from.as_str()))?;
+        let rest = self.from.iter().find_map(|from| below(text, from))?;
         let ends_there = rest.is_empty() || rest.starts_with(['/', '?', '#']);
         ends_there.then(|| {
             if self.to.is_empty() && rest.is_empty() {
@@ -423,6 +420,26 @@ impl Links {
             None => raw,
         }
     }
+}
+
+/// What follows a base URL at the beginning of an address, however a client may read that: scheme and host have no case, the
+/// scheme may be left out, and so may a port that says no more than the scheme.
+fn below<'t>(text: &'t str, base: &str) -> Option<&'t str> {
+    let (_, base) = base.split_once("//")?;
+    let (scheme, text) = text.split_once("//")?;
+    let of_web = ["", "http:", "https:"];
+    if !of_web
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return None;
+    }
+    let begins = text.get(..base.len())?.eq_ignore_ascii_case(base);
+    let rest = text.get(base.len()..).filter(|_| begins)?;
+    let port = [":443", ":80"]
+        .iter()
+        .find_map(|port| rest.strip_prefix(port));
+    Some(port.unwrap_or(rest))
 }
 
 /// Whether it is the beginning of a key that leads to links, and not all of it.
