@@ -458,7 +458,8 @@ fn as_of_version_one(mut request: Request<Incoming>) -> Request<Incoming> {
         .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
     {
         let same = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
-        if request.headers().get_all(HOST).iter().all(same) {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        if hosts.next().is_none_or(same) && hosts.next().is_none() {
             request.headers_mut().insert(HOST, authority);
         } else {
             request.headers_mut().append(HOST, authority);

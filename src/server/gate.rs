@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
@@ -122,9 +122,11 @@ impl Gate {
             self.current.metrics().clone(),
             request_id(),
         );
-        if *request.method() == hyper::Method::HEAD {
+        let is_head = *request.method() == hyper::Method::HEAD;
+        if is_head {
             line.no_body_goes();
         }
+        let in_frames = request.version() == hyper::Version::HTTP_2;
         let serving = self.serving();
         let trusted = &serving.rules.settings.trusted_proxies;
         let client = identify::client(peer, request.headers(), trusted);
@@ -145,6 +147,10 @@ impl Gate {
         };
         if let Ok(id) = HeaderValue::from_str(&line.record.request_id) {
             answer.headers_mut().insert(REQUEST_ID, id);
+        }
+        // The library leaves the body out in HTTP/1 alone.
+        if is_head && in_frames {
+            answer = without_body(answer);
         }
         line.follow(answer)
     }
@@ -281,7 +287,8 @@ impl Gate {
         let Grantee {
             id, kept, activity, ..
         } = question.grantee;
-        if refused != Some(Code::ResourceHidden) {
+        let went = !question.asked.reads(); // and then it was let through, whatever came of it
+        if went || refused != Some(Code::ResourceHidden) {
             self.tokens.touch(id, activity, self.tokens.now().latest);
         } else if kept.limits().max_uses.is_some() {
             self.tokens.give_back(id, activity).await;
@@ -385,6 +392,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("tidegate-request-id");
 fn finished(refusal: &Refusal, request_id: &str) -> Answer {
     let (status, headers, body) = refused(refusal, request_id);
     made(status, headers, body)
+}
+
+/// An answer with the head that it has with its body.
+fn without_body(answer: Answer) -> Answer {
+    let length = answer.body().size_hint().exact();
+    let (mut head, _) = answer.into_parts();
+    if let Some(length) = length {
+        head.headers
+            .entry(CONTENT_LENGTH)
+            .or_insert_with(|| length.into());
+    }
+    made(head.status, head.headers, hyper::body::Bytes::new())
 }
 
 const ALL_TAKEN: &str =
