@@ -9,6 +9,9 @@ static CARRIED: [HeaderName; 4] = [
     HeaderName::from_static("x-dangerous"),
 ];
 
+/// What of `Accept` an answer in JSON is meant by.
+const JSON: [&str; 3] = ["application/json", "application/*", "*/*"];
+
 /// Headers by which some servers take another method than the one that was sent.
 static OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
@@ -21,6 +24,38 @@ static OVERRIDES: [HeaderName; 3] = [
 pub struct Carried([Option<HeaderValue>; 4]);
 
 impl Carried {
+    /// Whether an answer in JSON will do, and in nothing else would be an answer to what was asked.
+    pub fn takes_json(&self) -> bool {
+        let mut known = CARRIED.iter().zip(&self.0);
+        let accept = known.find(|(name, _)| **name == ACCEPT);
+        let Some(accept) = accept.and_then(|(_, value)| value.as_ref()) else {
+            return true;
+        };
+        let Ok(text) = accept.to_str() else {
+            return false;
+        };
+        let essence = |range: &'_ str| {
+            let essence = range.split(';').next().unwrap_or_default();
+            essence.trim().to_ascii_lowercase()
+        };
+        let ranges: Vec<String> = text.split(',').map(essence).collect();
+        let is_json = |range: &String| JSON.contains(&range.as_str());
+        // axios lists text behind JSON, and the API has no answer in it.
+        let harmless = |range: &String| is_json(range) || range == "text/plain";
+        ranges.iter().any(is_json) && ranges.iter().all(harmless)
+    }
+
+    /// The same, but for an answer in JSON and in nothing else.
+    #[must_use]
+    pub fn for_json(mut self) -> Self {
+        for (name, value) in CARRIED.iter().zip(&mut self.0) {
+            if name == ACCEPT {
+                *value = Some(HeaderValue::from_static("application/json"));
+            }
+        }
+        self
+    }
+
     /// As headers of a request.
     pub fn into_map(self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(8);
@@ -94,6 +129,30 @@ mod tests {
             .collect();
         kept.sort();
         assert_eq!(kept, ["accept", "user-agent", "x-dangerous"]);
+    }
+
+    #[test]
+    fn json_will_do_where_nothing_else_is_asked_for() {
+        let cases = [
+            (None, true),
+            (Some("*/*"), true),
+            (Some("application/json"), true),
+            (Some("Application/JSON; q=1, */*;q=0.1"), true),
+            (Some("application/json, text/plain, */*"), true),
+            (Some("application/yaml"), false),
+            (Some("text/plain"), false),
+            (Some("application/yaml, */*"), false),
+            (Some("text/html"), false),
+            (Some(""), false),
+        ];
+        for (accept, will_do) in cases {
+            let value = |text| (ACCEPT, HeaderValue::from_static(text));
+            let headers = accept.map(value).into_iter().collect();
+            let carried = carried(&headers).unwrap();
+            assert_eq!(carried.takes_json(), will_do, "accept {accept:?}");
+            let sent = carried.for_json().into_map();
+            assert_eq!(sent.get(ACCEPT).unwrap(), "application/json");
+        }
     }
 
     #[test]
