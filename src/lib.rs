@@ -19,8 +19,8 @@
 //!
 //! Beside the way stand [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
 //! [`admin`] (what those who run it ask on a listener of its own), [`authority`] (certificates for listeners),
-//! [`specification`] (what DigitalOcean changed since), [`refusal`] (every way to say no, in one table), [`secret`],
-//! [`units`] and [`yaml`].
+//! [`specification`] (what DigitalOcean changed since), [`json`] (answers as they came, whole or not at all), [`refusal`]
+//! (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
 pub mod admin;
 pub mod audit;
@@ -29,6 +29,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod identify;
+pub mod json;
 pub mod policy;
 pub mod refusal;
 pub mod request;

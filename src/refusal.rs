@@ -216,6 +216,14 @@ impl Refusal {
         self
     }
 
+    /// What is answered for what may not be seen, whether it is there or not: word for word DigitalOcean's own.
+    pub fn hidden() -> Self {
+        Self::new(
+            Code::ResourceHidden,
+            "The resource you requested could not be found.",
+        )
+    }
+
     /// The same, with scopes that would have done.
     #[must_use]
     pub fn needing(mut self, needs: Vec<Scope>) -> Self {

@@ -128,6 +128,8 @@ pub struct Endpoint {
     pub key_ids: Vec<(String, String)>,
     /// What it touches.
     pub touches: Touches,
+    /// The members of its answer that stand beside what its touches show.
+    pub beside: Vec<FieldPath>,
     /// The shape of its answer, where anything in that asks for a scope.
     pub answer: Option<ShapeId>,
     /// Whence it is known.

@@ -68,6 +68,10 @@ pub struct Kind {
     pub shows_children: Vec<FieldPath>,
     /// The attributes that lists do not tell, only its look-up does.
     pub lists_lack: Vec<String>,
+    /// The members of its JSON, dotted, whose absence says that it has nothing there.
+    pub absent_is_none: Vec<String>,
+    /// The members of its JSON, dotted, of which null says that it has nothing there; of those above it says so too.
+    pub null_is_none: Vec<String>,
     /// The attributes that are names in its parent's DNS zone.
     pub names_in_zone: Vec<String>,
     /// What a selector can ask about.
@@ -143,6 +147,12 @@ pub struct LookUp {
 }
 
 impl Kind {
+    /// Whether it has nothing where its JSON has no such member, or null there: else that tells nothing of it.
+    pub fn is_none_at(&self, member: &str, is_null: bool) -> bool {
+        let says = |members: &[String]| members.iter().any(|known| known == member);
+        says(&self.absent_is_none) || is_null && says(&self.null_is_none)
+    }
+
     /// Whether it has that attribute.
     pub fn has(&self, attribute: &str) -> bool {
         self.attribute(attribute).is_some()

@@ -56,6 +56,11 @@ impl FieldPath {
         });
         Self { steps }
     }
+
+    /// Whether it goes through that member of the whole.
+    pub fn begins(&self, key: &str) -> bool {
+        self.steps.first().is_some_and(|step| step.key == key)
+    }
 }
 
 impl fmt::Display for Place {

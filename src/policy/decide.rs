@@ -113,7 +113,9 @@ pub fn decide(
         question.says_members(grants)?;
         let by_touches = wants_touches(grants, asked);
         let allowed = if by_touches {
-            question.by_touches(grants, touches)?
+            question
+                .by_touches(grants, touches)
+                .or_else(|refusal| question.unless_odd(refusal))?
         } else {
             let allowed = question.by_scopes(grants)?;
             question.not_denied(grants)?;
@@ -231,6 +233,16 @@ impl Question<'_> {
                 .any(|set| Self::scopes_of(endpoint, grant).is_some_and(|scopes| scopes.meets(set)))
         });
         first.map(allowed).ok_or_else(|| self.unknown())
+    }
+
+    /// A refusal by what is touched. Where it tells that something is hidden, what is odd about the request itself goes before
+    /// it, since that would be told too of what is not there.
+    fn unless_odd(&self, refusal: Refusal) -> Result<Allowed, Refusal> {
+        if refusal.code == Code::ResourceHidden {
+            self.of_known_action()?;
+            self.asked.has_known_values()?;
+        }
+        Err(refusal)
     }
 
     /// The scopes of which the request needs one set whole.

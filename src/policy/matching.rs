@@ -274,6 +274,18 @@ impl BoundOnly {
             || self.attributes.iter().any(|(named, _)| named == kind)
     }
 
+    /// Whether the list of a parent's children of that kind is there for who is narrowed to this: by what is asked of every
+    /// resource, the children's own aside, the parent must be one that may be seen. Who names the children's kind need not see
+    /// their parent.
+    pub fn opens(&self, parent: &State, child: &str) -> bool {
+        let names_child = self.kinds.iter().any(|(named, _)| named.as_str() == child);
+        names_child
+            || self
+                .attributes
+                .iter()
+                .all(|(attribute, values)| shared_fits(parent, attribute, values) == Fit::Yes)
+    }
+
     /// Whether it could cover some resource of that kind.
     pub fn reaches(&self, kind: &str, kinds: &Kinds) -> bool {
         let Some(known) = kinds.find(kind) else {

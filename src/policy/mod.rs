@@ -33,7 +33,7 @@ pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
 pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
 pub use test::{PolicyTest, run as run_test, touches};
-pub use touched::{goes_on, hidden, lacks_scope, one_tag, with_additions};
+pub use touched::{goes_on, lacks_scope, one_tag, with_additions};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;

@@ -8,12 +8,13 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
 use tokio::sync::OnceCell;
 
-use super::look::{Found, Look, Parents, attributes_of, with_parents};
+use super::look::{Found, Look, Parents, attributes_of, is_called, with_parents};
 use super::pages::{Page, page};
 use super::state::{Attributes, Known, State, folded};
 use crate::admin::{Cache as Kept, Found as Outcome, Metrics, Purpose};
 use crate::catalog::{Catalog, Kind, KindName, LookUp, Name, Source};
 use crate::config::RealToken;
+use crate::json::{Document, NoDocument};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::upstream::Upstream;
@@ -80,6 +81,8 @@ struct Key {
 pub struct Listed {
     /// Its items, byte for byte, and what is known of each.
     pub items: Vec<(Bytes, Attributes)>,
+    /// The members that the answer has, where it has no list: then whether there is anything is not told.
+    pub instead: Option<Vec<String>>,
     /// How many bytes its pages have.
     bytes: usize,
     /// What was cut from it for whom, as clients ask for page after page; the oldest goes when there are too many.
@@ -93,6 +96,7 @@ impl Listed {
     fn new(page: Page) -> Self {
         Self {
             items: page.items,
+            instead: page.instead,
             bytes: page.bytes,
             views: Mutex::default(),
         }
@@ -374,6 +378,7 @@ impl<'r> Reader<'r> {
             .await
             .map_err(|failure| failure.refusal(true))?;
         match status {
+            200 if Document::read(&body).is_err() => Err(cant_read(&NoDocument.to_string())),
             200 => Ok(Some(body)),
             400 | 404 | 410 | 422 => Ok(None),
             other => Err(Refusal::new(
@@ -412,7 +417,9 @@ impl<'r> Reader<'r> {
 
     async fn read_list(&self, kind: &Kind, look_up: &Pages<'_>) -> Result<Listed, Refusal> {
         let first = self.read_page(kind, look_up, 1).await?;
-        let pages = first.total.map(|total| total.div_ceil(PER_PAGE));
+        // A number that is smaller than what came already tells nothing.
+        let total = first.total.filter(|total| *total >= first.items.len());
+        let pages = total.map(|total| total.div_ceil(PER_PAGE));
         let mut listed = Listed::new(first);
         if !look_up.paged {
             return Ok(listed);
@@ -428,6 +435,13 @@ impl<'r> Reader<'r> {
             let Some(page) = coming.try_next().await? else {
                 break;
             };
+            if page.instead.is_some() {
+                return Err(no_page(look_up, "has no list"));
+            }
+            let first = |items: &[(Bytes, Attributes)]| items.first().map(|(raw, _)| raw.clone());
+            if first(&page.items).is_some_and(|it| Some(it) == first(&listed.items)) {
+                break; // the API gives this list whole, whatever page is asked for
+            }
             full = page.items.len() >= PER_PAGE;
             listed.bytes += page.bytes;
             listed.items.extend(page.items);
@@ -451,14 +465,13 @@ impl<'r> Reader<'r> {
             .look_up(Purpose::List, self.token, &look_up.page(number), ONE_BYTES)
             .await
             .map_err(|failure| failure.refusal(true))?;
+        if status == 404 && number == 1 {
+            return Err(Refusal::hidden()); // what it is a list of is not there
+        }
         let found = (status == 200).then(|| page(&body, kind, look_up));
-        found.flatten().ok_or_else(|| {
-            Refusal::new(
-                Code::UpstreamBadAnswer,
-                "tidegate must read the whole list to cut it to what this sub-token may see, and DigitalOcean's API did not give it; try again later",
-            )
-            .detail(format!("a page of {} was answered with {status}", look_up.path))
-        })
+        found
+            .flatten()
+            .ok_or_else(|| no_page(look_up, &format!("was answered with {status}")))
     }
 
     /// The path of a look-up, its parameters filled with what its parents and it are called.
@@ -477,25 +490,28 @@ impl<'r> Reader<'r> {
         called.next().is_none().then_some(path)
     }
 
-    /// What a look-up shows at a path; `None` where nothing is there.
+    /// What a look-up shows at a path, which must be the one that is named; `None` where nothing is there.
     async fn shown(
         &self,
         kind: &Kind,
         parents: Parents<'_>,
         look_up: &LookUp,
         path: &str,
+        named: Option<&str>,
     ) -> Result<Option<Found>, Refusal> {
         let Some(body) = self.at(path).await?.as_ref().clone() else {
             return Ok(None);
         };
         let json = Json::read(&body).ok();
         let it = json.and_then(|json| shown_at(look_up, json));
-        let Some(it) = it else {
-            return Err(Refusal::new(
-                Code::UpstreamBadAnswer,
-                "tidegate must look up what the request touches, and can't read what DigitalOcean's API answered; try again later",
-            ));
+        let Some(it) = it.filter(|it| matches!(it, Json::Map(_))) else {
+            return Err(cant_read("the answer does not have what was looked for"));
         };
+        if named.is_some_and(|named| !is_called(kind, &it, named)) {
+            return Err(cant_read(
+                "the answer is of another resource than was asked for",
+            ));
+        }
         let zone = zone(parents);
         let attributes = attributes_of(kind, &it, zone.as_deref());
         Ok(Some(Found {
@@ -535,7 +551,8 @@ impl<'r> Reader<'r> {
         }))
     }
 
-    /// All resources of a kind, or all of its parents'; `None` where the API has no such list.
+    /// All resources of a kind, or all of its parents'; `None` where the API has no such list, or not what it
+    /// would be a list of.
     ///
     /// # Errors
     /// The refusal where the list can't be read.
@@ -559,7 +576,10 @@ impl<'r> Reader<'r> {
             keyed: false,
             zone: zone(parents),
         };
-        self.list(kind, &pages).await.map(Some)
+        match self.list(kind, &pages).await {
+            Err(refusal) if refusal.code == Code::ResourceHidden => Ok(None),
+            listed => listed.map(Some),
+        }
     }
 
     fn is_paged(&self, look_up: &LookUp) -> bool {
@@ -576,6 +596,22 @@ fn shown_at(look_up: &LookUp, answer: Json) -> Option<Json> {
         Some(at) => answer.at(at).first().map(|it| (*it).clone()),
         None => Some(answer),
     }
+}
+
+fn cant_read(why: &str) -> Refusal {
+    Refusal::new(
+        Code::UpstreamBadAnswer,
+        "tidegate must look up what the request touches, and can't read what DigitalOcean's API answered; try again later",
+    )
+    .detail(why)
+}
+
+fn no_page(look_up: &Pages<'_>, why: &str) -> Refusal {
+    Refusal::new(
+        Code::UpstreamBadAnswer,
+        "tidegate must read the whole list to cut it to what this sub-token may see, and DigitalOcean's API did not give it; try again later",
+    )
+    .detail(format!("a page of {} {why}", look_up.path))
 }
 
 /// The pages that are read at once.
@@ -650,7 +686,8 @@ impl Look for Reader<'_> {
         let (Some(get), Some(path)) = (&kind.get, path) else {
             return self.in_list(kind, parents, name).await;
         };
-        self.shown(kind, parents, get, &path).await
+        self.shown(kind, parents, get, &path, Some(name.as_str()))
+            .await
     }
 
     async fn default(&self, kind: &Kind) -> Result<Option<Found>, Refusal> {
@@ -658,7 +695,7 @@ impl Look for Reader<'_> {
             return Ok(None);
         };
         match Self::path(look_up, &[]) {
-            Some(path) => self.shown(kind, &[], look_up, &path).await,
+            Some(path) => self.shown(kind, &[], look_up, &path, None).await,
             None => Ok(None),
         }
     }
@@ -672,6 +709,7 @@ impl Look for Reader<'_> {
         let Some(listed) = self.all(kind, &[]).await? else {
             return Ok(Vec::new());
         };
+        told(&listed)?;
         let has = |attributes: &Attributes, key: &str, value: &str| {
             let value = folded(kind.name.as_str(), key, value);
             attributes
@@ -713,7 +751,8 @@ impl Look for Reader<'_> {
         };
         let body = self.at(&path).await?.as_ref().clone();
         let json = body.and_then(|body| Json::read(&body).ok());
-        Ok(json.and_then(|json| shown_at(look_up, json)))
+        let list = json.and_then(|json| shown_at(look_up, json));
+        Ok(list.filter(|list| matches!(list, Json::List(_))))
     }
 
     async fn project_of(
@@ -729,37 +768,63 @@ impl Look for Reader<'_> {
         let Some(projects) = self.all(project, &[]).await? else {
             return Ok(Known::unknown());
         };
+        told(&projects)?; // an account has at least its default project
+        let mut all_known = true;
         for (_, attributes) in &projects.items {
-            let both: Vec<String> = ["id", "name"]
+            let names =
+                ["id", "name"].map(|name| attributes.get(name).cloned().unwrap_or_default());
+            let both: Vec<String> = names
                 .iter()
-                .filter_map(|name| attributes.get(*name))
                 .flat_map(|known| known.values.clone())
                 .collect();
-            if !both.iter().any(|value| wanted(value)) {
+            let is_named = names.iter().all(|known| known.complete);
+            if is_named && !both.iter().any(|value| wanted(value)) {
                 continue;
             }
-            let id = attributes.get("id").and_then(|known| known.values.first());
-            let Some(id) = id.and_then(|id| project.name(id, kinds)) else {
+            let [id, _] = &names;
+            let id = id.values.first().and_then(|id| project.name(id, kinds));
+            let (Some(id), true) = (id, is_named) else {
+                all_known = false; // it may be the one
                 continue;
             };
             let members = self.all(resource, &[(project, id)]).await?;
-            let is_it = |(_, attributes): &(Bytes, Attributes)| {
-                attributes.get("urn").is_some_and(|known| {
-                    known
-                        .values
-                        .iter()
-                        .any(|known| known.eq_ignore_ascii_case(urn))
-                })
+            let Some(members) = members else {
+                all_known = false;
+                continue;
             };
-            if members.is_some_and(|members| members.items.iter().any(is_it)) {
+            told(&members)?;
+            let urn_of =
+                |attributes: &Attributes| attributes.get("urn").cloned().unwrap_or_default();
+            let is_it = |(_, attributes): &(Bytes, Attributes)| {
+                let known = urn_of(attributes);
+                known
+                    .values
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(urn))
+            };
+            if members.items.iter().any(is_it) {
                 self.facts.assigned.invalidate(&assigned); // from here on the API tells
                 return Ok(Known::exactly(both));
             }
+            all_known &= members.items.iter().all(|(_, it)| urn_of(it).complete);
         }
         // The API has it in none that a grant names. Who made it may look at it where it was put a moment ago; what changes
         // something goes by what the API tells.
         let put = (!self.anew).then(|| self.facts.assigned.get(&assigned));
-        Ok(put.flatten().unwrap_or_else(|| Known::exactly([])))
+        let known = if all_known {
+            Known::exactly([])
+        } else {
+            Known::unknown()
+        };
+        Ok(put.flatten().unwrap_or(known))
+    }
+}
+
+/// Checks that a list was told of which it matters what is not in it.
+fn told(listed: &Listed) -> Result<(), Refusal> {
+    match listed.instead {
+        None => Ok(()),
+        Some(_) => Err(cant_read("the answer has no list")),
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::{Attributes, Known, State, folded, record_name};
-use crate::catalog::{FieldPath, Kind, LookUp, Name, Segment, Source};
+use crate::catalog::{FieldPath, Kind, LookUp, Name, Segment, Source, Step};
 use crate::refusal::Refusal;
 use crate::request::Json;
 
@@ -166,8 +166,9 @@ fn found(attributes: &Attributes) -> Found {
     }
 }
 
-/// The attributes of a resource as its JSON has them. What the JSON does not say at all the resource does not have; what
-/// only URNs or paths tell is left out.
+/// The attributes of a resource as its JSON has them. What the JSON does not say is unknown, but for what the kind's table has
+/// as left out, or null, where there is none of it; so is what it says in another form than the API's reference. What only URNs
+/// or paths tell is left out.
 pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes {
     let mut attributes = Attributes::new();
     for attribute in &kind.attributes {
@@ -182,12 +183,82 @@ pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes
         if members.is_empty() {
             continue;
         }
-        let values = members.into_iter().flat_map(|path| json.at(path));
-        let values = values.filter_map(text_of);
-        let known = values.flat_map(|text| spellings(kind, &attribute.name, &text, zone));
-        attributes.insert(attribute.name.clone(), Known::exactly(known));
+        let mut known = Known::exactly([]);
+        for path in members {
+            match told(kind, json, path) {
+                Some(texts) => {
+                    let texts = texts.iter();
+                    let spelled =
+                        texts.flat_map(|text| spellings(kind, &attribute.name, text, zone));
+                    known.values.extend(spelled);
+                }
+                None => known.complete = false,
+            }
+        }
+        attributes.insert(attribute.name.clone(), known);
     }
     attributes
+}
+
+/// The values that stand at a path; `None` where the JSON does not tell, or not in the form that the path has: a list stands
+/// where the path says so and nowhere else, and in it nothing but names.
+fn told(kind: &Kind, json: &Json, path: &FieldPath) -> Option<Vec<String>> {
+    let none_at = |passed: &[&str], is_null| kind.is_none_at(&passed.join("."), is_null);
+    told_below(json, &[], &path.steps, &none_at)
+}
+
+/// The same for what a resource holds beside its attributes. Its outermost members are there; of what is in them the API
+/// leaves out what was not given.
+pub(super) fn held(kind: &Kind, json: &Json, path: &FieldPath) -> Option<Vec<String>> {
+    let none_at =
+        |passed: &[&str], is_null| passed.len() > 1 || kind.is_none_at(&passed.join("."), is_null);
+    told_below(json, &[], &path.steps, &none_at)
+}
+
+/// The values below what was passed on the way there. `none_at` says whether nothing at a place, or null, means none.
+fn told_below(
+    json: &Json,
+    passed: &[&str],
+    path: &[Step],
+    none_at: &dyn Fn(&[&str], bool) -> bool,
+) -> Option<Vec<String>> {
+    let Some((step, rest)) = path.split_first() else {
+        return text_of(json).map(|text| vec![text]);
+    };
+    let Json::Map(_) = json else { return None };
+    let passed = [passed, &[step.key.as_str()]].concat();
+    let value = match json.member(&step.key) {
+        None => return none_at(&passed, false).then(Vec::new),
+        Some(Json::Null) => return none_at(&passed, true).then(Vec::new),
+        Some(value) => value,
+    };
+    let items = (0..step.lists).try_fold(vec![value], |values, _| {
+        let lists = values.into_iter().map(|value| match value {
+            Json::List(items) => Some(items),
+            Json::Null | Json::Flag(_) | Json::Number(_) | Json::Text(_) | Json::Map(_) => None,
+        });
+        let lists: Option<Vec<_>> = lists.collect();
+        lists.map(|lists| lists.into_iter().flatten().collect())
+    })?;
+    let values = items.into_iter();
+    let values = values.map(|item| told_below(item, &passed, rest, none_at));
+    let values: Option<Vec<_>> = values.collect();
+    values.map(|values| values.into_iter().flatten().collect())
+}
+
+/// Whether a resource's JSON is of the one that an identifier names: one of the members that identify its kind says so.
+/// True of a kind that no member identifies.
+pub fn is_called(kind: &Kind, json: &Json, identifier: &str) -> bool {
+    let fold = |name: &str| folded(kind.name.as_str(), "id", name);
+    let wanted = fold(identifier);
+    let by = |path: &FieldPath| {
+        let name = match json.at(path).as_slice() {
+            [name] => name.name().map(fold),
+            _ => None,
+        };
+        name.is_some_and(|name| name == wanted)
+    };
+    kind.identified_by.is_empty() || kind.identified_by.iter().any(by)
 }
 
 /// A value as it is compared.

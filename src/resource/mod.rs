@@ -16,9 +16,8 @@ mod touch;
 pub use above::{above, project, whole};
 pub use facts::{Facts, Listed, PER_PAGE, Pages, Reader, Remembered};
 pub use look::{
-    Found, Given, Look, as_host, attributes_of, spelled, urn_of, with_parents, zone_of,
+    Found, Given, Look, as_host, attributes_of, is_called, spelled, urn_of, with_parents, zone_of,
 };
-pub use pages::{items, member};
 pub use resolve::{Interest, acted_on, resolve, resolve_one};
 pub use state::{
     Attributes, Known, SHARED, State, folded, is_called_by, is_under, minds_case, record_name,

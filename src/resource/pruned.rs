@@ -73,30 +73,30 @@ impl<'de> Visitor<'de> for Wanted<'_, '_> {
         Ok(Json::List(items))
     }
 
-    // Nothing is wanted below what is neither an object nor a list.
-
     fn visit_unit<E: Error>(self) -> Result<Json, E> {
         Ok(Json::Null)
     }
 
+    // Nothing is wanted below what is neither an object nor a list; that it is not null matters.
+
     fn visit_bool<E: Error>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Null)
+        Ok(Json::Flag(true))
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<Json, E> {
-        Ok(Json::Null)
+        Ok(Json::Flag(true))
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<Json, E> {
-        Ok(Json::Null)
+        Ok(Json::Flag(true))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Null)
+        Ok(Json::Flag(true))
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<Json, E> {
-        Ok(Json::Null)
+        Ok(Json::Flag(true))
     }
 }
 

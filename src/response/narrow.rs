@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::catalog::FieldPath;
-use crate::resource::{items, member};
+use crate::json::{Document, is_object, items, member, members};
 
 /// What is to be done to a slice of an answer.
 struct Edit {
@@ -13,7 +13,7 @@ struct Edit {
     with: Vec<u8>,
 }
 
-/// An answer that is being cut.
+/// An answer, or a part of one, that is being cut.
 pub struct Cutting {
     whole: Bytes,
     edits: Vec<Edit>,
@@ -21,14 +21,19 @@ pub struct Cutting {
 
 impl Cutting {
     /// Begins with an answer as it came.
-    pub fn new(whole: Bytes) -> Self {
+    pub fn new(whole: &Document) -> Self {
+        Self::part(whole.bytes().clone())
+    }
+
+    /// Begins with a part of one.
+    fn part(whole: Bytes) -> Self {
         Self {
             whole,
             edits: Vec::new(),
         }
     }
 
-    /// The member at a path; `None` where the answer has none, or is no JSON.
+    /// The member at a path; `None` where the answer has none.
     pub fn at(&self, path: Option<&FieldPath>) -> Option<Bytes> {
         let text = std::str::from_utf8(&self.whole).ok()?;
         let whole: &RawValue = serde_json::from_str(text).ok()?;
@@ -37,6 +42,68 @@ impl Cutting {
             None => whole,
         };
         Some(self.whole.slice_ref(found.get().as_bytes()))
+    }
+
+    /// Leaves out every member that is neither at one of these paths, nor on the way to one, nor below one. Tells whether any of
+    /// them said something.
+    pub fn keep_members(&mut self, known: &[&FieldPath]) -> bool {
+        let whole = self.whole.clone();
+        let Some(root) = std::str::from_utf8(&whole).ok() else {
+            return false;
+        };
+        let Ok(root) = serde_json::from_str::<&RawValue>(root) else {
+            return false;
+        };
+        let known: Vec<Vec<&str>> = known
+            .iter()
+            .map(|path| path.steps.iter().map(|step| step.key.as_str()).collect())
+            .collect();
+        let known: Vec<&[&str]> = known.iter().map(Vec::as_slice).collect();
+        self.keep_below(root, &known)
+    }
+
+    fn keep_below(&mut self, object: &RawValue, known: &[&[&str]]) -> bool {
+        let mut any = false;
+        let mut has_any = false;
+        let mut from = self.place_of(object) + 1;
+        for (key, value) in members(object).unwrap_or_default() {
+            let to = self.place_of(value) + value.get().len();
+            let below: Vec<&[&str]> = known
+                .iter()
+                .filter_map(|path| path.split_first())
+                .filter(|(first, _)| **first == key)
+                .map(|(_, rest)| rest)
+                .collect();
+            let is_whole = below.iter().any(|rest| rest.is_empty());
+            let is_nothing = value.get() == "null";
+            if is_whole || !below.is_empty() && (is_object(value) || is_nothing) {
+                if !has_any {
+                    self.drop_comma(from, to); // what stood before is left out
+                }
+                has_any = true;
+                if !is_whole {
+                    any |= self.keep_below(value, &below);
+                }
+            } else {
+                any |= !is_nothing;
+                self.edit(from, to, Vec::new());
+            }
+            from = to;
+        }
+        any
+    }
+
+    /// Leaves out the comma before a member, if there is one.
+    fn drop_comma(&mut self, from: usize, to: usize) {
+        let member = self.whole.get(from..to).unwrap_or_default();
+        let first = member.iter().position(|byte| !byte.is_ascii_whitespace());
+        if let Some(at) = first.filter(|at| member.get(*at) == Some(&b',')) {
+            self.edit(from + at, from + at + 1, Vec::new());
+        }
+    }
+
+    fn place_of(&self, value: &RawValue) -> usize {
+        value.get().as_ptr() as usize - self.whole.as_ptr() as usize
     }
 
     /// Keeps of an array the items that may stay, each maybe cut in turn.
@@ -55,11 +122,11 @@ impl Cutting {
     /// Puts something else in the place of a slice.
     fn replace(&mut self, slice: &Bytes, with: Vec<u8>) {
         let from = slice.as_ptr() as usize - self.whole.as_ptr() as usize;
-        self.edits.push(Edit {
-            from,
-            to: from + slice.len(),
-            with,
-        });
+        self.edit(from, from + slice.len(), with);
+    }
+
+    fn edit(&mut self, from: usize, to: usize, with: Vec<u8>) {
+        self.edits.push(Edit { from, to, with });
     }
 
     /// Puts a slice that was cut in the place of the whole.
@@ -119,7 +186,7 @@ pub fn slices(array: &Bytes) -> Option<Vec<Bytes>> {
 
 /// A resource without the members that show its children.
 pub fn without(resource: &Bytes, members: &[FieldPath]) -> Bytes {
-    let mut cutting = Cutting::new(resource.clone());
+    let mut cutting = Cutting::part(resource.clone());
     for path in members {
         if let Some(slice) = cutting.at(Some(path)) {
             cutting.null(&slice);
@@ -167,13 +234,14 @@ impl ListPage<'_> {
         let mut add = |name: &str, number: usize| {
             pages.insert(name.to_owned(), link(number).into());
         };
+        // In the order in which acme.sh, which reads them with a regular expression, can tell them apart.
         if page > 1 {
             add("first", 1);
             add("prev", page.min(last + 1) - 1);
         }
         if page < last {
-            add("next", page + 1);
             add("last", last);
+            add("next", page + 1);
         }
         let links = if pages.is_empty() {
             serde_json::json!({})
@@ -199,7 +267,7 @@ mod tests {
         let came = Bytes::from_static(
             br#"{ "a" : [ {"id":12345678901234567890,"x":"\u00e9"} , {"id":2} ], "b":1.50 }"#,
         );
-        let mut cutting = Cutting::new(came);
+        let mut cutting = Cutting::part(came);
         let array = cutting.at(Some(&"a".parse().unwrap())).unwrap();
         let items = slices(&array).unwrap();
         cutting.keep(&array, &items[..1]);
@@ -210,9 +278,37 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_knows_is_left_out() {
+        let cases = [
+            (r#"{"a":1}"#, r#"{"a":1}"#, false),
+            (r#"{"a":1,"x":2}"#, r#"{"a":1}"#, true),
+            (r#"{ "x":2 , "a":1 }"#, r#"{  "a":1 }"#, true),
+            (r#"{"x":2,"y":[3],"a":1,"z":{}}"#, r#"{"a":1}"#, true),
+            (r#"{"x":null,"a":1}"#, r#"{"a":1}"#, false), // it says nothing
+            (r#"{"x":2}"#, "{}", true),
+            (
+                r#"{"m":{"n":1,"x":2},"a":{"x":3}}"#,
+                r#"{"m":{"n":1},"a":{"x":3}}"#,
+                true,
+            ),
+            (r#"{"m":{"x":2}}"#, r#"{"m":{}}"#, true),
+            (r#"{"m":[{"n":1}],"a":1}"#, r#"{"a":1}"#, true), // no object that `n` could be in
+            (r#"{"m":null,"a":1}"#, r#"{"m":null,"a":1}"#, false),
+        ];
+        let known = ["a", "m.n"].map(|path| path.parse::<FieldPath>().unwrap());
+        for (came, expected, strange) in cases {
+            let document = Document::read(&Bytes::from(came)).unwrap();
+            let mut cutting = Cutting::new(&document);
+            assert_eq!(cutting.keep_members(&known.each_ref()), strange, "{came}");
+            let cut = String::from_utf8(cutting.finish()).unwrap();
+            assert_eq!(cut, expected, "{came}");
+        }
+    }
+
+    #[test]
     fn what_tells_how_many_there_are_tells_of_those_that_stay() {
         let came = Bytes::from_static(br#"{"a":[1,2],"count":2,"meta":{"total":20},"n":"2"}"#);
-        let mut cutting = Cutting::new(came);
+        let mut cutting = Cutting::part(came);
         for place in ["count", "meta.total", "n", "nowhere.total"] {
             cutting.count(&place.parse().unwrap(), 1);
         }
@@ -247,12 +343,12 @@ mod tests {
             (
                 1,
                 2,
-                r#"{"droplets":[0,1],"links":{"pages":{"next":"p2","last":"p3"}},"meta":{"total":5}}"#,
+                r#"{"droplets":[0,1],"links":{"pages":{"last":"p3","next":"p2"}},"meta":{"total":5}}"#,
             ),
             (
                 2,
                 2,
-                r#"{"droplets":[2,3],"links":{"pages":{"first":"p1","prev":"p1","next":"p3","last":"p3"}},"meta":{"total":5}}"#,
+                r#"{"droplets":[2,3],"links":{"pages":{"first":"p1","prev":"p1","last":"p3","next":"p3"}},"meta":{"total":5}}"#,
             ),
             (
                 3,

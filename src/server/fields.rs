@@ -11,6 +11,7 @@ use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
 use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
+use crate::json::Document;
 use crate::policy::{Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
@@ -177,7 +178,9 @@ impl Question<'_> {
             return Ok(answer);
         }
         let (head, body) = answer.into_parts();
-        let mut cutting = Cutting::new(self.read_to_cut(body).await?);
+        let body = self.read_to_cut(body).await?;
+        let body = Document::read(&body).map_err(|error| self.cant_cut(&error.to_string()))?;
+        let mut cutting = Cutting::new(&body);
         let list = "resources".parse().ok();
         let list = list.and_then(|path| cutting.at(Some(&path)));
         let Some((list, items)) = list.and_then(|list| Some((list.clone(), slices(&list)?))) else {

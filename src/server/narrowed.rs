@@ -9,14 +9,18 @@ use hyper::{HeaderMap, StatusCode};
 use super::question::{Question, cut_off};
 use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
 use crate::config::BaseUrl;
+use crate::json::Document;
 use crate::policy::{Fields, Shown, Standing, one_tag, shows};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
     Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, Remembered, State, Touch, above,
-    acted_on, attributes_of, project, resolve_one, spelled, whole, with_parents, zone_of,
+    acted_on, attributes_of, is_called, project, resolve_one, spelled, whole, with_parents,
+    zone_of,
 };
-use crate::response::{Answer, AnswerBody, Cutting, ListPage, Scan, listed, made, slices, without};
+use crate::response::{
+    Answer, AnswerBody, Cutting, Links, ListPage, Scan, listed, made, slices, without,
+};
 
 /// Answers that are cut are read whole, up to this many bytes.
 const MOST: usize = 16 << 20;
@@ -43,6 +47,11 @@ impl Question<'_> {
         let endpoint = self.endpoint()?;
         let showing = self.showing(endpoint, list)?;
         let listed = self.read_whole(&showing, endpoint, reader).await?;
+        let known = known_members(endpoint);
+        let is_known = |key: &String| known.iter().any(|path| path.begins(key));
+        if listed.instead.iter().flatten().any(|key| !is_known(key)) {
+            return Err(unreadable("the answer has something else than its list"));
+        }
         let shown = Box::pin(self.shown(&showing, &listed, reader));
         let shown = if self.grantee.grants.covers_by_request() {
             shown.await? // each page is another request
@@ -71,7 +80,7 @@ impl Question<'_> {
             per_page: number("per_page", DEFAULT_PER_PAGE, PER_PAGE),
         };
         let body = page.write(|number| self.page_address(number));
-        Self::answered(body, reader)
+        self.answered(body, reader)
     }
 
     /// The items of a list that the sub-token may see.
@@ -100,21 +109,14 @@ impl Question<'_> {
         let narrowing = |name: &str| {
             endpoint.query.iter().any(|known| known.name == name) && !PAGING.contains(&name)
         };
-        let mut query: Vec<(String, String)> = target
+        let query: Vec<(String, String)> = target
             .query()
             .iter()
             .filter(|(name, value)| narrowing(name) && !value.is_empty())
             .cloned()
             .collect();
-        if narrowing("tag_name")
-            && target.query_parameter("tag_name").is_none()
-            && let Some(tag) = one_tag(&self.grantee.grants, &self.asked, showing.touch, catalog)
-        {
-            query.push(("tag_name".to_owned(), tag.to_owned()));
-        }
-        let path = target.path();
-        let pages = Pages {
-            path,
+        let pages = |query: Vec<(String, String)>| Pages {
+            path: target.path(),
             query,
             paged: true,
             at: showing.rule.answer.as_ref(),
@@ -127,19 +129,26 @@ impl Question<'_> {
                     .and_then(|before| before.parent.as_deref()),
             ),
         };
-        reader.list(showing.kind, &pages).await
+        // Beside other parameters the API refuses it, and what belongs to nobody has no tag.
+        let takes_tag = narrowing("tag_name") && query.is_empty() && !showing.kind.has("public");
+        if takes_tag
+            && let Some(tag) = one_tag(&self.grantee.grants, &self.asked, showing.touch, catalog)
+        {
+            let by_tag = vec![("tag_name".to_owned(), tag.to_owned())];
+            match reader.list(showing.kind, &pages(by_tag)).await {
+                Ok(listed) if !listed.items.is_empty() => return Ok(listed),
+                // That there are none is not believed: the account may have the tag in another case, which the API minds here.
+                Ok(_) => {}
+                Err(refusal) if refusal.code == Code::ResourceHidden => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        reader.list(showing.kind, &pages(query)).await
     }
 
     fn page_address(&self, number: usize) -> String {
         let official = BaseUrl::digitalocean();
-        let base = self
-            .serving
-            .rules
-            .settings
-            .public_url
-            .as_ref()
-            .or(self.client.reached.as_ref())
-            .unwrap_or(&official);
+        let base = self.reached().unwrap_or(&official);
         let target = &self.asked.target;
         let mut others = String::new();
         for (name, value) in target.query().iter().filter(|(name, _)| name != "page") {
@@ -159,19 +168,88 @@ impl Question<'_> {
         let judged = touches
             .iter()
             .filter(|touch| touch.deferred || touch.verb == TouchVerb::List);
-        if head.status == StatusCode::NOT_FOUND && touches.iter().any(|touch| touch.deferred) {
-            return Err(hidden()); // what is not there and what may not be seen are told alike
-        }
         if !head.status.is_success() {
-            return Ok(Answer::from_parts(head, body));
+            return self.error_told(head, body).await;
         }
         let endpoint = self.endpoint()?;
-        let mut cutting = Cutting::new(self.read_to_cut(body).await?);
+        let body = self.read_to_cut(body).await?;
+        let body = Document::read(&body).map_err(|error| self.cant_cut(&error.to_string()))?;
+        let mut cutting = Cutting::new(&body);
+        let strange = cutting.keep_members(&known_members(endpoint).iter().collect::<Vec<_>>());
         for touch in judged {
             let showing = self.showing(endpoint, touch)?;
-            self.cut(&showing, &mut cutting, reader).await?;
+            let cut = self.cut(&showing, &mut cutting, strange, reader).await;
+            cut.map_err(|refusal| match refusal.code {
+                Code::UpstreamBadAnswer => self.cant_cut(&refusal.detail.unwrap_or_default()),
+                _ => refusal,
+            })?;
         }
         Ok(with_body(head, cutting.finish()))
+    }
+
+    /// An answer that is no success, where it is an error as the API tells them: its other members are left out.
+    async fn error_told(&self, head: Parts, body: AnswerBody) -> Result<Answer, Refusal> {
+        let body = self.read_to_cut(body).await?;
+        if body.is_empty() {
+            return Ok(made(head.status, head.headers, body));
+        }
+        let strange = || self.cant_cut("the answer is no error as the API tells them");
+        let error = Document::read(&body).map_err(|_| strange())?;
+        let members: Vec<FieldPath> = ERROR.iter().filter_map(|key| key.parse().ok()).collect();
+        let is_text = |at: &FieldPath| error.at(at).map(|value| value.get().starts_with('"'));
+        let [id, message, request_id] = members.as_slice() else {
+            return Err(strange());
+        };
+        let all_texts = is_text(id) == Some(true)
+            && is_text(message) == Some(true)
+            && is_text(request_id) != Some(false);
+        if !all_texts {
+            return Err(strange());
+        }
+        let mut cutting = Cutting::new(&error);
+        cutting.keep_members(&[id, message, request_id]);
+        Ok(with_body(head, cutting.finish()))
+    }
+
+    /// An answer that is shown as it is, since what the request names told enough: it must be of that.
+    pub(super) async fn of_named(
+        &self,
+        answer: Answer,
+        touches: &[Touch],
+    ) -> Result<Answer, Refusal> {
+        let endpoint = self.asked.endpoint;
+        let Some(endpoint) = endpoint.filter(|_| answer.status().is_success()) else {
+            return Ok(answer);
+        };
+        let is_named = |touch: &&Touch| touch.verb == TouchVerb::Read && touch.id.is_some();
+        let named: Vec<_> = touches
+            .iter()
+            .filter(is_named)
+            .filter_map(|touch| self.showing(endpoint, touch).ok())
+            .filter(|it| it.rule.answer.is_some() && it.rule.called.is_none())
+            .collect();
+        if named.is_empty() {
+            return Ok(answer);
+        }
+        let (head, body) = answer.into_parts();
+        let body = self.read_to_cut(body).await?;
+        let read = Document::read(&body).map_err(|error| self.cant_cut(&error.to_string()))?;
+        let cutting = Cutting::new(&read);
+        for showing in named {
+            let slice = cutting.at(showing.rule.answer.as_ref());
+            let slice = slice
+                .ok_or_else(|| self.cant_cut("the answer does not have what it should show"))?;
+            Self::is_asked_for(&showing, &slice)?;
+        }
+        Ok(with_body(head, body))
+    }
+
+    /// Whether an answer says that something is not there, and the sub-token might as well not be allowed to see it: for one
+    /// that is narrowed at all, both are told alike.
+    pub(super) fn is_missing(&self, answer: &Answer) -> bool {
+        let endpoint = self.asked.endpoint;
+        let names_something = endpoint.is_some_and(|it| !it.touches.rules().is_empty());
+        self.grantee.grants.has_only && names_something && answer.status() == StatusCode::NOT_FOUND
     }
 
     /// Reads what is to be cut, whole.
@@ -189,25 +267,25 @@ impl Question<'_> {
         &self,
         showing: &Showing<'_>,
         cutting: &mut Cutting,
+        strange: bool,
         reader: &Reader<'_>,
     ) -> Result<(), Refusal> {
-        let Some(slice) = cutting.at(showing.rule.answer.as_ref()) else {
-            return if showing.touch.verb == TouchVerb::List {
-                Ok(()) // an empty list may be left out
+        let slice = cutting.at(showing.rule.answer.as_ref());
+        let Some(slice) = slice.filter(|slice| &slice[..] != b"null") else {
+            return if showing.touch.verb == TouchVerb::List && !strange {
+                Ok(()) // an empty list may be left out, or null
             } else {
                 Err(unreadable("the answer does not have what it should show"))
             };
         };
         if showing.touch.verb != TouchVerb::List {
+            Self::is_asked_for(showing, &slice)?;
             let attributes = Self::attributes(showing, &slice)?;
             let state = self.state_of(showing, attributes, reader).await?;
             let kept = self.kept(showing, &slice, &state).ok_or_else(hidden)?;
             if kept != slice {
                 cutting.put(&slice, &kept);
             }
-            return Ok(());
-        }
-        if &slice[..] == b"null" {
             return Ok(());
         }
         let items = slices(&slice).ok_or_else(|| unreadable("the answer has no list"))?;
@@ -312,6 +390,20 @@ impl Question<'_> {
         }
     }
 
+    /// Checks that a resource of an answer is the one that the request names.
+    fn is_asked_for(showing: &Showing<'_>, raw: &Bytes) -> Result<(), Refusal> {
+        let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
+        let named = showing.touch.id.as_deref();
+        let named = named.filter(|_| showing.rule.called.is_none());
+        if named.is_none_or(|named| is_called(showing.kind, &json, named)) {
+            Ok(())
+        } else {
+            Err(unreadable(
+                "the answer is of another resource than was asked for",
+            ))
+        }
+    }
+
     fn attributes(showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
         let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
         let parent = showing
@@ -322,9 +414,13 @@ impl Question<'_> {
         if showing.rule.bare {
             let id = json
                 .name()
-                .or_else(|| json.member("id").and_then(Json::name));
-            let id = id.map(|id| spelled(showing.kind, "id", id, None));
-            return Ok(Attributes::from([("id".to_owned(), Known::exactly(id))]));
+                .or_else(|| json.member("id").and_then(Json::name))
+                .ok_or_else(|| unreadable("the answer has something without its id"))?;
+            let id = spelled(showing.kind, "id", id, None);
+            return Ok(Attributes::from([("id".to_owned(), Known::exactly([id]))]));
+        }
+        if !matches!(json, Json::Map(_)) {
+            return Err(unreadable("the answer has something else than resources"));
         }
         Ok(attributes_of(
             showing.kind,
@@ -480,7 +576,11 @@ impl Question<'_> {
     }
 
     /// An answer that was put together here from what the API gave: it must not hold the real token either.
-    fn answered(body: Vec<u8>, reader: &Reader<'_>) -> Result<Answer, Refusal> {
+    fn answered(&self, body: Vec<u8>, reader: &Reader<'_>) -> Result<Answer, Refusal> {
+        let mut links = Links::new(self.serving.upstream.addresses(), self.reached());
+        let mut brought_back = links.push(&Bytes::from(body)).to_vec();
+        brought_back.extend_from_slice(&links.finish());
+        let body = brought_back;
         if Scan::by(reader.token.finder()).finds(&body) {
             return Err(cut_off(&crate::response::Cut::Token, true));
         }
@@ -524,7 +624,17 @@ async fn in_whole_list(
 }
 
 fn hidden() -> Refusal {
-    crate::policy::hidden()
+    Refusal::hidden()
+}
+
+/// The members that a judged answer may have: what its touches show, what tells of pages, and what the catalogue says stands
+/// beside these.
+fn known_members(endpoint: &Endpoint) -> Vec<FieldPath> {
+    let rules = endpoint.touches.rules().iter();
+    let shown = rules.flat_map(|rule| rule.answer.iter().chain(&rule.counts));
+    let paging = ABOUT_PAGES.iter().filter_map(|path| path.parse().ok());
+    let known = shown.chain(&endpoint.beside).cloned();
+    known.chain(paging).collect()
 }
 
 pub(super) fn unreadable(why: &str) -> Refusal {
@@ -534,6 +644,12 @@ pub(super) fn unreadable(why: &str) -> Refusal {
     )
     .detail(why)
 }
+
+/// What the API tells of a list's pages.
+const ABOUT_PAGES: [&str; 4] = ["links.pages", "meta.total", "meta.page", "meta.pages"];
+
+/// The members of the API's errors.
+const ERROR: [&str; 3] = ["id", "message", "request_id"];
 
 /// Where the API tells how many items a list has, even one that it gives without pages.
 const TOTAL: &str = "meta.total";

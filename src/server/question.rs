@@ -10,7 +10,7 @@ use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method, Scope};
-use crate::config::RealToken;
+use crate::config::{BaseUrl, RealToken};
 use crate::identify::Client;
 use crate::policy::{
     Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, wants_touches,
@@ -341,16 +341,22 @@ impl Question<'_> {
         };
         forget();
         let before = reader.calls();
+        let headers = self.headers_for(allowed, headers);
         let answer = self
             .forward(permit, (headers, body), (allowed.sent(), derived), line)
             .await;
         forget();
         let answer = answer?;
         let answer = async {
+            if self.is_missing(&answer) {
+                return self.missing(line);
+            }
             let answer = if allowed.narrows() {
                 Box::pin(self.narrowed(answer, touches, reader)).await?
             } else if changes && self.grantee.grants.has_only {
                 Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
+            } else if self.grantee.grants.has_only {
+                self.of_named(answer, touches).await?
             } else {
                 answer
             };
@@ -360,6 +366,34 @@ impl Question<'_> {
         let so_far = line.record.upstream_calls.unwrap_or_default();
         line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
         answer
+    }
+
+    /// What is not there is told as what may not be seen. A change that the API answered so was let through and went; a read is
+    /// one that was refused.
+    fn missing(&self, line: &FinalLine) -> Result<Answer, Refusal> {
+        let hidden = Refusal::hidden();
+        if self.asked.reads() {
+            return Err(hidden);
+        }
+        let (status, headers, body) = response::refused(&hidden, &line.record.request_id);
+        Ok(response::made(status, headers, body))
+    }
+
+    /// The headers as they go on: what is judged, or may be cut, is asked for in JSON, since in another form it could not be read.
+    fn headers_for(&self, allowed: &Allowed, headers: Carried) -> Carried {
+        let may_be_cut = self.asked.endpoint.is_some_and(|it| it.answer.is_some());
+        let judged = allowed.narrows() || self.grantee.grants.has_only;
+        if judged || may_be_cut && !headers.takes_json() {
+            headers.for_json()
+        } else {
+            headers
+        }
+    }
+
+    /// By which address the client reaches tidegate, for links.
+    pub(super) fn reached(&self) -> Option<&BaseUrl> {
+        let public = self.serving.rules.settings.public_url.as_ref();
+        public.or(self.client.reached.as_ref())
     }
 
     async fn forward(
@@ -391,14 +425,9 @@ impl Question<'_> {
         if let Some(refusal) = upstream::by_a_gateway(answer.status(), answer.headers(), reads) {
             return Err(refusal);
         }
-        let reached = rules
-            .settings
-            .public_url
-            .as_ref()
-            .or(self.client.reached.as_ref());
         let shape = Shape {
             scan: Scan::by(token.finder()),
-            links: Links::new(upstream.addresses(), reached),
+            links: Links::new(upstream.addresses(), self.reached()),
             patience: upstream.settings().timeout,
         };
         let shaped = response::shape(answer, shape).map_err(|cut| cut_off(&cut, reads))?;

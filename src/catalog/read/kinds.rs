@@ -70,6 +70,14 @@ impl Reader {
                 .take("lists_lack")
                 .map(|node| super::texts(node, "`lists_lack`", mistakes))
                 .unwrap_or_default(),
+            absent_is_none: map
+                .take("absent_is_none")
+                .map(|node| super::texts(node, "`absent_is_none`", mistakes))
+                .unwrap_or_default(),
+            null_is_none: map
+                .take("null_is_none")
+                .map(|node| super::texts(node, "`null_is_none`", mistakes))
+                .unwrap_or_default(),
             names_in_zone: map
                 .take("names_in_zone")
                 .map(|node| super::texts(node, "`names_in_zone`", mistakes))

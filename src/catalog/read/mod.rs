@@ -12,7 +12,7 @@ use super::endpoint::{
 };
 use super::kind::Kinds;
 use super::matcher::Matcher;
-use super::place::Place;
+use super::place::{FieldPath, Place};
 use super::scope::{Scope, ScopeId, ScopeSet, ScopeTable};
 use super::touch::{Condition, Touches};
 use crate::yaml::{self, Entry, Map, Mistakes, Node};
@@ -179,6 +179,10 @@ impl Reader {
                 .into_iter()
                 .map(closed_values)
                 .collect(),
+            beside: map
+                .take("beside")
+                .map(|node| members_beside(node, mistakes))
+                .unwrap_or_default(),
             answer: None, // its table is read after all endpoints
             origin: map
                 .take("origin")
@@ -513,6 +517,11 @@ fn fitting<T>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = items.collect();
     all.shrink_to_fit();
     all
+}
+
+fn members_beside(node: &Node, mistakes: &mut Mistakes) -> Vec<FieldPath> {
+    let items = node.items("`beside`", mistakes).iter();
+    fitting(items.filter_map(|item| item.parsed("a member", mistakes)))
 }
 
 /// `name`, `region`, `rules[].ports`; `metadata.*` may hold anything.

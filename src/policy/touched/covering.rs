@@ -48,7 +48,12 @@ impl<'j> Judge<'j> {
             }
             TouchVerb::List => match &touch.before {
                 // Which there are is cut from the answer; what is asked here is whether there can be any.
-                Some(any) => only.reaches(touch.kind.as_str(), kinds) && fits(any) != Fit::No,
+                Some(any) => {
+                    let parent = any.parent.as_deref();
+                    only.reaches(touch.kind.as_str(), kinds)
+                        && fits(any) != Fit::No
+                        && parent.is_none_or(|parent| only.opens(parent, touch.kind.as_str()))
+                }
                 None => only.reaches(touch.kind.as_str(), kinds),
             },
             TouchVerb::Create => {
@@ -130,6 +135,9 @@ impl<'j> Judge<'j> {
     }
 
     pub(super) fn first_covered(&self, touch: &Touch) -> Result<(), Refusal> {
+        if touch.missing && touch.verb == TouchVerb::List && touch.in_path {
+            return Err(Refusal::hidden()); // what it would be a list of is not there
+        }
         let covering = self.covering(touch);
         let top_list = touch.verb == TouchVerb::List && touch.before.is_none();
         // A list of which nothing may be seen is empty, and no refusal.

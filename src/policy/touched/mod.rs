@@ -5,7 +5,6 @@ mod striking;
 mod widening;
 
 pub use covering::with_additions;
-pub use striking::hidden;
 
 use super::bind::{BoundGrant, Grants};
 use super::decide::{Allowed, Question, Shown};

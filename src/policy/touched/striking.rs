@@ -35,7 +35,7 @@ impl<'j> Judge<'j> {
             return Ok(());
         };
         if self.is_hidden(touch) {
-            return Err(hidden().detail(&grant.place));
+            return Err(Refusal::hidden().detail(&grant.place));
         }
         let message = format!(
             "{} {} is denied by `{}`, which wins over every grant",
@@ -162,7 +162,7 @@ impl<'j> Judge<'j> {
             ),
         };
         if list_of && touch.in_path {
-            return hidden();
+            return Refusal::hidden();
         }
         self.refused(touch, &why)
     }
@@ -211,7 +211,7 @@ impl<'j> Judge<'j> {
 
     pub(super) fn refused(&self, touch: &Touch, why: &str) -> Refusal {
         if self.is_hidden(touch) {
-            return hidden();
+            return Refusal::hidden();
         }
         let endpoint = self.endpoint;
         Refusal::new(
@@ -251,11 +251,3 @@ impl<'j> Judge<'j> {
 
 /// The letters of a name that a refusal repeats.
 const LONGEST_NAME: usize = 100;
-
-/// What is answered for what may not be seen, whether it is there or not: word for word DigitalOcean's own.
-pub fn hidden() -> Refusal {
-    Refusal::new(
-        Code::ResourceHidden,
-        "The resource you requested could not be found.",
-    )
-}

@@ -4,7 +4,7 @@ use super::Resolver;
 use crate::catalog::{FieldPath, KindName, Place, Source, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
-use crate::resource::look::Look;
+use crate::resource::look::{Look, held};
 
 impl<'r, L: Look> Resolver<'r, L> {
     /// What stands where a name or a value belongs is one: a list or a flag there would be passed over here, and might be
@@ -96,17 +96,17 @@ impl<'r, L: Look> Resolver<'r, L> {
         place.is_some_and(|(endpoint, place)| endpoint.is_no_name(place, text))
     }
 
-    /// What a member of the first resource's own JSON names.
+    /// What a member of the first resource's own JSON names; `None` where it does not tell.
     fn held(&self, member: &FieldPath) -> Option<Vec<String>> {
         let first = self.first.as_ref()?;
+        let kind = self.touches.first()?.kind.as_str();
+        let kind = self.catalog.kinds().find(kind)?;
         if let Some(json) = &first.json {
-            let named = json.at(member).into_iter().filter_map(Json::name);
-            let named = named.filter(|name| !name.is_empty());
-            return Some(named.map(str::to_owned).collect());
+            let named = held(kind, json, member)?;
+            return Some(named.into_iter().filter(|name| !name.is_empty()).collect());
         }
         // Facts that a test gives have no JSON; an attribute may be the same member.
-        let kind = self.touches.first()?.kind.as_str();
-        let mut attributes = self.catalog.kinds().find(kind)?.attributes.iter();
+        let mut attributes = kind.attributes.iter();
         let same =
             attributes.find(|attribute| attribute.from == [Source::Member(member.clone())])?;
         let known = first.attributes.get(&same.name)?;

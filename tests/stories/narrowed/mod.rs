@@ -1,5 +1,6 @@
 //! Sub-tokens narrowed to single resources: what they reach, and the doors to everything else.
 
+mod answers;
 mod calls;
 mod dns;
 mod droplets;
@@ -7,6 +8,7 @@ mod firewalls;
 mod images;
 mod lists;
 mod members;
+mod missing;
 mod names;
 mod networks;
 mod oracle;

@@ -9,7 +9,7 @@ use super::{NONE, Story};
 use crate::support::{Answer, Fault, World};
 
 /// All of an answer that could tell, ids and dates aside.
-fn told(answer: &Answer) -> (u16, Value, BTreeSet<String>) {
+pub(super) fn told(answer: &Answer) -> (u16, Value, BTreeSet<String>) {
     let mut body = answer.json();
     body["request_id"] = Value::Null;
     let mut headers: BTreeSet<String> = answer

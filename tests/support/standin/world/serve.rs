@@ -148,6 +148,7 @@ pub(super) fn aside(id: &str) -> bool {
         "actions",
         "autoscale",
         "backups",
+        "config",
         "docker-credentials",
         "keys",
         "metrics",

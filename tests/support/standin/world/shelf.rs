@@ -56,6 +56,10 @@ impl Shelf {
 
     /// The shelf whose resources have such a URN, and its path.
     pub fn of_urn(kind: &str) -> Option<(&'static Self, &'static str)> {
+        let kind = match kind {
+            "reservedip" => "floatingip", // clients make it, and the API takes both
+            other => other,
+        };
         let shelf = SHELVES.iter().find(|shelf| shelf.urn == Some(kind))?;
         Some((shelf, shelf.path))
     }
