@@ -598,3 +598,53 @@ fn secrets_are_kept_back_where_clients_alone_know_the_answer() {
         );
     }
 }
+
+/// What is shown is held against what was asked for.
+#[test]
+fn every_endpoint_that_shows_one_thing_says_which_name_its_answer_bears() {
+    let catalog = Catalog::builtin().unwrap();
+    let mut shown = 0;
+    for endpoint in catalog.endpoints() {
+        let rules = endpoint.touches.rules().iter();
+        for rule in rules.filter(|rule| rule.verb == TouchVerb::Read && rule.answer.is_some()) {
+            let kind = rule.kind.one().unwrap();
+            let kind = catalog.kinds().find(kind.as_str()).unwrap();
+            // No member of an answer says which sink it is.
+            let untold = kind.name.as_str() == "monitoring_sink";
+            assert_eq!(kind.identified_by.is_empty(), untold, "{endpoint}");
+            let named = matches!(rule.at, Some(Place::Path(_)));
+            assert!(named || rule.called.is_some(), "{endpoint} names nothing");
+            shown += 1;
+        }
+    }
+    assert!(shown > 60, "{shown} endpoints show one thing");
+}
+
+/// Where absence is told to mean none, something is read there.
+#[test]
+fn what_may_be_absent_is_a_member_that_is_read() {
+    let catalog = Catalog::builtin().unwrap();
+    let rules = catalog.endpoints().iter();
+    let rules = rules.flat_map(|endpoint| endpoint.touches.rules());
+    let held: Vec<&FieldPath> = rules
+        .flat_map(|rule| rule.held_in.iter().chain(&rule.replaces))
+        .collect();
+    let leads_to = |path: &FieldPath, member: &str| {
+        let mut steps = path.steps.iter();
+        let mut keys = member.split('.');
+        keys.all(|key| steps.next().is_some_and(|step| step.key == key))
+    };
+    for kind in catalog.kinds().iter() {
+        let sources = kind.attributes.iter().flat_map(|it| &it.from);
+        let told: Vec<&FieldPath> = sources
+            .filter_map(|from| match from {
+                Source::Member(path) => Some(path),
+                Source::Path(_) | Source::Urn => None,
+            })
+            .collect();
+        for member in kind.absent_is_none.iter().chain(&kind.null_is_none) {
+            let read = told.iter().chain(&held).any(|path| leads_to(path, member));
+            assert!(read, "{}: {member}", kind.name);
+        }
+    }
+}

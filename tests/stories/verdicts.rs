@@ -14,6 +14,7 @@ use tidegate::token::SubToken;
 
 use crate::every_endpoint::{Facts, Scopes};
 use crate::support::gate::Signal;
+use crate::support::standin::Heard;
 use crate::support::{Answer, Fault, Gate, Reply, StandInApi};
 
 #[tokio::test(flavor = "multi_thread")] // `explain` blocks while the stand-in answers its look-ups
@@ -23,7 +24,8 @@ async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone
     let pairs = pairs(&requests, &roles);
     assert!(pairs.len() > 400, "{} pairs", pairs.len());
     let api = StandInApi::start().await;
-    api.fault_all("/", Fault::Reply(Reply::json(200, &anything())));
+    let answer = |heard: &Heard| Reply::json(200, &anything(heard.path()));
+    api.fault_all("/", Fault::reply_with(answer));
     let tokens = Tokens::default();
     let tokens = tokens.with(&roles);
     let gate = Gate::start(&api, &policy(&roles, &tokens)).await;
@@ -82,8 +84,10 @@ async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone
     gate.finish(&api).await;
 }
 
-/// An answer to everything: what is looked up is there, and nothing is known of it.
-fn anything() -> Value {
+/// An answer to everything: what is looked up is there, and nothing is known of it but that it is what the path names.
+fn anything(path: &str) -> Value {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let name = name.replace("%3A", ":").replace("%2F", "/");
     let one = [
         "account",
         "action",
@@ -114,7 +118,8 @@ fn anything() -> Value {
         "snapshots",
         "volumes",
     ];
-    let one = one.map(|name| (name.to_owned(), json!({})));
+    let it = json!({ "id": name, "name": name, "ip": name, "uuid": name });
+    let one = one.map(|member| (member.to_owned(), it.clone()));
     let lists = lists.map(|name| (name.to_owned(), json!([])));
     Value::Object(one.into_iter().chain(lists).collect())
 }
