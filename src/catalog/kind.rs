@@ -6,6 +6,7 @@ use super::endpoint::Template;
 use super::name::NameForm;
 use super::place::FieldPath;
 use super::scope::{ScopeId, ScopeSet};
+use super::touch::TouchVerb;
 
 /// The name of a kind of resource, as policies write it: `droplet`, `domain_record`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -50,14 +51,16 @@ pub struct Kind {
     /// What a grant has that gives the making of one: the scope of its family for that, or where the API has none, all that
     /// its family has.
     pub creates: ScopeSet,
+    /// Other families whose scopes the API asks for at other paths to the same thing.
+    pub other_families: Vec<OtherFamily>,
     /// How one is looked up.
     pub get: Option<LookUp>,
     /// How the one is looked up that paths mean where they name none.
     pub default: Option<LookUp>,
     /// How all of them, or all of a parent's, are.
     pub list: Option<LookUp>,
-    /// For selectors one is the resource that it acted on: the members that hold that one's type and its id.
-    pub counts_as: Option<(FieldPath, FieldPath)>,
+    /// For selectors one is the resource that its `resource` names: the kinds that that can be of, by its `resource_type`.
+    pub counts_as: Vec<(String, KindName)>,
     /// The forms of its names, wherever a request has one.
     pub named: Vec<NameForm>,
     /// Names of those that belong to nobody, as far as the table has them: no look-up is needed to know that.
@@ -146,6 +149,34 @@ pub struct LookUp {
     pub at: Option<FieldPath>,
 }
 
+/// Another family of scopes by which the API gives a resource at some paths.
+#[derive(Debug)]
+pub struct OtherFamily {
+    /// Its name.
+    pub family: String,
+    /// The scopes by which it shows one, changes it, creates it and destroys it, where it has such.
+    pub reads: Option<ScopeId>,
+    /// See there.
+    pub changes: Option<ScopeId>,
+    /// See there.
+    pub creates: Option<ScopeId>,
+    /// See there.
+    pub deletes: Option<ScopeId>,
+}
+
+impl OtherFamily {
+    /// The scope by which it does that.
+    pub fn scope_of(&self, verb: TouchVerb) -> Option<ScopeId> {
+        match verb {
+            TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source => self.reads,
+            TouchVerb::Change | TouchVerb::Attach => self.changes,
+            TouchVerb::Create => self.creates,
+            TouchVerb::Delete => self.deletes,
+            TouchVerb::Join | TouchVerb::Label => None,
+        }
+    }
+}
+
 impl Kind {
     /// Whether it has nothing where its JSON has no such member, or null there: else that tells nothing of it.
     pub fn is_none_at(&self, member: &str, is_null: bool) -> bool {
@@ -191,6 +222,23 @@ impl Kinds {
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Kind> {
         self.by_name.values()
+    }
+
+    /// The kind that a resource counts as whose `resource_type` is that.
+    pub fn counted<'k>(&'k self, kind: &Kind, r#type: &str) -> Option<&'k Kind> {
+        let found = kind.counts_as.iter().find(|(known, _)| known == r#type);
+        found.and_then(|(_, kind)| self.find(kind.as_str()))
+    }
+
+    /// The kinds as which a resource of this kind may be judged: it, what it counts as, and the other kinds under which the
+    /// API has the same.
+    pub fn views<'k>(&'k self, kind: &'k Kind) -> impl Iterator<Item = &'k Kind> {
+        let counted = kind.counts_as.iter();
+        let counted = counted.filter_map(|(_, kind)| self.find(kind.as_str()));
+        std::iter::once(kind).chain(counted).flat_map(|kind| {
+            let also = kind.also.as_ref();
+            std::iter::once(kind).chain(also.and_then(|also| self.find(also.as_str())))
+        })
     }
 
     /// Their names.

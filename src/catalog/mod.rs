@@ -20,11 +20,13 @@ pub use endpoint::{
     Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, NamedPlace, Naming,
     NoMethod, Origin, Parameter, ScopeWhen, Segment, Template,
 };
-pub use kind::{Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, Source};
+pub use kind::{Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, OtherFamily, Source};
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
-pub use touch::{Condition, Through, TouchKind, TouchRule, TouchVerb, Touches, struck_by};
+pub use touch::{
+    Condition, Through, TouchKind, TouchRule, TouchVerb, Touches, struck_by, struck_by_another,
+};
 
 use matcher::Matcher;
 

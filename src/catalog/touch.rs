@@ -326,3 +326,14 @@ pub fn struck_by(verb: TouchVerb, first: bool, kind: &Kind) -> Vec<ScopeSet> {
     let told = |set: &ScopeSet| !set.is_empty();
     sets.into_iter().filter(told).collect()
 }
+
+/// The same for the other families that the API has for a kind.
+pub fn struck_by_another(verb: TouchVerb, kind: &Kind) -> impl Iterator<Item = ScopeSet> {
+    let scopes = kind.other_families.iter();
+    let scopes = scopes.filter_map(move |other| other.scope_of(verb));
+    scopes.map(|scope| {
+        let mut set = ScopeSet::default();
+        set.insert(scope);
+        set
+    })
+}

@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 
 use crate::catalog::{
     Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, Scope,
-    ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
+    ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by, struck_by_another,
 };
 
 use super::json::Json;
@@ -392,15 +392,20 @@ impl<'c> Asked<'c> {
             !reads && told && rule.at.as_ref().is_none_or(|place| self.uses(place))
         };
         let of_rule = |rule: &TouchRule| -> Vec<ScopeSet> {
-            let kinds = self.kinds_of(rule, kinds).into_iter();
-            kinds
-                .flat_map(|kind| struck_by(rule.verb, rule.is_first(), kind))
+            let told = self.kinds_of(rule, kinds);
+            let others = told.iter();
+            let others = others.flat_map(|kind| struck_by_another(rule.verb, kind));
+            let also = told.iter();
+            let also = also.filter_map(|kind| kinds.find(kind.also.as_ref()?.as_str()));
+            let all = told.iter().copied().chain(also);
+            all.flat_map(|kind| struck_by(rule.verb, rule.is_first(), kind))
+                .chain(others)
                 .collect()
         };
         self.rules().filter(changes).flat_map(of_rule).collect()
     }
 
-    /// The kinds of what a rule touches here, and those under which the API has the same things.
+    /// The kinds of what a rule touches here.
     fn kinds_of<'k>(&self, rule: &TouchRule, kinds: &'k Kinds) -> Vec<&'k Kind> {
         let by_name = |name: &KindName| kinds.find(name.as_str());
         let named = |place: &Place| self.names(place);
@@ -432,8 +437,7 @@ impl<'c> Asked<'c> {
                 .filter_map(|(_, kind)| by_name(kind.as_ref()?))
                 .collect(),
         };
-        let also = told.iter().filter_map(|kind| by_name(kind.also.as_ref()?));
-        also.chain(told.iter().copied()).collect()
+        told
     }
 
     /// Where the request names something to read what is on it that may be private: an image or snapshot that the catalogue does

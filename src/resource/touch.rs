@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use super::state::{Known, State};
-use crate::catalog::{Kind, KindName, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by};
+use crate::catalog::{
+    Kind, KindName, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by, struck_by_another,
+};
 
 /// A resource that a request touches, with what it is before and what it would be after.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,8 +64,16 @@ impl Touch {
     pub fn struck_by(&self, kinds: &Kinds) -> Vec<ScopeSet> {
         let of_kind = |kind: &Kind| struck_by(self.verb, self.first, kind);
         let kind = kinds.find(self.kind.as_str());
-        let also = kind.and_then(|kind| kinds.find(kind.also.as_ref()?.as_str()));
-        kind.into_iter().chain(also).flat_map(of_kind).collect()
+        let others = kind.into_iter();
+        let others = others.flat_map(|kind| struck_by_another(self.verb, kind));
+        // What an action acted on counts for it; where that is not known, any that it could be.
+        let counted = self.states().find(|state| state.kind != self.kind);
+        let counted = counted.and_then(|state| kinds.find(state.kind.as_str()));
+        let views: Vec<&Kind> = match (kind, counted) {
+            (Some(kind), None) => kinds.views(kind).collect(),
+            (kind, counted) => kind.into_iter().chain(counted).collect(),
+        };
+        views.into_iter().flat_map(of_kind).chain(others).collect()
     }
 
     /// The states before and after, as far as there are any.

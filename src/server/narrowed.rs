@@ -442,7 +442,7 @@ impl Question<'_> {
                 .get(name)
                 .and_then(|known| known.values.first().cloned())
         };
-        if kind.counts_as.is_some() {
+        if !kind.counts_as.is_empty() {
             return self.acted_on(kind, &attributes, reader).await;
         }
         let mut attributes = attributes;
@@ -550,7 +550,7 @@ impl Question<'_> {
                     None => None,
                 }
             }
-            None => acted_on(action, catalog, &interest, reader).await?,
+            None => acted_on(kind_of_action, action, catalog, &interest, reader).await?,
         };
         Ok(found.unwrap_or_else(untold))
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::catalog::endpoint::Template;
-use crate::catalog::kind::{Attribute, Derived, Kind, KindName, LookUp, Made, Source};
+use crate::catalog::kind::{Attribute, Derived, Kind, KindName, LookUp, Made, OtherFamily, Source};
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
@@ -43,6 +43,10 @@ impl Reader {
             reads: None,
             deletes: None,
             creates: ScopeSet::default(),
+            other_families: map
+                .take("other_families")
+                .map(|node| other_families(node, mistakes))
+                .unwrap_or_default(),
             get: map
                 .take("get")
                 .and_then(|node| look_up(node, "`get`", mistakes)),
@@ -60,7 +64,8 @@ impl Reader {
             identified_by: members(map.take("identified_by"), mistakes),
             counts_as: map
                 .take("counts_as")
-                .and_then(|node| type_and_id(node, mistakes)),
+                .map(|node| types(node, mistakes))
+                .unwrap_or_default(),
             shows_children: members(map.take("shows_children"), mistakes),
             everybody_has: map
                 .take("everybody_has")
@@ -174,6 +179,14 @@ impl Reader {
                 let family = ScopePattern::Family(kind.family.clone());
                 kind.creates = table.matching(&family);
             }
+            for other in &mut kind.other_families {
+                let scope = |verb: &str| {
+                    let scope = format!("{}:{verb}", other.family).parse().ok()?;
+                    table.id(&scope)
+                };
+                (other.reads, other.changes) = (scope("read"), scope("update"));
+                (other.creates, other.deletes) = (scope("create"), scope("delete"));
+            }
         }
     }
 }
@@ -263,15 +276,26 @@ pub(super) fn forms(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<NameFor
     forms
 }
 
-fn type_and_id(node: &Node, mistakes: &mut Mistakes) -> Option<(FieldPath, FieldPath)> {
-    let mut map = Map::of(node, "`counts_as`", mistakes)?;
-    let mut member = |key| {
-        map.need(key, mistakes)
-            .and_then(|node| node.parsed("a member", mistakes))
+fn other_families(node: &Node, mistakes: &mut Mistakes) -> Vec<OtherFamily> {
+    let all = super::texts(node, "`other_families`", mistakes).into_iter();
+    let family = |family| OtherFamily {
+        family,
+        reads: None,
+        changes: None,
+        creates: None,
+        deletes: None,
     };
-    let both = (member("type_in")?, member("id_in")?);
-    map.finish(mistakes);
-    Some(both)
+    all.map(family).collect()
+}
+
+/// The kinds that types stand for.
+fn types(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, KindName)> {
+    let all = node.entries("`counts_as`", mistakes).iter();
+    let kind = |entry: &Entry| {
+        let kind = entry.node.text("a kind", mistakes)?;
+        Some((entry.key.clone(), KindName(Arc::from(kind))))
+    };
+    all.filter_map(kind).collect()
 }
 
 fn members(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<FieldPath> {

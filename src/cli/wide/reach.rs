@@ -82,7 +82,7 @@ impl<'r> Reach<'r> {
         };
         let kinds = self.catalog.kinds();
         kinds_of(&rule.kind, self.catalog).filter(move |kind| {
-            let free = kind.counts_as.is_some() || r#use == Use::Look && kind.has("public");
+            let free = !kind.counts_as.is_empty() || r#use == Use::Look && kind.has("public");
             !rule.implied && (free || self.only.reaches_for(kind.name.as_str(), r#use, kinds))
         })
     }

@@ -38,7 +38,7 @@ impl<'j> Judge<'j> {
         }
         let counts_as_another = kinds
             .find(touch.kind.as_str())
-            .is_some_and(|kind| kind.counts_as.is_some());
+            .is_some_and(|kind| !kind.counts_as.is_empty());
         match touch.verb {
             // Which resource it counts as, the answer will tell.
             TouchVerb::Read | TouchVerb::List

@@ -2,7 +2,7 @@
 
 use super::Judge;
 use super::covering::{added, use_of};
-use crate::catalog::{Place, TouchKind, TouchVerb};
+use crate::catalog::{Kinds, Place, TouchKind, TouchVerb};
 use crate::policy::bind::BoundGrant;
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
@@ -59,7 +59,7 @@ impl<'j> Judge<'j> {
         let of_struck = |touch: &Touch, only: &BoundOnly| {
             let any = touch.before.as_ref().filter(|_| touch.in_path);
             let parent = any.and_then(|any| any.parent.as_deref());
-            parent.is_some_and(|parent| only.strikes(parent, Use::Look, kinds) != Fit::No)
+            parent.is_some_and(|parent| strikes(only, parent, Use::Look, kinds))
         };
         let by_own = |grant: &BoundGrant| {
             own.iter().any(|own| {
@@ -70,7 +70,7 @@ impl<'j> Judge<'j> {
         let asks = |grant: &BoundGrant| {
             by_own(grant) || !touch.follows && self.question.denies_this(grant)
         };
-        let strikes = |grant: &&BoundGrant| {
+        let struck = |grant: &&BoundGrant| {
             if !asks(grant) {
                 return false;
             }
@@ -84,13 +84,13 @@ impl<'j> Judge<'j> {
                 return false; // judged on the answer
             }
             if touch.missing {
-                return only.reaches(touch.kind.as_str(), kinds);
+                return could_strike(only, touch.kind.as_str(), kinds);
             }
             touch
                 .states()
-                .any(|state| only.strikes(state, use_of(touch), kinds) != Fit::No)
+                .any(|state| strikes(only, state, use_of(touch), kinds))
         };
-        self.grants.denying().find(strikes)
+        self.grants.denying().find(struck)
     }
 
     /// Whether the path names something that the token may not see.
@@ -139,7 +139,7 @@ impl<'j> Judge<'j> {
             let only = grant.only.as_ref();
             hides(grant)
                 && grant.actions.is_none()
-                && only.is_none_or(|only| only.strikes(before, Use::Look, kinds) != Fit::No)
+                && only.is_none_or(|only| strikes(only, before, Use::Look, kinds))
         });
         shown && !taken
     }
@@ -222,11 +222,10 @@ impl<'j> Judge<'j> {
 
     /// Whether the answer must be judged or cut for what this touch shows.
     pub(super) fn narrows(&self, touch: &Touch) -> bool {
+        let kinds = self.question.catalog.kinds();
         let struck = self.grants.denying().any(|grant| {
-            let kinds = self.question.catalog.kinds();
             let only = grant.only.as_ref();
-            only.is_some_and(|only| only.reaches(touch.kind.as_str(), kinds))
-                || self.strikes_under_another_kind(grant, touch)
+            only.is_some_and(|only| could_strike(only, touch.kind.as_str(), kinds))
         });
         let free: Vec<_> = self
             .grants
@@ -238,15 +237,23 @@ impl<'j> Judge<'j> {
         let others = rule.is_some_and(|rule| rule.stands_for.is_some()) && self.grants.has_only;
         shown && (struck || others || !self.has_scopes(touch, &free))
     }
+}
 
-    fn strikes_under_another_kind(&self, grant: &BoundGrant, touch: &Touch) -> bool {
-        let kinds = self.question.catalog.kinds();
-        let also = kinds
-            .find(touch.kind.as_str())
-            .and_then(|kind| kind.also.as_ref());
-        let only = grant.only.as_ref();
-        also.is_some_and(|also| only.is_some_and(|only| only.reaches(also.as_str(), kinds)))
-    }
+/// Whether a deny that is narrowed to this strikes a resource put to that use: what can't be told counts as struck. What
+/// counts as another resource, and of which it is not known which, is any that it could be.
+fn strikes(only: &BoundOnly, state: &State, r#use: Use, kinds: &Kinds) -> bool {
+    let kind = state.kind.as_str();
+    let unlearnt = kinds
+        .find(kind)
+        .is_some_and(|kind| !kind.counts_as.is_empty());
+    unlearnt && could_strike(only, kind, kinds) || only.strikes(state, r#use, kinds) != Fit::No
+}
+
+/// Whether a deny that is narrowed to this could strike a resource of a kind, under any kind as which that may be judged.
+fn could_strike(only: &BoundOnly, kind: &str, kinds: &Kinds) -> bool {
+    let kind = kinds.find(kind);
+    let mut views = kind.into_iter().flat_map(|kind| kinds.views(kind));
+    views.any(|view| only.reaches(view.name.as_str(), kinds))
 }
 
 /// The letters of a name that a refusal repeats.

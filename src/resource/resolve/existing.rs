@@ -56,7 +56,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             && self.asked.reads()
             && !(self.enough(kind, &told)
                 && kind.shows_children.is_empty()
-                && kind.counts_as.is_none());
+                && kind.counts_as.is_empty());
         if deferred {
             let mut attributes = told;
             self.project(kind, name, &mut attributes).await?;
@@ -70,7 +70,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         let by_default = rule.after.iter().any(|(attribute, places)| {
             attribute == "default" && places.iter().any(|place| self.asked.gives(place))
         });
-        let found = if !for_lists && !by_default && self.enough(kind, &told) {
+        let acted = !kind.counts_as.is_empty(); // its name does not tell what it acted on
+        let found = if !for_lists && !by_default && !acted && self.enough(kind, &told) {
             Some(Found {
                 attributes: told.clone(),
                 json: None,
@@ -91,9 +92,11 @@ impl<'r, L: Look> Resolver<'r, L> {
         if is_first {
             self.first = Some(found.clone());
         }
-        let another = match kind.counts_as {
-            Some(_) => acted_on(&found.attributes, self.catalog, self.interest, self.look).await?,
-            None => None,
+        let another = if acted {
+            let found = &found.attributes;
+            acted_on(kind, found, self.catalog, self.interest, self.look).await?
+        } else {
+            None
         };
         let parent = if here.parent.is_some() {
             here.parent.clone()

@@ -150,12 +150,13 @@ pub async fn resolve_one<L: Look>(
     Ok(Some(State::new(kind, attributes, None)))
 }
 
-/// The resource that another counts as for selectors: what an action acted on. `None` where the API does not say, or it is
-/// not there.
+/// The resource that another counts as for selectors: what an action acted on. `None` where the API does not say. Of what is
+/// gone only its name is known.
 ///
 /// # Errors
 /// The refusal where it can't be looked up.
 pub async fn acted_on<L: Look>(
+    action: &Kind,
     attributes: &Attributes,
     catalog: &Catalog,
     interest: &Interest<'_>,
@@ -166,19 +167,16 @@ pub async fn acted_on<L: Look>(
             .get(name)
             .and_then(|known| known.values.first().cloned())
     };
-    let kind = told("resource_type").and_then(|name| {
-        let name = match name.as_str() {
-            "floating_ip" => "reserved_ip",
-            other => other,
-        };
-        catalog.kinds().find(name)
-    });
+    let kind = told("resource_type").and_then(|name| catalog.kinds().counted(action, &name));
     let named = kind.zip(told("resource"));
     let named = named.and_then(|(kind, id)| Some((kind, kind.name(&id, catalog.kinds())?)));
-    match named {
-        Some((kind, name)) => resolve_one(kind, &name, catalog, interest, look).await,
-        None => Ok(None),
-    }
+    let Some((kind, name)) = named else {
+        return Ok(None);
+    };
+    let found = resolve_one(kind, &name, catalog, interest, look).await?;
+    Ok(Some(found.unwrap_or_else(|| {
+        State::new(kind, told_by_name(kind, &name), None)
+    })))
 }
 
 /// The resources that one request may name. Each may cost a look-up.
