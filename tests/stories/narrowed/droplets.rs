@@ -508,3 +508,39 @@ async fn s10_a_reader_reads_its_own_and_changes_nothing() {
         .await;
     story.finish().await;
 }
+
+#[tokio::test]
+async fn actions_of_a_denied_droplet_are_as_hidden_as_it_is() {
+    for asked in [
+        "droplet: { name: 'b-*' }",
+        "droplet: { id: 22 }",
+        "tag: client-b",
+    ] {
+        let role = format!(
+            "
+    allow:
+      - scopes: ['*']
+    deny:
+      - scopes: ['*']
+        only: {{ {asked} }}
+"
+        );
+        let story = Story::of(&role).await;
+        let reboot = story
+            .ask("POST /v2/droplets/12/actions", &json!({ "type": "reboot" }))
+            .await;
+        let own = reboot.json()["action"]["id"].to_string();
+        let list = story.get("/v2/actions").await;
+        assert_eq!(list.status, 200, "{asked}: {}", list.text());
+        assert!(all(&list, "actions", "id").contains(&own), "{asked}");
+        assert!(
+            !list.text().contains("36804637"),
+            "{asked}: {}",
+            list.text()
+        );
+        let one = story.get("/v2/actions/36804637").await;
+        assert_eq!(one.status, 404, "{asked}: {}", one.text());
+        assert!(!one.text().contains("fra1"), "{asked}: {}", one.text());
+        story.finish().await;
+    }
+}
