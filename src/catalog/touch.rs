@@ -309,19 +309,20 @@ impl fmt::Display for TouchRule {
 pub fn struck_by(verb: TouchVerb, first: bool, kind: &Kind) -> Vec<ScopeSet> {
     let one = |scope: Option<ScopeId>| {
         let mut set = ScopeSet::default();
-        scope.map(|scope| set.insert(scope));
+        if let Some(scope) = scope {
+            set.insert(scope);
+        }
         set
     };
     let sets = match verb {
         TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source => {
             vec![one(kind.reads)]
         }
-        TouchVerb::Change | TouchVerb::Attach => vec![one(kind.changes)],
         TouchVerb::Delete => vec![one(kind.deletes)],
         TouchVerb::Join | TouchVerb::Label if first => Vec::new(),
         TouchVerb::Create => vec![kind.creates.clone()],
         TouchVerb::Join => vec![one(kind.reads), one(kind.changes)],
-        TouchVerb::Label => vec![one(kind.changes)],
+        TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => vec![one(kind.changes)],
     };
     let told = |set: &ScopeSet| !set.is_empty();
     sets.into_iter().filter(told).collect()

@@ -208,6 +208,7 @@ mod tests {
     static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
 
     /// A name in a form, and what some reader takes for the same.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn spellings(form: NameForm) -> (&'static str, &'static [&'static str]) {
         const ID: &str = "506f78a4-e098-11e5-ad9f-000f53306ae1";
         match form {
@@ -487,7 +488,7 @@ mod tests {
                 for empty in empties {
                     let body = body_with(field, empty);
                     let body = with_conditions(endpoint, &named.at, body);
-                    let text = format!("{:?}", body);
+                    let text = format!("{body:?}");
                     // Where the list is of objects an empty value in one is a value that is not given.
                     if field.steps.last().is_some_and(|last| last.lists == 0) {
                         continue;
@@ -568,15 +569,15 @@ mod tests {
     #[test]
     fn what_has_two_spellings_goes_on_in_one() {
         let id = "506F78A4-E098-11E5-AD9F-000F53306AE1";
-        let target = format!("/v2/tags/web/resources");
+        let target = "/v2/tags/web/resources";
         let body =
             format!(r#"{{"resources":[{{"resource_id":"{id}","resource_type":"volume"}}]}}"#);
-        let mut asked = Asked::new(Method::Post, Target::read(&target).unwrap(), &CATALOG);
+        let mut asked = Asked::new(Method::Post, Target::read(target).unwrap(), &CATALOG);
         let sent = asked.take_body(body.as_bytes(), &CATALOG).unwrap();
         assert_eq!(String::from_utf8(sent).unwrap(), body.to_lowercase());
-        let target = format!("/v2/spaces/keys?bucket=x");
+        let target = "/v2/spaces/keys?bucket=x";
         assert!(
-            judged(Method::Get, &target, None).is_err(),
+            judged(Method::Get, target, None).is_err(),
             "a bucket has three letters"
         );
     }

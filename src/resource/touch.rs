@@ -51,11 +51,13 @@ impl Touch {
     pub fn own_scope(&self, kinds: &Kinds) -> Option<ScopeId> {
         let kind = kinds.find(self.kind.as_str())?;
         match self.verb {
-            TouchVerb::Read | TouchVerb::List | TouchVerb::Use | TouchVerb::Source => kind.reads,
-            TouchVerb::Change | TouchVerb::Attach => kind.changes,
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Join => kind.reads,
+            TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => kind.changes,
             TouchVerb::Delete => kind.deletes,
-            TouchVerb::Join => kind.reads,
-            TouchVerb::Label => kind.changes,
             TouchVerb::Create => None, // a family may have several, see `struck_by`
         }
     }

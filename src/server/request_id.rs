@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// 32 hexadecimal digits from the system's generator: no two requests have the same, and none tells of another or of how many
 /// there were.
 pub(super) fn request_id() -> String {
-    let bytes = READY.with_borrow_mut(|ready| ready.next());
+    let bytes = READY.with_borrow_mut(Ready::next);
     let mut id = String::with_capacity(2 * BYTES);
     for byte in bytes.unwrap_or_else(without_generator) {
         let _ = write!(id, "{byte:02x}");
@@ -66,8 +66,9 @@ mod tests {
             let id = request_id();
             let number = u128::from_str_radix(&id, 16).unwrap();
             assert_eq!(id.len(), 32, "{id}");
-            assert!(halves.insert(id[..16].to_owned()), "{id}");
-            assert!(halves.insert(id[16..].to_owned()), "{id}");
+            let (first, second) = id.split_at(16);
+            assert!(halves.insert(first.to_owned()), "{id}");
+            assert!(halves.insert(second.to_owned()), "{id}");
             for (bit, set) in set.iter_mut().enumerate() {
                 *set += usize::from(number >> bit & 1 == 1);
             }

@@ -6,13 +6,13 @@ const POLICY: &str = "version: 1\nroles:\n  power:\n    allow: [{ scopes: [dropl
 
 #[tokio::test]
 async fn a_request_whose_body_decides_is_not_explained_without_one() {
+    const ACTIONS: &str = "/v2/droplets/12/actions";
     let files = Gate::builder_to("http://127.0.0.1:1")
         .policy(POLICY)
         .files();
     files.write("reboot.json", r#"{"type":"reboot"}"#);
     let reboot = files.path("reboot.json");
     let reboot = reboot.to_str().unwrap();
-    const ACTIONS: &str = "/v2/droplets/12/actions";
     let cases: [(&[&str], i32, &str); 8] = [
         (&["POST", ACTIONS, "--role", "power"], 2, ""),
         (&["POST", ACTIONS, "--role", "all"], 2, ""),

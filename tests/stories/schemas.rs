@@ -180,7 +180,9 @@ fn what_the_project_shows_validates() {
 fn what_a_schema_can_tell_is_told() {
     const POLICY: &str = "version: 1\nroles:\n  a-role:\n    allow: [{ scopes: [droplet:read], only: { droplet: { tag: web } } }]\ntests:\n  - { role: a-role, request: GET /v2/droplets, expect: allow }\n";
     const CONFIG: &str = "accounts: { default: { token_file: t } }\npolicy: p.yaml\nstate: s.db\naudit: { file: a }\nlimits: { body: 2MiB }\nupstream: { timeout: 60s }\n";
-    let broken: [(&str, &str, &[(&str, &str)]); 2] = [
+    /// A file's kind, a whole one, and what makes it a broken one.
+    type Broken<'b> = (&'b str, &'b str, &'b [(&'b str, &'b str)]);
+    let broken: [Broken<'_>; 2] = [
         (
             "policy",
             POLICY,

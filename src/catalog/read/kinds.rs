@@ -261,16 +261,13 @@ pub(super) fn forms(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<NameFor
         let Some(word) = item.text("a form of names", mistakes) else {
             continue;
         };
-        match NameForm::called(word) {
-            Some(form) => forms.push(form),
-            None => {
-                let words: Vec<_> = NameForm::words().collect();
-                let known = words.join(", ");
-                mistakes.add(
-                    item.at,
-                    format!("`{word}` is no form of names; one of {known}"),
-                );
-            }
+        if let Some(form) = NameForm::called(word) {
+            forms.push(form);
+        } else {
+            let words: Vec<_> = NameForm::words().collect();
+            let known = words.join(", ");
+            let what = format!("`{word}` is no form of names; one of {known}");
+            mistakes.add(item.at, what);
         }
     }
     forms

@@ -73,7 +73,7 @@ impl Names<'_> {
         }
         match &rule.kind {
             TouchKind::One(_) | TouchKind::Told { .. } if rule.by == ["tag"] => {
-                self.add(at, vec![NameForm::Tag])
+                self.add(at, vec![NameForm::Tag]);
             }
             TouchKind::Urn => self.add(at, vec![NameForm::Urn]),
             TouchKind::Told { types, .. } => {

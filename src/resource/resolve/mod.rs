@@ -225,7 +225,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             return true;
         };
         let asked = self.asks(kind);
-        let mut changed = [&rule.after, &rule.adds, &rule.removes]
+        let mut attributes = [&rule.after, &rule.adds, &rule.removes]
             .into_iter()
             .flatten()
             .map(|(attribute, _)| attribute)
@@ -236,7 +236,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let below = rule.by == ["zone"] && children.any(|child| (self.interest.heeds)(child, true));
         (self.interest.heeds)(kind, false)
             || below
-            || changed.any(|attribute| asked.contains(attribute))
+            || attributes.any(|attribute| asked.contains(attribute))
     }
 
     async fn rule(&mut self, rule: &'r TouchRule) -> Result<(), Refusal> {
