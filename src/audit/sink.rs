@@ -141,10 +141,10 @@ pub fn recorded_until(settings: &AuditSettings) -> Option<Timestamp> {
     let AuditSink::File(path) = &settings.sink else {
         return None;
     };
-    let mut file = File::open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
+    if !std::fs::metadata(path).ok()?.is_file() {
+        return None; // to open a pipe would wait for who writes to it
     }
+    let mut file = File::open(path).ok()?;
     let length = file.seek(SeekFrom::End(0)).ok()?;
     file.seek(SeekFrom::Start(length.saturating_sub(END)))
         .ok()?;

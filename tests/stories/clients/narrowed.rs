@@ -567,7 +567,7 @@ async fn s11_doctl_reads_droplets_only() {
 #[tokio::test]
 async fn s14_doctl_makes_snapshots_and_deletes_none() {
     let role = Role("snapshots.yaml", &["--role", "snapshots"]);
-    let kept = json!({ "id": "7040", "name": "of-kept", "created_at": "2020-07-28T16:47:44Z", "regions": ["nyc3"],
+    let kept = json!({ "id": "7040", "name": "nightly-of-kept", "created_at": "2020-07-28T16:47:44Z", "regions": ["nyc3"],
         "resource_id": "40", "resource_type": "droplet", "min_disk_size": 25, "size_gigabytes": 2.34, "tags": ["nightly"] });
     let world = World::default()
         .with_droplet(40, "kept", &["nightly"])
@@ -582,7 +582,7 @@ async fn s14_doctl_makes_snapshots_and_deletes_none() {
         ),
         (
             "POST /v2/droplets/40/actions",
-            r#"{"name":"tonight","type":"snapshot"}"#,
+            r#"{"name":"nightly-1","type":"snapshot"}"#,
             201,
             "/action/id",
             NULL,
@@ -597,7 +597,7 @@ async fn s14_doctl_makes_snapshots_and_deletes_none() {
         ("DELETE /v2/snapshots/7040", "", 403, "/message", NULL),
         (
             "POST /v2/droplets/12/actions",
-            r#"{"name":"tonight","type":"snapshot"}"#,
+            r#"{"name":"nightly-1","type":"snapshot"}"#,
             404,
             "/message",
             NULL,
