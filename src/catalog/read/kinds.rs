@@ -29,12 +29,7 @@ impl Reader {
             family: family.to_owned(),
             parent: named(map.take("parent"), "`parent`", mistakes),
             also: named(map.take("also"), "`also`", mistakes),
-            also_where: map.take("also_where").and_then(|node| {
-                let entries = node.entries("`also_where`", mistakes);
-                let [entry] = entries else { return None };
-                let value = entry.node.text("a value", mistakes)?;
-                Some((entry.key.clone(), value.to_owned()))
-            }),
+            also_where: one_value(map.take("also_where"), mistakes),
             urns: map
                 .take("urn")
                 .map(|node| super::texts(node, "`urn`", mistakes))
@@ -336,4 +331,13 @@ fn sources(node: &Node, mistakes: &mut Mistakes) -> Vec<Source> {
         .iter()
         .filter_map(|item| source(item, mistakes))
         .collect()
+}
+
+/// `type: snapshot`: an attribute and its value.
+fn one_value(node: Option<&Node>, mistakes: &mut Mistakes) -> Option<(String, String)> {
+    let [entry] = node?.entries("`also_where`", mistakes) else {
+        return None;
+    };
+    let value = entry.node.text("a value", mistakes)?;
+    Some((entry.key.clone(), value.to_owned()))
 }
