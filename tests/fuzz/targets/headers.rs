@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
-use tidegate::identify::{self, Peer, is_trusted};
+use tidegate::identify::{self, Forwarding, Peer, is_trusted};
 use tidegate::token::ClientAddr;
 use tidegate::upstream::carried;
 

@@ -45,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = asked.fits(&CATALOG);
     let _ = (
-        asked.named(),
+        asked.named(&CATALOG),
         asked.fields(),
         asked.action().map(str::to_owned),
     );

@@ -56,7 +56,7 @@ fuzz_target!(|text: &str| {
         heard.endpoint.map(|endpoint| &endpoint.operation),
         asked.endpoint.map(|endpoint| &endpoint.operation)
     );
-    assert_eq!(heard.named(), asked.named());
+    assert_eq!(heard.named(&CATALOG), asked.named(&CATALOG));
 });
 
 /// Percent-decoding, written once more.
