@@ -37,7 +37,7 @@ roles:
           domain_record: { type: TXT, name: [_acme-challenge, '_acme-challenge.*'] }
 ";
 
-const REFUSED: &str = "this sub-token lacks the scope domain:create for POST /v2/domains/{domain_name}/records; ask for a role that grants it";
+const REFUSED: &str = "this sub-token lacks the scope domain:update for POST /v2/domains/{domain_name}/records; ask for a role that grants it";
 
 /// All that a client of ACME meets.
 struct Scene {

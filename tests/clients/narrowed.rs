@@ -181,7 +181,7 @@ async fn s11_pydo_has_droplets_only_or_images_only() {
 
 #[tokio::test]
 async fn s14_pydo_makes_snapshots_and_deletes_none() {
-    let snapshot = json!({ "id": "7040", "name": "of-kept", "created_at": "2020-07-28T16:47:44Z", "regions": ["nyc3"],
+    let snapshot = json!({ "id": "7040", "name": "nightly-of-kept", "created_at": "2020-07-28T16:47:44Z", "regions": ["nyc3"],
         "resource_id": "40", "resource_type": "droplet", "min_disk_size": 25, "size_gigabytes": 2.34, "tags": ["nightly"] });
     let world = World::default()
         .with_droplet(40, "kept", &["nightly"])

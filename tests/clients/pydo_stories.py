@@ -145,12 +145,12 @@ def s11_images_only(do):
 
 def s14_snapshots(do):
     same(names(do.droplets.list()["droplets"]), ["kept"])
-    begun = do.droplet_actions.post(40, body={"type": "snapshot", "name": "tonight"})["action"]
+    begun = do.droplet_actions.post(40, body={"type": "snapshot", "name": "nightly-1"})["action"]
     same(do.actions.get(begun["id"])["action"]["status"], "completed")
-    same(names(do.snapshots.list()["snapshots"]), ["of-kept"])
-    same(do.snapshots.get("7040")["snapshot"]["name"], "of-kept")
+    same("nightly-of-kept" in names(do.snapshots.list()["snapshots"]), True)
+    same(do.snapshots.get("7040")["snapshot"]["name"], "nightly-of-kept")
     refused(403, do.snapshots.delete, "7040")
-    refused(404, do.droplet_actions.post, 12, body={"type": "snapshot", "name": "tonight"})
+    refused(404, do.droplet_actions.post, 12, body={"type": "snapshot", "name": "nightly-1"})
     refused(403, do.droplets.destroy, 40)
 
 
