@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Kind, KindName, Kinds};
+use crate::catalog::{Kind, KindName, Kinds, is_uuid};
 
 /// What is known of one attribute of a resource.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -165,18 +165,6 @@ const NAMED_BY_IDS: [&str; 10] = [
     "repository_tag",
     "spaces_key",
 ];
-
-fn is_uuid(text: &str) -> bool {
-    let dashes = [8, 13, 18, 23];
-    text.len() == 36
-        && text.bytes().enumerate().all(|(index, byte)| {
-            if dashes.contains(&index) {
-                byte == b'-'
-            } else {
-                byte.is_ascii_hexdigit()
-            }
-        })
-}
 
 /// The name of a record as it stands in its zone: relative, `@` for the zone itself. `None` where it could be read two ways:
 /// `www.example.com` without its dot is `www` to some, and `www.example.com.example.com` to others.
