@@ -10,7 +10,8 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate::refusal::Code;
 
-const PAPERS: [&str; 5] = [
+const PAPERS: [&str; 6] = [
+    "src/catalog/data/README.md",
     "README.md",
     "config/README.md",
     "examples/README.md",
@@ -215,3 +216,84 @@ fn properties(schema: &Value, keys: &mut BTreeSet<String>) {
         _ => {}
     }
 }
+
+const TABLES: &str = "src/catalog/data";
+
+/// Each word of the tables is explained, with a row that has it, and no word is explained that no row has.
+#[test]
+fn the_grammar_of_the_tables_is_written_down() {
+    let text = page("src/catalog/data/README.md");
+    let explained: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .flat_map(|line| line.split(" | ").next().unwrap_or_default().split(", "))
+        .map(|word| word.trim_matches('`').to_owned())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let (mut files, mut used) = (String::new(), BTreeSet::new());
+    for entry in fs::read_dir(root().join(TABLES).join("endpoints")).unwrap() {
+        let table = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let read: Value = serde_yaml::from_str(&table).unwrap();
+        used.extend(read.as_object().unwrap().keys().cloned());
+        for row in read["endpoints"].as_object().unwrap().values() {
+            used.extend(row.as_object().unwrap().keys().cloned());
+            for touch in row["touches"].as_array().into_iter().flatten() {
+                let words = touch.as_object().unwrap().keys();
+                used.extend(
+                    words
+                        .filter(|word| !VERBS.contains(&word.as_str()))
+                        .cloned(),
+                );
+            }
+        }
+        files += &table;
+    }
+    assert_eq!(
+        explained, used,
+        "explained in the tables' README, and used in them"
+    );
+    let examples = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.rsplit(" | ").next());
+    for example in examples.filter(|example| example.starts_with("`{ ")) {
+        let row = example.trim_end_matches(" |").trim_matches('`');
+        assert!(files.contains(row), "no table has {row}");
+    }
+    for verb in VERBS {
+        assert!(
+            text.contains(&format!("`{verb}`")),
+            "`{verb}` is not explained"
+        );
+    }
+}
+
+/// Each word of a kind is explained in the head of its table.
+#[test]
+fn the_head_of_the_kinds_says_every_word_of_them() {
+    let text = page("src/catalog/data/kinds.yaml");
+    let head: BTreeSet<_> = text
+        .lines()
+        .take_while(|line| line.starts_with('#'))
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .flat_map(|line| {
+            line.split("  ")
+                .next()
+                .unwrap_or_default()
+                .split([' ', ','])
+        })
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let read: Value = serde_yaml::from_str(&text).unwrap();
+    for (kind, row) in read["kinds"].as_object().unwrap() {
+        for word in row.as_object().unwrap().keys() {
+            assert!(head.contains(word), "`{word}` of {kind} is not explained");
+        }
+    }
+}
+
+const VERBS: [&str; 10] = [
+    "read", "list", "create", "change", "delete", "use", "source", "attach", "join", "label",
+];
