@@ -11,6 +11,8 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::time::{Instant, sleep_until};
 
+use super::framing::Oddity;
+
 /// What a connection is doing, and since when: by this it is ended when it does nothing for too long.
 ///
 /// hyper has one time for the headers of a request, and it runs while a kept connection is quiet too; the two are to be told
@@ -26,6 +28,8 @@ struct Doing {
     /// control, and take everything else: the connection itself never stalls.
     offered: HashMap<u64, Instant>,
     requests: u64,
+    /// What is odd about heads whose requests have not come yet, by their numbers.
+    odd: Vec<(u64, Oddity)>,
     /// Whether hyper has nothing to do but wait for a head; see [`Watch::rests`].
     head_awaited: bool,
     /// Whether something of an answer may not have been written yet.
@@ -61,6 +65,7 @@ impl Watch {
             stalled: None,
             offered: HashMap::new(),
             requests: 0,
+            odd: Vec::new(),
             head_awaited: false,
             unwritten: false,
             all_read: false,
@@ -85,10 +90,20 @@ impl Watch {
         let mut doing = self.doing();
         doing.requests += 1;
         (doing.head_awaited, doing.unwritten) = (false, true);
+        let number = doing.requests;
+        let odd = doing.odd.iter().find(|(head, _)| *head == number);
+        let oddity = odd.map(|(_, oddity)| *oddity);
+        doing.odd.retain(|(head, _)| *head > number);
         Busy {
-            number: doing.requests,
+            number,
             watch: self.clone(),
+            oddity,
         }
+    }
+
+    /// A head has come, the so-manieth of its connection, that can be read in two ways.
+    pub(super) fn odd(&self, head: u64, oddity: Oddity) {
+        self.doing().odd.push((head, oddity));
     }
 
     /// Whether hyper can do without its connection for now: it awaits a head of which nothing has come, and has neither
@@ -165,9 +180,15 @@ impl Doing {
 pub struct Busy {
     watch: Watch,
     number: u64,
+    oddity: Option<Oddity>,
 }
 
 impl Busy {
+    /// What its head says that can be read in two ways, and that hyper does not tell.
+    pub(super) fn oddity(&self) -> Option<Oddity> {
+        self.oddity
+    }
+
     /// There is something of its answer for the other end to take.
     pub fn offers(&self) {
         self.watch

@@ -418,7 +418,11 @@ impl Door {
             let (busy, behind, peer) = (seen.busy(), behind.clone(), peer.clone());
             // hyper keeps room for what a request needs as long as its connection lives: a box that goes with the request.
             let answering: Answering = Box::pin(async move {
-                let answer = behind.answer(as_of_version_one(request), peer).await;
+                let mut request = as_of_version_one(request);
+                if let Some(oddity) = busy.oddity() {
+                    request.extensions_mut().insert(oddity);
+                }
+                let answer = behind.answer(request, peer).await;
                 Ok(answer.map(|body| Held::new(body, busy)))
             });
             answering

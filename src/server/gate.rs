@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
 use super::crowd::{Clients, Place, Requests, Seat};
 use super::final_line::FinalLine;
-use super::message::says_one_thing;
+use super::message::{is_framed_once, says_one_thing};
 use super::own;
 use super::question::{Question, Way};
 use super::request_id::request_id;
@@ -188,6 +188,7 @@ impl Gate {
         let serving = self.serving();
         let (head, body) = request.into_parts();
         self.awake(&head, &serving)?;
+        is_framed_once(&head)?;
         let client = client?;
         line.record.client_ip = Some(client.addr.to_string());
         line.record.client_cert = client.subject.as_ref().map(ToString::to_string);

@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::connection::{HeadAwaited, Patience, Watch, Watched};
+use super::framing::Scanned;
 use crate::admin::Unreadable;
 
 /// What a connection goes over.
@@ -152,7 +153,8 @@ where
     V::ResBody: Body + 'static,
     <V::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut stream = Watched::new(TokioIo::new(stream), watch.clone(), true);
+    let scanned = Scanned::new(stream, watch.clone());
+    let mut stream = Watched::new(TokioIo::new(scanned), watch.clone(), true);
     // No `async fn`, which has room for what it was given beside what it makes of it.
     async move {
         let mut ends = Ends {
@@ -162,7 +164,10 @@ where
             unreadable: None,
         };
         loop {
-            if W::TELLS && !stream.has_early() && !ends.rest(stream.get_ref().inner()).await {
+            if W::TELLS
+                && !stream.has_early()
+                && !ends.rest(stream.get_ref().inner().get_ref()).await
+            {
                 drop(stream);
                 break;
             }
@@ -184,11 +189,11 @@ where
 
 /// Lets hyper have a connection.
 fn begin<W, V>(
-    stream: Watched<TokioIo<W>>,
+    stream: Watched<TokioIo<Scanned<W>>>,
     service: V,
     most: usize,
     watch: &Watch,
-) -> Connection<Watched<TokioIo<W>>, V>
+) -> Connection<Watched<TokioIo<Scanned<W>>>, V>
 where
     W: Wire,
     V: HttpService<Incoming>,

@@ -5,17 +5,38 @@ use hyper::Version;
 use hyper::header::{HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 
+use super::framing::Oddity;
 use crate::refusal::{Code, Refusal};
 
-/// Checks that a head says one host, and no framing that hides what the body is.
+/// Checks that a body does not have two ends: a length, and chunks. Nobody can tell which one whoever stands before tidegate
+/// went by, so it is refused before anything else is asked, as the library does with two lengths or with chunks that are not
+/// the last coding. The connection ends after the answer (RFC 9112 §6.3).
 ///
-/// Two lengths, or chunks that are not the last coding, the library refuses; of a length and chunks at once it takes the
-/// chunks, and the connection ends after the answer (RFC 9112 §6.3).
+/// # Errors
+/// `ambiguous_request`.
+pub fn is_framed_once(head: &Parts) -> Result<(), Refusal> {
+    match head.extensions.get::<Oddity>() {
+        Some(Oddity::FramedTwice) => ambiguous(
+            "the request has both `Content-Length` and `Transfer-Encoding`, and its body ends elsewhere by each; send one of the two",
+        ),
+        Some(Oddity::Fragment) | None => Ok(()),
+    }
+}
+
+fn ambiguous(why: &str) -> Result<(), Refusal> {
+    Err(Refusal::new(Code::AmbiguousRequest, why))
+}
+
+/// Checks that a head says one host and a target without a fragment, and no framing that hides what the body is.
 ///
 /// # Errors
 /// `ambiguous_request`.
 pub fn says_one_thing(head: &Parts) -> Result<(), Refusal> {
-    let ambiguous = |why: &str| Err(Refusal::new(Code::AmbiguousRequest, why.to_owned()));
+    if head.extensions.get::<Oddity>() == Some(&Oddity::Fragment) {
+        return ambiguous(
+            "the target has a fragment, which is for the client alone and is never sent; leave out `#` and what follows, or write `%23`",
+        );
+    }
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(_), None) => {}

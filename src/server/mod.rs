@@ -8,6 +8,7 @@ mod door;
 mod fields;
 mod final_line;
 mod following;
+mod framing;
 mod gate;
 mod inherited;
 mod kept;
