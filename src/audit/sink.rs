@@ -56,6 +56,16 @@ impl Sink {
         })
     }
 
+    /// A file that is open already and was empty.
+    pub fn over(file: File) -> Self {
+        Self {
+            file,
+            sync: false,
+            torn: false,
+            link: None,
+        }
+    }
+
     /// Writes lines, all of them or as many as can be.
     ///
     /// # Errors

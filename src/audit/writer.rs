@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,7 +53,18 @@ impl Audit {
     /// # Errors
     /// The sink's own, if it can't be opened.
     pub fn open(settings: &AuditSettings) -> io::Result<Self> {
-        let sink = Sink::open(settings, None)?;
+        Self::begin(Sink::open(settings, None)?)
+    }
+
+    /// Starts the writer over a file that is open already, as one in memory.
+    ///
+    /// # Errors
+    /// If there can be no thread.
+    pub fn over(file: File) -> io::Result<Self> {
+        Self::begin(Sink::over(file))
+    }
+
+    fn begin(sink: Sink) -> io::Result<Self> {
         let (lines, messages) = channel();
         let state = Arc::new(Shared {
             failing: AtomicBool::new(false),
@@ -257,7 +269,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{File, OpenOptions};
+    use std::fs::OpenOptions;
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     use std::time::Instant;

@@ -43,7 +43,69 @@ pub struct Rules {
 /// compiled for each of them, and take some kilobytes.
 const KEPT: usize = 1024;
 
+/// What rules are made of. Each was checked by itself, and against the others.
+pub struct Parts {
+    /// The configuration.
+    pub settings: Settings,
+    /// The API.
+    pub catalog: Catalog,
+    /// The policy.
+    pub policy: Policy,
+    /// The SHA-256 of the policy's text.
+    pub policy_hash: String,
+    /// The real tokens, by account.
+    pub accounts: HashMap<String, Arc<RealToken>>,
+    /// What listeners show for TLS, by their place.
+    pub tls: HashMap<Place, Arc<ServerConfig>>,
+    /// What `admin` shows.
+    pub admin_tls: Option<Arc<ServerConfig>>,
+    /// The certificates among these, and when they end.
+    pub certificates: Vec<Certificate>,
+}
+
 impl Rules {
+    /// Puts them together.
+    pub fn of(parts: Parts) -> Self {
+        static GENERATION: AtomicU64 = AtomicU64::new(1);
+        let Parts {
+            settings,
+            catalog,
+            policy,
+            policy_hash,
+            accounts,
+            tls,
+            admin_tls,
+            certificates,
+        } = parts;
+        let file_tokens = policy
+            .tokens
+            .iter()
+            .enumerate()
+            .map(|(index, token)| (token.id.clone(), index))
+            .collect();
+        let mut bound = HashMap::new();
+        for role in policy.roles.values().filter(|role| role.vars.is_empty()) {
+            let roles = vec![role.name.clone()];
+            let grants = bind(&policy, &roles, &Vars::new()).map(Arc::new);
+            bound.insert(roles, grants);
+        }
+        Self {
+            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
+            settings,
+            catalog: Arc::new(catalog),
+            policy,
+            file_tokens,
+            bound,
+            bound_sets: Mutex::default(),
+            bound_last: Mutex::default(),
+            accounts,
+            tls,
+            admin_tls,
+            policy_hash,
+            certificates,
+        }
+    }
+
     /// The token of the policy file with that id.
     pub fn file_token(&self, id: &TokenId) -> Option<&Arc<FileToken>> {
         self.policy.tokens.get(*self.file_tokens.get(id)?)
@@ -181,7 +243,6 @@ fn lenient_settings(path: &Path) -> (Option<Settings>, Vec<Problem>) {
 /// Every problem that was found, in all files. Where the configuration itself has some, the policy is looked at too, as far as
 /// it can be found, and nothing else that the configuration names.
 pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
-    static GENERATION: AtomicU64 = AtomicU64::new(1);
     let (settings, mut wrong) = match lenient_settings(path) {
         (Some(settings), wrong) if wrong.is_empty() => (settings, wrong),
         (Some(settings), mut wrong) => {
@@ -206,34 +267,16 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
     else {
         return Err(wrong);
     };
-    let file_tokens = policy
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(index, token)| (token.id.clone(), index))
-        .collect();
-    let mut bound = HashMap::new();
-    for role in policy.roles.values().filter(|role| role.vars.is_empty()) {
-        let roles = vec![role.name.clone()];
-        let grants = bind(&policy, &roles, &Vars::new()).map(Arc::new);
-        bound.insert(roles, grants);
-    }
-    let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-    Ok(Rules {
-        generation,
+    Ok(Rules::of(Parts {
         settings,
-        catalog: Arc::new(catalog),
+        catalog,
         policy,
-        file_tokens,
-        bound,
-        bound_sets: Mutex::default(),
-        bound_last: Mutex::default(),
+        policy_hash,
         accounts,
         tls,
         admin_tls,
-        policy_hash,
         certificates,
-    })
+    }))
 }
 
 /// What is wrong with the policy that a configuration with mistakes names. Which accounts there are may be among the mistakes.
@@ -319,10 +362,19 @@ pub fn policy(settings: &Settings, catalog: &Catalog) -> Result<Policy, Vec<Prob
 /// # Errors
 /// The mistakes in it.
 pub fn policy_alone(path: &Path, catalog: &Catalog) -> Result<Policy, Vec<Problem>> {
-    let name = path.display().to_string();
-    let text =
-        text_of(path, "the policy").map_err(|why| vec![Places::of(&name).problem("", why)])?;
-    policy::read_alone(&name, &text, catalog).map_err(problems)
+    Ok(policy_in(path, None, catalog)?.0)
+}
+
+/// A policy file, with the SHA-256 of its text; its roles name no other account than these.
+///
+/// # Errors
+/// The mistakes in it.
+pub fn policy_in(
+    path: &Path,
+    accounts: Option<&[String]>,
+    catalog: &Catalog,
+) -> Result<(Policy, String), Vec<Problem>> {
+    read_policy(path, accounts, catalog, &Places::of(&path.display().to_string()))
 }
 
 fn policy_for(
@@ -330,9 +382,18 @@ fn policy_for(
     accounts: Option<&[String]>,
     catalog: &Catalog,
 ) -> Result<(Policy, String), Vec<Problem>> {
-    let name = settings.policy.display().to_string();
-    let text = text_of(&settings.policy, "the policy")
-        .map_err(|why| vec![settings.places.problem("policy", why)])?;
+    read_policy(&settings.policy, accounts, catalog, &settings.places)
+}
+
+fn read_policy(
+    path: &Path,
+    accounts: Option<&[String]>,
+    catalog: &Catalog,
+    places: &Places,
+) -> Result<(Policy, String), Vec<Problem>> {
+    let name = path.display().to_string();
+    let text =
+        text_of(path, "the policy").map_err(|why| vec![places.problem("policy", why)])?;
     let read = match accounts {
         Some(accounts) => policy::read(&name, &text, accounts, catalog),
         None => policy::read_alone(&name, &text, catalog),
@@ -428,7 +489,11 @@ fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String,
     tokens
 }
 
-fn real_token(source: &TokenSource) -> Result<Secret, String> {
+/// The real token of an account.
+///
+/// # Errors
+/// Why there is none, in a line that never has it.
+pub fn real_token(source: &TokenSource) -> Result<Secret, String> {
     let kept = match source {
         TokenSource::File(path) => secret::file::read(path).map_err(|error| error.to_string())?,
         TokenSource::Env(name) => std::env::var(name)

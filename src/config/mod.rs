@@ -22,10 +22,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use load::{
-    Certificate, Problem, Rules, catalog, load, no_real_token, policy, policy_alone, settings,
+    Certificate, Parts, Problem, Rules, catalog, load, no_real_token, policy, policy_alone,
+    policy_in, real_token, settings,
 };
 pub use places::Places;
 pub use read::read;
+pub use tls::shows;
 pub use real_token::{RealToken, Standing};
 pub use url::BaseUrl;
 pub use watch::Seen;

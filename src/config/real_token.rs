@@ -77,7 +77,7 @@ impl RealToken {
     }
 
     /// A token of which nothing is known yet.
-    pub(super) fn new(account: String, secret: Secret) -> Self {
+    pub fn new(account: String, secret: Secret) -> Self {
         let finder = Finder::new(telling_part(secret.expose())).into_owned();
         Self {
             account,

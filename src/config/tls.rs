@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::crypto::ring::sign::any_supported_type;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
@@ -45,9 +45,34 @@ pub(super) fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
             files.private_key.display()
         )
     })?;
+    Ok(showing(builder, pair))
+}
+
+/// What a listener shows that has its certificate and key in memory alone, and asks its clients for none.
+///
+/// # Errors
+/// What is wrong with them, in one line.
+pub fn shows(
+    chain: Vec<CertificateDer<'static>>,
+    mut der: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS can't be set up: {error}"))?;
+    let key = any_supported_type(&der).map_err(|error| format!("TLS can't be set up: {error}"));
+    der.zeroize();
+    let pair = CertifiedKey::new(chain, key?);
+    Ok(showing(builder.with_no_client_auth(), pair))
+}
+
+fn showing(
+    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    pair: CertifiedKey,
+) -> Arc<ServerConfig> {
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// Reads a key. What was read is wiped; what the key is used by keeps it.

@@ -173,6 +173,14 @@ impl Listener {
         }
     }
 
+    /// Its address, with the port that it got.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { listener, .. } => listener.local_addr().ok(),
+            Self::Unix { .. } => None,
+        }
+    }
+
     /// Whether it speaks TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })

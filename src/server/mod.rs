@@ -5,6 +5,8 @@ mod connection;
 mod crowd;
 mod descriptors;
 mod door;
+mod doors;
+mod embedded;
 mod fields;
 mod final_line;
 mod following;
@@ -26,6 +28,7 @@ mod supervisor;
 mod watchdog;
 mod watcher;
 
+pub use embedded::{Embedded, Unopened};
 pub use gate::Gate;
 pub use inherited::{Inherited, Unfit};
 pub use run::{Failed, run};

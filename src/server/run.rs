@@ -11,10 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::connection::Patience;
-use super::crowd::Clients;
 use super::descriptors;
 use super::door::{Behind, Door};
+use super::doors::{Doors, patience};
 use super::gate::Gate;
 use super::inherited::{Inherited, Unfit};
 use super::listen::{Listener, Unbound};
@@ -24,7 +23,7 @@ use super::watchdog::Heart;
 use super::watcher::Watcher;
 use crate::admin::{Admin, Phase, keep_asking};
 use crate::audit::{Audit, recorded_until};
-use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules, Settings};
+use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules};
 use crate::token::{Live, StateError};
 
 /// Why the daemon could not start.
@@ -115,12 +114,9 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         None => Vec::new(),
     };
     inherited.all_taken().map_err(Failed::Systemd)?;
-    let (gate, mut ended) = Gate::new(current.clone(), tokens.clone(), audit.clone());
-    let gate = Arc::new(gate);
+    let gate = Gate::new(current.clone(), tokens.clone(), audit.clone());
     let admin = Arc::new(Admin::new(current.clone(), tokens.clone(), audit.clone()));
-    let (stop, stopping) = watch::channel(false);
     let (stop_admin, admin_stopping) = watch::channel(false);
-    let mut tasks = JoinSet::new();
     let mut aside = JoinSet::new();
     let mut signals = Signals::new().map_err(Failed::Signals)?;
     let mut heart = Heart::new();
@@ -141,24 +137,10 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         aside.spawn(door.accept(listener));
         tokio::spawn(keep_asking(current.clone()));
     }
-    let slots = Arc::new(Semaphore::new(settings.limits.connections));
-    let clients = Arc::<Clients>::default();
-    for listener in listeners {
+    for listener in &listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
-        let door = Door {
-            behind: Behind::Gate(gate.clone()),
-            slots: slots.clone(),
-            clients: clients.clone(),
-            stopping: stopping.clone(),
-            patience: patience(settings),
-            told: Arc::default(),
-            handshake: Arc::default(),
-            full: Arc::default(),
-            unreadable: Arc::default(),
-            beat: heart.beat(&listener),
-        };
-        tasks.spawn(door.accept(listener));
     }
+    let doors = Doors::open(gate, listeners, settings, &mut heart);
     drop(serving);
     in_force(&current, &tokens);
     admin.enter(Phase::Listening);
@@ -179,15 +161,9 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     }
     admin.enter(Phase::Draining);
     supervisor::stopping();
-    gate.drain();
-    let _ = stop.send(true);
     info!("stopping; requests under way may end");
-    let drained = async {
-        all(tasks).await;
-        while ended.recv().await.is_some() {}
-    };
     tokio::select! {
-        () = drained => info!("stopped"),
+        () = doors.close() => info!("stopped"),
         () = tokio::time::sleep(DRAIN) => warn!("stopped with requests under way"),
         _ = signals.next() => warn!("stopped at once, as asked again"),
     }
@@ -290,13 +266,6 @@ async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Listener
         Unbound::System(error) => Failed::Listen(listen.clone(), error),
         Unbound::Systemd(unfit) => Failed::Systemd(unfit),
     })
-}
-
-fn patience(settings: &Settings) -> Patience {
-    Patience {
-        head: settings.limits.header_timeout,
-        quiet: settings.limits.idle_timeout,
-    }
 }
 
 enum Signal {

@@ -69,6 +69,25 @@ impl Current {
         })
     }
 
+    /// Rules that were made elsewhere, and are never read anew.
+    ///
+    /// # Errors
+    /// What is wrong with the upstream that they name.
+    pub fn fixed(rules: Rules) -> Result<Self, Problem> {
+        let metrics = Arc::default();
+        let serving = serve_by(rules, &metrics)?;
+        Ok(Self {
+            config: PathBuf::new(),
+            metrics,
+            serving: ArcSwap::from_pointee(serving),
+            last: Mutex::new(Reading {
+                seen: Seen::default(),
+                problems: Vec::new(),
+                at: Instant::now(),
+            }),
+        })
+    }
+
     /// One reference for one request: a reload never splits it.
     pub fn get(&self) -> Arc<Serving> {
         self.serving.load_full()
@@ -177,14 +196,14 @@ fn read_at_rest(
 const TRIES: usize = 4;
 
 fn read(config: &Path, metrics: &Arc<Metrics>) -> Result<Serving, Vec<Problem>> {
-    let rules = load(config)?;
-    let upstream = Upstream::new(&rules.settings.upstream, metrics.clone()).map_err(|error| {
-        vec![
-            rules
-                .settings
-                .places
-                .problem("upstream.ca_file", error.to_string()),
-        ]
+    serve_by(load(config)?, metrics).map_err(|problem| vec![problem])
+}
+
+fn serve_by(rules: Rules, metrics: &Arc<Metrics>) -> Result<Serving, Problem> {
+    let upstream = Upstream::new(&rules.settings.upstream, metrics.clone());
+    let upstream = upstream.map_err(|error| {
+        let places = &rules.settings.places;
+        places.problem("upstream.ca_file", error.to_string())
     })?;
     Ok(Serving {
         rules,

@@ -103,6 +103,8 @@ pub const INTERVAL: Duration = Duration::from_millis(200);
 const STALE: Duration = Duration::from_secs(1);
 /// How long to wait for a look that is due.
 const PATIENCE: Duration = Duration::from_millis(800);
+/// How long to wait to write a count down.
+const COUNTING: Duration = Duration::from_secs(5);
 const SHARDS: usize = 256;
 /// The time of last use of a token that was never used.
 const NEVER: i64 = i64::MIN;
@@ -117,10 +119,25 @@ impl Live {
     /// `StateError` if it can't be read now; later failures refuse requests instead.
     pub fn open(path: &Path, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
         State::kept_close(path)?;
-        let (mut state, counting) = (
-            State::open(path, PATIENCE)?,
-            State::open(path, Duration::from_secs(5))?,
-        );
+        let reading = State::open(path, PATIENCE)?;
+        Self::over(reading, State::open(path, COUNTING)?, recorded)
+    }
+
+    /// The same for a state that is in memory alone, under this name.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn in_memory(name: &TokenId) -> Result<Arc<Self>, StateError> {
+        let reading = State::in_memory(name, PATIENCE)?;
+        Self::over(reading, State::in_memory(name, COUNTING)?, None)
+    }
+
+    fn over(
+        mut state: State,
+        counting: State,
+        recorded: Option<Timestamp>,
+    ) -> Result<Arc<Self>, StateError> {
+        let path = state.path().to_owned();
         let latest = state.latest()?;
         if let Some(recorded) = older_than(latest, recorded) {
             state.is_older_than(recorded)?;
@@ -176,7 +193,7 @@ impl Live {
                         drop(counting_lives); // and so it is in a panic
                     })
             })
-            .map_err(|error| StateError::File(path.to_owned(), error))?;
+            .map_err(|error| StateError::File(path, error))?;
         let _ = live.counter.set(counter.thread().clone());
         Ok(live)
     }

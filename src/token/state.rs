@@ -22,7 +22,8 @@ use crate::units::Span;
 pub struct State {
     path: PathBuf,
     database: Connection,
-    file: (u64, u64),
+    /// Which file was opened; none where it is in memory.
+    file: Option<(u64, u64)>,
 }
 
 /// An issued token, as it is kept: everything but the token itself.
@@ -205,12 +206,30 @@ impl State {
         let mut state = Self {
             path: path.to_owned(),
             database,
-            file: identity(path).map_err(file)?,
+            file: Some(identity(path).map_err(file)?),
         };
         state.migrate()?;
         for suffix in ["-wal", "-shm"] {
             hand_over(&beside(path, suffix)).map_err(file)?;
         }
+        Ok(state)
+    }
+
+    /// Opens a state that is in memory alone, and gone with the last that has it open; who opens it in this process by the same
+    /// name has the same.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn in_memory(name: &TokenId, patience: Duration) -> Result<Self, StateError> {
+        let path = PathBuf::from(format!("file:/{name}?vfs=memdb"));
+        let database = Self::connect(&path, patience)
+            .map_err(|error| StateError::Database(path.clone(), error))?;
+        let mut state = Self {
+            path,
+            database,
+            file: None,
+        };
+        state.migrate()?;
         Ok(state)
     }
 
@@ -227,6 +246,11 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn connect(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
@@ -572,10 +596,10 @@ impl State {
     /// # Errors
     /// `Replaced`: what is written to the new file is not seen through this one.
     pub fn is_in_place(&self) -> Result<(), StateError> {
-        if identity(&self.path).is_ok_and(|there| there == self.file) {
-            Ok(())
-        } else {
-            Err(StateError::Replaced(self.path.clone()))
+        match self.file {
+            Some(file) if identity(&self.path).is_ok_and(|there| there == file) => Ok(()),
+            Some(_) => Err(StateError::Replaced(self.path.clone())),
+            None => Ok(()), // nobody else can reach it
         }
     }
 
