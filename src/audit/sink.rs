@@ -18,6 +18,8 @@ pub(super) struct Sink {
     torn: bool,
     /// What the next line carries, where lines are chained.
     link: Option<Link>,
+    /// Where lines stand a second time, for this process alone.
+    copy: Option<File>,
 }
 
 impl Sink {
@@ -53,6 +55,7 @@ impl Sink {
             sync: settings.sync,
             torn,
             link,
+            copy: None,
         })
     }
 
@@ -63,6 +66,15 @@ impl Sink {
             sync: false,
             torn: false,
             link: None,
+            copy: None,
+        }
+    }
+
+    /// Writes lines to this file too, once they are written.
+    pub fn copied_to(self, copy: File) -> Self {
+        Self {
+            copy: Some(copy),
+            ..self
         }
     }
 
@@ -88,6 +100,9 @@ impl Sink {
             Ok(()) => {
                 self.torn = false;
                 self.link = link;
+                if let Some(copy) = &mut self.copy {
+                    copy.write_all(lines)?;
+                }
             }
             Err((error, written)) => {
                 self.note(bytes.get(..written).unwrap_or_default());

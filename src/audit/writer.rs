@@ -64,6 +64,14 @@ impl Audit {
         Self::begin(Sink::over(file))
     }
 
+    /// Opens the sink and starts the writer, which writes every line to `copy` too.
+    ///
+    /// # Errors
+    /// The sink's own, if it can't be opened.
+    pub fn copied(settings: &AuditSettings, copy: File) -> io::Result<Self> {
+        Self::begin(Sink::open(settings, None)?.copied_to(copy))
+    }
+
     fn begin(sink: Sink) -> io::Result<Self> {
         let (lines, messages) = channel();
         let state = Arc::new(Shared {

@@ -7,6 +7,7 @@ mod cert;
 mod check;
 mod completions;
 mod diff;
+mod exec;
 pub mod explain;
 mod facts;
 mod findings;
@@ -14,6 +15,7 @@ mod fitting;
 mod health;
 mod init;
 mod kinds;
+mod log;
 mod man;
 mod revoke;
 mod rows;
@@ -52,6 +54,8 @@ enum Command {
     Init(init::Arguments),
     /// Run the daemon until SIGTERM or SIGINT; SIGHUP, or a change of a file, reloads.
     Serve(serve::Arguments),
+    /// Run a command with a sub-token in place of the real one, before a gate of its own that ends with it.
+    Exec(exec::Arguments),
     /// Read configuration, policy and state, say what is wrong with them, and run the policy's tests.
     Check(check::Arguments),
     /// Ask the running daemon how it is: exit 0 if it is well, else 1.
@@ -89,6 +93,8 @@ pub enum Outcome {
     Bad,
     /// It could not be told: exit 2.
     Unknown,
+    /// What a command that it ran came to.
+    Code(u8),
 }
 
 /// Why a command could not do its work: lines for people.
@@ -124,6 +130,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Serve(arguments) => serve::run(&config, &arguments),
+        Command::Exec(arguments) => exec::run(&config, &arguments),
         Command::Check(arguments) => check::run(&config, &arguments),
         Command::Health(arguments) => health::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
@@ -140,6 +147,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Bad) => ExitCode::FAILURE,
         Ok(Outcome::Unknown) => ExitCode::from(2),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(Failed(lines)) => {
             lines.iter().for_each(say);
             ExitCode::FAILURE

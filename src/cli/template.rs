@@ -69,6 +69,11 @@ pub(super) fn run(command: &Command) -> Result<Outcome, Failed> {
     Ok(Outcome::Good)
 }
 
+/// All of them, by name.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TEMPLATES.into_iter()
+}
+
 /// The text of a template.
 pub(super) fn text(name: &str) -> Result<&'static str, Failed> {
     let found = TEMPLATES.iter().find(|(known, _)| *known == name);
@@ -134,7 +139,8 @@ fn show(arguments: &Show) -> Result<String, Failed> {
     Ok(filled)
 }
 
-fn read(name: &str, text: &str, catalog: &Catalog) -> Result<Policy, Failed> {
+/// Reads one.
+pub(super) fn read(name: &str, text: &str, catalog: &Catalog) -> Result<Policy, Failed> {
     let read = policy::read_alone(name, text, catalog);
     read.map_err(|mistakes| Failed(Mistakes::into_lines(mistakes)))
 }

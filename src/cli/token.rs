@@ -461,7 +461,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// The variables that the roles need, no more and no less.
-fn variables(
+pub(super) fn variables(
     policy: &Policy,
     roles: &[String],
     given: Vec<(String, String)>,

@@ -374,7 +374,12 @@ pub fn policy_in(
     accounts: Option<&[String]>,
     catalog: &Catalog,
 ) -> Result<(Policy, String), Vec<Problem>> {
-    read_policy(path, accounts, catalog, &Places::of(&path.display().to_string()))
+    read_policy(
+        path,
+        accounts,
+        catalog,
+        &Places::of(&path.display().to_string()),
+    )
 }
 
 fn policy_for(
@@ -392,8 +397,7 @@ fn read_policy(
     places: &Places,
 ) -> Result<(Policy, String), Vec<Problem>> {
     let name = path.display().to_string();
-    let text =
-        text_of(path, "the policy").map_err(|why| vec![places.problem("policy", why)])?;
+    let text = text_of(path, "the policy").map_err(|why| vec![places.problem("policy", why)])?;
     let read = match accounts {
         Some(accounts) => policy::read(&name, &text, accounts, catalog),
         None => policy::read_alone(&name, &text, catalog),

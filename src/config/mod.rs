@@ -27,8 +27,8 @@ pub use load::{
 };
 pub use places::Places;
 pub use read::read;
-pub use tls::shows;
 pub use real_token::{RealToken, Standing};
+pub use tls::shows;
 pub use url::BaseUrl;
 pub use watch::Seen;
 

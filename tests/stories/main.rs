@@ -24,6 +24,7 @@ mod clients;
 mod derived;
 mod diffing;
 mod every_endpoint;
+mod exec;
 mod explaining;
 mod failures;
 mod families;

@@ -1,0 +1,254 @@
+//! What a run is judged and sent by: the policy, the real token and the upstream, from the command line, the configuration, or
+//! what is built in.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::environment::Traces;
+use super::{Arguments, Failed, Unusable};
+use crate::catalog::Catalog;
+use crate::cli::template;
+use crate::config::{
+    self, BaseUrl, Listen, Parts, Place, Plaintext, ProxyHeader, RealToken, Rules, Settings,
+    TlsFiles, TokenSource,
+};
+use crate::policy::Policy;
+use crate::secret::{Secret, SecretHash};
+
+/// All of it, read.
+pub(super) struct Ground {
+    settings: Settings,
+    catalog: Catalog,
+    /// The roles of this run, and nothing else: whoever has another sub-token of the same policy is nobody here.
+    pub policy: Policy,
+    policy_hash: String,
+    accounts: HashMap<String, Arc<RealToken>>,
+    /// What is known of the real tokens.
+    pub real: Real,
+}
+
+/// Where real tokens stand.
+#[derive(Default)]
+pub(super) struct Real {
+    /// What they look like wherever they stand.
+    pub traces: Traces,
+    /// The files that they were read from: whoever runs the command may read them.
+    pub files: Vec<PathBuf>,
+    /// The variables that they are read from, in this run or by the daemon.
+    pub variables: Vec<String>,
+}
+
+/// Where the one listener is.
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// The variables that a real token is taken from where nothing else names one.
+const VARIABLES: [&str; 2] = ["DIGITALOCEAN_ACCESS_TOKEN", "DIGITALOCEAN_TOKEN"];
+
+/// The configuration of who has none. What it says of listeners, accounts and state is not used.
+const NO_CONFIGURATION: &str = "
+accounts: { default: { token_env: DIGITALOCEAN_ACCESS_TOKEN } }
+policy: policy.yaml
+state: tidegate.db
+audit: stdout
+";
+
+impl Ground {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or that there is no such role or no real token.
+    pub fn read(config: &Path, arguments: &Arguments) -> Result<Self, Unusable> {
+        let configured = configuration(config)?;
+        let is_configured = configured.is_some();
+        let settings = match configured {
+            Some(settings) => settings,
+            None => config::read("the defaults", NO_CONFIGURATION, Path::new("."))
+                .map_err(|mistakes| Failed(mistakes.into_lines()))?,
+        };
+        let catalog = config::catalog(settings.extra_catalog.as_deref()).map_err(Failed::from)?;
+        let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
+        let known = (is_configured && arguments.token_file.is_none()).then_some(&accounts[..]);
+        let path = arguments.policy.as_deref();
+        let path = path.or(is_configured.then_some(settings.policy.as_path()));
+        let (policy, policy_hash) = match path {
+            Some(path) => config::policy_in(path, known, &catalog).map_err(Failed::from)?,
+            None => templates(&catalog)?,
+        };
+        let whence = path.map_or_else(
+            || "the built-in templates have".to_owned(),
+            |path| format!("`{}` has", path.display()),
+        );
+        let policy = of_this_run(policy, &arguments.roles, &whence)?;
+        let mut ground = Self {
+            real: Real {
+                variables: variables(&settings),
+                ..Real::default()
+            },
+            settings,
+            catalog,
+            policy,
+            policy_hash,
+            accounts: HashMap::new(),
+        };
+        ground.take_real_tokens(is_configured, arguments.token_file.as_deref())?;
+        ground.go_to(arguments.upstream.clone())?;
+        Ok(ground)
+    }
+
+    /// Reads the real tokens that the roles name.
+    fn take_real_tokens(&mut self, is_configured: bool, file: Option<&Path>) -> Result<(), Failed> {
+        let named: BTreeSet<_> = self
+            .policy
+            .roles
+            .values()
+            .map(|role| role.account.clone())
+            .collect();
+        for account in named {
+            let source = match (file, self.settings.accounts.get(&account)) {
+                (Some(file), _) => TokenSource::File(file.to_owned()),
+                (None, Some(configured)) if is_configured => configured.token.clone(),
+                (None, _) => TokenSource::Env(variable()?.to_owned()),
+            };
+            let secret = config::real_token(&source)
+                .map_err(|why| Failed::because(format!("the real token: {why}")))?;
+            self.take(account, secret);
+            match source {
+                TokenSource::File(path) => self.real.files.push(path),
+                TokenSource::Env(name) => self.real.variables.push(name),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, account: String, secret: Secret) {
+        self.real.traces.learn(secret.expose());
+        let token = RealToken::new(account.clone(), secret);
+        self.accounts.insert(account, Arc::new(token));
+    }
+
+    fn go_to(&mut self, upstream: Option<BaseUrl>) -> Result<(), Failed> {
+        let Some(url) = upstream else { return Ok(()) };
+        if !url.is_https() && !url.is_loopback() {
+            return Err(Failed::because(
+                "the real token would travel in the clear; `http://` is for loopback only, so use `https://`",
+            ));
+        }
+        self.settings.upstream.url = url;
+        self.settings.upstream.ca_file = None; // it is another's
+        Ok(())
+    }
+
+    /// The rules of a gate with one listener on loopback, which shows this for TLS, if anything.
+    pub fn rules(self, tls: Option<Arc<ServerConfig>>) -> (Rules, Real) {
+        let Self {
+            mut settings,
+            catalog,
+            policy,
+            policy_hash,
+            accounts,
+            real,
+        } = self;
+        let place = Place::Address(LOOPBACK);
+        settings.listen = vec![match &tls {
+            None => Listen::Plain(place.clone(), ProxyHeader::None, Plaintext::Loopback),
+            Some(_) => Listen::Tls(place.clone(), ProxyHeader::None, in_memory()),
+        }];
+        settings.admin = None;
+        settings.public_url = None; // clients come by loopback
+        settings.trusted_proxies = Vec::new(); // and say nothing of where they are
+        let rules = Rules::of(Parts {
+            settings,
+            catalog,
+            policy,
+            policy_hash,
+            accounts,
+            tls: tls.into_iter().map(|tls| (place.clone(), tls)).collect(),
+            admin_tls: None,
+            certificates: Vec::new(),
+        });
+        (rules, real)
+    }
+}
+
+/// Files that nobody reads: what they would hold is in memory.
+fn in_memory() -> TlsFiles {
+    TlsFiles {
+        certificate: PathBuf::new(),
+        private_key: PathBuf::new(),
+        client_ca: None,
+    }
+}
+
+/// The configuration, if there is one. That nobody has put one where it is looked for is no mistake, as long as nobody named it.
+fn configuration(path: &Path) -> Result<Option<Settings>, Failed> {
+    let unnamed = path == Path::new(config::DEFAULT_PATH);
+    if unnamed && std::fs::File::open(path).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(config::settings(path)?))
+}
+
+fn variables(settings: &Settings) -> Vec<String> {
+    let accounts = settings.accounts.values();
+    let variable = |source: &TokenSource| match source {
+        TokenSource::Env(name) => Some(name.clone()),
+        TokenSource::File(_) => None,
+    };
+    accounts
+        .filter_map(|account| variable(&account.token))
+        .collect()
+}
+
+/// The first of the variables that is set.
+fn variable() -> Result<&'static str, Failed> {
+    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let none = || {
+        Failed::because(format!(
+            "there is no real token; set {}, or name its file with `--token-file FILE`",
+            VARIABLES.join(" or ")
+        ))
+    };
+    VARIABLES.into_iter().find(set).ok_or_else(none)
+}
+
+/// All built-in roles as one policy.
+fn templates(catalog: &Catalog) -> Result<(Policy, String), Failed> {
+    let mut all = Policy::default();
+    let mut texts = String::new();
+    for (name, text) in template::all() {
+        let policy = template::read(name, text, catalog)?;
+        for (name, role) in policy.roles {
+            all.roles.entry(name).or_insert(role);
+        }
+        texts.push_str(text);
+    }
+    Ok((all, SecretHash::of(texts.as_bytes()).to_hex()))
+}
+
+/// The roles that were asked for, of all that there are.
+fn of_this_run(policy: Policy, wanted: &[String], whence: &str) -> Result<Policy, Unusable> {
+    let there = || policy.roles.keys().cloned().collect::<Vec<_>>().join(", ");
+    if wanted.is_empty() {
+        return Err(Unusable::Usage(format!(
+            "which role the command has is not said; name it with `--role ROLE`: {whence} {}",
+            there()
+        )));
+    }
+    if let Some(unknown) = wanted.iter().find(|name| !policy.roles.contains_key(*name)) {
+        let near = crate::yaml::nearest(unknown, policy.roles.keys().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        return Err(Unusable::Usage(format!(
+            "there is no role `{unknown}`; {near}{whence} {}",
+            there()
+        )));
+    }
+    let roles = policy.roles.into_iter();
+    Ok(Policy {
+        roles: roles.filter(|(name, _)| wanted.contains(name)).collect(),
+        ..Policy::default()
+    })
+}

@@ -1,0 +1,287 @@
+//! `exec`: a command with a sub-token in place of the real one, and a gate of its own in this process for as long as it runs.
+
+mod child;
+mod environment;
+mod ground;
+mod proxies;
+mod summary;
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use rustix::fs::{MemfdFlags, memfd_create};
+use tempfile::TempDir;
+
+use self::child::{Ended, Signals};
+use self::environment::{Environment, Given};
+use self::ground::{Ground, Real};
+use self::summary::Summary;
+use super::log::{self, LogFormat};
+use super::{Failed, Outcome, say, token};
+use crate::audit::Audit;
+use crate::config::{AuditSettings, AuditSink, BaseUrl, Rules};
+use crate::policy::{Limits, bind};
+use crate::server::Embedded;
+use crate::token::{Issued, SubToken};
+use crate::units::Span;
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  tidegate exec --role read-only -- doctl compute droplet list\n\nThe exit status is the command's: 128 and the signal's number if one ended it, 127 if there is no such command, 126 if it can't be\nrun; 2 if it was not said what it may do, and 1 if tidegate could not begin."
+)]
+pub(super) struct Arguments {
+    /// A role that the command has; repeatable. Without a policy, those of the built-in templates (`tidegate template list`).
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    /// A variable of the roles, as `domain=example.com`; repeatable.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = token::variable)]
+    vars: Vec<(String, String)>,
+    /// The policy file, in place of the configuration's.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// How long the sub-token is valid, if the command runs that long.
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    ttl: Span,
+    /// The file with the real token, in place of the configuration's, `DIGITALOCEAN_ACCESS_TOKEN` or `DIGITALOCEAN_TOKEN`.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The API's address, in place of the configuration's or DigitalOcean's own.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<BaseUrl>,
+    /// Write the record to this file too.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// How it is told on standard error what was let through and what was refused.
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    summary: Form,
+    /// The command, with its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// How a summary is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Form {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// Why a command was not run.
+enum Unusable {
+    /// What was asked for can't be: exit 2.
+    Usage(String),
+    /// It could not be begun.
+    Failed(Failed),
+}
+
+impl From<Failed> for Unusable {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
+    match ran(config, arguments) {
+        Ok(Ended(code)) => Ok(Outcome::Code(code)),
+        Err(Unusable::Usage(why)) => {
+            say(why);
+            Ok(Outcome::Unknown)
+        }
+        Err(Unusable::Failed(failed)) => Err(failed),
+    }
+}
+
+fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
+    child::keep_out_of_memory();
+    log::begin(LogFormat::Text, "warn");
+    let ground = Ground::read(config, arguments)?;
+    let is_real = |argument: &OsString| ground.real.traces.are_in(argument);
+    if arguments.command.iter().any(is_real) {
+        return Err(Unusable::Usage(
+            "an argument of the command has the real token in it; leave it out, as the sub-token stands in the environment".to_owned(),
+        ));
+    }
+    let token = SubToken::generate()
+        .map_err(|error| Failed::because(format!("the system gives no random bytes: {error}")))?;
+    let issued = issued(&token, &ground, arguments)?;
+    let grants = bind(&ground.policy, &issued.roles, &issued.vars).map_err(Failed::because)?;
+    let signals = Signals::take().map_err(Failed::because)?;
+    let scratch = Scratch::new()?;
+    let run = Run {
+        arguments,
+        token,
+        issued,
+        signals,
+        scratch,
+    };
+    let (audit, record) = run.record()?;
+    let (rules, real) = ground.rules(None);
+    let catalog = rules.catalog.clone();
+    let ended = run.finish(rules, &real, audit)?;
+    Summary::of(&record, &grants, &catalog).tell(arguments.summary);
+    Ok(ended)
+}
+
+/// What is issued for one run.
+fn issued(token: &SubToken, ground: &Ground, arguments: &Arguments) -> Result<Issued, Failed> {
+    let now = Timestamp::now();
+    let vars = token::variables(&ground.policy, &arguments.roles, arguments.vars.clone())?;
+    let expires_at = now
+        .saturating_add(arguments.ttl.duration())
+        .map_err(Failed::because)?;
+    Ok(Issued {
+        id: token.id.clone(),
+        name: "exec".to_owned(),
+        hash: token.hash(),
+        old: None,
+        roles: arguments.roles.clone().into(),
+        vars,
+        limits: Arc::new(Limits {
+            expires_at: Some(expires_at),
+            ..Limits::default()
+        }),
+        created_at: now,
+        about: None,
+    })
+}
+
+/// A directory for this run, gone with it.
+struct Scratch(TempDir);
+
+impl Scratch {
+    fn new() -> Result<Self, Failed> {
+        let made = tempfile::Builder::new().prefix("tidegate-exec-").tempdir();
+        made.map(Self).map_err(|error| {
+            Failed::because(format!(
+                "there can be no directory for this run: {error}; set TMPDIR to where there can"
+            ))
+        })
+    }
+
+    /// A file in it.
+    fn put(&self, name: &str, text: &str) -> Result<PathBuf, Failed> {
+        let path = self.0.path().join(name);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| {
+            Failed::because(format!("`{}` can't be written: {error}", path.display()))
+        })?;
+        Ok(path)
+    }
+}
+
+/// A run that can begin.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    token: SubToken,
+    issued: Issued,
+    signals: Signals,
+    scratch: Scratch,
+}
+
+impl Run<'_> {
+    /// The record, and where it can be read when all is over: in memory, whether it is in a file too or not.
+    fn record(&self) -> Result<(Audit, File), Failed> {
+        let in_memory = memfd_create("record", MemfdFlags::CLOEXEC)
+            .map(File::from)
+            .map_err(io::Error::from)
+            .and_then(|file| Ok((file.try_clone()?, file)));
+        let (file, reading) = in_memory
+            .map_err(|error| Failed::because(format!("there can be no record: {error}")))?;
+        let Some(path) = &self.arguments.audit else {
+            let audit = Audit::over(file).map_err(Failed::because)?;
+            return Ok((audit, reading));
+        };
+        let settings = AuditSettings {
+            sink: AuditSink::File(path.clone()),
+            sync: false,
+            chain: false,
+        };
+        let audit = Audit::copied(&settings, file).map_err(|error| {
+            let path = path.display();
+            Failed::because(format!("the record `{path}` can't be opened: {error}"))
+        })?;
+        Ok((audit, reading))
+    }
+
+    fn finish(self, rules: Rules, real: &Real, audit: Audit) -> Result<Ended, Failed> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failed::because(format!("the runtime can't start: {error}")))?;
+        let gate = runtime
+            .block_on(Embedded::open(rules, audit, self.issued.clone()))
+            .map_err(Failed::because)?;
+        let environment = self.environment(&gate, real)?;
+        told_before(&environment, real);
+        let command = &self.arguments.command;
+        let ended = self
+            .signals
+            .run(command, environment.variables)
+            .unwrap_or_else(|error| {
+                let name = command.first().map(|name| name.to_string_lossy());
+                say(format!(
+                    "tidegate exec: `{}` can't be run: {error}",
+                    name.unwrap_or_default()
+                ));
+                Ended::before_it_began(&error)
+            });
+        drop(self.scratch);
+        let closed = runtime.block_on(gate.close()).map_err(Failed::because);
+        runtime.shutdown_background();
+        if !closed? {
+            say("tidegate exec: requests were under way yet, and nobody waited for their answers");
+        }
+        Ok(ended)
+    }
+
+    fn environment(&self, gate: &Embedded, real: &Real) -> Result<Environment, Failed> {
+        let url = format!("http://{}", gate.address());
+        let empty_file = self.scratch.put("doctl.yaml", "")?;
+        let own: Vec<_> = std::env::vars_os().collect();
+        let given = Given {
+            token: self.token.secret.expose(),
+            url: &url,
+            empty_file: &empty_file,
+            more: proxies::past(&own),
+            forbidden: real.variables.clone(),
+        };
+        Ok(Environment::of(own, given, &real.traces))
+    }
+}
+
+/// What its user should know before the command begins.
+fn told_before(environment: &Environment, real: &Real) {
+    for file in real.files.iter().filter(|file| File::open(file).is_ok()) {
+        say(format!(
+            "tidegate exec: the command runs as you do, and can read the real token in `{}` if it looks there",
+            file.display()
+        ));
+    }
+    if !environment.taken_out.is_empty() {
+        say(format!(
+            "tidegate exec: taken out of the command's environment, as the real token stands there: {}",
+            environment.taken_out.join(", ")
+        ));
+    }
+    if !environment.others.is_empty() {
+        say(format!(
+            "tidegate exec: the command can read another DigitalOcean token in {}; take it out if it needs none",
+            environment.others.join(", ")
+        ));
+    }
+}

@@ -1,0 +1,196 @@
+//! What was let through and what was refused in a run, by its record.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
+
+use serde_json::{Value, json};
+
+use super::Form;
+use crate::catalog::{Catalog, Method, Scope};
+use crate::cli::suggest::{Refused, suggestion};
+use crate::cli::{counted, say};
+use crate::policy::{Grants, precheck};
+use crate::refusal::Code;
+use crate::request::{Asked, Target};
+
+/// It, counted.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    allowed: u64,
+    refused: u64,
+    refusals: Vec<Refusal>,
+}
+
+/// Refusals of one request for one reason.
+#[derive(Debug)]
+struct Refusal {
+    method: String,
+    path: String,
+    endpoint: Option<String>,
+    reason: String,
+    detail: Option<String>,
+    needs: Vec<String>,
+    suggestion: Option<String>,
+    count: u64,
+}
+
+/// How many different refusals are told one by one.
+const MOST: usize = 100;
+
+impl Summary {
+    /// Reads it from a record.
+    pub fn of(record: &File, grants: &Grants, catalog: &Catalog) -> Self {
+        let mut summary = Self::default();
+        let lines = BufReader::new(FromStart {
+            file: record,
+            at: 0,
+        })
+        .split(b'\n');
+        for line in lines.map_while(Result::ok) {
+            if let Ok(line) = serde_json::from_slice::<Value>(&line) {
+                summary.take(&line, grants, catalog);
+            }
+        }
+        summary
+    }
+
+    fn take(&mut self, line: &Value, grants: &Grants, catalog: &Catalog) {
+        let text = |name: &str| line.get(name).and_then(Value::as_str);
+        match (text("event"), text("decision")) {
+            (Some("answer"), Some("allow")) => self.allowed += 1,
+            (Some("answer"), Some("deny")) => {
+                self.refused += 1;
+                let own = |name| text(name).unwrap_or_default().to_owned();
+                let (method, path, reason) = (own("method"), own("path"), own("reason"));
+                let known = self.refusals.iter_mut().find(|refusal| {
+                    (&refusal.method, &refusal.path, &refusal.reason) == (&method, &path, &reason)
+                });
+                if let Some(refusal) = known {
+                    refusal.count += 1;
+                    return;
+                }
+                if self.refusals.len() == MOST {
+                    return;
+                }
+                let (needs, suggestion) = mending(&method, &path, grants, catalog);
+                self.refusals.push(Refusal {
+                    endpoint: text("endpoint").map(str::to_owned),
+                    detail: text("detail").map(str::to_owned),
+                    method,
+                    path,
+                    reason,
+                    needs,
+                    suggestion,
+                    count: 1,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells it on standard error.
+    pub fn tell(&self, form: Form) {
+        match form {
+            Form::None => {}
+            Form::Json => say(self.as_json()),
+            Form::Text => self.as_text().iter().for_each(say),
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        let refusals = self.refusals.iter().map(|refusal| {
+            let Refusal {
+                method,
+                path,
+                endpoint,
+                reason,
+                detail,
+                needs,
+                suggestion,
+                count,
+            } = refusal;
+            json!({
+                "method": method, "path": path, "endpoint": endpoint, "reason": reason, "detail": detail,
+                "needs": needs, "suggestion": suggestion, "count": count,
+            })
+        });
+        json!({ "allowed": self.allowed, "refused": self.refused, "refusals": refusals.collect::<Value>() })
+    }
+
+    fn as_text(&self) -> Vec<String> {
+        let calls = usize::try_from(self.allowed).unwrap_or(usize::MAX);
+        let mut lines = vec![format!(
+            "tidegate exec: {} let through, {} refused",
+            counted(calls, "call"),
+            self.refused
+        )];
+        for refusal in &self.refusals {
+            let times = match refusal.count {
+                1 => String::new(),
+                count => format!(", {count} times"),
+            };
+            let why = match refusal.needs.as_slice() {
+                [] => refusal.reason.clone(),
+                needs => format!("{}, needs {}", refusal.reason, needs.join(" and ")),
+            };
+            lines.push(format!(
+                "  {} {}: {why}{times}",
+                refusal.method, refusal.path
+            ));
+            match (&refusal.suggestion, &refusal.detail) {
+                (Some(yaml), _) => {
+                    lines.push("    this in a role would allow it:".to_owned());
+                    lines.extend(yaml.lines().map(|line| format!("      {line}")));
+                }
+                (None, Some(detail)) => lines.push(format!("    {detail}")),
+                (None, None) => {}
+            }
+        }
+        let told: u64 = self.refusals.iter().map(|refusal| refusal.count).sum();
+        if told < self.refused {
+            lines.push(format!("  and {} more", self.refused - told));
+        }
+        lines
+    }
+}
+
+/// The scopes that a request lacked, and what would give them: judged by its head, as it was before its body was read.
+fn mending(
+    method: &str,
+    path: &str,
+    grants: &Grants,
+    catalog: &Catalog,
+) -> (Vec<String>, Option<String>) {
+    let Some((method, target)) = method.parse::<Method>().ok().zip(Target::read(path).ok()) else {
+        return Default::default();
+    };
+    let asked = Asked::new(method, target, catalog);
+    let judge = |grants: &Grants| precheck(grants, &asked, catalog).map(|()| String::new());
+    let Err(refusal) = judge(grants) else {
+        return Default::default();
+    };
+    let needs = refusal.needs.iter().map(Scope::to_string).collect();
+    let refused = Refused {
+        method,
+        path,
+        refusal: &refusal,
+    };
+    let mended = matches!(refusal.code, Code::Scope | Code::UnknownEndpoint);
+    let suggested = || suggestion(&refused, grants, catalog, judge);
+    (needs, mended.then(suggested).flatten())
+}
+
+/// A file from its beginning on, wherever it is being written.
+struct FromStart<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
