@@ -1,8 +1,7 @@
-use super::bind::{Additions, BoundCovers, BoundGrant, Grants};
+use super::bind::{BoundCovers, BoundGrant, Grants};
 use super::members::Sent;
-use crate::catalog::{
-    Action, Catalog, Endpoint, Place, Scope, ScopeSet, TouchRule, TouchVerb, Touches,
-};
+use super::takes::{Added, CantTake};
+use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeSet, TouchRule, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
 use crate::resource::{State, Touch};
@@ -21,7 +20,7 @@ pub enum Decision {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Allowed {
     pub(super) place: String,
-    pub(super) additions: Option<Additions>,
+    pub(super) additions: Option<Added>,
     pub(super) narrows: bool,
     pub(super) sent: Sent,
 }
@@ -33,7 +32,7 @@ impl Allowed {
     }
 
     /// What the grant adds to what is created.
-    pub fn additions(&self) -> Option<&Additions> {
+    pub fn additions(&self) -> Option<&Added> {
         self.additions.as_ref()
     }
 
@@ -207,7 +206,7 @@ impl Question<'_> {
     pub(super) fn by_scopes_alone(&self, grants: &Grants) -> Result<Allowed, Refusal> {
         let allowed = |grant: &BoundGrant| Allowed {
             place: grant.place.clone(),
-            additions: grant.on_create.clone().filter(|_| self.creates()),
+            additions: self.added_by(grant),
             narrows: false,
             sent: Sent::Whole,
         };
@@ -295,42 +294,27 @@ impl Question<'_> {
         if grant.only.is_some() && !open {
             return Some(Short::Narrowed);
         }
-        if !self.can_add(grant) {
+        if self.additions_of(grant).is_err() {
             return Some(Short::OnCreate);
         }
         (!self.action_fits(grant)).then_some(Short::Action)
     }
 
-    /// Whether what a grant adds to what is created can be added here: never is it left out in silence.
-    fn can_add(&self, grant: &BoundGrant) -> bool {
-        let Some(additions) = &grant.on_create else {
-            return true;
-        };
-        if !self.creates() {
-            return true;
+    /// What a grant adds to what is created here: all of its `on_create` that this has not from what it belongs to, or the grant
+    /// does not cover it.
+    fn additions_of(&self, grant: &BoundGrant) -> Result<Option<Added>, CantTake> {
+        match &grant.on_create {
+            Some(additions) if self.creates() => {
+                let added = additions.to_what_is_made(self.asked.endpoint, self.catalog.kinds())?;
+                Ok(Some(added).filter(|added| *added != Added::default()))
+            }
+            Some(_) | None => Ok(None),
         }
-        let kinds = self.catalog.kinds();
-        let rules = self
-            .asked
-            .endpoint
-            .map_or(&[][..], |endpoint| endpoint.touches.rules());
-        let created = rules
-            .iter()
-            .find(|rule| rule.verb == TouchVerb::Create && rule.is_first());
-        let takes = |attribute: &str| {
-            let in_body = |places: &[Place]| places.iter().any(Place::is_body);
-            created.is_some_and(|rule| {
-                rule.after
-                    .iter()
-                    .any(|(name, places)| name == attribute && in_body(places))
-            })
-        };
-        let has_urn = created
-            .and_then(|rule| rule.kind.one())
-            .and_then(|kind| kinds.find(kind.as_str()))
-            .is_some_and(|kind| !kind.urns.is_empty());
-        (additions.tags.is_empty() || takes("tag"))
-            && (additions.project.is_none() || takes("project") || has_urn)
+    }
+
+    /// The same for a grant that covers it.
+    pub(super) fn added_by(&self, grant: &BoundGrant) -> Option<Added> {
+        self.additions_of(grant).ok().flatten()
     }
 
     pub(super) fn creates(&self) -> bool {

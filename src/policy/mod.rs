@@ -14,6 +14,7 @@ mod pattern;
 mod read;
 mod selections;
 mod subject;
+mod takes;
 mod test;
 mod touched;
 
@@ -32,6 +33,7 @@ pub use only::{Only, Selector, Value};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
 pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
+pub use takes::{Added, Into as IntoProject};
 pub use test::{PolicyTest, run as run_test, touches};
 pub use touched::{goes_on, lacks_scope, one_tag, with_additions};
 

@@ -329,20 +329,21 @@ impl Json {
         }
     }
 
-    /// Adds texts to a member of an object that is a list of them, those that differ from all in it in more than case.
+    /// Gives a member below this another value; what is not there on the way is made.
     ///
     /// # Errors
-    /// `NoList` where this is no object, or the member no list of texts.
-    pub fn add_to_list(&mut self, key: &str, more: &[String]) -> Result<(), NoList> {
-        let Self::Map(members) = self else {
-            return Err(NoList);
-        };
-        if !members.iter().any(|(known, _)| known == key) {
-            members.push((key.to_owned(), Self::Null));
-        }
-        let Some((_, held)) = members.iter_mut().find(|(known, _)| known == key) else {
-            return Err(NoList);
-        };
+    /// `NoList` where something else than an object stands on the way.
+    pub fn put(&mut self, at: &FieldPath, value: Self) -> Result<(), NoList> {
+        *self.place(at)? = value;
+        Ok(())
+    }
+
+    /// Adds texts to a member below this that is a list of them, those that differ from all in it in more than case.
+    ///
+    /// # Errors
+    /// `NoList` where something else than an object stands on the way, or the member is no list of texts.
+    pub fn add_to_list(&mut self, at: &FieldPath, more: &[String]) -> Result<(), NoList> {
+        let held = self.place(at)?;
         let mut items = match std::mem::replace(held, Self::Null) {
             Self::Null => Vec::new(),
             Self::List(items) if items.iter().all(|item| matches!(item, Self::Text(_))) => items,
@@ -359,6 +360,28 @@ impl Json {
         }
         *held = Self::List(items);
         Ok(())
+    }
+
+    /// The one place that a path leads to, made where it is not there: lists on the way have several.
+    fn place(&mut self, at: &FieldPath) -> Result<&mut Self, NoList> {
+        let (_, way) = at.steps.split_last().ok_or(NoList)?;
+        if way.iter().any(|step| step.lists > 0) {
+            return Err(NoList);
+        }
+        at.steps.iter().try_fold(self, |here, step| {
+            if matches!(here, Self::Null) {
+                *here = Self::Map(Vec::new());
+            }
+            let Self::Map(members) = here else {
+                return Err(NoList);
+            };
+            let known = members.iter().position(|(key, _)| *key == step.key);
+            let index = known.unwrap_or(members.len());
+            if known.is_none() {
+                members.push((step.key.clone(), Self::Null));
+            }
+            members.get_mut(index).map(|(_, held)| held).ok_or(NoList)
+        })
     }
 
     /// Everything that stands at `path`. A list on the way is gone into wherever it is found, whether the path says so or

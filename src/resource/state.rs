@@ -104,6 +104,17 @@ impl State {
         }
     }
 
+    /// The same in that project: by itself, or with what it belongs to where it has that one's.
+    #[must_use]
+    pub fn in_project(mut self, home: &Known) -> Self {
+        if self.has.iter().any(|known| known == "project") {
+            self.attributes.insert("project".to_owned(), home.clone());
+        } else if let Some(parent) = self.parent.take() {
+            self.parent = Some(Arc::new(State::clone(&parent).in_project(home)));
+        }
+        self
+    }
+
     /// Whether it belongs to nobody: a public image.
     pub fn is_public(&self) -> bool {
         self.attributes

@@ -12,7 +12,7 @@ use super::question::{Question, cut_off};
 use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
 use crate::json::Document;
-use crate::policy::{Allowed, Fields, Standing, with_additions};
+use crate::policy::{Added, Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::{Attributes, Reader, State, Touch, attributes_of};
@@ -219,9 +219,7 @@ impl Question<'_> {
     fn beforehand(&self, touches: &[Touch], allowed: &Allowed) -> Beforehand {
         let after = |touch: &Touch| {
             let after = touch.after.as_ref().map(|after| match allowed.additions() {
-                Some(additions) if touch.verb == TouchVerb::Create => {
-                    with_additions(after, additions, &touch.homes)
-                }
+                Some(added) if Added::is_for(touch) => with_additions(after, added, &touch.homes),
                 Some(_) | None => after.clone(),
             });
             after.or_else(|| touch.before.clone())

@@ -8,8 +8,8 @@ use hyper::header::HeaderValue;
 use super::final_line::FinalLine;
 use super::question::{Question, cut_off};
 use crate::audit::Permit;
-use crate::catalog::{Method, Place, TouchRule, TouchVerb};
-use crate::policy::{Additions, Allowed, Sent, with_additions};
+use crate::catalog::{Method, TouchRule, TouchVerb};
+use crate::policy::{Added, Allowed, IntoProject, Sent, with_additions};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, NoList, encoded};
 use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
@@ -35,11 +35,11 @@ impl Question<'_> {
         };
         match (body, json, additions) {
             (Body::Json(_), Some(json), None) => Ok(Body::Json(json.write())),
-            (Body::Json(_), Some(mut json), Some(additions)) => {
-                Box::pin(self.add(&mut json, additions, reader)).await?;
+            (Body::Json(_), Some(mut json), Some(added)) => {
+                Box::pin(self.add(&mut json, added, reader)).await?;
                 Ok(Body::Json(json.write()))
             }
-            (Body::None | Body::Json(_), None, Some(additions)) if !additions.tags.is_empty() => {
+            (Body::None | Body::Json(_), None, Some(added)) if goes_into_the_body(added) => {
                 Err(cant_add("it has no body to add them to"))
             }
             (Body::Json(_), None, _) => Ok(Body::None),
@@ -65,38 +65,26 @@ impl Question<'_> {
         Ok(Some(known).filter(|_| !endpoint.body.is_empty()))
     }
 
-    /// Adds tags, and a project where the request itself names one.
+    /// Adds tags, and a project where the body names one.
     async fn add(
         &self,
         json: &mut Json,
-        additions: &Additions,
+        added: &Added,
         reader: &Reader<'_>,
     ) -> Result<(), Refusal> {
-        let rule = self.creating();
-        let place = |attribute: &str| {
-            let rule = rule?;
-            let (_, places) = rule.after.iter().find(|(name, _)| name == attribute)?;
-            places.iter().find_map(|place| match place {
-                Place::Body(path) => path.steps.first(),
-                Place::Path(_) | Place::Query(_) => None,
-            })
-        };
-        if !additions.tags.is_empty() {
-            let Some(step) = place("tag") else {
-                return Err(cant_add("what it creates takes no tags"));
-            };
-            json.add_to_list(&step.key, &additions.tags)
+        let Added { tags, project } = added;
+        if let Some((at, tags)) = tags {
+            json.add_to_list(at, tags)
                 .map_err(|NoList| cant_add("its tags are no list of names"))?;
         }
-        if let Some(project) = &additions.project
-            && let Some(step) = place("project")
-        {
+        if let Some((IntoProject::Body(at), project)) = project {
             let kinds = self.serving.rules.catalog.kinds();
             let kind = kinds.find("project");
             let kind = kind.ok_or_else(|| cant_add("the catalogue has no projects"))?;
             let found = find_project(kind, project, reader).await?;
             let (id, _) = found.ok_or_else(|| cant_add("there is no such project"))?;
-            json.set(&step.key, Json::Text(id));
+            json.put(at, Json::Text(id))
+                .map_err(|NoList| cant_add("its body has no place for the project"))?;
         }
         Ok(())
     }
@@ -166,8 +154,8 @@ impl Question<'_> {
         let Some(mut state) = first.after.clone().or_else(|| first.before.clone()) else {
             return;
         };
-        if let Some(additions) = allowed.additions() {
-            state = with_additions(&state, additions, &first.homes);
+        if let Some(added) = allowed.additions().filter(|_| Added::is_for(first)) {
+            state = with_additions(&state, added, &first.homes);
         }
         if first.verb == TouchVerb::Create
             && let Some(id) = self.created_ids(json).first()
@@ -227,18 +215,12 @@ impl Question<'_> {
         reader: &Reader<'_>,
         line: &mut FinalLine,
     ) {
-        let Some(project) = allowed.additions().and_then(|add| add.project.as_ref()) else {
-            return;
+        let project = allowed.additions().and_then(|added| added.project.as_ref());
+        let Some((IntoProject::Afterwards, project)) = project else {
+            return; // the body named it
         };
         let kinds = self.serving.rules.catalog.kinds();
         let Some(rule) = self.creating() else { return };
-        if rule
-            .after
-            .iter()
-            .any(|(attribute, _)| attribute == "project")
-        {
-            return; // the request named it
-        }
         let kind = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
         let urns: Vec<String> = self
             .created_ids(json)
@@ -334,6 +316,11 @@ async fn find_project(
     };
     let found = reader.one(kind, &[], &name).await?;
     Ok(found.and_then(|found| both(&found.attributes)))
+}
+
+fn goes_into_the_body(added: &Added) -> bool {
+    let Added { tags, project } = added;
+    tags.is_some() || matches!(project, Some((IntoProject::Body(_), _)))
 }
 
 fn cant_add(why: &str) -> Refusal {

@@ -353,7 +353,7 @@ impl Question<'_> {
             }
             let answer = if allowed.narrows() {
                 Box::pin(self.narrowed(answer, touches, reader)).await?
-            } else if changes && self.grantee.grants.has_only {
+            } else if changes && self.is_followed_up(allowed) {
                 Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
             } else if self.grantee.grants.has_only {
                 self.of_named(answer, touches).await?
@@ -366,6 +366,12 @@ impl Question<'_> {
         let so_far = line.record.upstream_calls.unwrap_or_default();
         line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
         answer
+    }
+
+    /// Whether anything hangs on the answer to a change beside what it shows: its actions are remembered for who is narrowed, and
+    /// what was made may have to be put somewhere.
+    fn is_followed_up(&self, allowed: &Allowed) -> bool {
+        self.grantee.grants.has_only || allowed.additions().is_some()
     }
 
     /// What is not there is told as what may not be seen. A change that the API answered so was let through and went; a read is

@@ -2,9 +2,10 @@
 
 use super::Judge;
 use crate::catalog::{Place, ScopeId, TouchRule, TouchVerb};
-use crate::policy::bind::{Additions, BoundGrant};
+use crate::policy::bind::BoundGrant;
 use crate::policy::decide::{Held, Question};
 use crate::policy::matching::{BoundOnly, Fit, Use};
+use crate::policy::takes::Added;
 use crate::refusal::{Code, Refusal};
 use crate::resource::{Known, State, Touch};
 
@@ -58,7 +59,7 @@ impl<'j> Judge<'j> {
             },
             TouchVerb::Create => {
                 let after = touch.after.as_ref();
-                let with = after.map(|after| added(after, grant, &touch.homes));
+                let with = after.map(|after| self.added(after, touch, grant));
                 with.is_some_and(|after| fits(&after) == Fit::Yes)
             }
             _ if touch.deferred => touch
@@ -76,6 +77,14 @@ impl<'j> Judge<'j> {
                 let mut states = touch.states().peekable();
                 states.peek().is_some() && states.all(|state| fits(state) == Fit::Yes)
             }
+        }
+    }
+
+    /// What is created, with what a grant adds to it: to what the request is about, and not to what is made beside.
+    pub(super) fn added(&self, after: &State, touch: &Touch, grant: &BoundGrant) -> State {
+        match self.question.added_by(grant) {
+            Some(added) if Added::is_for(touch) => with_additions(after, &added, &touch.homes),
+            Some(_) | None => after.clone(),
         }
     }
 
@@ -381,29 +390,20 @@ pub(super) fn use_of(touch: &Touch) -> Use {
     Use::of(touch.verb)
 }
 
-/// What is created, with what a grant adds to it.
-pub(super) fn added(after: &State, grant: &BoundGrant, homes: &[(String, Known)]) -> State {
-    match &grant.on_create {
-        Some(additions) => with_additions(after, additions, homes),
-        None => after.clone(),
-    }
-}
-
 /// What is created, with these tags and in that project.
-pub fn with_additions(after: &State, additions: &Additions, homes: &[(String, Known)]) -> State {
+pub fn with_additions(after: &State, added: &Added, homes: &[(String, Known)]) -> State {
     let mut after = after.clone();
-    if !additions.tags.is_empty()
-        && let Some(tags) = after.attributes.get_mut("tag")
+    if let Some((_, tags)) = &added.tags
+        && let Some(known) = after.attributes.get_mut("tag")
     {
-        let more = additions.tags.iter().map(|tag| tag.to_lowercase());
-        tags.values.extend(more);
+        known
+            .values
+            .extend(tags.iter().map(|tag| tag.to_lowercase()));
     }
-    if let Some(project) = &additions.project
-        && after.known("project").is_some()
-    {
+    if let Some((_, project)) = &added.project {
         let home = homes.iter().find(|(called, _)| called == project);
         let home = home.map_or_else(Known::unknown, |(_, home)| home.clone());
-        after.attributes.insert("project".to_owned(), home);
+        after = after.in_project(&home);
     }
     after
 }

@@ -58,7 +58,7 @@ impl Question<'_> {
         if let Some(grant) = judge.deciding(first, &firsts) {
             judge.not_struck_with_additions(touches, grant)?;
             allowed.place.clone_from(&grant.place);
-            allowed.additions = grant.on_create.clone().filter(|_| self.creates());
+            allowed.additions = self.added_by(grant);
         }
         allowed.narrows = touches.iter().any(|touch| judge.narrows(touch));
         Ok(allowed)

@@ -1,7 +1,7 @@
 //! What deny grants strike, and what a refusal may tell of what the token may not see.
 
 use super::Judge;
-use super::covering::{added, use_of};
+use super::covering::use_of;
 use crate::catalog::{Kinds, Place, TouchKind, TouchVerb};
 use crate::policy::bind::BoundGrant;
 use crate::policy::matching::{BoundOnly, Fit, Use};
@@ -23,7 +23,7 @@ impl<'j> Judge<'j> {
                 after: touch
                     .after
                     .as_ref()
-                    .map(|after| added(after, grant, &touch.homes)),
+                    .map(|after| self.added(after, touch, grant)),
                 ..touch.clone()
             })?;
         }

@@ -49,7 +49,8 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
         }
         if kind.has("project")
-            && self.interest.adds.is_empty() // else the project that a grant adds is the one that counts
+            // Else the project that a grant adds is the one that counts; nothing is added to what is made beside.
+            && (self.interest.adds.is_empty() || !rule.is_first())
             && !base.contains_key("project")
             && self.asks(kind).contains("project")
         {
@@ -73,7 +74,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             same_as_id(kind, &mut attributes);
             let mut touch = touch(rule, kind, None, here.in_path);
             touch.after = Some(State::new(kind, attributes, here.parent.clone()));
-            if self.asks(kind).contains("project") {
+            if rule.is_first() && self.asks(kind).contains("project") {
                 for called in &self.interest.adds {
                     let home = self.project_called(called).await?;
                     touch.homes.push(((*called).to_owned(), home));

@@ -11,6 +11,7 @@ mod members;
 mod missing;
 mod names;
 mod networks;
+mod on_create;
 mod oracle;
 mod projects;
 mod registry;
