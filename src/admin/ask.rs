@@ -40,6 +40,22 @@ pub async fn keep_asking(current: Arc<Current>) {
     }
 }
 
+/// Has real tokens printed anew by their commands, when their time has come. Never ends.
+pub async fn keep_refreshing(current: Arc<Current>) {
+    let mut looks = interval(INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut refreshing = JoinSet::new();
+    loop {
+        looks.tick().await;
+        while refreshing.try_join_next().is_some() {}
+        let serving = current.get();
+        for token in serving.rules.real_tokens().filter(|token| token.is_stale()) {
+            let token = token.clone();
+            refreshing.spawn(async move { token.refresh().await });
+        }
+    }
+}
+
 /// When a token was asked about, and how often in vain.
 struct Asked {
     token: Arc<RealToken>,

@@ -11,7 +11,7 @@ mod page;
 mod readiness;
 mod times;
 
-pub use ask::keep_asking;
+pub use ask::{keep_asking, keep_refreshing};
 pub use complaints::Complaint;
 pub use metrics::{Cache, Found, Metrics, Outcome, Purpose, Reload, Unreadable};
 pub use page::Admin;

@@ -103,6 +103,9 @@ pub(crate) fn config() -> Value {
         &[
             ("token_file", text()),
             ("token_env", text()),
+            ("token_files", some_texts()),
+            ("token_command", some_texts()),
+            ("token_refresh", or_null(span())),
             (
                 "reserve",
                 or_null(json!({ "type": "integer", "minimum": 0 })),
@@ -112,7 +115,7 @@ pub(crate) fn config() -> Value {
     put(
         &mut account,
         "oneOf",
-        needs_one(&["token_file", "token_env"]),
+        needs_one(&["token_file", "token_files", "token_env", "token_command"]),
     );
     let audit = object(
         &["file"],
@@ -334,6 +337,10 @@ fn named(one: &Value) -> Value {
 fn vars() -> Value {
     let value = json!({ "type": ["string", "number", "boolean"], "minLength": 1 });
     json!({ "type": "object", "minProperties": 1, "additionalProperties": value })
+}
+
+fn some_texts() -> Value {
+    json!({ "type": "array", "minItems": 1, "items": text() })
 }
 
 /// A text; numbers and `true` are read as they are written.

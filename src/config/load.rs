@@ -1,12 +1,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rustls::ServerConfig;
+use tracing::warn;
 
 use super::writers::kept_from_others;
 use super::{Listen, Place, Places, RealToken, Settings, TlsFiles, TokenSource, tls};
@@ -243,6 +245,14 @@ fn lenient_settings(path: &Path) -> (Option<Settings>, Vec<Problem>) {
 /// Every problem that was found, in all files. Where the configuration itself has some, the policy is looked at too, as far as
 /// it can be found, and nothing else that the configuration names.
 pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
+    load_after(path, None)
+}
+
+/// The same, after other rules: what could not be had anew, and is known by these, is kept.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_after(path: &Path, before: Option<&Rules>) -> Result<Rules, Vec<Problem>> {
     let (settings, mut wrong) = match lenient_settings(path) {
         (Some(settings), wrong) if wrong.is_empty() => (settings, wrong),
         (Some(settings), mut wrong) => {
@@ -251,7 +261,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
         }
         (None, wrong) => return Err(wrong),
     };
-    let accounts = real_tokens(&settings, &mut wrong);
+    let accounts = real_tokens(&settings, before, &mut wrong);
     let (tls, mut certificates) = listeners(&settings, &mut wrong);
     let admin_tls = admin(&settings, &mut wrong, &mut certificates);
     let catalog = catalog_of(&settings)
@@ -474,17 +484,31 @@ fn ends(key: &str, files: &TlsFiles) -> Vec<Certificate> {
     paths.into_iter().flatten().filter_map(read).collect()
 }
 
-fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String, Arc<RealToken>> {
+/// The real token of each account. Where a command fails that printed one for the rules before, the last good one is kept.
+fn real_tokens(
+    settings: &Settings,
+    before: Option<&Rules>,
+    wrong: &mut Vec<Problem>,
+) -> HashMap<String, Arc<RealToken>> {
     let mut tokens = HashMap::new();
     for (account, written) in &settings.accounts {
-        match real_token(&written.token) {
-            Ok(secret) => {
-                tokens.insert(
-                    account.clone(),
-                    Arc::new(RealToken::new(account.clone(), secret)),
-                );
+        let command = match &written.token {
+            TokenSource::Command(command) => Some(command.clone()),
+            TokenSource::File(_) | TokenSource::Files(_) | TokenSource::Env(_) => None,
+        };
+        let known = before
+            .and_then(|rules| rules.real_token(account))
+            .filter(|known| command.is_some() && known.command() == command.as_ref());
+        match (secrets(&written.token), known) {
+            (Ok(secrets), _) => {
+                let token = RealToken::one_of(account.clone(), secrets, command);
+                tokens.insert(account.clone(), Arc::new(token));
             }
-            Err(why) => wrong.push(settings.places.problem(
+            (Err(why), Some(known)) => {
+                warn!(account, %why, "the real token could not be had anew; the last good one is kept");
+                tokens.insert(account.clone(), known.clone());
+            }
+            (Err(why), None) => wrong.push(settings.places.problem(
                 &format!("accounts.{account}"),
                 format!("the real token of account `{account}`: {why}"),
             )),
@@ -493,17 +517,63 @@ fn real_tokens(settings: &Settings, wrong: &mut Vec<Problem>) -> HashMap<String,
     tokens
 }
 
-/// The real token of an account.
+/// The real token of an account: the first to show, where it has several.
 ///
 /// # Errors
 /// Why there is none, in a line that never has it.
 pub fn real_token(source: &TokenSource) -> Result<Secret, String> {
-    let kept = match source {
-        TokenSource::File(path) => secret::file::read(path).map_err(|error| error.to_string())?,
+    let first = secrets(source)?.into_iter().next();
+    first.ok_or_else(|| "there is none".to_owned())
+}
+
+/// The secrets of an account, the one to show first before the others: at least one.
+fn secrets(source: &TokenSource) -> Result<Vec<Secret>, String> {
+    let one = match source {
+        TokenSource::File(path) => token_in(&read_secret(path)?)?,
         TokenSource::Env(name) => std::env::var(name)
             .map(Secret::new)
-            .map_err(|_| format!("the variable `{name}` is not set, or is no text"))?,
+            .map_err(|_| format!("the variable `{name}` is not set, or is no text"))
+            .and_then(|kept| token_in(&kept))?,
+        TokenSource::Files(paths) => return in_files(paths),
+        TokenSource::Command(command) => command.run().map_err(|error| error.to_string())?,
     };
+    Ok(vec![one])
+}
+
+/// Of files that hold one each, those that are there: the new one may be yet to come, and the old one may have gone. The same
+/// in two of them counts once.
+fn in_files(paths: &[PathBuf]) -> Result<Vec<Secret>, String> {
+    let mut found: Vec<Secret> = Vec::new();
+    for path in paths.iter().filter(|path| !is_missing(path)) {
+        let named = |why| format!("`{}`: {why}", path.display());
+        let secret = token_in(&read_secret(path)?).map_err(named)?;
+        let hash = secret.hash();
+        if !found.iter().any(|known| known.hash().matches(&hash)) {
+            found.push(secret);
+        }
+    }
+    if found.is_empty() {
+        let listed: Vec<_> = paths
+            .iter()
+            .map(|path| format!("`{}`", path.display()))
+            .collect();
+        return Err(format!(
+            "none of the files of `token_files` is there: {}; write the token into the first",
+            listed.join(", ")
+        ));
+    }
+    Ok(found)
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn read_secret(path: &Path) -> Result<Secret, String> {
+    secret::file::read(path).map_err(|error| error.to_string())
+}
+
+fn token_in(kept: &Secret) -> Result<Secret, String> {
     let token = kept.expose().trim();
     if let Some(why) = no_real_token(token) {
         return Err(why.to_owned());

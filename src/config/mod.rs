@@ -4,6 +4,7 @@
 //! tokens, the upstream's certificate authority) and makes one [`Rules`] of it, which a request takes one reference to and
 //! keeps to its end. If anything is wrong there are no rules, and whoever had some keeps them.
 
+mod command;
 mod load;
 mod places;
 mod read;
@@ -21,13 +22,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use command::TokenCommand;
 pub use load::{
-    Certificate, Parts, Problem, Rules, catalog, load, no_real_token, policy, policy_alone,
-    policy_in, real_token, settings,
+    Certificate, Parts, Problem, Rules, catalog, load, load_after, no_real_token, policy,
+    policy_alone, policy_in, real_token, settings,
 };
 pub use places::Places;
 pub use read::read;
-pub use real_token::{RealToken, Standing};
+pub use real_token::{Held, RealToken, Standing};
 pub use tls::shows;
 pub use url::BaseUrl;
 pub use watch::Seen;
@@ -165,6 +167,10 @@ pub enum TokenSource {
     File(PathBuf),
     /// A variable of the environment.
     Env(String),
+    /// Files of which each holds one, the one to show first before the others: while a token is replaced by another, both.
+    Files(Vec<PathBuf>),
+    /// What a command prints.
+    Command(TokenCommand),
 }
 
 /// Where the audit record goes.

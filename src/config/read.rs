@@ -7,11 +7,25 @@ use std::time::Duration;
 
 use super::{
     Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Places,
-    Plaintext, ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
+    Plaintext, ProxyHeader, Settings, TlsFiles, TokenCommand, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
 use crate::yaml::{self, At, Map, Mistakes, Node, Value};
+
+/// How many sources an account names for its real token.
+enum Sources {
+    /// One.
+    One(TokenSource),
+    /// One, with a mistake in it.
+    Mistaken,
+    /// None, or several.
+    NotOne,
+}
+
+/// How often a command is run anew where that is not said.
+const HOURLY: Duration = Duration::from_secs(3600);
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
 
 /// Reads the text of a configuration file. Relative paths in it are relative to `directory`.
 ///
@@ -350,24 +364,16 @@ impl Reader<'_> {
             let Some(mut map) = Map::of(&entry.node, "an account", &mut self.mistakes) else {
                 continue;
             };
-            let (file, env) = (map.take("token_file"), map.take("token_env"));
-            if let Some(node) = file.or(env) {
-                self.places.note(format!("accounts.{}", entry.key), node.at);
-            }
-            let file = file
-                .and_then(|node| self.path(node, "`token_file`"))
-                .map(TokenSource::File);
-            let env = env
-                .and_then(|node| node.text("`token_env`", &mut self.mistakes))
-                .map(|name| TokenSource::Env(name.to_owned()));
+            let source = self.token_source(&entry.key, &mut map);
             let reserve = self.parsed(&mut map, "reserve");
             map.finish(&mut self.mistakes);
-            match (file, env) {
-                (Some(token), None) | (None, Some(token)) => {
+            match source {
+                Sources::One(token) => {
                     accounts.insert(entry.key.clone(), Account { token, reserve });
                 }
-                (Some(_), Some(_)) | (None, None) => {
-                    self.mistakes.add(entry.at, format!("account `{}` needs one source for its real token: `token_file` or `token_env`", entry.key));
+                Sources::Mistaken => {}
+                Sources::NotOne => {
+                    self.mistakes.add(entry.at, format!("account `{}` needs one source for its real token: `token_file`, `token_files`, `token_env` or `token_command`", entry.key));
                 }
             }
         }
@@ -378,6 +384,98 @@ impl Reader<'_> {
             );
         }
         accounts
+    }
+
+    /// Where the real token of an account is. The place of its key is kept, for what is wrong with the token itself.
+    fn token_source(&mut self, account: &str, map: &mut Map<'_>) -> Sources {
+        let keys = ["token_file", "token_files", "token_env", "token_command"];
+        let taken = keys.map(|key| map.take(key));
+        let refresh = map.take("token_refresh").filter(|node| !node.is_null());
+        if let Some(node) = taken.iter().flatten().next() {
+            self.places.note(format!("accounts.{account}"), node.at);
+        }
+        if taken.iter().flatten().count() != 1 {
+            return Sources::NotOne;
+        }
+        let every = match refresh {
+            None => Some(HOURLY),
+            Some(node) if taken.last().is_some_and(Option::is_none) => {
+                self.mistakes.add(node.at, "`token_refresh` is how often `token_command` is run anew, and there is none; leave it out, as files are read whenever they change");
+                None
+            }
+            Some(node) => self.refresh(node),
+        };
+        let [file, files, env, command] = taken;
+        let source = if let Some(node) = file {
+            self.path(node, "`token_file`").map(TokenSource::File)
+        } else if let Some(node) = env {
+            let name = node.text("`token_env`", &mut self.mistakes);
+            name.map(|name| TokenSource::Env(name.to_owned()))
+        } else if let Some(node) = files {
+            self.token_files(node)
+        } else {
+            command
+                .zip(every)
+                .and_then(|(node, every)| self.token_command(node, every))
+        };
+        match (source, every) {
+            (Some(source), Some(_)) => Sources::One(source),
+            (_, _) => Sources::Mistaken,
+        }
+    }
+
+    fn refresh(&mut self, node: &Node) -> Option<Duration> {
+        let span: Span = node.parsed("`token_refresh`", &mut self.mistakes)?;
+        if span.duration() >= LEAST_REFRESH {
+            return Some(span.duration());
+        }
+        self.mistakes.add(
+            node.at,
+            format!("`token_refresh` of `{span}` is too often; write at least `1s`"),
+        );
+        None
+    }
+
+    fn token_files(&mut self, node: &Node) -> Option<TokenSource> {
+        let items = node.items("`token_files`", &mut self.mistakes);
+        let paths: Vec<_> = items
+            .iter()
+            .filter_map(|item| self.path(item, "an item of `token_files`"))
+            .collect();
+        if items.is_empty() && matches!(node.value, Value::List(_)) {
+            self.mistakes.add(node.at, "`token_files` lists the files of the new and the old token, and is empty; name them, or write `token_file`");
+        }
+        (!paths.is_empty() && paths.len() == items.len()).then_some(TokenSource::Files(paths))
+    }
+
+    fn token_command(&mut self, node: &Node, every: Duration) -> Option<TokenSource> {
+        let items = node.items("`token_command`", &mut self.mistakes);
+        let words: Vec<_> = items
+            .iter()
+            .filter_map(|item| item.text("an item of `token_command`", &mut self.mistakes))
+            .map(str::to_owned)
+            .collect();
+        let named = words
+            .split_first()
+            .filter(|(program, _)| !program.is_empty());
+        let Some((program, arguments)) = named else {
+            if matches!(node.value, Value::List(_)) {
+                self.mistakes.add(node.at, "`token_command` names no program; list it and its arguments, as in [vault, kv, get, -field=token, secret/do]");
+            }
+            return None;
+        };
+        let program = if program.contains('/') {
+            self.directory.join(program)
+        } else {
+            program.into() // found by `PATH`
+        };
+        (words.len() == items.len()).then(|| {
+            TokenSource::Command(TokenCommand {
+                program,
+                arguments: arguments.to_vec(),
+                every,
+            })
+        })
     }
 
     fn audit(&mut self, node: &Node) -> Option<AuditSettings> {

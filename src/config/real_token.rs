@@ -1,22 +1,28 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::{HeaderMap, StatusCode};
 use memchr::memmem::Finder;
+use tracing::{info, warn};
 
+use super::command::TokenCommand;
 use crate::secret::Secret;
 use crate::token::{Budget, Shares};
 use crate::upstream::What;
 
-/// A real token, what to look for so that no answer shows it, and what the API has said to it.
+/// The real token of an account, which may change while rules are in force; what to look for so that no answer shows it; and
+/// what the API has said to it.
 pub struct RealToken {
     /// The account it is for.
     pub account: String,
-    secret: Secret,
-    finder: Arc<Finder<'static>>,
+    held: ArcSwap<AllHeld>,
+    /// What prints it anew, where that is how the account has it.
+    command: Option<TokenCommand>,
+    /// When the command was run last; held while it runs.
+    runs: tokio::sync::Mutex<Runs>,
     standing: ArcSwap<Standing>,
     /// How many requests the API takes yet; below 0 where it has not said.
     ratelimit_remaining: AtomicI64,
@@ -27,6 +33,54 @@ pub struct RealToken {
     /// What its sub-tokens used of that.
     pub shares: Arc<Shares>,
 }
+
+/// The secrets that may be an account's real token by now, the one to try first before the others, and what to look for.
+struct AllHeld {
+    secrets: Vec<Arc<Held>>,
+    finders: Arc<[Finder<'static>]>,
+}
+
+/// One of them.
+pub struct Held {
+    secret: Secret,
+    /// Whether the API did not take it when it was shown last.
+    refused: AtomicBool,
+}
+
+impl Held {
+    /// The token, for the one header it goes into.
+    pub fn expose(&self) -> &str {
+        self.secret.expose()
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl AllHeld {
+    fn new(secrets: Vec<Arc<Held>>) -> Self {
+        let finder = |held: &Arc<Held>| Finder::new(telling_part(held.expose())).into_owned();
+        let finders = secrets.iter().map(finder).collect();
+        Self { secrets, finders }
+    }
+
+    /// The one to show: the first that the API may take.
+    fn current(&self) -> Option<&Arc<Held>> {
+        let good = self.secrets.iter().find(|held| !held.is_refused());
+        good.or(self.secrets.first())
+    }
+}
+
+/// When a command was run.
+struct Runs {
+    last: Instant,
+    /// When it last had run because the API took nothing that it had printed.
+    for_refusal: Option<Instant>,
+}
+
+/// How soon after it had run for that a command is run again because the API takes nothing that it has printed.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What DigitalOcean takes in an hour, where it does not say.
 const USUAL_LIMIT: u64 = 5000;
@@ -78,11 +132,30 @@ impl RealToken {
 
     /// A token of which nothing is known yet.
     pub fn new(account: String, secret: Secret) -> Self {
-        let finder = Finder::new(telling_part(secret.expose())).into_owned();
+        Self::one_of(account, vec![secret], None)
+    }
+
+    /// One of several tokens, of which the first is to be shown as long as the API takes it, or what a command printed.
+    pub(super) fn one_of(
+        account: String,
+        secrets: Vec<Secret>,
+        command: Option<TokenCommand>,
+    ) -> Self {
+        let held = |secret| {
+            Arc::new(Held {
+                secret,
+                refused: AtomicBool::new(false),
+            })
+        };
+        let held = secrets.into_iter().map(held).collect();
         Self {
             account,
-            secret,
-            finder: Arc::new(finder),
+            held: ArcSwap::from_pointee(AllHeld::new(held)),
+            command,
+            runs: tokio::sync::Mutex::new(Runs {
+                last: Instant::now(),
+                for_refusal: None,
+            }),
             standing: ArcSwap::default(),
             ratelimit_remaining: AtomicI64::new(-1),
             ratelimit_limit: AtomicU64::new(USUAL_LIMIT),
@@ -92,19 +165,133 @@ impl RealToken {
         }
     }
 
-    /// The token, for the one header it goes into.
-    pub fn expose(&self) -> &str {
-        self.secret.expose()
+    /// The secret to show now.
+    pub fn current(&self) -> Option<Arc<Held>> {
+        self.held.load().current().cloned()
     }
 
-    /// A search for the part of it that is secret, without the prefix that all have.
-    pub fn finder(&self) -> Arc<Finder<'static>> {
-        Arc::clone(&self.finder)
+    /// Searches for the parts of all of its secrets that are secret, without the prefix that all have.
+    pub fn finders(&self) -> Arc<[Finder<'static>]> {
+        Arc::clone(&self.held.load().finders)
+    }
+
+    /// Whether another secret may be had where the API does not take one.
+    pub fn has_others(&self) -> bool {
+        self.command.is_some() || self.held.load().secrets.len() > 1
+    }
+
+    /// What there is instead of secrets that the API does not take: another that is held, or what the command prints now. It is
+    /// run once for all who ask at the same time, and not again for a while if it prints what is known.
+    pub async fn instead_of(&self, refused: &[Arc<Held>]) -> Option<Arc<Held>> {
+        let untried = |held: &&Arc<Held>| !refused.iter().any(|tried| Arc::ptr_eq(tried, held));
+        let among_held = || self.held.load().secrets.iter().find(untried).cloned();
+        if let Some(held) = among_held() {
+            return Some(held);
+        }
+        let command = self.command.as_ref()?;
+        let mut runs = self.runs.lock().await;
+        if let Some(held) = among_held() {
+            return Some(held); // somebody else asked
+        }
+        if runs.for_refusal.is_some_and(|ran| ran.elapsed() < AGAIN) {
+            return None;
+        }
+        self.run(command, &mut runs).await;
+        runs.for_refusal = Some(Instant::now());
+        among_held()
+    }
+
+    /// Whether it is time to run its command anew.
+    pub fn is_stale(&self) -> bool {
+        let Some(command) = &self.command else {
+            return false;
+        };
+        let runs = self.runs.try_lock(); // where it can't be had, the command runs
+        runs.is_ok_and(|runs| runs.last.elapsed() >= command.every)
+    }
+
+    /// Runs the command anew where its time has come.
+    pub async fn refresh(&self) {
+        let Some(command) = &self.command else {
+            return;
+        };
+        let Ok(mut runs) = self.runs.try_lock() else {
+            return; // it runs
+        };
+        if runs.last.elapsed() >= command.every {
+            self.run(command, &mut runs).await;
+        }
+    }
+
+    /// Runs the command, and keeps what it prints before what was known. What fails is told, and the last good one is kept.
+    async fn run(&self, command: &TokenCommand, runs: &mut Runs) {
+        runs.last = Instant::now();
+        let running = command.clone();
+        let printed = tokio::task::spawn_blocking(move || running.run()).await;
+        let account = &self.account;
+        match printed {
+            Ok(Ok(secret)) => self.take(secret),
+            Ok(Err(why)) => {
+                warn!(account, %why, "the real token could not be had anew; the last good one is kept");
+            }
+            Err(_) => {
+                warn!(
+                    account,
+                    "the real token could not be had anew; the last good one is kept"
+                );
+            }
+        }
+    }
+
+    /// Puts a secret before the one that is shown by now, which is kept, as requests under way have it.
+    fn take(&self, secret: Secret) {
+        let held = self.held.load();
+        let hash = secret.hash();
+        let same = |held: &&Arc<Held>| held.secret.hash().matches(&hash);
+        let known = held.secrets.iter().find(same).cloned();
+        let first = known.unwrap_or_else(|| {
+            Arc::new(Held {
+                secret,
+                refused: AtomicBool::new(false),
+            })
+        });
+        if held
+            .secrets
+            .first()
+            .is_some_and(|held| Arc::ptr_eq(held, &first))
+        {
+            return;
+        }
+        let before = held.current().filter(|held| !Arc::ptr_eq(held, &first));
+        let all = std::iter::once(first.clone()).chain(before.cloned());
+        self.held.store(Arc::new(AllHeld::new(all.collect())));
+        info!(
+            account = self.account,
+            "the account has another real token now"
+        );
     }
 
     /// Whether it is the same token, for the same account.
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.account == other.account && self.secret.hash().matches(&other.secret.hash())
+        let (one, two) = (self.held.load(), other.held.load());
+        let of_command = self.command.is_some() && self.command == other.command;
+        let count = if of_command {
+            1
+        } else {
+            one.secrets.len().max(two.secrets.len())
+        };
+        let same =
+            |(one, two): (&Arc<Held>, &Arc<Held>)| one.secret.hash().matches(&two.secret.hash());
+        let pairs = one.secrets.iter().zip(&two.secrets).take(count);
+        self.account == other.account
+            && self.command == other.command
+            && pairs.clone().count() == count
+            && pairs.clone().all(same)
+    }
+
+    /// Whether a command prints it, and which one.
+    pub(super) fn command(&self) -> Option<&TokenCommand> {
+        self.command.as_ref()
     }
 
     /// Whether the API takes it.
@@ -112,9 +299,9 @@ impl RealToken {
         **self.standing.load()
     }
 
-    /// Takes in what the API answered to it. 401 is the only refusal of a token itself; 403 says that it lacks a scope, so
+    /// Takes in what the API answered to one of its secrets. 401 is the only refusal of a token itself; 403 says that it lacks a scope, so
     /// that it is known there. What else there is may be said before a token is looked at, and changes nothing.
-    pub fn answered(&self, status: StatusCode, headers: &HeaderMap) {
+    pub fn answered(&self, held: &Held, status: StatusCode, headers: &HeaderMap) {
         let number = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
             value.parse::<u32>().ok()
@@ -129,9 +316,22 @@ impl RealToken {
                 .store(remaining.into(), Ordering::Relaxed);
         }
         match status {
-            StatusCode::UNAUTHORIZED => self.stands(Standing::Refused),
-            StatusCode::FORBIDDEN => self.stands(Standing::Accepted),
-            status if status.is_success() => self.stands(Standing::Accepted),
+            StatusCode::UNAUTHORIZED => {
+                held.refused.store(true, Ordering::Relaxed);
+                if self
+                    .held
+                    .load()
+                    .secrets
+                    .iter()
+                    .all(|held| held.is_refused())
+                {
+                    self.stands(Standing::Refused);
+                }
+            }
+            status if status.is_success() || status == StatusCode::FORBIDDEN => {
+                held.refused.store(false, Ordering::Relaxed);
+                self.stands(Standing::Accepted);
+            }
             _ => {}
         }
     }

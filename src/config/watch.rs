@@ -81,12 +81,11 @@ fn files(settings: &Settings) -> Vec<&Path> {
         limits: _,
         places: _,
     } = settings;
-    let tokens = accounts
-        .values()
-        .filter_map(|account| match &account.token {
-            TokenSource::File(path) => Some(path),
-            TokenSource::Env(_) => None,
-        });
+    let tokens = accounts.values().flat_map(|account| match &account.token {
+        TokenSource::File(path) => std::slice::from_ref(path),
+        TokenSource::Files(paths) => paths,
+        TokenSource::Env(_) | TokenSource::Command(_) => &[],
+    });
     let shown = listen.iter().chain(admin).flat_map(|listen| match listen {
         Listen::Tls(.., files) => shown(files),
         Listen::Plain(..) | Listen::Unix(_) => Vec::new(),

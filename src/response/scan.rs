@@ -4,26 +4,27 @@ use bytes::{Bytes, BytesMut};
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
-/// Looks for a secret in bytes that come in pieces, and lets none of it by: what could be its beginning waits for the rest.
+/// Looks for secrets in bytes that come in pieces, and lets nothing of them by: what could be the beginning of one waits for
+/// the rest.
 pub struct Scan {
-    finder: Arc<Finder<'static>>,
+    finders: Arc<[Finder<'static>]>,
     held: BytesMut,
 }
 
-/// The secret is in there.
+/// A secret is in there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Found;
 
 impl Scan {
     /// A scan for `secret`, which is not empty.
     pub fn new(secret: &[u8]) -> Self {
-        Self::by(Arc::new(Finder::new(secret).into_owned()))
+        Self::by(Arc::new([Finder::new(secret).into_owned()]))
     }
 
-    /// A scan that was prepared once, for a secret that is not empty.
-    pub fn by(finder: Arc<Finder<'static>>) -> Self {
+    /// A scan that was prepared once, for secrets that are not empty.
+    pub fn by(finders: Arc<[Finder<'static>]>) -> Self {
         Self {
-            finder,
+            finders,
             held: BytesMut::new(),
         }
     }
@@ -40,7 +41,7 @@ impl Scan {
             joined.extend_from_slice(&piece);
             joined.freeze()
         };
-        if self.finder.find(&joined).is_some() {
+        if self.finds(&joined) {
             return Err(Found);
         }
         let mut free = joined;
@@ -49,9 +50,10 @@ impl Scan {
         Ok(free)
     }
 
-    /// Whether the secret is in `bytes`, which come whole.
+    /// Whether a secret is in `bytes`, which come whole.
     pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.finder.find(bytes).is_some()
+        let found = |finder: &Finder<'_>| finder.find(bytes).is_some();
+        self.finders.iter().any(found)
     }
 
     /// What was held back, once nothing follows.
@@ -59,17 +61,24 @@ impl Scan {
         self.held.split().freeze()
     }
 
-    /// How many bytes at the end of `bytes` are a beginning of the secret.
+    /// How many bytes at the end of `bytes` are a beginning of a secret.
     fn beginning_at_end(&self, bytes: &[u8]) -> usize {
-        let needle = self.finder.needle();
-        let longest = bytes.len().min(needle.len().saturating_sub(1));
-        let end = bytes.get(bytes.len() - longest..).unwrap_or_default();
-        let first = needle.first().copied().unwrap_or_default();
-        memchr_iter(first, end)
-            .filter_map(|at| end.get(at..))
-            .find(|beginning| needle.starts_with(beginning))
-            .map_or(0, <[u8]>::len)
+        let beginnings = self.finders.iter();
+        beginnings
+            .map(|finder| beginning_at_end(finder.needle(), bytes))
+            .max()
+            .unwrap_or(0)
     }
+}
+
+fn beginning_at_end(needle: &[u8], bytes: &[u8]) -> usize {
+    let longest = bytes.len().min(needle.len().saturating_sub(1));
+    let end = bytes.get(bytes.len() - longest..).unwrap_or_default();
+    let first = needle.first().copied().unwrap_or_default();
+    memchr_iter(first, end)
+        .filter_map(|at| end.get(at..))
+        .find(|beginning| needle.starts_with(beginning))
+        .map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]
@@ -100,6 +109,20 @@ mod tests {
                     Err(Found),
                     "cut at {first} and {second}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn any_of_several_secrets_is_found_however_it_is_cut() {
+        let finders = ["abcabd", "bdxyz"].map(|secret| Finder::new(secret.as_bytes()).into_owned());
+        for whole in [&b"--abcabd--"[..], b"--abcabdxyz", b"-abdxyz-"] {
+            for cut in 0..whole.len() {
+                let mut scan = Scan::by(Arc::new(finders.clone()));
+                let (head, tail) = whole.split_at(cut);
+                let mut push = |piece| scan.push(Bytes::copy_from_slice(piece));
+                let pushed = push(head).and_then(|_| push(tail));
+                assert_eq!(pushed, Err(Found), "{whole:?} cut at {cut}");
             }
         }
     }

@@ -581,7 +581,7 @@ impl Question<'_> {
         let mut brought_back = links.push(&Bytes::from(body)).to_vec();
         brought_back.extend_from_slice(&links.finish());
         let body = brought_back;
-        if Scan::by(reader.token.finder()).finds(&body) {
+        if Scan::by(reader.token.finders()).finds(&body) {
             return Err(cut_off(&crate::response::Cut::Token, true));
         }
         let mut headers = HeaderMap::new();

@@ -432,7 +432,7 @@ impl Question<'_> {
             return Err(refusal);
         }
         let shape = Shape {
-            scan: Scan::by(token.finder()),
+            scan: Scan::by(token.finders()),
             links: Links::new(upstream.addresses(), self.reached()),
             patience: upstream.settings().timeout,
         };

@@ -21,7 +21,7 @@ use super::serving::{Current, Why};
 use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;
-use crate::admin::{Admin, Phase, keep_asking};
+use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules};
 use crate::token::{Live, StateError};
@@ -137,6 +137,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         aside.spawn(door.accept(listener));
         tokio::spawn(keep_asking(current.clone()));
     }
+    tokio::spawn(keep_refreshing(current.clone()));
     for listener in &listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
     }

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::plans::Plans;
 use crate::admin::{Metrics, Reload};
-use crate::config::{Problem, Rules, Seen, Settings, load};
+use crate::config::{Problem, Rules, Seen, load_after};
 use crate::upstream::Upstream;
 
 /// What requests are served by at a moment: rules, and connections to the upstream that they name.
@@ -110,8 +110,7 @@ impl Current {
     /// it is found, unless somebody asked.
     pub fn reload(&self, why: Why) {
         let in_force = self.get();
-        let (seen, read) =
-            read_at_rest(&self.config, Some(&in_force.rules.settings), &self.metrics);
+        let (seen, read) = read_at_rest(&self.config, Some(&in_force.rules), &self.metrics);
         let outcome = if read.is_ok() {
             Reload::Done
         } else {
@@ -180,23 +179,28 @@ fn tell(problems: &[String]) {
 /// pause gets what is there, and then the next reading.
 fn read_at_rest(
     config: &Path,
-    in_force: Option<&Settings>,
+    in_force: Option<&Rules>,
     metrics: &Arc<Metrics>,
 ) -> (Seen, Result<Serving, Vec<Problem>>) {
+    let settings = in_force.map(|rules| &rules.settings);
     for _ in 1..TRIES {
-        let seen = Seen::of(config, in_force);
-        let read = read(config, metrics);
+        let seen = Seen::of(config, settings);
+        let read = read(config, in_force, metrics);
         if seen.again() == seen {
             return (seen, read);
         }
     }
-    (Seen::of(config, in_force), read(config, metrics))
+    (Seen::of(config, settings), read(config, in_force, metrics))
 }
 
 const TRIES: usize = 4;
 
-fn read(config: &Path, metrics: &Arc<Metrics>) -> Result<Serving, Vec<Problem>> {
-    serve_by(load(config)?, metrics).map_err(|problem| vec![problem])
+fn read(
+    config: &Path,
+    in_force: Option<&Rules>,
+    metrics: &Arc<Metrics>,
+) -> Result<Serving, Vec<Problem>> {
+    serve_by(load_after(config, in_force)?, metrics).map_err(|problem| vec![problem])
 }
 
 fn serve_by(rules: Rules, metrics: &Arc<Metrics>) -> Result<Serving, Problem> {

@@ -34,7 +34,7 @@ pub use headers::{Carried, Overridden, carried};
 use crate::admin::{Complaint, Metrics, Purpose};
 use crate::audit::Permit;
 use crate::catalog::Method;
-use crate::config::{BaseUrl, RealToken, UpstreamSettings};
+use crate::config::{BaseUrl, Held, RealToken, UpstreamSettings};
 
 /// The API and the connections to it.
 pub struct Upstream {
@@ -58,6 +58,23 @@ pub struct Checked {
     pub headers: Carried,
     /// The body.
     pub body: Body,
+}
+
+impl Checked {
+    /// The same once more, but for a body that goes as it comes.
+    fn again(&self) -> Option<Self> {
+        let body = match &self.body {
+            Body::None => Body::None,
+            Body::Json(bytes) => Body::Json(bytes.clone()),
+            Body::Stream(..) => return None,
+        };
+        Some(Self {
+            method: self.method,
+            path_and_query: self.path_and_query.clone(),
+            headers: self.headers.clone(),
+            body,
+        })
+    }
 }
 
 /// The body of a checked request.
@@ -130,27 +147,19 @@ impl Upstream {
                 "the real token is of another account than the permit",
             ));
         }
-        let again = checked.method.reads().then(|| {
-            (
-                checked.method,
-                checked.path_and_query.clone(),
-                checked.headers.clone(),
-            )
+        let again = checked.method.reads().then(|| Checked {
+            method: checked.method,
+            path_and_query: checked.path_and_query.clone(),
+            headers: checked.headers.clone(),
+            body: Body::None,
         });
         match (self.send(Purpose::Forward, token, checked).await, again) {
-            (Err(failure), Some((method, path_and_query, headers))) if failure.broke_off() => {
+            (Err(failure), Some(checked)) if failure.broke_off() => {
                 // A kept connection that the API closes as a request comes is nobody's fault; a read may be sent again.
-                let checked = Checked {
-                    method,
-                    path_and_query,
-                    headers,
-                    body: Body::None,
-                };
-                self.send(Purpose::Forward, token, checked)
-                    .await
-                    .map(|answer| (answer, 2))
+                let sent = self.send(Purpose::Forward, token, checked).await;
+                sent.map(|(answer, calls)| (answer, calls + 1))
             }
-            (result, _) => result.map(|answer| (answer, 1)),
+            (result, _) => result,
         }
     }
 
@@ -168,7 +177,7 @@ impl Upstream {
         };
         self.send(Purpose::Check, token, checked)
             .await
-            .map(|answer| answer.status())
+            .map(|(answer, _)| answer.status())
     }
 
     /// Looks something up with the real token: a GET, to a path that was made from the catalogue and never from a client's
@@ -193,7 +202,7 @@ impl Upstream {
             Err(failure) if failure.broke_off() => self.send(purpose, token, checked()).await,
             result => result,
         }?;
-        let (mut head, mut body) = answer.into_parts();
+        let (mut head, mut body) = answer.0.into_parts();
         let gunzip = Gunzip::of(&mut head.headers);
         let (bytes, whole) = read(&mut body, limit, self.settings.timeout)
             .await
@@ -218,24 +227,43 @@ impl Upstream {
         Ok((head.status.as_u16(), bytes))
     }
 
+    /// Sends a request, with another secret of the account where the API does not take one: by 401 it says that it did nothing.
+    /// Tells how many calls that were.
     async fn send(
         &self,
         purpose: Purpose,
         token: &RealToken,
         checked: Checked,
-    ) -> Result<Response<Incoming>, Failure> {
-        let sent = self.send_untold(purpose, token, checked).await;
-        match &sent {
-            Err(failure) => self.tell(failure),
-            Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
+    ) -> Result<(Response<Incoming>, u32), Failure> {
+        let mut shown: Vec<_> = token.current().into_iter().collect();
+        let mut again = token.has_others().then(|| checked.again()).flatten();
+        let mut next = checked;
+        loop {
+            let Some(held) = shown.last() else {
+                let why = "the account has no real token";
+                return Err(Failure::unsent(What::BadRequest, why));
+            };
+            let answer = self.send_untold(purpose, (token, held), next).await;
+            let answer = answer.inspect_err(|failure| self.tell(failure))?;
+            let calls = u32::try_from(shown.len()).unwrap_or(u32::MAX);
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                return Ok((answer, calls));
+            }
+            let other = match &again {
+                Some(_) if shown.len() < MOST_SHOWN => token.instead_of(&shown).await,
+                Some(_) | None => None,
+            };
+            let (Some(other), Some(checked)) = (other, again.take()) else {
                 let account = &token.account;
                 self.metrics.complain(Complaint::RealToken, |count| {
                     warn!(account, count, "the API does not accept the real token (401); put one that is valid where the configuration says");
                 });
-            }
-            Ok(_) => {}
+                return Ok((answer, calls));
+            };
+            again = checked.again();
+            next = checked;
+            shown.push(other);
         }
-        sent
     }
 
     /// Tells those who run tidegate what is wrong between it and the API. What is wrong with a client is not.
@@ -263,7 +291,7 @@ impl Upstream {
     async fn send_untold(
         &self,
         purpose: Purpose,
-        token: &RealToken,
+        (token, held): (&RealToken, &Held),
         checked: Checked,
     ) -> Result<Response<Incoming>, Failure> {
         let progress = match &checked.body {
@@ -275,7 +303,7 @@ impl Upstream {
         } else {
             &self.changing
         };
-        let request = self.request(token, checked)?;
+        let request = self.request(held, checked)?;
         self.metrics.upstream_call(purpose);
         let sent = Instant::now();
         let answer = client.request(request);
@@ -286,7 +314,7 @@ impl Upstream {
                 result = &mut answer => {
                     self.metrics.upstream_took(sent.elapsed());
                     let answer = result.map_err(|error| Failure::of(&error))?;
-                    token.answered(answer.status(), answer.headers());
+                    token.answered(held, answer.status(), answer.headers());
                     return usable(answer);
                 }
                 () = sleep_until(due) => {
@@ -299,7 +327,7 @@ impl Upstream {
         }
     }
 
-    fn request(&self, token: &RealToken, checked: Checked) -> Result<Request<Outgoing>, Failure> {
+    fn request(&self, token: &Held, checked: Checked) -> Result<Request<Outgoing>, Failure> {
         let Checked {
             method,
             path_and_query,
@@ -341,6 +369,9 @@ impl Upstream {
 
 /// The media type of what is sent, but where an endpoint takes others.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The most secrets of an account that one request is sent with: where a command prints another one each time, that ends.
+const MOST_SHOWN: usize = 4;
 
 /// The most that is read at once. Pieces are held while an answer is searched, and larger ones would be taken from the system
 /// and given back to it for each answer, which costs more than reading more often.

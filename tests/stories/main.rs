@@ -46,6 +46,7 @@ mod reading;
 mod record;
 mod reloading;
 mod roles;
+mod rotation;
 mod runbook;
 mod running;
 mod schemas;

@@ -216,6 +216,9 @@ fn what_a_schema_can_tell_is_told() {
             &[
                 ("accounts: { default: { token_file: t } }\n", ""),
                 ("token_file: t", "token_file: t, token_env: T"),
+                ("token_file: t", "token_file: t, token_files: [t]"),
+                ("token_file: t", "token_files: []"),
+                ("token_file: t", "token_command: cat"),
                 ("token_file: t", "file: t"),
                 ("{ file: a }", "{}"),
                 ("{ file: a }", "stderr"),

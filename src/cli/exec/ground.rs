@@ -118,6 +118,8 @@ impl Ground {
             self.take(account, secret);
             match source {
                 TokenSource::File(path) => self.real.files.push(path),
+                TokenSource::Files(paths) => self.real.files.extend(paths),
+                TokenSource::Command(_) => {}
                 TokenSource::Env(name) => self.real.variables.push(name),
             }
         }
@@ -196,7 +198,7 @@ fn variables(settings: &Settings) -> Vec<String> {
     let accounts = settings.accounts.values();
     let variable = |source: &TokenSource| match source {
         TokenSource::Env(name) => Some(name.clone()),
-        TokenSource::File(_) => None,
+        TokenSource::File(_) | TokenSource::Files(_) | TokenSource::Command(_) => None,
     };
     accounts
         .filter_map(|account| variable(&account.token))
