@@ -26,7 +26,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::policy::{Limits, Vars};
 use tidegate::server::{self, Inherited};
-use tidegate::token::{Issued, State, SubToken};
+use tidegate::state::{Issued, State};
+use tidegate::token::SubToken;
 use tokio::time::{sleep, timeout};
 
 use standin::{REAL_TOKEN, StandInApi};

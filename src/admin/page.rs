@@ -10,7 +10,7 @@ use super::readiness::{Phase, Readiness};
 use crate::audit::Audit;
 use crate::response::{Answer, made};
 use crate::server::Current;
-use crate::token::Live;
+use crate::state::Live;
 
 /// What answers on the `admin` listener.
 pub struct Admin {

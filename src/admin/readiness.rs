@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::audit::Audit;
 use crate::config::{Certificate, RealToken, Standing};
 use crate::server::Current;
-use crate::token::Live;
+use crate::state::Live;
 
 /// Where the daemon is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

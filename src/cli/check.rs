@@ -14,10 +14,8 @@ use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint, Segment};
 use crate::config::{self, FieldScopes, Listen, Rules, load};
 use crate::policy::{self, Covers, Grant, Limits, Policy, RequestPattern};
-use crate::token::{
-    Admission, BehindClock, Listed, OlderState, Standing, State, StateError, Time, older_than,
-    standing,
-};
+use crate::state::{BehindClock, Listed, OlderState, State, StateError, older_than};
+use crate::token::{Admission, Standing, Time, standing};
 use crate::upstream::Upstream;
 use crate::yaml::At;
 

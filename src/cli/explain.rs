@@ -22,7 +22,8 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
 use crate::secret::redacted;
-use crate::token::{Admission, ClientAddr, Origin, State, Usage, admit};
+use crate::state::State;
+use crate::token::{Admission, ClientAddr, Origin, Usage, admit};
 
 #[derive(Args)]
 #[command(

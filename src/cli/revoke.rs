@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use super::token::{Desk, Shown};
 use super::{Failed, Outcome, counted, print, say};
 use crate::secret::SecretHash;
-use crate::token::{NoToken, Standing, State, SubToken, TokenId};
+use crate::state::State;
+use crate::token::{NoToken, Standing, SubToken, TokenId};
 
 #[derive(Args)]
 pub(super) struct Arguments {

@@ -14,10 +14,8 @@ use crate::config::{self, Settings};
 use crate::policy::{self, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::refusal::Code;
 use crate::secret::{SecretHash, has_token};
-use crate::token::{
-    About, Admission, Issued, Listed, Standing, State, StateError, SubToken, TokenId, Usage,
-    no_name, standing,
-};
+use crate::state::{About, Issued, Listed, State, StateError};
+use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, standing};
 use crate::units::{Rate, Span};
 
 #[derive(Subcommand)]

@@ -11,10 +11,8 @@ use crate::audit::Token;
 use crate::policy::{FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
-use crate::token::{
-    Activity, Admission, Issued, KeptIn, Live, NoToken, Origin, SubToken, TokenId, Unavailable,
-    admit,
-};
+use crate::state::{Activity, Issued, KeptIn, Live, Unavailable};
+use crate::token::{Admission, NoToken, Origin, SubToken, TokenId, admit};
 
 /// A sub-token that may be used here and now, and what it holds.
 pub struct Grantee {

@@ -15,7 +15,7 @@ use super::serving::Current;
 use super::watchdog::Heart;
 use crate::audit::Audit;
 use crate::config::{Problem, Rules};
-use crate::token::{Issued, Live, State, StateError};
+use crate::state::{Issued, Live, State, StateError};
 
 /// A gate inside of a program that does something else: the same way through as the daemon's, with one sub-token, a state that is
 /// in memory alone, and neither reload nor `admin`.

@@ -15,7 +15,8 @@ use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
-use crate::token::{Activity, Spending};
+use crate::state::Activity;
+use crate::token::Spending;
 use crate::units::Rate;
 
 /// The final line of a request, written when it is dropped: at the end of the answer, or wherever the request ended before.

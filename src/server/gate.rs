@@ -25,7 +25,8 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
-use crate::token::{ClientAddr, Live, Origin};
+use crate::state::Live;
+use crate::token::{ClientAddr, Origin};
 
 /// Everything that the way through needs.
 pub struct Gate {

@@ -24,7 +24,7 @@ use super::watcher::Watcher;
 use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules};
-use crate::token::{Live, StateError};
+use crate::state::{Live, StateError};
 
 /// Why the daemon could not start.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use super::supervisor::tell;
 use crate::audit::Audit;
-use crate::token::Live;
+use crate::state::Live;
 
 /// Signs of life of all listeners' loops. systemd's watchdog is fed by these and by the threads without which nothing is let
 /// through, never by a timer alone: a daemon whose tasks all wait for something would still have timers.

@@ -3,7 +3,6 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::state::Usage;
 use super::time::Moment;
 use crate::policy::{Limits, Source, Subject};
 use crate::refusal::{Code, Refusal};
@@ -42,6 +41,15 @@ impl From<ClientAddr> for Origin<'_> {
             subject: None,
         }
     }
+}
+
+/// How a token was used so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// How many requests were let through, for tokens with `max_uses`.
+    pub used: u64,
+    /// When the last one was.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// What a token is judged by before anything of its request is read.

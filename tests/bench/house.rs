@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate::policy::{Limits, Vars};
-use tidegate::token::{About, Issued, State, SubToken};
+use tidegate::state::{About, Issued, State};
+use tidegate::token::SubToken;
 use tokio::task::JoinSet;
 
 use crate::process;

@@ -29,7 +29,8 @@ use tidegate::resource::{State, attributes_of};
 use tidegate::response::{
     Fate, Judge, Judged, Links, Plan, PlanMember, PlanPlace, Scan, slices, trimmed,
 };
-use tidegate::token::{Issued, Live, State as Tokens, SubToken};
+use tidegate::state::{Issued, Live, State as Tokens};
+use tidegate::token::SubToken;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tidegate::token::State;
+use tidegate::state::State;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 

@@ -28,7 +28,8 @@ use crate::audit::Audit;
 use crate::config::{AuditSettings, AuditSink, BaseUrl, Rules};
 use crate::policy::{Limits, bind};
 use crate::server::Embedded;
-use crate::token::{Issued, SubToken};
+use crate::state::Issued;
+use crate::token::SubToken;
 use crate::units::Span;
 
 #[derive(Args)]

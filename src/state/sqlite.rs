@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::format::TokenId;
 use crate::policy::{Limits, Source, Vars};
 use crate::secret::SecretHash;
 use crate::secret::file::{Loose, kept_to_group};
+use crate::token::{TokenId, Usage};
 use crate::units::Span;
 
 /// The state file: issued tokens, revocations, and how often each token was used.
@@ -56,15 +56,6 @@ pub struct About {
     pub owner: Option<String>,
     /// What it is for.
     pub description: Option<String>,
-}
-
-/// How a token was used so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Usage {
-    /// How many requests were let through, for tokens with `max_uses`.
-    pub used: u64,
-    /// When the last one was.
-    pub last_used_at: Option<Timestamp>,
 }
 
 /// An issued token, how it was used, and when it was revoked.

@@ -13,11 +13,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::admit::{Admission, Standing, standing};
-use super::format::TokenId;
-use super::state::{Changed, Changes, Count, Issued, State, StateError, Usage};
-use super::time::{Moment, Time};
+use super::sqlite::{Changed, Changes, Count, Issued, State, StateError};
 use crate::policy::{FileToken, Grants, Limits, Policy, Unbound};
+use crate::token::{Admission, Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
 
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
