@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue,
     LOCATION, PROXY_AUTHENTICATE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::links::Links;
 use super::scan::{Found, Scan};
-use crate::upstream::Gunzip;
+use crate::upstream::{Answered, Gunzip};
 
 /// An answer on its way to a client.
 pub type Answer = Response<AnswerBody>;
@@ -64,7 +64,7 @@ pub struct Shape {
 ///
 /// # Errors
 /// `Cut::Token` if a header holds the real token.
-pub fn shape(answer: Response<Incoming>, shape: Shape) -> Result<Response<ShapedBody>, Cut> {
+pub fn shape(answer: Response<Answered>, shape: Shape) -> Result<Response<ShapedBody>, Cut> {
     let Shape {
         scan,
         links,
@@ -152,7 +152,7 @@ fn is_json(content_type: &str) -> bool {
 
 /// The API's body, checked and with its links brought back as it comes.
 pub struct ShapedBody {
-    body: Incoming,
+    body: Answered,
     gunzip: Option<Gunzip>,
     scan: Scan,
     links: Option<Links>,

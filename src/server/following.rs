@@ -34,10 +34,10 @@ impl Question<'_> {
             Sent::Known => self.known_members()?,
         };
         match (body, json, additions) {
-            (Body::Json(_), Some(json), None) => Ok(Body::Json(json.write())),
+            (Body::Json(_), Some(json), None) => Ok(Body::Json(json.write().into())),
             (Body::Json(_), Some(mut json), Some(added)) => {
                 Box::pin(self.add(&mut json, added, reader)).await?;
-                Ok(Body::Json(json.write()))
+                Ok(Body::Json(json.write().into()))
             }
             (Body::None | Body::Json(_), None, Some(added)) if goes_into_the_body(added) => {
                 Err(cant_add("it has no body to add them to"))
@@ -273,7 +273,7 @@ impl Question<'_> {
             method: Method::Post,
             path_and_query: format!("/v2/projects/{}/resources", encoded(&id)),
             headers: Carried::default(),
-            body: Body::Json(body.write()),
+            body: Body::Json(body.write().into()),
         };
         let sent = self
             .serving

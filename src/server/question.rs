@@ -221,11 +221,13 @@ impl Question<'_> {
             return Ok(Body::None);
         }
         if let Some(media_type) = raw {
-            let bytes = upstream::whole(begun.to_vec());
+            let bytes = upstream::whole(begun);
             return Ok(Body::Stream(bytes, Progress::done(), media_type));
         }
         let catalog = &self.serving.rules.catalog;
-        self.asked.take_body(&begun, catalog).map(Body::Json)
+        self.asked
+            .take_body(&begun, catalog)
+            .map(|json| Body::Json(json.into()))
     }
 
     /// The media type of a body that goes on as it comes, where the endpoint takes such; nothing can be told of what it names.

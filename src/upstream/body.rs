@@ -71,8 +71,8 @@ pub fn empty() -> Outgoing {
 }
 
 /// A body that is all there.
-pub fn whole(bytes: Vec<u8>) -> Outgoing {
-    Full::new(Bytes::from(bytes))
+pub fn whole(bytes: Bytes) -> Outgoing {
+    Full::new(bytes)
         .map_err(|never| match never {})
         .boxed_unsync()
 }
@@ -102,8 +102,8 @@ pub fn stream(
 ///
 /// # Errors
 /// `BodyFailure`.
-pub async fn read(
-    body: &mut Incoming,
+pub async fn read<B: Body<Data = Bytes> + Unpin>(
+    body: &mut B,
     limit: usize,
     patience: Duration,
 ) -> Result<(Bytes, bool), BodyFailure> {

@@ -30,6 +30,8 @@ pub enum NoUpstream {
     Authorities(PathBuf, String),
     /// The system has none.
     SystemAuthorities,
+    /// Its URL is none.
+    Address,
     /// TLS itself can't be set up.
     Tls(rustls::Error),
 }
@@ -39,6 +41,7 @@ impl fmt::Display for NoUpstream {
         match self {
             Self::Authorities(path, error) => write!(f, "`upstream.ca_file` `{}`: {error}; it holds certificates in PEM form", path.display()),
             Self::SystemAuthorities => f.write_str("the system has no certificate authorities to trust; install `ca-certificates`, or name a file by `upstream.ca_file`"),
+            Self::Address => f.write_str("`upstream.url` has no host; write it as https://api.digitalocean.com"),
             Self::Tls(error) => write!(f, "TLS can't be set up: {error}"),
         }
     }

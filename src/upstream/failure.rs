@@ -3,7 +3,6 @@ use std::io;
 
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
-use hyper_util::client::legacy;
 
 use super::body::BodyFailure;
 use crate::refusal::{Code, Refusal};
@@ -55,18 +54,23 @@ impl Failure {
         }
     }
 
-    /// What the client library's error comes to.
-    pub(super) fn of(error: &legacy::Error) -> Self {
+    /// What comes of an error on a connection, once the request was begun.
+    pub(super) fn of(error: &hyper::Error) -> Self {
         let detail = chain(error);
         if let Some(body) = find::<BodyFailure>(error) {
             return Self::sent(What::Client(*body), detail);
         }
-        if !error.is_connect() {
-            return Self {
-                broke_off: ended_early(error),
-                ..Self::sent(What::BadAnswer, detail)
-            };
+        if is_refused_unheard(error) {
+            return Self::unheard(error);
         }
+        Self {
+            broke_off: ended_early(error),
+            ..Self::sent(What::BadAnswer, detail)
+        }
+    }
+
+    /// What comes of an error before there was a connection.
+    pub(super) fn unconnected(error: &(dyn Error + 'static)) -> Self {
         let timed_out =
             find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
         let what = match find::<rustls::Error>(error) {
@@ -74,7 +78,15 @@ impl Failure {
             None if timed_out => What::Timeout,
             None => What::Unreachable,
         };
-        Self::unsent(what, detail)
+        Self::unsent(what, chain(error))
+    }
+
+    /// A connection that ended before the API had heard the request.
+    pub(super) fn unheard(error: &hyper::Error) -> Self {
+        Self {
+            broke_off: true,
+            ..Self::unsent(What::Unreachable, chain(error))
+        }
     }
 
     /// What went wrong.
@@ -87,9 +99,9 @@ impl Failure {
         &self.detail
     }
 
-    /// Whether the connection ended where an answer was due.
-    pub(super) fn broke_off(&self) -> bool {
-        self.broke_off
+    /// Whether it may be sent again: the connection ended where an answer was due, to a read or before anything was heard.
+    pub(super) fn may_be_repeated(&self, reads: bool) -> bool {
+        self.broke_off && (reads || !self.may_have_arrived)
     }
 
     /// What the client is told. For a request that changes something, and that the API may have heard, that is that nobody
@@ -172,7 +184,16 @@ fn outcome_unknown() -> Refusal {
     )
 }
 
-fn ended_early(error: &legacy::Error) -> bool {
+/// Whether the API said that it did not look at the request: it refused the stream, or said goodbye with that of an earlier one as
+/// the last (RFC 9113, 6.8 and 8.7), so that sending it again sends it once.
+fn is_refused_unheard(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| {
+        let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (is_refused || error.is_go_away())
+    })
+}
+
+fn ended_early(error: &hyper::Error) -> bool {
     let closed = find::<hyper::Error>(error).is_some_and(|error| {
         error.is_incomplete_message() || error.is_canceled() || error.is_closed()
     });

@@ -1,25 +1,25 @@
 //! The API: where requests go that were let through, with the real token put in here and nowhere else.
 //!
-//! A request is built anew, header by header, from what was checked. Nothing that changes something is ever sent twice:
-//! the pool's own retry is for requests of which no byte was written, and the one here is for reads alone. What changes something
+//! A request is built anew, header by header, from what was checked. Nothing that changes something is ever heard twice: it is
+//! sent again only where it was not begun to be written, or the API said that it did not look at it. What changes something
 //! goes over a connection on which the API was heard a moment ago, or over a new one.
 
 mod body;
 mod connect;
+mod connections;
 mod failure;
 mod gzip;
 mod headers;
 mod pace;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -27,6 +27,7 @@ pub use body::{
     BodyFailure, Incoming as ClientBody, Outgoing, Progress, empty, read, stream, whole,
 };
 pub use connect::NoUpstream;
+pub use connections::Answered;
 pub use failure::{Failure, What, by_a_gateway};
 pub use gzip::Gunzip;
 pub use headers::{Carried, Overridden, carried};
@@ -35,13 +36,13 @@ use crate::admin::{Complaint, Metrics, Purpose};
 use crate::audit::Permit;
 use crate::catalog::Method;
 use crate::config::{BaseUrl, Held, RealToken, UpstreamSettings};
+use connections::{CHANGES_IDLE, Connections, READS_IDLE};
 
 /// The API and the connections to it.
 pub struct Upstream {
-    /// For reads, which may go out again where a kept connection turns out to have ended.
-    reading: Client<connect::Connector, Outgoing>,
-    /// For what changes something: a connection is kept no longer than it may be trusted to be there.
-    changing: Client<connect::Connector, Outgoing>,
+    connections: Arc<Connections>,
+    /// Its name, for the `Host` of requests.
+    host: HeaderValue,
     settings: UpstreamSettings,
     /// Where its links may lead.
     addresses: Arc<[String]>,
@@ -82,7 +83,7 @@ pub enum Body {
     /// None.
     None,
     /// JSON, written from what was read.
-    Json(Vec<u8>),
+    Json(Bytes),
     /// As the client sends it, which nothing in the decision depends on; how far it has come; and of which media type.
     Stream(Outgoing, Progress, HeaderValue),
 }
@@ -94,23 +95,13 @@ impl Upstream {
     /// `NoUpstream` if no certificate authority can be had to trust.
     pub fn new(settings: &UpstreamSettings, metrics: Arc<Metrics>) -> Result<Self, NoUpstream> {
         let connector = connect::connector(settings)?;
-        let client = |idle| {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(idle)
-                .http1_max_buf_size(READ_BYTES)
-                .http2_adaptive_window(true)
-                .timer(TokioTimer::new())
-                .build(connector.clone())
-        };
+        let url = settings.url.to_string();
+        let connections = Connections::new(connector, &url).ok_or(NoUpstream::Address)?;
+        let host = connections.host().ok_or(NoUpstream::Address)?;
         Ok(Self {
-            reading: client(READS_IDLE),
-            changing: client(CHANGES_IDLE),
-            addresses: [
-                settings.url.to_string(),
-                BaseUrl::digitalocean().to_string(),
-            ]
-            .into(),
+            connections,
+            host,
+            addresses: [url, BaseUrl::digitalocean().to_string()].into(),
             settings: settings.clone(),
             metrics,
         })
@@ -140,23 +131,19 @@ impl Upstream {
         permit: &Permit,
         token: &RealToken,
         checked: Checked,
-    ) -> Result<(Response<Incoming>, u32), Failure> {
+    ) -> Result<(Response<Answered>, u32), Failure> {
         if token.account != permit.account() {
             return Err(Failure::unsent(
                 What::Unreachable,
                 "the real token is of another account than the permit",
             ));
         }
-        let again = checked.method.reads().then(|| Checked {
-            method: checked.method,
-            path_and_query: checked.path_and_query.clone(),
-            headers: checked.headers.clone(),
-            body: Body::None,
-        });
+        let reads = checked.method.reads();
+        let again = checked.again();
         match (self.send(Purpose::Forward, token, checked).await, again) {
-            (Err(failure), Some(checked)) if failure.broke_off() => {
-                // A kept connection that the API closes as a request comes is nobody's fault; a read may be sent again.
-                let sent = self.send(Purpose::Forward, token, checked).await;
+            // A kept connection that the API closes as a request comes is nobody's fault.
+            (Err(failure), Some(again)) if failure.may_be_repeated(reads) => {
+                let sent = self.send(Purpose::Forward, token, again).await;
                 sent.map(|(answer, calls)| (answer, calls + 1))
             }
             (result, _) => result,
@@ -199,7 +186,9 @@ impl Upstream {
             body: Body::None,
         };
         let answer = match self.send(purpose, token, checked()).await {
-            Err(failure) if failure.broke_off() => self.send(purpose, token, checked()).await,
+            Err(failure) if failure.may_be_repeated(true) => {
+                self.send(purpose, token, checked()).await
+            }
             result => result,
         }?;
         let (mut head, mut body) = answer.0.into_parts();
@@ -234,7 +223,7 @@ impl Upstream {
         purpose: Purpose,
         token: &RealToken,
         checked: Checked,
-    ) -> Result<(Response<Incoming>, u32), Failure> {
+    ) -> Result<(Response<Answered>, u32), Failure> {
         let mut shown: Vec<_> = token.current().into_iter().collect();
         let mut again = token.has_others().then(|| checked.again()).flatten();
         let mut next = checked;
@@ -293,27 +282,27 @@ impl Upstream {
         purpose: Purpose,
         (token, held): (&RealToken, &Held),
         checked: Checked,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Answered>, Failure> {
         let progress = match &checked.body {
             Body::Stream(_, progress, _) => progress.clone(),
             Body::None | Body::Json(_) => Progress::done(),
         };
-        let client = if checked.method.reads() {
-            &self.reading
+        let idle = if checked.method.reads() {
+            READS_IDLE
         } else {
-            &self.changing
+            CHANGES_IDLE
         };
         let request = self.request(held, checked)?;
         self.metrics.upstream_call(purpose);
         let sent = Instant::now();
-        let answer = client.request(request);
+        let answer = self.connections.ask(request, idle);
         tokio::pin!(answer);
         loop {
             let due = progress.last() + self.settings.timeout;
             tokio::select! {
                 result = &mut answer => {
                     self.metrics.upstream_took(sent.elapsed());
-                    let answer = result.map_err(|error| Failure::of(&error))?;
+                    let answer = result?;
                     token.answered(held, answer.status(), answer.headers());
                     return usable(answer);
                 }
@@ -335,16 +324,14 @@ impl Upstream {
             body,
         } = checked;
         let wrong = |what: &str| Failure::unsent(What::BadRequest, what);
-        let [own, _] = &*self.addresses else {
-            return Err(wrong("the API has no address"));
-        };
-        let uri = Uri::from_maybe_shared(Bytes::from([own, path_and_query.as_str()].concat()))
-            .map_err(|_| wrong("the target is no URI"))?;
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(path_and_query));
+        let uri = Uri::from(path.map_err(|_| wrong("the target is no URI"))?);
         let bearer = Bytes::from(["Bearer ", token.expose()].concat());
         let mut authorization = HeaderValue::from_maybe_shared(bearer)
             .map_err(|_| wrong("the real token is no header"))?;
         authorization.set_sensitive(true);
         let mut headers = headers.into_map();
+        headers.insert(HOST, self.host.clone());
         headers.insert(AUTHORIZATION, authorization);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let body = match body {
@@ -373,18 +360,7 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The most secrets of an account that one request is sent with: where a command prints another one each time, that ends.
 const MOST_SHOWN: usize = 4;
 
-/// The most that is read at once. Pieces are held while an answer is searched, and larger ones would be taken from the system
-/// and given back to it for each answer, which costs more than reading more often.
-const READ_BYTES: usize = 64 << 10;
-
-/// How long a connection is kept for the next read: less than servers usually keep theirs.
-const READS_IDLE: Duration = Duration::from_secs(30);
-
-/// How long one is kept for what changes something, counted from the last answer on it: where the API closes a kept connection
-/// as a request comes, nobody can tell whether it was heard, and the client would have to look before it repeats it.
-const CHANGES_IDLE: Duration = Duration::from_secs(1);
-
-fn usable(answer: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+fn usable(answer: Response<Answered>) -> Result<Response<Answered>, Failure> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::sent(
             What::BadAnswer,
