@@ -21,7 +21,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     process::keep_files();
     log::begin(arguments.log_format, "info");
     let inherited = Inherited::take().map_err(Failed::because)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime =

@@ -31,6 +31,7 @@ use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
 use super::serving::Serving;
 use super::watchdog::{BEAT, Beat};
+use super::workers::Workers;
 use crate::admin::{Admin, Unreadable};
 use crate::config::{Place, ProxyHeader};
 use crate::identify::{Forwarding, Peer, is_trusted, subject};
@@ -49,6 +50,7 @@ pub(super) struct Door {
     pub told: Arc<Seldom>,
     /// When it was last said that a client's handshake failed.
     pub handshake: Arc<Seldom>,
+    pub workers: Arc<Workers>,
     pub beat: Beat,
     pub full: Arc<Seldom>,
     pub unreadable: Arc<Unread>,
@@ -212,15 +214,16 @@ impl Door {
                 if header == ProxyHeader::None {
                     let seat = self.seat(addr); // in the order in which they come
                     let from = (addr, Forwarding::Own);
-                    connections.spawn(door.enter(stream, from, acceptor, (slot, seat)));
-                    return;
+                    let serve = move |stream| door.enter(stream, from, acceptor, (slot, seat));
+                    return self.workers.hand_out(connections, stream, serve);
                 }
-                connections.spawn(async move {
+                let serve = move |stream| async move {
                     if let Some((stream, from)) = door.client(stream, addr, header).await {
                         let seat = door.seat(from.0);
                         door.enter(stream, from, acceptor, (slot, seat)).await;
                     }
-                });
+                };
+                self.workers.hand_out(connections, stream, serve);
             }
             (Stream::Unix(stream), Ok(slot)) => {
                 let peer = Peer {
@@ -233,7 +236,9 @@ impl Door {
                     _slot: slot,
                     _seat: None, // whoever is behind it: a socket's mode says who may come
                 };
-                connections.spawn(self.clone().serve(stream, peer, room));
+                let door = self.clone();
+                let serve = move |stream| door.serve(stream, peer, room);
+                self.workers.hand_out(connections, stream, serve);
             }
             (Stream::Tcp(stream, _), Err(_))
                 if !listener.is_tls() && listener.header() == ProxyHeader::None =>

@@ -9,6 +9,7 @@ use super::door::{Behind, Door};
 use super::gate::Gate;
 use super::listen::Listener;
 use super::watchdog::Heart;
+use super::workers::Workers;
 use crate::config::Settings;
 
 /// A gate and the listeners before it: what the daemon and a gate inside of another program have in common.
@@ -26,12 +27,14 @@ impl Doors {
         (gate, ended): (Gate, mpsc::Receiver<()>),
         listeners: Vec<Listener>,
         settings: &Settings,
+        workers: Workers,
         heart: &mut Heart,
     ) -> Self {
         let gate = Arc::new(gate);
         let (stop, stopping) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(settings.limits.connections));
         let clients = Arc::<Clients>::default();
+        let workers = Arc::new(workers);
         let mut loops = JoinSet::new();
         for listener in listeners {
             let door = Door {
@@ -44,6 +47,7 @@ impl Doors {
                 handshake: Arc::default(),
                 full: Arc::default(),
                 unreadable: Arc::default(),
+                workers: workers.clone(),
                 beat: heart.beat(&listener),
             };
             loops.spawn(door.accept(listener));

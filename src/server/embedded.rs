@@ -13,6 +13,7 @@ use super::inherited::Inherited;
 use super::listen::{Listener, Unbound};
 use super::serving::Current;
 use super::watchdog::Heart;
+use super::workers::Workers;
 use crate::audit::Audit;
 use crate::config::{Problem, Rules};
 use crate::state::{Issued, Live, State, StateError};
@@ -85,7 +86,13 @@ impl Embedded {
         let nowhere = || Unopened::Listen(io::ErrorKind::AddrNotAvailable.into());
         let address = address.ok_or_else(nowhere)?;
         let gate = Gate::new(current.clone(), tokens.clone(), audit.clone());
-        let doors = Doors::open(gate, listeners, settings, &mut Heart::new());
+        let doors = Doors::open(
+            gate,
+            listeners,
+            settings,
+            Workers::default(),
+            &mut Heart::new(),
+        );
         Ok(Self {
             doors,
             address,

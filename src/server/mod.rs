@@ -27,6 +27,7 @@ mod serving;
 mod supervisor;
 mod watchdog;
 mod watcher;
+mod workers;
 
 pub use embedded::{Embedded, Unopened};
 pub use gate::Gate;

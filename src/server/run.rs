@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -21,6 +21,7 @@ use super::serving::{Current, Why};
 use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;
+use super::workers::Workers;
 use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules};
@@ -41,6 +42,8 @@ pub enum Failed {
     Systemd(Unfit),
     /// Signals can't be waited for.
     Signals(io::Error),
+    /// The threads that serve can't be started.
+    Threads(io::Error),
 }
 
 impl fmt::Display for Failed {
@@ -76,6 +79,10 @@ impl fmt::Display for Failed {
             }
             Self::Systemd(unfit) => write!(f, "{unfit}"),
             Self::Signals(error) => write!(f, "signals can't be waited for: {error}"),
+            Self::Threads(error) => write!(
+                f,
+                "the threads that serve can't be started: {error}; how many may this user have?"
+            ),
         }
     }
 }
@@ -132,6 +139,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
             handshake: Arc::default(),
             full: Arc::default(),
             unreadable: Arc::default(),
+            workers: Arc::default(),
             beat: heart.beat(&listener),
         };
         aside.spawn(door.accept(listener));
@@ -141,7 +149,8 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     for listener in &listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
     }
-    let doors = Doors::open(gate, listeners, settings, &mut heart);
+    let workers = Workers::start(&mut heart).map_err(Failed::Threads)?;
+    let doors = Doors::open(gate, listeners, settings, workers, &mut heart);
     drop(serving);
     in_force(&current, &tokens);
     admin.enter(Phase::Listening);
@@ -152,12 +161,12 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         tokio::select! {
             signal = signals.next() => match signal {
                 Some(Signal::Reload) => {
-                    reload(&current, &tokens, Why::Signal);
+                    reload(&current, &tokens, Why::Signal).await;
                     audit.reopen(&current.get().rules.settings.audit);
                 }
                 Some(Signal::Stop) | None => break,
             },
-            () = files.changed() => reload(&current, &tokens, Why::Files),
+            () = files.changed() => reload(&current, &tokens, Why::Files).await,
         }
     }
     admin.enter(Phase::Draining);
@@ -182,15 +191,21 @@ async fn all(mut tasks: JoinSet<()>) {
 /// SIGXFSZ, which ends a process that does not handle it.
 const FILE_TOO_LARGE: i32 = rustix::process::Signal::XFSZ.as_raw();
 
-/// Reloads, and tells systemd when it begins and when it is done.
-fn reload(current: &Current, tokens: &Live, why: Why) {
-    supervisor::reloading();
-    let before = current.get();
-    current.reload(why);
-    if !Arc::ptr_eq(&before, &current.get()) {
-        in_force(current, tokens);
+/// Reloads, and tells systemd when it begins and when it is done. It is done aside, as this thread accepts connections.
+async fn reload(current: &Arc<Current>, tokens: &Arc<Live>, why: Why) {
+    let (current, tokens) = (Arc::clone(current), Arc::clone(tokens));
+    let aside = spawn_blocking(move || {
+        supervisor::reloading();
+        let before = current.get();
+        current.reload(why);
+        if !Arc::ptr_eq(&before, &current.get()) {
+            in_force(&current, &tokens);
+        }
+        supervisor::ready(&status(&current));
+    });
+    if let Err(error) = aside.await {
+        warn!(%error, "a reload broke off; what was in force stays so");
     }
-    supervisor::ready(&status(current));
 }
 
 /// Says what requests are judged and sent by from now on, and what of it won't last.

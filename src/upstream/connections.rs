@@ -9,7 +9,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -37,10 +37,8 @@ pub(super) struct Connections {
     base: Uri,
     scheme: Scheme,
     authority: Authority,
-    /// Those of HTTP/1.1 that nobody uses. The one that was used last is last.
-    idle: Mutex<Vec<Idle>>,
-    /// The one of HTTP/2, if the API speaks that.
-    shared: Mutex<Option<Shared>>,
+    /// What is kept by each of the threads that serve: the system tells the thread that made a connection of what comes on it.
+    kept: [Kept; THREADS],
     is_swept: AtomicBool,
 }
 
@@ -48,6 +46,37 @@ pub(super) struct Connections {
 struct Line {
     send: http1::SendRequest<Outgoing>,
     connection: http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Outgoing>,
+    /// The thread that made it.
+    thread: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Those of HTTP/1.1 that nobody uses. The one that was used last is last.
+    idle: Mutex<Vec<Idle>>,
+    /// The one of HTTP/2, if the API speaks that.
+    shared: Mutex<Option<Shared>>,
+}
+
+impl Kept {
+    /// One of HTTP/2 on which the API was heard that lately.
+    fn shared(&self, most: Duration) -> Option<Shared> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |shared: &&Shared| shared.heard().elapsed() < most && shared.send.is_ready();
+        shared.as_ref().filter(lately).cloned()
+    }
+
+    /// One of HTTP/1.1 that is there still.
+    fn idle(&self, most: Duration) -> Option<Box<Line>> {
+        loop {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = idle.pop_if(|last| last.since.elapsed() < most)?;
+            drop(idle);
+            if last.line.is_there() {
+                return Some(last.line);
+            }
+        }
+    }
 }
 
 struct Idle {
@@ -104,8 +133,7 @@ impl Connections {
             base,
             scheme: parts.scheme?,
             authority: parts.authority?,
-            idle: Mutex::default(),
-            shared: Mutex::default(),
+            kept: Default::default(),
             is_swept: AtomicBool::new(false),
         }))
     }
@@ -140,29 +168,22 @@ impl Connections {
         }
     }
 
+    /// A connection that is there: of this thread, or rather one of another than a new one.
     fn kept(&self, most: Duration) -> Option<Made> {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = &*shared
-            && shared.heard().elapsed() < most
-            && shared.send.is_ready()
-        {
-            return Some(Made::Many(shared.clone()));
-        }
-        drop(shared);
-        loop {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let last = idle.pop_if(|last| last.since.elapsed() < most)?;
-            drop(idle);
-            let mut line = last.line;
-            if line.is_there() {
-                return Some(Made::One(line));
-            }
-        }
+        let (before, from) = self.kept.split_at(own_thread());
+        let mut threads = from.iter().chain(before);
+        threads.find_map(|kept| {
+            let shared = kept.shared(most).map(Made::Many);
+            shared.or_else(|| kept.idle(most).map(Made::One))
+        })
     }
 
     fn keep(self: &Arc<Self>, line: Box<Line>) {
+        let Some(kept) = self.kept.get(line.thread) else {
+            return;
+        };
         let since = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = kept.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(Idle { line, since });
         drop(idle);
         if !self.is_swept.swap(true, Ordering::Relaxed) {
@@ -184,7 +205,11 @@ impl Connections {
             .handshake(stream)
             .await
             .map_err(|error| Failure::unconnected(&error))?;
-        Ok(Made::One(Box::new(Line { send, connection })))
+        Ok(Made::One(Box::new(Line {
+            send,
+            connection,
+            thread: own_thread(),
+        })))
     }
 
     async fn connect_shared(
@@ -203,8 +228,10 @@ impl Connections {
         });
         let heard = Arc::new(Mutex::new(Instant::now()));
         let made = Shared { send, heard };
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        *shared = Some(made.clone());
+        if let Some(kept) = self.kept.get(own_thread()) {
+            let mut shared = kept.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            *shared = Some(made.clone());
+        }
         Ok(Made::Many(made))
     }
 
@@ -278,24 +305,30 @@ async fn sweep(connections: Weak<Connections>) {
         let Some(connections) = connections.upgrade() else {
             return;
         };
-        let mut idle = connections
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        idle.retain_mut(|idle| idle.since.elapsed() < READS_IDLE && idle.line.is_there());
-        drop(idle);
-        let mut shared = connections
-            .shared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if shared
-            .as_ref()
-            .is_some_and(|shared| shared.heard().elapsed() >= READS_IDLE)
-        {
-            *shared = None;
+        for kept in &connections.kept {
+            let mut idle = kept.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain_mut(|idle| idle.since.elapsed() < READS_IDLE && idle.line.is_there());
+            drop(idle);
+            let mut shared = kept.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared
+                .as_ref()
+                .is_some_and(|shared| shared.heard().elapsed() >= READS_IDLE)
+            {
+                *shared = None;
+            }
         }
     }
 }
+
+/// The number of this thread among those that make connections. Those beyond the last share with others.
+fn own_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % THREADS);
+    OWN.with(|own| *own)
+}
+
+/// The threads that are told apart.
+const THREADS: usize = 32;
 
 /// Why a request has no answer.
 enum Unanswered {
