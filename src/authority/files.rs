@@ -112,10 +112,7 @@ impl<'d> Files<'d> {
 
     /// Writes what the system trusts and the authority into one file, or replaces it; false where the system has no such file.
     pub fn put_bundle(&self) -> Result<bool, Error> {
-        let Some(system) = SYSTEMS
-            .iter()
-            .find_map(|path| fs::read_to_string(path).ok())
-        else {
+        let Some(system) = system_bundle() else {
             return Ok(false);
         };
         let path = self.path(AUTHORITY);
@@ -198,6 +195,12 @@ impl<'d> Files<'d> {
     fn wrong(&self, name: &str, what: Wrong) -> Error {
         Error::Wrong(self.path(name), what)
     }
+}
+
+/// What the system trusts, in PEM form, where it keeps that in one file.
+pub fn system_bundle() -> Option<String> {
+    let mut places = SYSTEMS.iter();
+    places.find_map(|path| fs::read_to_string(path).ok())
 }
 
 const PRIVATE: u32 = 0o600;

@@ -13,6 +13,7 @@ mod host;
 use std::path::Path;
 
 use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use certificate::MOST_DAYS;
 pub use error::Error;
@@ -21,6 +22,35 @@ pub use host::{Host, NoHost};
 
 use certificate::{Authority, Validity};
 use files::Files;
+
+pub use files::system_bundle;
+
+/// A certificate whose authority is for one run of a program: the key of the authority is gone already, and that of the
+/// certificate is in memory alone.
+pub struct Passing {
+    /// The authority, for those who are to trust it, in PEM form.
+    pub authority: String,
+    /// The certificate.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Makes one for `hosts`.
+///
+/// # Errors
+/// `Error`, if a key or certificate can't be made.
+pub fn passing(hosts: &[Host], now: Timestamp) -> Result<Passing, Error> {
+    let (authority, own) = Authority::new(now)?;
+    let key = certificate::new_key()?;
+    let validity = Validity::days(now, MOST_DAYS).within(&authority);
+    let certificate = authority.certify(hosts, &key, validity)?;
+    Ok(Passing {
+        authority: own.pem(),
+        chain: vec![certificate.der().clone()],
+        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    })
+}
 
 /// A certificate that was made.
 #[derive(Debug)]

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -74,12 +75,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: u64 = 4096;
 
 impl TokenCommand {
-    /// Runs it, and waits.
+    /// Runs it, and waits: in this environment, or else in the program's own.
     ///
     /// # Errors
     /// `NoToken`.
-    pub fn run(&self) -> Result<Secret, NoToken> {
-        let mut child = Command::new(&self.program)
+    pub fn run(&self, environment: Option<&[(OsString, OsString)]>) -> Result<Secret, NoToken> {
+        let mut command = Command::new(&self.program);
+        if let Some(environment) = environment {
+            let pairs = environment.iter().map(|(name, value)| (name, value));
+            command.env_clear().envs(pairs);
+        }
+        let mut child = command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -499,7 +500,7 @@ fn real_tokens(
         let known = before
             .and_then(|rules| rules.real_token(account))
             .filter(|known| command.is_some() && known.command() == command.as_ref());
-        match (secrets(&written.token), known) {
+        match (secrets(&written.token, None), known) {
             (Ok(secrets), _) => {
                 let token = RealToken::one_of(account.clone(), secrets, command);
                 tokens.insert(account.clone(), Arc::new(token));
@@ -517,25 +518,34 @@ fn real_tokens(
     tokens
 }
 
-/// The real token of an account: the first to show, where it has several.
+/// The secrets of an account, the one to show first before the others: at least one. Variables are those of the environment that
+/// is given, or else the program's own.
 ///
 /// # Errors
 /// Why there is none, in a line that never has it.
-pub fn real_token(source: &TokenSource) -> Result<Secret, String> {
-    let first = secrets(source)?.into_iter().next();
-    first.ok_or_else(|| "there is none".to_owned())
-}
-
-/// The secrets of an account, the one to show first before the others: at least one.
-fn secrets(source: &TokenSource) -> Result<Vec<Secret>, String> {
+pub fn secrets(
+    source: &TokenSource,
+    environment: Option<&[(OsString, OsString)]>,
+) -> Result<Vec<Secret>, String> {
+    let variable = |name: &str| match environment {
+        None => std::env::var_os(name),
+        Some(given) => given
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.clone()),
+    };
     let one = match source {
         TokenSource::File(path) => token_in(&read_secret(path)?)?,
-        TokenSource::Env(name) => std::env::var(name)
+        TokenSource::Env(name) => variable(name)
+            .and_then(|value| value.into_string().ok())
             .map(Secret::new)
-            .map_err(|_| format!("the variable `{name}` is not set, or is no text"))
+            .ok_or_else(|| format!("the variable `{name}` is not set, or is no text"))
             .and_then(|kept| token_in(&kept))?,
         TokenSource::Files(paths) => return in_files(paths),
-        TokenSource::Command(command) => command.run().map_err(|error| error.to_string())?,
+        TokenSource::Command(command) => {
+            let printed = command.run(environment);
+            printed.map_err(|error| error.to_string())?
+        }
     };
     Ok(vec![one])
 }

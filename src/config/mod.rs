@@ -25,7 +25,7 @@ use ipnet::IpNet;
 pub use command::TokenCommand;
 pub use load::{
     Certificate, Parts, Problem, Rules, catalog, load, load_after, no_real_token, policy,
-    policy_alone, policy_in, real_token, settings,
+    policy_alone, policy_in, secrets, settings,
 };
 pub use places::Places;
 pub use read::read;

@@ -136,11 +136,7 @@ impl RealToken {
     }
 
     /// One of several tokens, of which the first is to be shown as long as the API takes it, or what a command printed.
-    pub(super) fn one_of(
-        account: String,
-        secrets: Vec<Secret>,
-        command: Option<TokenCommand>,
-    ) -> Self {
+    pub fn one_of(account: String, secrets: Vec<Secret>, command: Option<TokenCommand>) -> Self {
         let held = |secret| {
             Arc::new(Held {
                 secret,
@@ -227,7 +223,7 @@ impl RealToken {
     async fn run(&self, command: &TokenCommand, runs: &mut Runs) {
         runs.last = Instant::now();
         let running = command.clone();
-        let printed = tokio::task::spawn_blocking(move || running.run()).await;
+        let printed = tokio::task::spawn_blocking(move || running.run(None)).await;
         let account = &self.account;
         match printed {
             Ok(Ok(secret)) => self.take(secret),

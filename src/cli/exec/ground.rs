@@ -2,6 +2,7 @@
 //! what is built in.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +62,11 @@ impl Ground {
     ///
     /// # Errors
     /// What is wrong with the files, or that there is no such role or no real token.
-    pub fn read(config: &Path, arguments: &Arguments) -> Result<Self, Unusable> {
+    pub fn read(
+        config: &Path,
+        arguments: &Arguments,
+        own: &[(OsString, OsString)],
+    ) -> Result<Self, Unusable> {
         let configured = configuration(config)?;
         let is_configured = configured.is_some();
         let settings = match configured {
@@ -94,13 +99,19 @@ impl Ground {
             policy_hash,
             accounts: HashMap::new(),
         };
-        ground.take_real_tokens(is_configured, arguments.token_file.as_deref())?;
+        let file = arguments.token_file.as_deref();
+        ground.take_real_tokens(is_configured, file, own)?;
         ground.go_to(arguments.upstream.clone())?;
         Ok(ground)
     }
 
     /// Reads the real tokens that the roles name.
-    fn take_real_tokens(&mut self, is_configured: bool, file: Option<&Path>) -> Result<(), Failed> {
+    fn take_real_tokens(
+        &mut self,
+        is_configured: bool,
+        file: Option<&Path>,
+        own: &[(OsString, OsString)],
+    ) -> Result<(), Failed> {
         let named: BTreeSet<_> = self
             .policy
             .roles
@@ -111,11 +122,11 @@ impl Ground {
             let source = match (file, self.settings.accounts.get(&account)) {
                 (Some(file), _) => TokenSource::File(file.to_owned()),
                 (None, Some(configured)) if is_configured => configured.token.clone(),
-                (None, _) => TokenSource::Env(variable()?.to_owned()),
+                (None, _) => TokenSource::Env(variable(own)?.to_owned()),
             };
-            let secret = config::real_token(&source)
+            let secrets = config::secrets(&source, Some(own))
                 .map_err(|why| Failed::because(format!("the real token: {why}")))?;
-            self.take(account, secret);
+            self.take(account, secrets);
             match source {
                 TokenSource::File(path) => self.real.files.push(path),
                 TokenSource::Files(paths) => self.real.files.extend(paths),
@@ -126,9 +137,11 @@ impl Ground {
         Ok(())
     }
 
-    fn take(&mut self, account: String, secret: Secret) {
-        self.real.traces.learn(secret.expose());
-        let token = RealToken::new(account.clone(), secret);
+    fn take(&mut self, account: String, secrets: Vec<Secret>) {
+        for secret in &secrets {
+            self.real.traces.learn(secret.expose());
+        }
+        let token = RealToken::one_of(account.clone(), secrets, None);
         self.accounts.insert(account, Arc::new(token));
     }
 
@@ -206,15 +219,18 @@ fn variables(settings: &Settings) -> Vec<String> {
 }
 
 /// The first of the variables that is set.
-fn variable() -> Result<&'static str, Failed> {
-    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+fn variable(own: &[(OsString, OsString)]) -> Result<&'static str, Failed> {
+    let is_set = |name: &&str| {
+        own.iter()
+            .any(|(set, value)| set == name && !value.is_empty())
+    };
     let none = || {
         Failed::because(format!(
             "there is no real token; set {}, or name its file with `--token-file FILE`",
             VARIABLES.join(" or ")
         ))
     };
-    VARIABLES.into_iter().find(set).ok_or_else(none)
+    VARIABLES.into_iter().find(is_set).ok_or_else(none)
 }
 
 /// All built-in roles as one policy.

@@ -2,14 +2,18 @@
 
 mod child;
 mod environment;
+mod fixed;
 mod ground;
+mod handover;
+mod intercept;
 mod proxies;
 mod summary;
+mod trust;
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,8 +24,12 @@ use tempfile::TempDir;
 
 use self::child::{Ended, Signals};
 use self::environment::{Environment, Given};
+use self::fixed::Watch;
 use self::ground::{Ground, Real};
+use self::intercept::Intercept;
+use self::proxies::Beyond;
 use self::summary::Summary;
+use self::trust::Trust;
 use super::log::{self, LogFormat};
 use super::{Failed, Outcome, say, token};
 use crate::audit::Audit;
@@ -55,6 +63,13 @@ pub(super) struct Arguments {
     /// The API's address, in place of the configuration's or DigitalOcean's own.
     #[arg(long, value_name = "URL")]
     upstream: Option<BaseUrl>,
+    /// Serve the command over TLS, by a certificate of this run that it trusts: for pydo, which refuses plain HTTP.
+    #[arg(long)]
+    https: bool,
+    /// Lead clients whose host is fixed to the gate too, by a proxy of this run (`HTTPS_PROXY`): acme.sh, lexicon, octodns, libcloud,
+    /// dnscontrol. The command is then served over TLS.
+    #[arg(long)]
+    intercept: bool,
     /// Write the record to this file too.
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
@@ -103,9 +118,10 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
 }
 
 fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
+    let own = handover::environment();
     child::keep_out_of_memory();
     log::begin(LogFormat::Text, "warn");
-    let ground = Ground::read(config, arguments)?;
+    let ground = Ground::read(config, arguments, &own)?;
     let is_real = |argument: &OsString| ground.real.traces.are_in(argument);
     if arguments.command.iter().any(is_real) {
         return Err(Unusable::Usage(
@@ -118,15 +134,19 @@ fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
     let grants = bind(&ground.policy, &issued.roles, &issued.vars).map_err(Failed::because)?;
     let signals = Signals::take().map_err(Failed::because)?;
     let scratch = Scratch::new()?;
+    let over_tls = arguments.https || arguments.intercept;
+    let trust = over_tls.then(Trust::of_this_run).transpose()?;
+    let (rules, real) = ground.rules(trust.as_ref().map(|trust| trust.tls.clone()));
     let run = Run {
         arguments,
         token,
         issued,
         signals,
         scratch,
+        trust,
+        own,
     };
     let (audit, record) = run.record()?;
-    let (rules, real) = ground.rules(None);
     let catalog = rules.catalog.clone();
     let ended = run.finish(rules, &real, audit)?;
     Summary::of(&record, &grants, &catalog).tell(arguments.summary);
@@ -161,7 +181,10 @@ struct Scratch(TempDir);
 
 impl Scratch {
     fn new() -> Result<Self, Failed> {
-        let made = tempfile::Builder::new().prefix("tidegate-exec-").tempdir();
+        let made = tempfile::Builder::new()
+            .prefix("tidegate-exec-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir();
         made.map(Self).map_err(|error| {
             Failed::because(format!(
                 "there can be no directory for this run: {error}; set TMPDIR to where there can"
@@ -192,6 +215,9 @@ struct Run<'a> {
     issued: Issued,
     signals: Signals,
     scratch: Scratch,
+    trust: Option<Trust>,
+    /// The caller's environment.
+    own: Vec<(OsString, OsString)>,
 }
 
 impl Run<'_> {
@@ -227,9 +253,11 @@ impl Run<'_> {
         let gate = runtime
             .block_on(Embedded::open(rules, audit, self.issued.clone()))
             .map_err(Failed::because)?;
-        let environment = self.environment(&gate, real)?;
+        let intercept = runtime.block_on(self.intercept(&gate))?;
+        let environment = self.environment(&gate, intercept.as_ref(), real)?;
         told_before(&environment, real);
         let command = &self.arguments.command;
+        let watch = intercept.is_none().then(|| Watch::over(command));
         let ended = self
             .signals
             .run(command, environment.variables)
@@ -241,7 +269,7 @@ impl Run<'_> {
                 ));
                 Ended::before_it_began(&error)
             });
-        drop(self.scratch);
+        drop((self.scratch, watch));
         let closed = runtime.block_on(gate.close()).map_err(Failed::because);
         runtime.shutdown_background();
         if !closed? {
@@ -250,18 +278,46 @@ impl Run<'_> {
         Ok(ended)
     }
 
-    fn environment(&self, gate: &Embedded, real: &Real) -> Result<Environment, Failed> {
-        let url = format!("http://{}", gate.address());
+    async fn intercept(&self, gate: &Embedded) -> Result<Option<Intercept>, Failed> {
+        if !self.arguments.intercept {
+            return Ok(None);
+        }
+        let beyond = Beyond::of(&self.own).map_err(Failed::because)?;
+        let opened = Intercept::open(gate.address(), beyond).await;
+        opened.map(Some).map_err(|error| {
+            Failed::because(format!("there can be no proxy for this run: {error}"))
+        })
+    }
+
+    fn environment(
+        &self,
+        gate: &Embedded,
+        intercept: Option<&Intercept>,
+        real: &Real,
+    ) -> Result<Environment, Failed> {
+        let scheme = self.trust.as_ref().map_or("http", |_| "https");
+        let url = format!("{scheme}://{}", gate.address());
         let empty_file = self.scratch.put("doctl.yaml", "")?;
-        let own: Vec<_> = std::env::vars_os().collect();
+        let mut more = proxies::past(&self.own, intercept.map(|_| intercept::API));
+        if let Some(trust) = &self.trust {
+            more.extend(trust.variables(&self.own, &self.scratch)?);
+        }
+        if let Some(intercept) = intercept {
+            let both = ["https_proxy", "HTTPS_PROXY"];
+            more.extend(both.map(|name| (name.to_owned(), intercept.url.as_str().into())));
+        }
         let given = Given {
             token: self.token.secret.expose(),
             url: &url,
             empty_file: &empty_file,
-            more: proxies::past(&own),
+            more,
             forbidden: real.variables.clone(),
         };
-        Ok(Environment::of(own, given, &real.traces))
+        Ok(Environment::of(
+            self.own.iter().cloned(),
+            given,
+            &real.traces,
+        ))
     }
 }
 

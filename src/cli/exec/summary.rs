@@ -134,10 +134,11 @@ impl Summary {
                 [] => refusal.reason.clone(),
                 needs => format!("{}, needs {}", refusal.reason, needs.join(" and ")),
             };
-            lines.push(format!(
-                "  {} {}: {why}{times}",
-                refusal.method, refusal.path
-            ));
+            let what = match refusal.method.as_str() {
+                "" => "a request without the sub-token of this run".to_owned(),
+                method => format!("{method} {}", refusal.path),
+            };
+            lines.push(format!("  {what}: {why}{times}"));
             match (&refusal.suggestion, &refusal.detail) {
                 (Some(yaml), _) => {
                     lines.push("    this in a role would allow it:".to_owned());

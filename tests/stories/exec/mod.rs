@@ -1,6 +1,12 @@
 //! `tidegate exec`: a command with a sub-token in place of the real one, before a gate that ends with it (S16).
 
+mod child;
+mod environment;
+mod tls;
+
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -68,6 +74,10 @@ impl Run {
         self
     }
 
+    pub fn path(&self) -> &Path {
+        self.place.path()
+    }
+
     /// Gives what can be spawned, and what holds its directory.
     pub fn command(mut self, command: &[&str]) -> (Command, TempDir) {
         self.command.arg("--").args(command);
@@ -96,8 +106,18 @@ impl Run {
         assert!(left.is_empty(), "left on disk: {left:?}");
         let bare = REAL_TOKEN.strip_prefix("dop_v1_").unwrap();
         assert!(!ran.stderr.contains(bare), "{}", ran.stderr);
-        assert!(!ran.stderr.contains("tdg_v1_"), "{}", ran.stderr);
+        let mut told = ran.stderr.split("tdg_v1_").skip(1);
+        let is_whole = |rest: &str| rest.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+        assert!(!told.any(is_whole), "{}", ran.stderr);
         ran
+    }
+}
+
+impl Ran {
+    /// The variables that `env -0` printed.
+    pub fn variables(&self) -> BTreeMap<&str, &str> {
+        let all = self.stdout.split_terminator('\0');
+        all.filter_map(|line| line.split_once('=')).collect()
     }
 }
 
@@ -180,6 +200,7 @@ async fn without_a_role_or_with_one_that_is_not_there_it_says_which_there_are() 
 
 #[tokio::test]
 async fn the_real_token_comes_from_a_file_the_configuration_or_a_variable() {
+    type Case<'c> = (&'c [&'c str], &'c [(&'c str, &'c str)]);
     let api = StandInApi::start().await;
     let other = format!("dop_v1_{}", "0b".repeat(32));
     let policy = "version: 1\nroles: { reader: { allow: [{ scopes: [droplet:read] }] } }\n";
@@ -188,7 +209,7 @@ async fn the_real_token_comes_from_a_file_the_configuration_or_a_variable() {
         api.url()
     );
     let upstream = api.url();
-    let cases: [(&[&str], &[(&str, &str)]); 4] = [
+    let cases: [Case<'_>; 4] = [
         (
             &["--role", "reader", "--config", "tidegate.yaml"],
             &[("DIGITALOCEAN_TOKEN", &other)],
