@@ -18,7 +18,7 @@
 //! | [`response`] | → the answer as the client may see it |
 //!
 //! Beside the way stand [`state`] (what is kept of sub-tokens, and how each was used), [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
-//! [`admin`] (what those who run it ask on a listener of its own), [`authority`] (certificates for listeners),
+//! [`admin`] (what those who run it ask on a listener of its own), [`trust`] (who may vouch for whom), [`authority`] (certificates for listeners),
 //! [`specification`] (what DigitalOcean changed since), [`json`] (answers as they came, whole or not at all), [`refusal`]
 //! (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
@@ -40,6 +40,7 @@ pub mod server;
 pub mod specification;
 pub mod state;
 pub mod token;
+pub mod trust;
 pub mod units;
 pub mod upstream;
 pub mod yaml;

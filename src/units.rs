@@ -10,6 +10,9 @@ use std::time::Duration;
 pub struct Span(Duration);
 
 impl Span {
+    /// The shortest.
+    pub const SECOND: Self = Self(Duration::from_secs(1));
+
     /// From whole seconds; `None` for zero.
     pub fn from_seconds(seconds: u64) -> Option<Self> {
         (seconds > 0).then(|| Self(Duration::from_secs(seconds)))

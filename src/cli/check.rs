@@ -12,10 +12,11 @@ use super::wide::Reach;
 use super::{Failed, Outcome, counted, print, say, wide};
 use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint, Segment};
-use crate::config::{self, FieldScopes, Listen, Rules, load};
+use crate::config::{self, FieldScopes, IssuerKind, Listen, Rules, load};
 use crate::policy::{self, Covers, Grant, Limits, Policy, RequestPattern};
 use crate::state::{BehindClock, Listed, OlderState, State, StateError, older_than};
 use crate::token::{Admission, Standing, Time, standing};
+use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
 use crate::yaml::At;
 
@@ -74,6 +75,11 @@ impl Checked {
         match read {
             Ok((policy, catalog)) => {
                 self.policy(path, &policy, &catalog, FieldScopes::SecretsOnly);
+                let hazards = hazards(&policy, IssuerKind::of_name);
+                for hazard in hazards.into_iter().filter(|hazard| hazard.trusts_strangers) {
+                    self.findings.fail(path, hazard.at, hazard.what);
+                }
+                self.trust(path, &policy, IssuerKind::of_name);
             }
             Err(problems) => self.findings.problems(problems),
         }
@@ -91,6 +97,11 @@ impl Checked {
             self.findings.fail(config, at, error.to_string());
         }
         let text = fs::read_to_string(config).unwrap_or_default(); // it was read before; without it the places are missing
+        if let Err(wrong) = Issuers::new(&settings.issuers, None) {
+            for (key, what) in wrong {
+                self.findings.fail(config, settings.places.at(&key), what);
+            }
+        }
         for (at, what) in wide::of_settings(settings, &text) {
             self.findings.warn(config, at, what);
         }
@@ -106,6 +117,15 @@ impl Checked {
             self.findings.warn(file, START, what);
         }
         self.policy(file, &rules.policy, &rules.catalog, settings.field_scopes);
+        self.trust(file, &rules.policy, |issuer| settings.issuer_kind(issuer));
+    }
+
+    /// Says what is risky in the rules of `trust`; what trusts strangers keeps the files from being used, and was told before.
+    fn trust(&mut self, file: &Path, policy: &Policy, kind: impl Fn(&str) -> IssuerKind) {
+        let hazards = hazards(policy, kind).into_iter();
+        for hazard in hazards.filter(|hazard| !hazard.trusts_strangers) {
+            self.findings.warn(file, hazard.at, hazard.what);
+        }
     }
 
     fn policy(&mut self, file: &Path, policy: &Policy, catalog: &Catalog, fields: FieldScopes) {
@@ -132,7 +152,13 @@ impl Checked {
                 Err(what) => findings.fail(file, test.at, what),
             }
         }
-        let failed = policy.tests.len() - passed;
+        for test in &policy.trust_tests {
+            match run_trust_test(test, policy) {
+                Ok(()) => passed += 1,
+                Err(what) => findings.fail(file, test.at, what),
+            }
+        }
+        let failed = policy.tests.len() + policy.trust_tests.len() - passed;
         self.policy = Some([policy.roles.len(), policy.tokens.len(), passed, failed]);
     }
 

@@ -46,7 +46,11 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
             ("version", json!({ "const": 1 })),
             ("roles", named(&local("role"))),
             ("tokens", list(&local("token"))),
-            ("tests", list(&local("test"))),
+            ("trust", list(&local("trust"))),
+            (
+                "tests",
+                list(&json!({ "anyOf": [local("test"), local("identity_test")] })),
+            ),
         ],
     );
     let definitions = json!({
@@ -57,7 +61,9 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
         "action": { "enum": catalog.actions().collect::<BTreeSet<_>>() },
         "only": only(catalog),
         "token": token(),
+        "trust": trust(),
         "test": test(),
+        "identity_test": identity_test(),
         "given": given(catalog),
         "text": text(),
         "values": values(),
@@ -153,12 +159,33 @@ pub(crate) fn config() -> Value {
                 "field_scopes",
                 json!({ "enum": ["secrets_only", "enforce"] }),
             ),
+            (
+                "issuers",
+                json!({ "type": "object", "additionalProperties": issuer() }),
+            ),
             ("limits", limits()),
         ],
     );
     put(&mut schema, "title", json!("The configuration of tidegate"));
     put(&mut schema, "$defs", json!({ "tls": tls }));
     headed(schema)
+}
+
+fn issuer() -> Value {
+    object(
+        &["url", "audience"],
+        &[
+            ("url", text()),
+            ("audience", text()),
+            ("jwks", or_null(text())),
+            ("ca_file", or_null(text())),
+            (
+                "kind",
+                or_null(json!({ "enum": ["github", "gitlab", "kubernetes", "other"] })),
+            ),
+            ("once", flag()),
+        ],
+    )
 }
 
 fn limits() -> Value {
@@ -284,12 +311,46 @@ fn token() -> Value {
             ("expires_at", time),
             ("idle", span()),
             ("max_uses", json!({ "type": "integer", "minimum": 0 })),
-            (
-                "rate",
-                json!({ "type": "string", "pattern": "^[0-9]+/(s|min|h)$" }),
-            ),
+            ("rate", rate()),
             ("owner", local("text")),
             ("description", local("text")),
+        ],
+    )
+}
+
+fn trust() -> Value {
+    let claims = json!({ "type": "object", "minProperties": 1, "additionalProperties": values() });
+    object(
+        &["name", "issuer", "claims", "roles"],
+        &[
+            ("name", json!({ "type": "string", "pattern": NAME })),
+            ("issuer", local("text")),
+            ("claims", claims),
+            ("roles", list(&local("text"))),
+            ("vars", vars()),
+            ("ttl", span()),
+            ("max_uses", json!({ "type": "integer", "minimum": 0 })),
+            ("rate", rate()),
+            (
+                "sources",
+                json!({ "type": "array", "items": { "type": "string" } }),
+            ),
+        ],
+    )
+}
+
+fn rate() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9]+/(s|min|h)$" })
+}
+
+/// A test of `trust`.
+fn identity_test() -> Value {
+    object(
+        &["issuer", "claims", "expect"],
+        &[
+            ("issuer", local("text")),
+            ("claims", json!({ "type": "object" })),
+            ("expect", json!({ "enum": ["allow", "deny"] })),
         ],
     )
 }

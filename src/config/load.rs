@@ -17,7 +17,8 @@ use crate::catalog::Catalog;
 use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
 use crate::secret::{self, Secret, SecretHash};
 use crate::token::TokenId;
-use crate::yaml::{At, Mistakes};
+use crate::trust::hazards;
+use crate::yaml::{At, Mistakes, nearest};
 
 /// Everything by which requests are judged and sent, read at one moment and never changed after.
 pub struct Rules {
@@ -274,6 +275,9 @@ pub fn load_after(path: &Path, before: Option<&Rules>) -> Result<Rules, Vec<Prob
             .map_err(|more| wrong.extend(more))
             .ok()
     });
+    if let Some((policy, _)) = &policy {
+        wrong.extend(mistakes_in_trust(&settings, policy));
+    }
     let (Some(catalog), Some((policy, policy_hash)), true) = (catalog, policy, wrong.is_empty())
     else {
         return Err(wrong);
@@ -297,6 +301,43 @@ fn mistakes_in_policy(settings: &Settings) -> Vec<Problem> {
     }
     let read = catalog_of(settings).and_then(|catalog| policy_for(settings, None, &catalog));
     read.err().unwrap_or_default()
+}
+
+/// Rules of `trust` for issuers that the configuration does not have, and rules that trust strangers.
+fn mistakes_in_trust(settings: &Settings, policy: &Policy) -> Vec<Problem> {
+    let file = settings.policy.display().to_string();
+    let problem = |at, what| Problem {
+        file: file.clone(),
+        at,
+        what,
+    };
+    let known = settings.issuers.keys().map(String::as_str);
+    let all = policy
+        .trust
+        .iter()
+        .map(|rule| (&rule.issuer, rule.issuer_at))
+        .chain(
+            policy
+                .trust_tests
+                .iter()
+                .map(|test| (&test.issuer, test.at)),
+        );
+    let unknown = all.filter(|(issuer, _)| !settings.issuers.contains_key(*issuer));
+    let unknown = unknown.map(|(issuer, at)| {
+        let instead = match nearest(issuer, known.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "add it, as `github: { url: https://token.actions.githubusercontent.com, audience: tidegate }`".to_owned(),
+        };
+        let what = format!("unknown issuer `{issuer}`; the configuration's `issuers` has no such entry; {instead}");
+        problem(at, what)
+    });
+    let strangers = hazards(policy, |issuer| settings.issuer_kind(issuer));
+    let strangers = strangers
+        .into_iter()
+        .filter(|hazard| hazard.trusts_strangers);
+    unknown
+        .chain(strangers.map(|hazard| problem(hazard.at, hazard.what)))
+        .collect()
 }
 
 fn problems(mistakes: Mistakes) -> Vec<Problem> {

@@ -5,6 +5,7 @@
 //! keeps to its end. If anything is wrong there are no rules, and whoever had some keeps them.
 
 mod command;
+mod issuers;
 mod load;
 mod places;
 mod read;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use command::TokenCommand;
+pub use issuers::{Exchange, IssuerKind, IssuerSettings, KeySource, KeyUrl, NoKeyUrl};
 pub use load::{
     Certificate, Parts, Problem, Rules, catalog, load, load_after, no_real_token, policy,
     policy_alone, policy_in, secrets, settings,
@@ -64,10 +66,20 @@ pub struct Settings {
     pub extra_catalog: Option<PathBuf>,
     /// Which fields of answers are left out.
     pub field_scopes: FieldScopes,
+    /// Who may vouch for CI jobs and workloads.
+    pub issuers: BTreeMap<String, IssuerSettings>,
     /// How much of anything.
     pub limits: LimitSettings,
     /// Where the file names what is elsewhere.
     pub places: Places,
+}
+
+impl Settings {
+    /// Whose claims the tokens of an issuer have, by what the configuration calls it.
+    pub fn issuer_kind(&self, name: &str) -> IssuerKind {
+        let settings = self.issuers.get(name);
+        settings.map_or(IssuerKind::of_name(name), |issuer| issuer.kind)
+    }
 }
 
 /// Which fields of answers are left out where a sub-token lacks their scopes.

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    Account, AuditSettings, AuditSink, BaseUrl, FieldScopes, LimitSettings, Listen, Place, Places,
-    Plaintext, ProxyHeader, Settings, TlsFiles, TokenCommand, TokenSource, UpstreamSettings,
+    Account, AuditSettings, AuditSink, BaseUrl, Exchange, FieldScopes, IssuerKind, IssuerSettings,
+    KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader, Settings, TlsFiles,
+    TokenCommand, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
@@ -106,6 +107,10 @@ impl Reader<'_> {
             field_scopes: map
                 .take("field_scopes")
                 .map(|node| self.field_scopes(node))
+                .unwrap_or_default(),
+            issuers: map
+                .take("issuers")
+                .map(|node| self.issuers(node))
                 .unwrap_or_default(),
             limits: map
                 .take("limits")
@@ -519,6 +524,77 @@ impl Reader<'_> {
         extra
     }
 
+    fn issuers(&mut self, node: &Node) -> BTreeMap<String, IssuerSettings> {
+        let mut issuers = BTreeMap::<String, IssuerSettings>::new();
+        for entry in node.entries("`issuers`", &mut self.mistakes) {
+            let Some(issuer) = self.issuer(&entry.key, &entry.node) else {
+                continue;
+            };
+            let twin = issuers.iter().find(|(_, known)| known.url == issuer.url);
+            if let Some((name, _)) = twin {
+                let what = format!(
+                    "the issuer `{name}` has this `url` already; a token is held against one entry, so make one of them"
+                );
+                self.mistakes.add(entry.at, what);
+            }
+            issuers.insert(entry.key.clone(), issuer);
+        }
+        issuers
+    }
+
+    fn issuer(&mut self, name: &str, node: &Node) -> Option<IssuerSettings> {
+        let mut map = Map::of(node, "an issuer", &mut self.mistakes)?;
+        let url_node = map.need("url", &mut self.mistakes);
+        let url = url_node.and_then(|node| node.text("`url`", &mut self.mistakes));
+        let audience = map
+            .need("audience", &mut self.mistakes)
+            .and_then(|node| Some((node.at, node.text("`audience`", &mut self.mistakes)?)));
+        if let Some((at, "")) = audience {
+            self.mistakes.add(at, "an empty `audience` is nobody's; name what tokens for tidegate are meant for, as `tidegate`");
+        }
+        let jwks = map.take("jwks").filter(|node| !node.is_null());
+        let keys = match (jwks, url_node.zip(url)) {
+            (Some(node), _) => self.key_source(name, node),
+            (None, Some((node, _))) => node
+                .parsed("`url`", &mut self.mistakes)
+                .map(KeySource::Discovery),
+            (None, None) => None,
+        };
+        let ca_file = map.take("ca_file").filter(|node| !node.is_null());
+        self.places.note(format!("issuers.{name}"), node.at);
+        let ca_file = ca_file.and_then(|node| self.path(node, "`ca_file`"));
+        let kind = self.parsed(&mut map, "kind");
+        let once = map
+            .take("once")
+            .and_then(|node| node.flag("`once`", &mut self.mistakes));
+        map.finish(&mut self.mistakes);
+        let url = url?.to_owned();
+        Some(IssuerSettings {
+            audience: audience?.1.to_owned(),
+            keys: keys?,
+            ca_file,
+            kind: kind.unwrap_or_else(|| IssuerKind::of_url(&url)),
+            exchange: if once == Some(false) {
+                Exchange::Again
+            } else {
+                Exchange::Once
+            },
+            url,
+        })
+    }
+
+    /// A file of keys, or the address of one.
+    fn key_source(&mut self, issuer: &str, node: &Node) -> Option<KeySource> {
+        let text = node.text("`jwks`", &mut self.mistakes)?;
+        if text.contains("://") {
+            return node
+                .parsed("`jwks`", &mut self.mistakes)
+                .map(KeySource::Url);
+        }
+        self.places.note(format!("issuers.{issuer}.jwks"), node.at);
+        self.path(node, "`jwks`").map(KeySource::File)
+    }
+
     fn field_scopes(&mut self, node: &Node) -> FieldScopes {
         match node.text("`field_scopes`", &mut self.mistakes) {
             Some("enforce") => FieldScopes::Enforce,
@@ -655,6 +731,57 @@ mod tests {
         for (line, expected) in cases {
             let text = format!("{LEAST}{line}\n");
             assert_eq!(mistakes_of(&text).join("\n"), expected, "line {line:?}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_one_whose_keys_nobody_can_change_on_the_way() {
+        let cases = [
+            ("{ url: \"https://a.example\", audience: tidegate }", ""),
+            (
+                "{ url: \"http://127.0.0.1:1/x\", audience: tidegate, once: false, kind: kubernetes }",
+                "",
+            ),
+            (
+                "{ url: kubernetes/serviceaccount, audience: tidegate, jwks: keys.json }",
+                "",
+            ), // nobody asks there
+            (
+                "{ url: \"https://a.example\", audience: tidegate, jwks: \"https://b.example/keys\", ca_file: ca.pem }",
+                "",
+            ),
+            (
+                "{ audience: tidegate }",
+                "t.yaml:5:15: `url` is missing here; it must be given",
+            ),
+            (
+                "{ url: \"https://a.example\" }",
+                "t.yaml:5:15: `audience` is missing here; it must be given",
+            ),
+            (
+                "{ url: \"https://a.example\", audience: \"\" }",
+                "t.yaml:5:53: an empty `audience` is nobody's; name what tokens for tidegate are meant for, as `tidegate`",
+            ),
+            (
+                "{ url: \"http://a.example\", audience: tidegate }",
+                "t.yaml:5:22: `url` can't be `http://a.example`: whoever is on the way could put keys of their own in; `http://` is for loopback only, so use `https://`",
+            ),
+            (
+                "{ url: \"https://a.example\", audience: tidegate, jwks: \"http://b.example/keys\" }",
+                "t.yaml:5:69: `jwks` can't be `http://b.example/keys`: whoever is on the way could put keys of their own in; `http://` is for loopback only, so use `https://`",
+            ),
+            (
+                "{ url: \"https://a.example\", audience: tidegate, kind: GitHub }",
+                "t.yaml:5:69: `kind` can't be `GitHub`: it is `github`, `gitlab`, `kubernetes` or `other`",
+            ),
+            (
+                "{ url: \"https://a.example\", audience: tidegate }, b: { url: \"https://a.example\", audience: x }",
+                "t.yaml:5:65: the issuer `a` has this `url` already; a token is held against one entry, so make one of them",
+            ),
+        ];
+        for (issuer, expected) in cases {
+            let text = format!("{LEAST}issuers: {{ a: {issuer} }}\n");
+            assert_eq!(mistakes_of(&text).join("\n"), expected, "issuer {issuer:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Listen, Settings, TlsFiles, TokenSource, settings};
+use super::{KeySource, Listen, Settings, TlsFiles, TokenSource, settings};
 
 /// The files that rules are read from, as they were at a moment.
 ///
@@ -78,6 +78,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         admin,
         extra_catalog,
         field_scopes: _,
+        issuers,
         limits: _,
         places: _,
     } = settings;
@@ -90,11 +91,19 @@ fn files(settings: &Settings) -> Vec<&Path> {
         Listen::Tls(.., files) => shown(files),
         Listen::Plain(..) | Listen::Unix(_) => Vec::new(),
     });
+    let of_issuers = issuers.values().flat_map(|issuer| {
+        let keys = match &issuer.keys {
+            KeySource::File(path) => Some(path),
+            KeySource::Discovery(_) | KeySource::Url(_) => None,
+        };
+        keys.into_iter().chain(&issuer.ca_file)
+    });
     std::iter::once(policy)
         .chain(extra_catalog)
         .chain(&upstream.ca_file)
         .chain(tokens)
         .chain(shown)
+        .chain(of_issuers)
         .map(PathBuf::as_path)
         .collect()
 }
@@ -129,6 +138,7 @@ state: tidegate.db
 audit: { file: audit.jsonl }
 admin: { address: 127.0.0.1:0, tls: { certificate: admin.crt, private_key: admin.key } }
 catalog: { extra: extra.yaml }
+issuers: { k: { url: https://k.example, audience: t, jwks: keys.json, ca_file: k-ca.pem } }
 ";
 
     type Step = fn(&Path);
@@ -158,6 +168,8 @@ catalog: { extra: extra.yaml }
                 "ca.pem",
                 "clients.pem",
                 "extra.yaml",
+                "k-ca.pem",
+                "keys.json",
                 "policy.yaml",
                 "tidegate.yaml",
                 "tls.crt",

@@ -531,6 +531,33 @@ impl Matcher {
         })
     }
 
+    /// A value without variables, letter for letter: nothing is folded, whatever it would be of a resource.
+    ///
+    /// # Errors
+    /// The expression that can't be built.
+    pub fn as_written(value: &Value) -> Result<Self, regex::Error> {
+        let plain = |text: &super::Text| text.fill(&Vars::new(), str::to_owned);
+        Ok(match value {
+            Value::Exact(text) => Self::Exact(plain(text)),
+            Value::Glob(text) => Self::Glob(
+                plain(text)
+                    .chars()
+                    .map(|letter| match letter {
+                        '*' => Piece::Many,
+                        '?' => Piece::One,
+                        other => Piece::Character(other),
+                    })
+                    .collect(),
+            ),
+            Value::Regex(text) => {
+                let regex = RegexBuilder::new(&format!("^(?:{})$", plain(text)))
+                    .dot_matches_new_line(true)
+                    .build()?;
+                Self::Regex(regex)
+            }
+        })
+    }
+
     /// Whether a value, folded, is one of those meant.
     pub fn matches(&self, value: &str) -> bool {
         match self {

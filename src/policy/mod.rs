@@ -17,6 +17,7 @@ mod subject;
 mod takes;
 mod test;
 mod touched;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -36,6 +37,7 @@ pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern}
 pub use takes::{Added, Into as IntoProject};
 pub use test::{PolicyTest, run as run_test, touches};
 pub use touched::{goes_on, lacks_scope, one_tag, with_additions};
+pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;
@@ -50,8 +52,12 @@ pub struct Policy {
     pub roles: BTreeMap<String, Arc<Role>>,
     /// The tokens that it lists.
     pub tokens: Vec<Arc<FileToken>>,
+    /// Which identities get which sub-tokens, the first that matches first.
+    pub trust: Vec<Trust>,
     /// The tests that `tidegate check` runs.
     pub tests: Vec<PolicyTest>,
+    /// Those of `trust`.
+    pub trust_tests: Vec<TrustTest>,
 }
 
 /// What a token with this role may do.

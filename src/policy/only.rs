@@ -149,7 +149,7 @@ fn has(kind: &Kind, attribute: &str, catalog: &Catalog) -> bool {
     kind.has(attribute) || inherited()
 }
 
-fn values(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Vec<Value> {
+pub(super) fn values(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Vec<Value> {
     let items = node.one_or_more();
     if items.is_empty() {
         mistakes.add(

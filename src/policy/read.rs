@@ -85,12 +85,12 @@ pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mi
     }
 }
 
-struct Reader<'r> {
-    mistakes: Mistakes,
+pub(super) struct Reader<'r> {
+    pub(super) mistakes: Mistakes,
     catalog: &'r Catalog,
     /// Which a role may name; `None` is any.
     accounts: Option<&'r [String]>,
-    policy: Policy,
+    pub(super) policy: Policy,
 }
 
 impl Reader<'_> {
@@ -121,6 +121,12 @@ impl Reader<'_> {
         for item in tokens {
             self.token(item);
         }
+        let trust = map
+            .take("trust")
+            .map_or(&[][..], |node| self.not_empty_list(node, "`trust`"));
+        for item in trust {
+            self.trust(item);
+        }
         let tests = map
             .take("tests")
             .map_or(&[][..], |node| self.not_empty_list(node, "`tests`"));
@@ -130,7 +136,7 @@ impl Reader<'_> {
         map.finish(&mut self.mistakes);
     }
 
-    fn not_empty_map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
+    pub(super) fn not_empty_map<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
         let entries = node.entries(what, &mut self.mistakes);
         if entries.is_empty() && matches!(node.value, Value::Map(_)) {
             self.mistakes
@@ -148,13 +154,13 @@ impl Reader<'_> {
         items
     }
 
-    fn needed(&mut self, map: &mut Map<'_>, key: &'static str) -> Option<String> {
+    pub(super) fn needed(&mut self, map: &mut Map<'_>, key: &'static str) -> Option<String> {
         map.need(key, &mut self.mistakes)
             .and_then(|node| node.text(&format!("`{key}`"), &mut self.mistakes))
             .map(str::to_owned)
     }
 
-    fn text(&mut self, node: Option<&Node>, what: &str) -> Option<String> {
+    pub(super) fn text(&mut self, node: Option<&Node>, what: &str) -> Option<String> {
         node.and_then(|node| node.text(what, &mut self.mistakes))
             .map(str::to_owned)
     }
@@ -453,7 +459,7 @@ impl Reader<'_> {
         let (Some(name), Some(id), Some(hash)) = (name, id, hash) else {
             return;
         };
-        self.bound(node.at, &roles, &vars);
+        self.bound(node.at, "this token", &roles, &vars);
         if let Some(twin) = self
             .policy
             .tokens
@@ -500,7 +506,7 @@ impl Reader<'_> {
         hash
     }
 
-    fn known_roles(&mut self, node: &Node) -> Vec<String> {
+    pub(super) fn known_roles(&mut self, node: &Node) -> Vec<String> {
         let mut roles = Vec::new();
         for item in self.not_empty_list(node, "`roles`") {
             let Some(name) = self.text(Some(item), "a role") else {
@@ -536,14 +542,14 @@ impl Reader<'_> {
     }
 
     /// What would refuse the token whole at run time is a mistake in this file.
-    fn bound(&mut self, at: At, roles: &[String], vars: &Vars) {
+    pub(super) fn bound(&mut self, at: At, whose: &str, roles: &[String], vars: &Vars) {
         if roles
             .iter()
             .all(|role| self.policy.roles.contains_key(role))
             && let Err(error) = super::bind(&self.policy, roles, vars)
         {
             self.mistakes
-                .add(at, format!("this token can't be used: {error}"));
+                .add(at, format!("{whose} can't be used: {error}"));
         }
         let wanted: HashSet<&str> = roles
             .iter()
@@ -558,19 +564,28 @@ impl Reader<'_> {
             .collect();
         for name in unused {
             self.mistakes
-                .add(at, format!("no role of this token has a variable `{name}`"));
+                .add(at, format!("no role of {whose} has a variable `{name}`"));
+        }
+    }
+
+    /// What a rule of `trust` binds its sub-tokens to, but for their end.
+    pub(super) fn issued_limits(&mut self, map: &mut Map<'_>) -> Limits {
+        let mistakes = &mut self.mistakes;
+        Limits {
+            sources: sources(map, mistakes),
+            max_uses: map
+                .take("max_uses")
+                .and_then(|node| node.parsed("`max_uses`", mistakes)),
+            rate: map
+                .take("rate")
+                .and_then(|node| node.parsed("`rate`", mistakes)),
+            ..Limits::default()
         }
     }
 
     fn limits(&mut self, map: &mut Map<'_>) -> Limits {
         let mistakes = &mut self.mistakes;
-        let sources = map.take("sources").map(|node| {
-            let items = node.items("`sources`", mistakes);
-            items
-                .iter()
-                .filter_map(|item| item.parsed("a source", mistakes))
-                .collect()
-        });
+        let sources = sources(map, mistakes);
         let client_cert = map
             .take("client_cert")
             .and_then(|node| node.parsed("`client_cert`", mistakes));
@@ -606,6 +621,9 @@ impl Reader<'_> {
         let Some(mut map) = Map::of(node, "a test", &mut self.mistakes) else {
             return;
         };
+        if is_of_trust(node) {
+            return self.trust_test(node.at, map);
+        }
         let role = map.need("role", &mut self.mistakes);
         let name = self.text(role, "`role`");
         if let (Some(name), Some(role)) = (&name, role) {
@@ -640,7 +658,7 @@ impl Reader<'_> {
         }
     }
 
-    fn expectation(&mut self, node: &Node) -> Option<bool> {
+    pub(super) fn expectation(&mut self, node: &Node) -> Option<bool> {
         match node.text("`expect`", &mut self.mistakes)? {
             "allow" => Some(true),
             "deny" => Some(false),
@@ -706,7 +724,28 @@ impl Reader<'_> {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a test is of an identity, and not of a request.
+fn is_of_trust(test: &Node) -> bool {
+    let entries = match &test.value {
+        Value::Map(entries) => entries.as_slice(),
+        Value::Scalar { .. } | Value::List(_) => &[],
+    };
+    entries
+        .iter()
+        .any(|entry| matches!(entry.key.as_str(), "issuer" | "claims"))
+}
+
+fn sources(map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<Vec<Source>> {
+    let node = map.take("sources")?;
+    let items = node.items("`sources`", mistakes).iter();
+    Some(
+        items
+            .filter_map(|item| item.parsed("a source", mistakes))
+            .collect(),
+    )
+}
+
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()
@@ -714,7 +753,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A YAML value as JSON, for a test's body: plain scalars that are JSON words or numbers are those, all others texts.
-fn json_of(node: &Node) -> Json {
+pub(super) fn json_of(node: &Node) -> Json {
     match &node.value {
         Value::Scalar { .. } if node.is_null() => Json::Null,
         Value::Scalar {

@@ -33,7 +33,7 @@ pub struct Embedded {
 #[derive(Debug)]
 pub enum Unopened {
     /// What its rules name can't be used.
-    Rules(Problem),
+    Rules(Vec<Problem>),
     /// The state in memory can't be made.
     State(StateError),
     /// It can't listen.
@@ -43,7 +43,10 @@ pub enum Unopened {
 impl fmt::Display for Unopened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rules(problem) => write!(f, "{problem}"),
+            Self::Rules(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
             Self::State(error) => write!(f, "{error}"),
             Self::Listen(error) => write!(
                 f,

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 use super::plans::Plans;
 use crate::admin::{Metrics, Reload};
 use crate::config::{Problem, Rules, Seen, load_after};
+use crate::trust::Issuers;
 use crate::upstream::Upstream;
 
 /// What requests are served by at a moment: rules, and connections to the upstream that they name.
@@ -16,6 +17,8 @@ pub struct Serving {
     pub rules: Rules,
     /// The upstream.
     pub upstream: Arc<Upstream>,
+    /// Who may vouch for whom.
+    pub issuers: Issuers,
     /// What these rules cut from answers, as far as it was asked.
     pub plans: Plans,
 }
@@ -73,9 +76,9 @@ impl Current {
     ///
     /// # Errors
     /// What is wrong with the upstream that they name.
-    pub fn fixed(rules: Rules) -> Result<Self, Problem> {
+    pub fn fixed(rules: Rules) -> Result<Self, Vec<Problem>> {
         let metrics = Arc::default();
-        let serving = serve_by(rules, &metrics)?;
+        let serving = serve_by(rules, None, &metrics)?;
         Ok(Self {
             config: PathBuf::new(),
             metrics,
@@ -110,7 +113,7 @@ impl Current {
     /// it is found, unless somebody asked.
     pub fn reload(&self, why: Why) {
         let in_force = self.get();
-        let (seen, read) = read_at_rest(&self.config, Some(&in_force.rules), &self.metrics);
+        let (seen, read) = read_at_rest(&self.config, Some(&in_force), &self.metrics);
         let outcome = if read.is_ok() {
             Reload::Done
         } else {
@@ -179,39 +182,50 @@ fn tell(problems: &[String]) {
 /// pause gets what is there, and then the next reading.
 fn read_at_rest(
     config: &Path,
-    in_force: Option<&Rules>,
+    in_force: Option<&Serving>,
     metrics: &Arc<Metrics>,
 ) -> (Seen, Result<Serving, Vec<Problem>>) {
-    let settings = in_force.map(|rules| &rules.settings);
+    let named = in_force.map(|serving| &serving.rules.settings);
     for _ in 1..TRIES {
-        let seen = Seen::of(config, settings);
+        let seen = Seen::of(config, named);
         let read = read(config, in_force, metrics);
         if seen.again() == seen {
             return (seen, read);
         }
     }
-    (Seen::of(config, settings), read(config, in_force, metrics))
+    (Seen::of(config, named), read(config, in_force, metrics))
 }
 
 const TRIES: usize = 4;
 
 fn read(
     config: &Path,
-    in_force: Option<&Rules>,
+    in_force: Option<&Serving>,
     metrics: &Arc<Metrics>,
 ) -> Result<Serving, Vec<Problem>> {
-    serve_by(load_after(config, in_force)?, metrics).map_err(|problem| vec![problem])
+    let before = in_force.map(|serving| &serving.rules);
+    serve_by(load_after(config, before)?, in_force, metrics)
 }
 
-fn serve_by(rules: Rules, metrics: &Arc<Metrics>) -> Result<Serving, Problem> {
+fn serve_by(
+    rules: Rules,
+    in_force: Option<&Serving>,
+    metrics: &Arc<Metrics>,
+) -> Result<Serving, Vec<Problem>> {
+    let places = &rules.settings.places;
     let upstream = Upstream::new(&rules.settings.upstream, metrics.clone());
-    let upstream = upstream.map_err(|error| {
-        let places = &rules.settings.places;
-        places.problem("upstream.ca_file", error.to_string())
+    let upstream =
+        upstream.map_err(|error| vec![places.problem("upstream.ca_file", error.to_string())])?;
+    let before = in_force.map(|serving| &serving.issuers);
+    let issuers = Issuers::new(&rules.settings.issuers, before);
+    let issuers = issuers.map_err(|wrong| {
+        let problem = |(key, what): (String, String)| places.problem(&key, what);
+        wrong.into_iter().map(problem).collect::<Vec<_>>()
     })?;
     Ok(Serving {
         rules,
         upstream: Arc::new(upstream),
+        issuers,
         plans: Plans::default(),
     })
 }

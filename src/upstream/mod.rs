@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod connections;
 mod failure;
+mod fetch;
 mod gzip;
 mod headers;
 mod pace;
@@ -29,6 +30,7 @@ pub use body::{
 pub use connect::NoUpstream;
 pub use connections::Answered;
 pub use failure::{Failure, What, by_a_gateway};
+pub use fetch::{Fetched, Fetcher, NotFetched};
 pub use gzip::Gunzip;
 pub use headers::{Carried, Overridden, carried};
 

@@ -264,7 +264,12 @@ fn the_keys_are_those_that_the_readers_know() {
             &format!("tokens: [{{ {token}, zzzzzzzz: 1 }}]\n"),
             "/$defs/token",
         ),
+        ("trust: [{ zzzzzzzz: 1 }]\n", "/$defs/trust"),
         ("tests: [{ zzzzzzzz: 1 }]\n", "/$defs/test"),
+        (
+            "tests: [{ issuer: i, zzzzzzzz: 1 }]\n",
+            "/$defs/identity_test",
+        ),
     ];
     let in_config = [
         ("zzzzzzzz: 1\n", ""),
@@ -281,6 +286,10 @@ fn the_keys_are_those_that_the_readers_know() {
         ("audit: { zzzzzzzz: 1 }\n", "/properties/audit/anyOf/1"),
         ("admin: { zzzzzzzz: 1 }\n", "/properties/admin/anyOf/1"),
         ("catalog: { zzzzzzzz: 1 }\n", "/properties/catalog"),
+        (
+            "issuers: { a: { zzzzzzzz: 1 } }\n",
+            "/properties/issuers/additionalProperties",
+        ),
         ("limits: { zzzzzzzz: 1 }\n", "/properties/limits"),
     ];
     let cases = in_policy

@@ -1,0 +1,393 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::jwt::Presented;
+use super::keys::Keys;
+use super::{NoToken, NotTrusted};
+use crate::config::{IssuerSettings, KeySource, KeyUrl};
+use crate::request::Json;
+use crate::upstream::{Fetched, Fetcher};
+
+/// The issuers of a configuration, and the keys of each as far as they were asked for.
+#[derive(Default)]
+pub struct Issuers(Vec<Issuer>);
+
+/// One of them.
+pub struct Issuer {
+    /// What the configuration calls it.
+    pub name: String,
+    /// What the configuration says of it.
+    pub settings: IssuerSettings,
+    keys: Source,
+}
+
+enum Source {
+    /// Read with the configuration, and watched as its other files are.
+    File(Keys),
+    /// Asked for.
+    Fetched(Fetcher, Arc<Kept>),
+}
+
+/// Why an identity could not be verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unverified {
+    /// It is not to be trusted.
+    NotTrusted(NotTrusted),
+    /// Its issuer can't be asked for its keys.
+    Away,
+}
+
+/// The least and the longest for which keys are kept, whatever their issuer says.
+const KEPT_LEAST: Duration = Duration::from_secs(5 * 60);
+const KEPT_MOST: Duration = Duration::from_secs(60 * 60);
+/// For how long after that the last ones serve where the issuer is away.
+const SERVES_ON: Duration = Duration::from_secs(60 * 60);
+/// How often an unknown `kid` may make tidegate ask anew, and how often an issuer that is away is asked where the last keys serve.
+const ASKED_ANEW: Duration = Duration::from_secs(30);
+/// How often an issuer is asked of which there are no keys to serve by.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+
+/// The keys of one issuer, from one configuration to the next.
+#[derive(Default)]
+struct Kept {
+    known: Mutex<Known>,
+    /// Held by whoever asks, so that one does.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// What is known of an issuer's keys.
+#[derive(Clone, Default)]
+struct Known {
+    keys: Option<Held>,
+    /// When asking failed last, since it went well.
+    failed: Option<Instant>,
+    /// When an unknown `kid` made tidegate ask last.
+    asked_for_unknown: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Held {
+    keys: Arc<Keys>,
+    fetched: Instant,
+    kept_for: Duration,
+}
+
+/// What is to be done for a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// The key is there.
+    Use,
+    /// There is none, and asking now would be too often.
+    NoKey,
+    /// The issuer was away a moment ago.
+    Away,
+    /// Ask the issuer.
+    Ask,
+}
+
+impl Known {
+    /// What to do for a token whose key is among those that are known, or not.
+    fn step(&self, has_key: bool, now: Instant) -> Step {
+        let within = |since: Option<Instant>, time| {
+            since.is_some_and(|since| now.duration_since(since) < time)
+        };
+        let Some(held) = &self.keys else {
+            return if within(self.failed, ASKED_AGAIN) {
+                Step::Away
+            } else {
+                Step::Ask
+            };
+        };
+        let age = now.duration_since(held.fetched);
+        if age < held.kept_for {
+            return match has_key {
+                true => Step::Use,
+                false if within(self.asked_for_unknown, ASKED_ANEW) => Step::NoKey,
+                false => Step::Ask,
+            };
+        }
+        if age >= held.kept_for + SERVES_ON {
+            return if within(self.failed, ASKED_AGAIN) {
+                Step::Away
+            } else {
+                Step::Ask
+            };
+        }
+        match has_key {
+            _ if !within(self.failed, ASKED_ANEW) => Step::Ask,
+            true => Step::Use,
+            false => Step::Away,
+        }
+    }
+
+    /// Whether the keys that there are serve on though the issuer is away.
+    fn serves(&self, now: Instant) -> bool {
+        self.keys
+            .as_ref()
+            .is_some_and(|held| now.duration_since(held.fetched) < held.kept_for + SERVES_ON)
+    }
+}
+
+impl Issuers {
+    /// Those of a configuration. Keys that are known from the one before are kept where they would come from the same place.
+    ///
+    /// # Errors
+    /// For each issuer that can't be used the key of the configuration that leads to what is wrong, and what that is.
+    pub fn new(
+        settings: &BTreeMap<String, IssuerSettings>,
+        before: Option<&Self>,
+    ) -> Result<Self, Vec<(String, String)>> {
+        let (mut issuers, mut wrong) = (Vec::new(), Vec::new());
+        for (name, settings) in settings {
+            let known = before.into_iter().flat_map(|before| &before.0);
+            let known = known
+                .filter(|issuer| issuer.settings == *settings)
+                .find_map(Issuer::kept);
+            match Issuer::new(name, settings, known) {
+                Ok(issuer) => issuers.push(issuer),
+                Err(why) => wrong.push((
+                    format!("issuers.{name}"),
+                    format!("the issuer `{name}`: {why}"),
+                )),
+            }
+        }
+        if wrong.is_empty() {
+            Ok(Self(issuers))
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// The issuer whose token this says that it is.
+    ///
+    /// # Errors
+    /// `NotTrusted::Issuer`.
+    pub fn of(&self, presented: &Presented) -> Result<&Issuer, NotTrusted> {
+        let issuer = presented.text("iss").ok_or(NotTrusted::Issuer)?;
+        let found = self.0.iter().find(|known| known.settings.url == issuer);
+        found.ok_or(NotTrusted::Issuer)
+    }
+}
+
+impl Issuer {
+    fn new(
+        name: &str,
+        settings: &IssuerSettings,
+        known: Option<Arc<Kept>>,
+    ) -> Result<Self, String> {
+        let ca_file = settings.ca_file.as_deref();
+        let keys = match &settings.keys {
+            KeySource::File(path) => {
+                let unreadable =
+                    |why: String| format!("its keys `{}` can't be read: {why}", path.display());
+                let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+                Source::File(Keys::read(&text).map_err(|why| unreadable(why.to_string()))?)
+            }
+            KeySource::Discovery(url) | KeySource::Url(url) => {
+                Source::Fetched(Fetcher::new(url, ca_file)?, known.unwrap_or_default())
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            settings: settings.clone(),
+            keys,
+        })
+    }
+
+    fn kept(&self) -> Option<Arc<Kept>> {
+        match &self.keys {
+            Source::File(_) => None,
+            Source::Fetched(_, kept) => Some(kept.clone()),
+        }
+    }
+
+    /// Holds a signature against this issuer's key of that `kid`.
+    ///
+    /// # Errors
+    /// `Unverified`.
+    pub async fn verify(&self, presented: &Presented) -> Result<(), Unverified> {
+        let verified = match &self.keys {
+            Source::File(keys) => verifies(keys, presented),
+            Source::Fetched(fetcher, kept) => {
+                let keys = self.keys_for(fetcher, kept, presented).await?;
+                verifies(&keys, presented)
+            }
+        };
+        verified.map_err(Unverified::NotTrusted)
+    }
+
+    /// The keys among which the token's must be, asked for where that is due.
+    async fn keys_for(
+        &self,
+        fetcher: &Fetcher,
+        kept: &Kept,
+        presented: &Presented,
+    ) -> Result<Arc<Keys>, Unverified> {
+        let look = || {
+            let known = kept
+                .known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let keys = known.keys.as_ref().map(|held| held.keys.clone());
+            let has_key = keys.as_ref().is_some_and(|keys| has(keys, presented));
+            (known.step(has_key, Instant::now()), keys)
+        };
+        let settled = |step, keys: Option<Arc<Keys>>| match step {
+            Step::Ask => None,
+            Step::Use => Some(keys.ok_or(Unverified::Away)),
+            Step::NoKey => Some(Err(Unverified::NotTrusted(NotTrusted::Key))),
+            Step::Away => Some(Err(Unverified::Away)),
+        };
+        let (step, keys) = look();
+        if let Some(settled) = settled(step, keys) {
+            return settled;
+        }
+        let _one_at_a_time = kept.asking.lock().await;
+        let (step, keys) = look(); // another may have asked meanwhile
+        if let Some(settled) = settled(step, keys.clone()) {
+            return settled;
+        }
+        let fetched = self.fetch(fetcher).await;
+        let mut known = kept.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if keys.is_some_and(|keys| !has(&keys, presented)) {
+            known.asked_for_unknown = Some(now);
+        }
+        match fetched {
+            Ok((keys, kept_for)) => {
+                let keys = Arc::new(keys);
+                known.failed = None;
+                known.keys = Some(Held {
+                    keys: keys.clone(),
+                    fetched: now,
+                    kept_for,
+                });
+                Ok(keys)
+            }
+            Err(why) => {
+                known.failed = Some(now);
+                let (issuer, url) = (&self.name, &self.settings.url);
+                warn!(issuer, url, why, "an issuer can't be asked for its keys");
+                let serves = known.serves(now);
+                let last = known.keys.as_ref().map(|held| held.keys.clone());
+                last.filter(|keys| serves && has(keys, presented))
+                    .ok_or(Unverified::Away)
+            }
+        }
+    }
+
+    async fn fetch(&self, fetcher: &Fetcher) -> Result<(Keys, Duration), String> {
+        let told = |url: &KeyUrl, why: &dyn std::fmt::Display| format!("{url}: {why}");
+        let at = match &self.settings.keys {
+            KeySource::Url(url) => url.clone(),
+            KeySource::Discovery(url) => {
+                let metadata = url.metadata();
+                let fetched = fetcher
+                    .get(&metadata)
+                    .await
+                    .map_err(|why| told(&metadata, &why))?;
+                self.keys_address(&fetched)
+                    .map_err(|why| told(&metadata, &why))?
+            }
+            KeySource::File(_) => return Err("its keys are in a file".to_owned()),
+        };
+        let Fetched { bytes, max_age } = fetcher.get(&at).await.map_err(|why| told(&at, &why))?;
+        let keys = Keys::read(&bytes).map_err(|why| told(&at, &why))?;
+        let kept_for = max_age.unwrap_or(KEPT_LEAST).clamp(KEPT_LEAST, KEPT_MOST);
+        Ok((keys, kept_for))
+    }
+
+    /// Where its metadata says that its keys are. It must be its own metadata (OpenID Connect Discovery 1.0 §4.3).
+    fn keys_address(&self, metadata: &Fetched) -> Result<KeyUrl, String> {
+        let read =
+            Json::read(&metadata.bytes).map_err(|_| "it is no metadata: no JSON".to_owned())?;
+        let text = |name: &str| match read.member(name) {
+            Some(Json::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        if text("issuer") != Some(&self.settings.url) {
+            return Err("it is the metadata of another issuer, by its `issuer`; `url` in the configuration must be that, letter for letter".to_owned());
+        }
+        let keys = text("jwks_uri").ok_or("it has no `jwks_uri`")?;
+        keys.parse()
+            .map_err(|why| format!("its `jwks_uri` can't be used: {why}"))
+    }
+}
+
+fn has(keys: &Keys, presented: &Presented) -> bool {
+    keys.find(&presented.key_id, presented.algorithm)
+        .next()
+        .is_some()
+}
+
+fn verifies(keys: &Keys, presented: &Presented) -> Result<(), NotTrusted> {
+    let mut of_that_id = keys.find(&presented.key_id, presented.algorithm).peekable();
+    if of_that_id.peek().is_none() {
+        return Err(NotTrusted::Key);
+    }
+    let signed = |key: &super::Key| key.verifies(presented.algorithm, &presented.signed);
+    if of_that_id.any(signed) {
+        Ok(())
+    } else {
+        Err(NotTrusted::Signature)
+    }
+}
+
+impl From<NoToken> for NotTrusted {
+    fn from(why: NoToken) -> Self {
+        Self::Token(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_asked_for_when_that_is_due_and_no_more_often() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let held = |kept_for: u64| {
+            Some(Held {
+                keys: Arc::default(),
+                fetched: start,
+                kept_for: Duration::from_secs(kept_for),
+            })
+        };
+        let known = |keys: Option<Held>, failed: Option<u64>, unknown: Option<u64>| Known {
+            keys,
+            failed: failed.map(at),
+            asked_for_unknown: unknown.map(at),
+        };
+        let cases = [
+            (known(None, None, None), false, 0, Step::Ask),
+            (known(None, Some(10), None), false, 10, Step::Away),
+            (known(None, Some(10), None), false, 11, Step::Ask),
+            (known(held(300), None, None), true, 299, Step::Use),
+            (known(held(300), None, None), true, 300, Step::Ask),
+            (known(held(300), None, None), false, 1, Step::Ask), // the first unknown key, at once
+            (known(held(300), None, Some(1)), false, 30, Step::NoKey),
+            (known(held(300), None, Some(1)), false, 31, Step::Ask),
+            (known(held(300), None, Some(1)), true, 2, Step::Use),
+            (known(held(300), Some(310), None), true, 311, Step::Use), // it is away
+            (known(held(300), Some(310), None), false, 311, Step::Away),
+            (known(held(300), Some(310), None), true, 340, Step::Ask),
+            (known(held(300), Some(3890), None), true, 3899, Step::Use),
+            (known(held(300), Some(3899), None), true, 3900, Step::Ask), // for an hour
+            (known(held(300), Some(3900), None), true, 3900, Step::Away),
+        ];
+        for (known, has_key, second, expected) in cases {
+            let (failed, unknown) = (known.failed, known.asked_for_unknown);
+            assert_eq!(
+                known.step(has_key, at(second)),
+                expected,
+                "{has_key} at {second}, {failed:?} {unknown:?}"
+            );
+        }
+    }
+}
