@@ -131,6 +131,7 @@ impl Caller {
             limits: limits.into(),
             created_at: now,
             about: None,
+            maker: None,
         };
         State::open(state, Duration::from_secs(5))?.issue(&issued, now)?;
         println!(

@@ -26,6 +26,8 @@ pub enum Code {
     NotYetValid,
     /// It was used as often as it may be.
     UsesExhausted,
+    /// An identity is not trusted with a sub-token.
+    NotTrusted,
     /// It may not be used from there.
     SourceIp,
     /// A role or variable of it is gone.
@@ -76,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::AmbiguousRequest,
         Self::BodyUnreadable,
         Self::NoToken,
@@ -86,6 +88,7 @@ impl Code {
         Self::Expired,
         Self::NotYetValid,
         Self::UsesExhausted,
+        Self::NotTrusted,
         Self::SourceIp,
         Self::RoleMissing,
         Self::Scope,
@@ -123,6 +126,7 @@ impl Code {
             Self::Expired => (401, "unauthorized", "expired"),
             Self::NotYetValid => (401, "unauthorized", "not_yet_valid"),
             Self::UsesExhausted => (401, "unauthorized", "uses_exhausted"),
+            Self::NotTrusted => (401, "unauthorized", "not_trusted"),
             Self::SourceIp => (403, "forbidden", "source_ip"),
             Self::RoleMissing => (403, "forbidden", "role_missing"),
             Self::Scope => (403, "forbidden", "scope"),
@@ -186,6 +190,17 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// The status by which a gateway before the API answered, for `tidegate-upstream-status`.
     pub upstream_status: Option<u16>,
+    /// How OAuth calls it, where it is told in its words.
+    pub oauth: Option<OauthError>,
+}
+
+/// An error in the words of RFC 6749 §5.2.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OauthError {
+    /// The HTTP status.
+    pub status: u16,
+    /// The code.
+    pub error: &'static str,
 }
 
 impl Refusal {
@@ -198,15 +213,30 @@ impl Refusal {
             retry_after: None,
             detail: None,
             upstream_status: None,
+            oauth: None,
         }
     }
 
     /// The HTTP status: the code's, but for a read that a gateway before the API answered, which keeps that one.
     pub fn status(&self) -> u16 {
-        match (self.code, self.upstream_status) {
-            (Code::UpstreamBadAnswer, Some(status)) => status,
-            (code, _) => code.status(),
+        match (self.oauth, self.code, self.upstream_status) {
+            (Some(oauth), _, _) => oauth.status,
+            (None, Code::UpstreamBadAnswer, Some(status)) => status,
+            (None, code, _) => code.status(),
         }
+    }
+
+    /// The same in the words of RFC 6749, for who exchanges an identity.
+    #[must_use]
+    pub fn in_oauth_words(mut self) -> Self {
+        let status = self.code.status();
+        let error = match status {
+            401 | 403 => "invalid_grant",
+            429 | 500.. => "temporarily_unavailable",
+            _ => "invalid_request",
+        };
+        self.oauth.get_or_insert(OauthError { status, error });
+        self
     }
 
     /// The same, for what a gateway before the API answered with this status.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use jiff::Timestamp;
@@ -48,6 +49,9 @@ pub struct Record {
     /// The account whose real token went in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The identity that is exchanged for a sub-token.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Box<Exchange>>,
     /// What the client got.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -69,6 +73,51 @@ pub enum Event {
     Decision,
     /// The final one.
     Answer,
+    /// Before a sub-token that an identity was exchanged for is handed out.
+    Exchange,
+}
+
+/// An identity: nothing of it but its issuer before it is verified, and of its claims those alone that a rule asks for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exchange {
+    issuer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
+    sub: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    claims: BTreeMap<String, String>,
+}
+
+impl Exchange {
+    /// One that an issuer is to have vouched for.
+    pub fn new(issuer: &str) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            rule: None,
+            sub: None,
+            claims: BTreeMap::new(),
+        }
+    }
+
+    /// Notes for whom the issuer has vouched.
+    pub fn subject(&mut self, subject: Option<&str>) {
+        self.sub = subject.map(shortened);
+    }
+
+    /// Notes the rule that takes it, and the claims that the rule asks for.
+    pub fn rule(&mut self, name: &str, claims: &[(String, String)]) {
+        self.rule = Some(name.to_owned());
+        let shown =
+            |(claim, value): &(String, String)| (claim.clone(), redacted(&shortened(value)));
+        self.claims = claims.iter().map(shown).collect();
+    }
+}
+
+/// As much of a text as lines need to tell it by.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 256;
+    text.chars().take(MOST).collect()
 }
 
 /// What was decided.
@@ -120,6 +169,7 @@ impl Record {
             reason: None,
             detail: None,
             account: None,
+            exchange: None,
             status: None,
             upstream_status: None,
             upstream_calls: None,
@@ -133,6 +183,7 @@ impl Record {
         let event = match event {
             Event::Decision => "decision",
             Event::Answer => "answer",
+            Event::Exchange => "exchange",
         };
         // What is written into memory is always written, and texts and numbers always serialise.
         let _ = write!(line, "{{\"time\":\"{now:.6}\",\"event\":\"{event}\"");

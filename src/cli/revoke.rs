@@ -15,7 +15,7 @@ use crate::token::{NoToken, Standing, SubToken, TokenId};
 pub(super) struct Arguments {
     /// The name or id, or the whole sub-token; `-`, or nothing, to read it from standard input. A sub-token in an argument stands
     /// in the shell's history and in the list of processes.
-    #[arg(conflicts_with_all = ["roles", "owner"])]
+    #[arg(conflicts_with_all = ["roles", "owner", "trust"])]
     token: Option<String>,
     /// Every living sub-token that has this role; repeatable.
     #[arg(long = "role", value_name = "ROLE")]
@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Every living sub-token of this owner; with --role, of these those that have such a role.
     #[arg(long)]
     owner: Option<String>,
+    /// Every living sub-token that this rule of `trust` gave; with --role or --owner, of these those.
+    #[arg(long, value_name = "RULE")]
+    trust: Option<String>,
     /// Do not ask: on a terminal, several at once are ended after a yes.
     #[arg(long)]
     yes: bool,
@@ -33,7 +36,13 @@ pub(super) struct Arguments {
 
 /// Works with a broken policy too: what must end must not wait for a file to be mended.
 pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
-    if !arguments.roles.is_empty() || arguments.owner.is_some() {
+    let Arguments {
+        roles,
+        owner,
+        trust,
+        ..
+    } = arguments;
+    if !roles.is_empty() || owner.is_some() || trust.is_some() {
         return many(desk, arguments);
     }
     let wanted = match arguments.token.as_deref() {
@@ -119,7 +128,7 @@ fn heard() -> Result<Zeroizing<String>, Failed> {
     let text = line.trim();
     if text.is_empty() {
         return Err(Failed::because(
-            "standard input has no token; give a name, an id or the whole sub-token, or --role or --owner",
+            "standard input has no token; give a name, an id or the whole sub-token, or --role, --owner or --trust",
         ));
     }
     Ok(Zeroizing::new(text.to_owned()))
@@ -128,12 +137,13 @@ fn heard() -> Result<Zeroizing<String>, Failed> {
 /// More bytes than a name or a sub-token has.
 const MOST: usize = 4096;
 
-/// Ends all living tokens with these roles or of this owner, after it has said which.
+/// Ends all living tokens with these roles, of this owner or of this rule, after it has said which.
 fn many(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
     let Arguments {
         token: _,
         roles,
         owner,
+        trust,
         yes,
         json,
     } = arguments;
@@ -142,7 +152,8 @@ fn many(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
         let has_role = roles.is_empty() || token.roles.iter().any(|role| roles.contains(role));
         let is_theirs = owner.is_none() || token.owner == *owner;
         let lives = !matches!(token.standing(now), Standing::Revoked | Standing::Expired);
-        has_role && is_theirs && lives
+        let is_of_rule = trust.is_none() || token.rule() == trust.as_deref();
+        has_role && is_theirs && is_of_rule && lives
     };
     let mut found = desk.shown(State::list)?;
     found.retain(meant);
@@ -150,14 +161,15 @@ fn many(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
         .into_iter()
         .map(|token| (token.id, token.name))
         .collect();
-    let these = match (roles.as_slice(), owner) {
-        ([], owner) => format!("of the owner `{}`", owner.as_deref().unwrap_or_default()),
-        (roles, None) => format!("with the role `{}`", roles.join("` or `")),
-        (roles, Some(owner)) => format!(
-            "of the owner `{owner}` with the role `{}`",
-            roles.join("` or `")
-        ),
-    };
+    let with_role = format!("with the role `{}`", roles.join("` or `"));
+    let these = [
+        owner
+            .as_ref()
+            .map(|owner| format!("of the owner `{owner}`")),
+        trust.as_ref().map(|rule| format!("of the rule `{rule}`")),
+        (!roles.is_empty()).then_some(with_role),
+    ];
+    let these = these.into_iter().flatten().collect::<Vec<_>>().join(" ");
     if all.is_empty() {
         return Err(Failed::because(format!(
             "there is no living token {these}; `tidegate token list` shows them all"

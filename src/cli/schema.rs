@@ -356,7 +356,7 @@ fn identity_test() -> Value {
 }
 
 fn test() -> Value {
-    let reasons = Code::ALL.map(Code::as_str);
+    let reasons = Code::ALL.map(Code::as_str).to_vec();
     object(
         &["role", "request", "expect"],
         &[

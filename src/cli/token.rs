@@ -14,7 +14,7 @@ use crate::config::{self, Settings};
 use crate::policy::{self, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::refusal::Code;
 use crate::secret::{SecretHash, has_token};
-use crate::state::{About, Issued, Listed, State, StateError};
+use crate::state::{About, Issued, Listed, Maker, State, StateError};
 use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, standing};
 use crate::units::{Rate, Span};
 
@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// Show one sub-token: what is kept of it, never the token itself.
     #[command(after_help = "Example:\n  tidegate token show ci")]
     Show(Named),
-    /// End sub-tokens: one by name, id or the sub-token itself, or all with a role or of an owner; a running daemon refuses them
+    /// End sub-tokens: one by name, id or the sub-token itself, or all with a role, of an owner or of a rule of `trust`; a running daemon refuses them
     /// within a second.
     #[command(
         after_help = "Example:\n  tidegate token revoke ci\n  tidegate token revoke < leaked.txt\n  tidegate token revoke --owner alice --role deploy"
@@ -193,6 +193,8 @@ pub(super) struct Shown {
     pub(super) owner: Option<String>,
     description: Option<String>,
     of_policy: bool,
+    /// Who made it, if nobody issued it by hand.
+    pub(super) maker: Option<Arc<Maker>>,
     /// Why it can't be used, whoever comes: a role or variable that is gone.
     unbound: Option<String>,
 }
@@ -283,6 +285,7 @@ impl Desk {
             limits: Arc::new(limits),
             created_at: now,
             about: Some(Box::new(About { owner, description })),
+            maker: None,
         };
         if policy
             .tokens
@@ -541,6 +544,7 @@ fn entry(token: &Issued) -> String {
         limits,
         created_at: _,
         about,
+        maker: _,
     } = token;
     let About { owner, description } = about.as_deref().cloned().unwrap_or_default();
     let Limits {
@@ -623,6 +627,7 @@ impl Shown {
             limits,
             created_at,
             about,
+            maker,
         } = token;
         let About { owner, description } = about.map(|about| *about).unwrap_or_default();
         let old = old.filter(|(_, until)| *until > now).map(|(hash, _)| hash);
@@ -639,6 +644,7 @@ impl Shown {
             owner,
             description,
             of_policy: false,
+            maker,
             unbound: None,
         }
     }
@@ -667,6 +673,7 @@ impl Shown {
             owner,
             description,
             of_policy: true,
+            maker: None,
             unbound: None, // such a policy is refused whole
         }
     }
@@ -680,6 +687,11 @@ impl Shown {
             usage: self.usage,
         };
         standing(&admission, now)
+    }
+
+    /// The rule of `trust` that gave it, if one did.
+    pub(super) fn rule(&self) -> Option<&str> {
+        self.maker.as_deref().and_then(Maker::rule)
     }
 
     fn state(&self, now: Timestamp) -> &'static str {
@@ -740,6 +752,7 @@ impl Shown {
             "description": self.description,
             "owner": self.owner,
             "revoked_at": text(self.revoked_at),
+            "trust": self.rule(),
             "kept_in": if self.of_policy { "policy" } else { "state" },
         })
     }

@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use crate::refusal::Refusal;
+use crate::refusal::{OauthError, Refusal};
 use crate::secret::redacted;
 
 /// A refusal as the client gets it: DigitalOcean's error shape, so that every client prints it.
@@ -16,6 +16,7 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, V
         retry_after,
         detail: _,
         upstream_status,
+        oauth,
     } = refusal;
     let status =
         StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -40,6 +41,11 @@ pub fn refused(refusal: &Refusal, request_id: &str) -> (StatusCode, HeaderMap, V
     let heard = upstream_status.map(HeaderValue::from);
     headers.extend(heard.map(|status| (UPSTREAM_STATUS, status)));
     headers.extend(retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
+    if let Some(OauthError { error, .. }) = oauth {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let body = json!({ "error": error, "error_description": redacted(message) });
+        return (status, headers, body.to_string().into_bytes());
+    }
     let message = redacted(&told(status, message));
     let body = json!({ "id": code.id(), "message": message, "request_id": request_id });
     (status, headers, body.to_string().into_bytes())

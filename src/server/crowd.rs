@@ -52,7 +52,7 @@ impl Drop for Seat {
 }
 
 /// What counts as one client: an address of IPv4, and of IPv6 the 64 bits that one network has, as any host in it has the rest.
-fn one_client(addr: IpAddr) -> IpAddr {
+pub(super) fn one_client(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & (u128::MAX << 64)).into(),
         four @ IpAddr::V4(_) => four,

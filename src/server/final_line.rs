@@ -112,7 +112,12 @@ impl FinalLine {
 
     /// The line for a request that is about to be sent.
     pub fn decision_line(&self) -> Vec<u8> {
-        self.record.line(Event::Decision, Timestamp::now())
+        self.line_of(Event::Decision)
+    }
+
+    /// The line for something that is about to happen.
+    pub fn line_of(&self, event: Event) -> Vec<u8> {
+        self.record.line(event, Timestamp::now())
     }
 
     /// Lets the line be written when the answer has gone, or as much of it as went.

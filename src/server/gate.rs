@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::authenticate::{Grantee, authenticate, state_unavailable, still};
 use super::crowd::{Clients, Place, Requests, Seat};
+use super::exchange::Exchanges;
 use super::final_line::FinalLine;
 use super::message::{is_framed_once, says_one_thing};
 use super::own;
@@ -31,8 +32,10 @@ use crate::token::{ClientAddr, Origin};
 /// Everything that the way through needs.
 pub struct Gate {
     current: Arc<Current>,
-    tokens: Arc<Live>,
-    audit: Arc<Audit>,
+    pub(super) tokens: Arc<Live>,
+    pub(super) audit: Arc<Audit>,
+    /// How often each address asks for the exchange of an identity.
+    pub(super) exchanges: Exchanges,
     facts: Facts,
     requests: Requests,
     /// How many requests each client has.
@@ -54,6 +57,7 @@ impl Gate {
             current,
             tokens,
             audit,
+            exchanges: Exchanges::default(),
             facts: Facts::default(),
             requests: Requests::default(),
             clients: Arc::default(),
@@ -193,6 +197,11 @@ impl Gate {
         let client = client?;
         line.record.client_ip = Some(client.addr.to_string());
         line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
+        if let Some(public) = own::public(&head) {
+            return match public {
+                own::Public::Exchange => self.exchange(&head, body, &client, line).await,
+            };
+        }
         let grantee =
             authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await;
         let grantee = grantee.map_err(|refusal| as_a_proxy(&head, refusal))?;
@@ -445,7 +454,7 @@ fn method_of(head: &Parts) -> Result<Method, Refusal> {
     })
 }
 
-fn target_of(head: &Parts) -> Result<Target, Refusal> {
+pub(super) fn target_of(head: &Parts) -> Result<Target, Refusal> {
     let text = head
         .uri
         .path_and_query()

@@ -7,6 +7,7 @@ mod descriptors;
 mod door;
 mod doors;
 mod embedded;
+mod exchange;
 mod fields;
 mod final_line;
 mod following;

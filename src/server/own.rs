@@ -1,4 +1,5 @@
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,6 +14,67 @@ use crate::response::{Answer, made};
 use crate::secret::SecretHash;
 use crate::token::TokenId;
 
+/// One of tidegate's own endpoints.
+struct Endpoint {
+    method: Method,
+    path: &'static str,
+    answer: By,
+}
+
+/// Who may ask, and what answers.
+#[derive(Clone, Copy)]
+enum By {
+    /// Anybody, before any sub-token is known.
+    Anybody(Public),
+    /// Who has a sub-token that may be used.
+    Holder(fn(&Grantee, &Serving) -> Value),
+}
+
+/// What anybody may ask. Each has limits of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Public {
+    /// A sub-token for an identity.
+    Exchange,
+}
+
+/// All of them. Nothing else under `/.tidegate/` is there, and nothing under it is ever forwarded.
+const ENDPOINTS: [Endpoint; 3] = [
+    Endpoint {
+        method: Method::Get,
+        path: "/.tidegate/v1/whoami",
+        answer: By::Holder(whoami),
+    },
+    Endpoint {
+        method: Method::Get,
+        path: "/v1/oauth/token/info",
+        answer: By::Holder(token_info),
+    },
+    Endpoint {
+        method: Method::Post,
+        path: "/.tidegate/v1/exchange",
+        answer: By::Anybody(Public::Exchange),
+    },
+];
+
+/// What anybody may ask here, by the head alone: no more of it is read before this is known.
+pub(super) fn public(head: &Parts) -> Option<Public> {
+    if head.uri.authority().is_some() {
+        return None;
+    }
+    let path = head.uri.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let asked = |endpoint: &&Endpoint| {
+        endpoint.path == path && endpoint.method.as_str() == head.method.as_str()
+    };
+    ENDPOINTS
+        .iter()
+        .find(asked)
+        .and_then(|endpoint| match endpoint.answer {
+            By::Anybody(public) => Some(public),
+            By::Holder(_) => None,
+        })
+}
+
 /// Answers what is tidegate's own to answer; `None` for what is the API's. Nothing under `/.tidegate/` is the API's.
 pub(super) fn answer(
     method: Method,
@@ -20,16 +82,15 @@ pub(super) fn answer(
     grantee: &Grantee,
     serving: &Serving,
 ) -> Option<Result<Answer, Refusal>> {
-    match (method, target.path()) {
-        (Method::Get, "/.tidegate/v1/whoami") => Some(Ok(json_answer(&whoami(grantee, serving)))),
-        (Method::Get, "/v1/oauth/token/info") => {
-            Some(Ok(json_answer(&token_info(grantee, serving))))
+    let asked = |endpoint: &&Endpoint| endpoint.path == target.path() && endpoint.method == method;
+    match ENDPOINTS.iter().find(asked).map(|endpoint| endpoint.answer) {
+        Some(By::Holder(answer)) => Some(Ok(json_answer(&answer(grantee, serving)))),
+        Some(By::Anybody(_)) | None if target.begins_with(".tidegate") => {
+            let all = ENDPOINTS.map(|endpoint| format!("`{} {}`", endpoint.method, endpoint.path));
+            let why = format!("tidegate's own paths are {}", all.join(", "));
+            Some(Err(Refusal::new(Code::UnknownEndpoint, why)))
         }
-        _ if target.begins_with(".tidegate") => Some(Err(Refusal::new(
-            Code::UnknownEndpoint,
-            "tidegate's own paths are `GET /.tidegate/v1/whoami` and `GET /v1/oauth/token/info`",
-        ))),
-        _ => None,
+        Some(By::Anybody(_)) | None => None,
     }
 }
 

@@ -506,7 +506,7 @@ fn too_large(limit: usize) -> Refusal {
     )
 }
 
-fn unreadable(failure: BodyFailure, limit: usize) -> Refusal {
+pub(super) fn unreadable(failure: BodyFailure, limit: usize) -> Refusal {
     match failure {
         BodyFailure::TooLarge { .. } => too_large(limit),
         BodyFailure::Timeout => Refusal::new(

@@ -33,7 +33,7 @@ pub struct Live {
     /// Whether the last thing that was to be written down in the state could not be.
     unwritable: Arc<AtomicBool>,
     reader: Sender<Question>,
-    writer: Sender<Counting>,
+    writer: Sender<Work>,
     /// As long as the thread that counts lives.
     writing: Weak<()>,
     /// The thread that counts. It sleeps in a way that handing in what nobody waits for does not end, as to wake it takes
@@ -83,6 +83,13 @@ struct Bucket {
 enum Question {
     Find(TokenId, oneshot::Sender<()>),
     Refresh(oneshot::Sender<()>),
+}
+
+/// What is to be written down.
+enum Work {
+    Count(Counting),
+    /// A change of tokens, and the answer to who asked for it.
+    Change(Box<dyn FnOnce(&mut State) + Send>),
 }
 
 struct Counting {
@@ -175,6 +182,7 @@ impl Live {
                 sequence,
                 live: keeper,
                 noted: Instant::now(),
+                swept: None,
                 behind: false,
             }
             .run(&questions);
@@ -367,6 +375,29 @@ impl Live {
         }
     }
 
+    /// Forgets what nobody issued by hand and what ended before a time.
+    fn forget(&self, ended: Timestamp) {
+        let gone = |entry: &Entry| {
+            let made = entry
+                .issued
+                .as_ref()
+                .filter(|issued| issued.maker.is_some());
+            made.is_some_and(|issued| {
+                let ends = issued.limits.expires_at.into_iter().chain(entry.revoked_at);
+                ends.min().is_some_and(|end| end < ended)
+            })
+        };
+        for shard in &self.shards {
+            if shard.load().values().any(gone) {
+                shard.rcu(|entries| {
+                    let mut entries = Shard::clone(entries);
+                    entries.retain(|_, entry| !gone(entry));
+                    entries
+                });
+            }
+        }
+    }
+
     /// How many tokens are in which state, those of the policy file included. It reads what is in memory as it stands, and no
     /// request waits for it.
     pub fn count(&self, in_policy: &[Arc<FileToken>], now: Moment) -> Vec<(&'static str, u64)> {
@@ -436,12 +467,13 @@ impl Live {
             id: id.clone(),
             most,
         };
+        let counting = Counting {
+            count,
+            activity: activity.clone(),
+            answer: Some(answer),
+        };
         self.writer
-            .send(Counting {
-                count,
-                activity: activity.clone(),
-                answer: Some(answer),
-            })
+            .send(Work::Count(counting))
             .map_err(|_| Unavailable)?;
         self.wake_counter();
         match answered.await {
@@ -460,7 +492,7 @@ impl Live {
             activity: activity.clone(),
             answer: Some(answer),
         };
-        if self.writer.send(counting).is_ok() {
+        if self.writer.send(Work::Count(counting)).is_ok() {
             self.wake_counter();
             let _ = answered.await;
         }
@@ -470,6 +502,28 @@ impl Live {
         if let Some(counter) = self.counter.get() {
             counter.unpark();
         }
+    }
+
+    /// Changes the state, durably, and waits until that is done. What it is seen by is the next look, as for changes from outside.
+    ///
+    /// # Errors
+    /// `Unavailable` if it could not be written down.
+    pub async fn change_state<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let run = move |state: &mut State| {
+            let changed = change(state);
+            if let Err(error) = &changed {
+                error!(%error, "the state can't be changed; requests that need it are refused");
+            }
+            let _ = answer.send(changed.map_err(|_| Unavailable));
+        };
+        let work = Work::Change(Box::new(run));
+        self.writer.send(work).map_err(|_| Unavailable)?;
+        self.wake_counter();
+        answered.await.map_err(|_| Unavailable)?
     }
 
     /// Notes that a token was used now. It is written down within about a second.
@@ -482,11 +536,11 @@ impl Live {
                 id: id.clone(),
                 at: now,
             };
-            let _ = self.writer.send(Counting {
+            let _ = self.writer.send(Work::Count(Counting {
                 count,
                 activity: activity.clone(),
                 answer: None,
-            });
+            }));
         }
     }
 }
@@ -676,6 +730,10 @@ pub fn older_than(latest: Option<Timestamp>, recorded: Option<Timestamp>) -> Opt
     (between > UNNOTED).then_some(recorded)
 }
 
+/// How often the state is swept.
+const SWEPT: Duration = Duration::from_secs(3600);
+/// How long what nobody issued by hand is kept after its end, for those who list tokens.
+const KEPT_AFTER_END: Duration = Duration::from_secs(24 * 3600);
 /// How often it is noted that the state is in use.
 const NOTED: Duration = Duration::from_secs(30);
 /// The longest time for which it may not have been, as where the file could not be written for a while.
@@ -687,6 +745,8 @@ struct Reader {
     live: Weak<Live>,
     /// When it was noted last that the state is in use.
     noted: Instant,
+    /// When the state was swept last.
+    swept: Option<Instant>,
     /// Whether the clock was behind.
     behind: bool,
 }
@@ -730,6 +790,7 @@ impl Reader {
                 self.sequence = live.apply(changes);
                 live.mark_read();
                 self.note(live);
+                self.sweep(live);
                 if was_failing {
                     info!("the state can be read again");
                 }
@@ -742,6 +803,20 @@ impl Reader {
                 true
             }
         }
+    }
+
+    /// Forgets what nobody issued by hand a day after its end, in the state and here.
+    fn sweep(&mut self, live: &Live) {
+        if self.swept.is_some_and(|swept| swept.elapsed() < SWEPT) {
+            return;
+        }
+        self.swept = Some(Instant::now());
+        let now = live.now().latest;
+        let ended = now.saturating_sub(KEPT_AFTER_END).unwrap_or(now);
+        if let Err(error) = self.state.sweep(ended, now) {
+            error!(%error, "what ended can't be swept from the state");
+        }
+        live.forget(ended);
     }
 
     fn note(&mut self, live: &Live) {
@@ -779,23 +854,38 @@ impl Reader {
 }
 
 /// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
-fn write(mut state: State, counts: &Receiver<Counting>, unwritable: &AtomicBool) {
-    while let Ok(first) = counts.recv() {
-        if first.answer.is_none() {
+fn write(mut state: State, works: &Receiver<Work>, unwritable: &AtomicBool) {
+    while let Ok(first) = works.recv() {
+        if matches!(&first, Work::Count(counting) if counting.answer.is_none()) {
             // Nobody waits for this one. More may come, and one write a second is enough; who waits for one wakes this.
             thread::park_timeout(Duration::from_millis(500));
         }
-        let mut batch = vec![first];
-        batch.extend(counts.try_iter().take(BATCH - 1));
-        loop {
-            let is_all = batch.len() < BATCH;
-            settle(&mut state, batch, unwritable);
-            if is_all {
-                break;
+        let mut next = Some(first);
+        while let Some(work) = next.take() {
+            match work {
+                Work::Change(change) => change(&mut state),
+                Work::Count(first) => {
+                    let (batch, after) = batch(first, works);
+                    settle(&mut state, batch, unwritable);
+                    next = after;
+                }
             }
-            batch = counts.try_iter().take(BATCH).collect();
+            next = next.or_else(|| works.try_recv().ok());
         }
     }
+}
+
+/// The counts that have come in by now, up to what one step takes, and what else came after them.
+fn batch(first: Counting, works: &Receiver<Work>) -> (Vec<Counting>, Option<Work>) {
+    let mut batch = vec![first];
+    while batch.len() < BATCH {
+        match works.try_recv() {
+            Ok(Work::Count(counting)) => batch.push(counting),
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
 }
 
 fn settle(state: &mut State, batch: Vec<Counting>, unwritable: &AtomicBool) {

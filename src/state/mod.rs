@@ -4,7 +4,9 @@
 //! memory and reads on from the last change.
 
 mod live;
+mod maker;
 mod sqlite;
 
 pub use live::{Activity, BehindClock, Entry, KeptIn, Live, OlderState, Unavailable, older_than};
+pub use maker::{Exchanged, Maker, Taken};
 pub use sqlite::{About, Changed, Changes, Count, Issued, Listed, State, StateError};

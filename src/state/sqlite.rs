@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use super::maker::{Maker, Taken};
 use crate::policy::{Limits, Source, Vars};
 use crate::secret::SecretHash;
 use crate::secret::file::{Loose, kept_to_group};
@@ -47,6 +48,8 @@ pub struct Issued {
     pub created_at: Timestamp,
     /// What is said of it.
     pub about: Option<Box<About>>,
+    /// Who made it, if nobody issued it by hand.
+    pub maker: Option<Arc<Maker>>,
 }
 
 /// What is said of a token, for those who list tokens.
@@ -135,7 +138,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// How much of the file is kept in memory where that is little; SQLite writes KiB below zero.
 const CACHE: i64 = -128;
 
@@ -161,15 +164,27 @@ const SCHEMA: &str = "
 /// From version 1, which knew no condition on certificates, to 2.
 const FROM_1: &str = "ALTER TABLE tokens ADD COLUMN client_cert TEXT;";
 
-/// From version 2, which knew no time but that of its tokens, to this one.
-const FROM_2: &str = "CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID; PRAGMA user_version = 3;";
+/// From version 2, which knew no time but that of its tokens, to 3.
+const FROM_2: &str =
+    "CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+/// From version 3, all of whose tokens were issued by hand, to this one.
+const FROM_3: &str = "
+    ALTER TABLE tokens ADD COLUMN made_by TEXT;
+    ALTER TABLE tokens ADD COLUMN parent TEXT;
+    CREATE TABLE taken (identity BLOB NOT NULL, rule TEXT NOT NULL, token TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (identity, rule)) STRICT, WITHOUT ROWID;
+    CREATE INDEX taken_by_until ON taken (until);
+    CREATE INDEX tokens_made ON tokens (expires_at) WHERE made_by IS NOT NULL;
+    CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent IS NOT NULL;
+    PRAGMA user_version = 4;
+";
 
 /// The latest time that was seen.
 const LATEST: &str = "latest";
 /// Until when the record went on when a state was found that is older than it.
 const OLDER_THAN: &str = "older_than";
 
-const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert";
+const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by";
 
 impl State {
     /// Opens the file, and makes it if there is none: readable by its owner alone.
@@ -268,9 +283,10 @@ impl State {
             let version: i64 =
                 transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             match version {
-                0 => transaction.execute_batch(SCHEMA)?,
-                1 => transaction.execute_batch(&format!("{FROM_1}{FROM_2}"))?,
-                2 => transaction.execute_batch(FROM_2)?,
+                0 => transaction.execute_batch(&[SCHEMA, FROM_3].concat())?,
+                1 => transaction.execute_batch(&[FROM_1, FROM_2, FROM_3].concat())?,
+                2 => transaction.execute_batch(&[FROM_2, FROM_3].concat())?,
+                3 => transaction.execute_batch(FROM_3)?,
                 VERSION => {}
                 later => return Ok(Err(StateError::Version(path, later))),
             }
@@ -402,12 +418,51 @@ impl State {
     /// `StateError`.
     pub fn revoke_all(&mut self, ids: &[TokenId], now: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
-            for id in ids {
-                let sequence = next(transaction)?;
-                let sql = "INSERT INTO revocations (id, sequence, revoked_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
-                transaction.execute(sql, params![id.as_str(), sequence, now.as_microsecond()])?;
-                transaction.execute("UPDATE tokens SET old_hash = NULL, old_until = NULL WHERE id = ?1", params![id.as_str()])?;
+            ids.iter()
+                .try_for_each(|id| revoke(transaction, id.as_str(), now))
+        })
+    }
+
+    /// Keeps a token that an identity is exchanged for, and that the identity was taken: both or neither. It gets the name that it
+    /// has, with a number behind it where a living token has that. `None` if the identity was taken before, and may not be again.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn exchange(
+        &mut self,
+        mut token: Issued,
+        taken: &Taken,
+        now: Timestamp,
+    ) -> Result<Option<Issued>, StateError> {
+        self.write(|transaction| {
+            if !take(transaction, taken, &token.id, now)? {
+                return Ok(None);
             }
+            token.name = free_name(transaction, &token.name, now)?;
+            let sequence = next(transaction)?;
+            insert(transaction, &token, sequence)?;
+            Ok(Some(token))
+        })
+    }
+
+    /// Forgets what nobody issued by hand and what ended before a time, and the identities that could not be taken again
+    /// anyhow.
+    ///
+    /// # Errors
+    /// `StateError`.
+    pub fn sweep(&mut self, ended: Timestamp, now: Timestamp) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let (ended, now) = (ended.as_microsecond(), now.as_microsecond());
+            let gone = "SELECT id FROM tokens WHERE made_by IS NOT NULL AND (expires_at < ?1 OR id IN (SELECT id FROM revocations WHERE revoked_at < ?1))";
+            let mut gone = transaction.prepare(gone)?;
+            let gone = gone.query_map([ended], |row| row.get(0))?;
+            for id in gone.collect::<Result<Vec<String>, _>>()? {
+                for table in ["tokens", "usage", "revocations"] {
+                    let sql = format!("DELETE FROM {table} WHERE id = ?1");
+                    transaction.prepare_cached(&sql)?.execute([&id])?;
+                }
+            }
+            transaction.execute("DELETE FROM taken WHERE until < ?1", [now])?;
             Ok(())
         })
     }
@@ -748,6 +803,75 @@ fn next(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
+fn revoke(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> rusqlite::Result<()> {
+    let sequence = next(transaction)?;
+    let sql = "INSERT INTO revocations (id, sequence, revoked_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![id, sequence, now.as_microsecond()])?;
+    let sql = "UPDATE tokens SET old_hash = NULL, old_until = NULL WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute([id])?;
+    Ok(())
+}
+
+/// Notes that an identity was taken for this token; false if that may not be, as it was before.
+fn take(
+    transaction: &Transaction<'_>,
+    taken: &Taken,
+    token: &TokenId,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let Taken {
+        identity,
+        rule,
+        again,
+        until,
+    } = taken;
+    let before = if *again {
+        let sql = "SELECT token FROM taken WHERE identity = ?1 AND rule = ?2";
+        let mut query = transaction.prepare_cached(sql)?;
+        let before = query.query_row(params![identity, rule], |row| row.get::<_, String>(0));
+        before.optional()?
+    } else {
+        let sql = "SELECT 1 FROM taken WHERE identity = ?1";
+        if transaction.prepare_cached(sql)?.exists([identity])? {
+            return Ok(false);
+        }
+        None
+    };
+    if let Some(before) = before {
+        revoke(transaction, &before, now)?;
+    }
+    let sql = "INSERT OR REPLACE INTO taken (identity, rule, token, until) VALUES (?1, ?2, ?3, ?4)";
+    let row = params![identity, rule, token.as_str(), until.as_microsecond()];
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(true)
+}
+
+/// A name that no living token has: this one, or with a number behind it.
+fn free_name(
+    transaction: &Transaction<'_>,
+    name: &str,
+    now: Timestamp,
+) -> rusqlite::Result<String> {
+    if !is_taken(transaction, name, now)? {
+        return Ok(name.to_owned());
+    }
+    // Names with a number behind this one lie between `name-` and `name.` in the index.
+    let sql = "SELECT max(CAST(substr(name, length(?1) + 2) AS INTEGER)) FROM tokens WHERE name > ?1 || '-' AND name < ?1 || '.'";
+    let last: Option<i64> = transaction
+        .prepare_cached(sql)?
+        .query_row([name], |row| row.get(0))?;
+    let mut number = last.unwrap_or(1).clamp(1, i64::MAX / 2) + 1;
+    loop {
+        let numbered = format!("{name}-{number}");
+        if !is_taken(transaction, &numbered, now)? {
+            return Ok(numbered);
+        }
+        number += 1;
+    }
+}
+
 /// Whether a token that is neither revoked nor expired has this name.
 fn is_taken(transaction: &Transaction<'_>, name: &str, now: Timestamp) -> rusqlite::Result<bool> {
     let living = "SELECT 1 FROM tokens WHERE name = ?1 AND (expires_at IS NULL OR expires_at > ?2) AND id NOT IN (SELECT id FROM revocations)";
@@ -767,8 +891,10 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         limits,
         created_at,
         about,
+        maker,
     } = token;
     let about = about.as_deref();
+    let maker = maker.as_deref();
     let Limits {
         sources,
         client_cert,
@@ -778,8 +904,8 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         max_uses,
         rate,
     } = &**limits;
-    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by, parent)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
     let sources: Option<Vec<String>> = sources
         .as_ref()
         .map(|sources| sources.iter().map(Source::to_string).collect());
@@ -800,6 +926,8 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         about.and_then(|about| about.owner.as_deref()),
         about.and_then(|about| about.description.as_deref()),
         client_cert.as_ref().map(ToString::to_string),
+        maker.map(Maker::to_json),
+        maker.and_then(Maker::parent).map(TokenId::as_str),
     ])?;
     Ok(())
 }
@@ -917,6 +1045,9 @@ fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
         owner: row.get(14).map_err(column)?,
         description: row.get(15).map_err(column)?,
     };
+    let made_by: Option<String> = row.get(17).map_err(column)?;
+    let maker = made_by.map(|text| Maker::from_json(&text).map(Arc::new));
+    let maker = maker.map(|maker| maker.ok_or_else(|| wrong("who made it")));
     Ok(Issued {
         id: id.parse().map_err(|_| wrong("the id"))?,
         name: row.get(1).map_err(column)?,
@@ -930,6 +1061,7 @@ fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
         limits: alike.limits(limits, wrong)?,
         created_at: time(row.get(8).map_err(column)?)?,
         about: Some(Box::new(about)),
+        maker: maker.transpose()?,
     })
 }
 
@@ -941,6 +1073,7 @@ fn read_sources(text: &str) -> Option<Vec<Source>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Exchanged;
 
     #[test]
     fn a_file_of_an_older_version_is_brought_up_and_keeps_its_tokens() {
@@ -948,7 +1081,7 @@ mod tests {
         let (marks, _) = rest.split_once(';').unwrap();
         let second = SCHEMA.replace(&format!("CREATE TABLE marks{marks};"), "");
         let first = second.replace(", client_cert TEXT", "");
-        for (version, schema) in [(1, first), (2, second)] {
+        for (version, schema) in [(1, first), (2, second), (3, SCHEMA.to_owned())] {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("tidegate.db");
             let old = schema.replace("user_version = 3", &format!("user_version = {version}"));
@@ -961,12 +1094,120 @@ mod tests {
                 let state = State::open(&path, Duration::from_secs(1)).unwrap();
                 let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
                 assert_eq!(
-                    (kept.name.as_str(), &kept.limits.client_cert),
-                    ("ci", &None)
+                    (kept.name.as_str(), &kept.limits.client_cert, &kept.maker),
+                    ("ci", &None, &None)
                 );
                 assert_eq!(state.latest().unwrap(), None, "version {version}");
             }
         }
+    }
+
+    #[test]
+    fn an_identity_is_taken_once_or_ends_what_was_given_for_it_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidegate.db");
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let exchanged = Exchanged {
+            rule: "ci".into(),
+            issuer: "i".into(),
+        };
+        let token = |name: &str, ends| {
+            let fresh = crate::token::SubToken::generate().unwrap();
+            Issued {
+                id: fresh.id.clone(),
+                name: name.to_owned(),
+                hash: fresh.hash(),
+                old: None,
+                roles: ["r".to_owned()].into(),
+                vars: Vars::new(),
+                limits: Arc::new(Limits {
+                    expires_at: Some(at(ends)),
+                    ..Limits::default()
+                }),
+                created_at: at(0),
+                about: None,
+                maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
+            }
+        };
+        let taken = |identity, rule: &str, again| Taken {
+            identity: [identity; 32],
+            rule: rule.to_owned(),
+            again,
+            until: at(300),
+        };
+        let open = || State::open(&path, Duration::from_secs(1)).unwrap();
+        let mut state = open();
+        let mut exchange = |identity, rule: &str, again, ends| {
+            let issued = state.exchange(token("ci/7", ends), &taken(identity, rule, again), at(1));
+            issued.unwrap().map(|issued| (issued.name, issued.id))
+        };
+        let name = |issued: Option<(String, TokenId)>| issued.map(|(name, _)| name);
+        assert_eq!(name(exchange(1, "ci", false, 900)).as_deref(), Some("ci/7"));
+        assert_eq!(name(exchange(1, "ci", false, 900)), None);
+        assert_eq!(
+            name(exchange(1, "other", false, 900)),
+            None,
+            "by whatever rule"
+        );
+        assert_eq!(
+            name(exchange(2, "ci", false, 900)).as_deref(),
+            Some("ci/7-2")
+        );
+        assert_eq!(
+            name(exchange(3, "ci", false, 900)).as_deref(),
+            Some("ci/7-3")
+        );
+        let (_, first) = exchange(4, "ci", true, 900).unwrap();
+        let (_, other) = exchange(4, "other", true, 900).unwrap();
+        let (_, second) = exchange(4, "ci", true, 90_000).unwrap();
+        drop(state);
+        let mut state = open(); // and so it stays
+        let issued = state.exchange(token("ci/8", 900), &taken(1, "ci", false), at(200));
+        assert!(issued.unwrap().is_none());
+        let revoked = |state: &State, id: &TokenId| state.revoked_at(id).unwrap();
+        assert_eq!(revoked(&state, &first), Some(at(1)));
+        assert_eq!(
+            [&second, &other].map(|id| revoked(&state, id)),
+            [None, None]
+        );
+        let kept = state.find(second.as_str()).unwrap().unwrap();
+        assert_eq!(
+            kept.maker.as_deref(),
+            Some(&Maker::Trust(exchanged.clone()))
+        );
+        state.sweep(at(901), at(301)).unwrap();
+        assert_eq!(state.list().unwrap().len(), 1, "what ended is gone");
+        assert_eq!(revoked(&state, &first), None);
+        let issued = state.exchange(token("ci/8", 900), &taken(1, "ci", false), at(301));
+        assert!(issued.unwrap().is_some(), "the identity itself has ended");
+    }
+
+    #[test]
+    fn what_was_issued_by_hand_is_never_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state =
+            State::open(&directory.path().join("s.db"), Duration::from_secs(1)).unwrap();
+        let fresh = crate::token::SubToken::generate().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let token = Issued {
+            id: fresh.id.clone(),
+            name: "ci".into(),
+            hash: fresh.hash(),
+            old: None,
+            roles: ["r".to_owned()].into(),
+            vars: Vars::new(),
+            limits: Arc::new(Limits {
+                expires_at: Some(at(1)),
+                ..Limits::default()
+            }),
+            created_at: at(0),
+            about: None,
+            maker: None,
+        };
+        state.issue(&token, at(0)).unwrap();
+        state.revoke(&fresh.id, at(1)).unwrap();
+        state.sweep(at(1000), at(1000)).unwrap();
+        assert_eq!(state.list().unwrap().len(), 1);
     }
 
     #[test]

@@ -217,7 +217,8 @@ pub fn admit(
     Ok(())
 }
 
-fn from_allowed(sources: Option<&[Source]>, from: ClientAddr) -> bool {
+/// Whether one of these places is that one; none named is any.
+pub fn from_allowed(sources: Option<&[Source]>, from: ClientAddr) -> bool {
     sources.is_none_or(|sources| {
         sources.iter().any(|source| match (source, from) {
             (Source::Net(net), ClientAddr::Ip(ip)) => net.contains(&ip),

@@ -7,7 +7,7 @@ mod format;
 mod share;
 mod time;
 
-pub use admit::{Admission, ClientAddr, Origin, Standing, Usage, admit, standing};
+pub use admit::{Admission, ClientAddr, Origin, Standing, Usage, admit, from_allowed, standing};
 pub use format::{NoToken, SubToken, TokenId, no_name};
 pub use share::{Budget, Shares, Spending};
 pub use time::{Moment, Time};

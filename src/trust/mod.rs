@@ -15,7 +15,7 @@ mod test;
 pub use checks::accept;
 pub use claims::{Chosen, NotChosen, choose, printable, run_of};
 pub use hazards::{Hazard, hazards};
-pub use issuers::Issuers;
+pub use issuers::{Issuers, Unverified};
 pub use jwt::{Algorithm, NoToken, Presented, Signed};
 pub use keys::{Key, Keys, NoKeys};
 pub use test::run_test;

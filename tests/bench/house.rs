@@ -248,6 +248,7 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
                 owner: Some(format!("person-{}", number % 100)),
                 description: None,
             })),
+            maker: None,
         });
         tokens.push(token);
     }

@@ -388,6 +388,7 @@ async fn counted(house: Arc<House>) {
             .into(),
             created_at: now,
             about: None,
+            maker: None,
         };
         state.issue_all(&[issued], now).unwrap();
         let mut kept = house.gate.keep().await;

@@ -87,6 +87,7 @@ fn issued() -> Issued {
         limits: Limits::default().into(),
         created_at: Timestamp::now(),
         about: None,
+        maker: None,
     }
 }
 

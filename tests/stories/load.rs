@@ -255,6 +255,7 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
             .into(),
             created_at: now,
             about: None,
+            maker: None,
         });
         let end = life.map(|life| (moment + life, moment + life));
         let reason = if end.is_some() { "expired" } else { "revoked" };

@@ -24,6 +24,7 @@ mod clients;
 mod derived;
 mod diffing;
 mod every_endpoint;
+mod exchange;
 mod exec;
 mod explaining;
 mod failures;

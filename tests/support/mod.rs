@@ -24,7 +24,9 @@
 
 pub mod flips;
 pub mod gate;
+pub mod issuer;
 pub mod standin;
 
 pub use gate::{Answer, Gate, Kept};
+pub use issuer::{Behaviour, Issuer, SigningKey};
 pub use standin::{Fault, Framing, Hold, REAL_TOKEN, RawUpstream, Reply, StandInApi, World};

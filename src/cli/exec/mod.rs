@@ -173,6 +173,7 @@ fn issued(token: &SubToken, ground: &Ground, arguments: &Arguments) -> Result<Is
         }),
         created_at: now,
         about: None,
+        maker: None,
     })
 }
 

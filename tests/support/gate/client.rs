@@ -59,6 +59,8 @@ pub struct Ask<'g> {
     body: Bytes,
     pooled: bool,
     deadline: Duration,
+    /// Whether a sub-token is what the answer is for.
+    gives: bool,
 }
 
 impl<'g> Ask<'g> {
@@ -71,6 +73,7 @@ impl<'g> Ask<'g> {
             headers,
             body,
             pooled: false,
+            gives: false,
             deadline: Duration::from_secs(30),
         }
     }
@@ -100,6 +103,31 @@ impl<'g> Ask<'g> {
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
+    }
+
+    /// Takes a sub-token in the answer for what was asked for; nowhere else may it be from then on.
+    pub fn gives_a_token(mut self) -> Self {
+        self.gives = true;
+        self
+    }
+
+    /// Sends a form.
+    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+        let escaped = |text: &str| -> String {
+            let byte = |byte: u8| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                    char::from(byte).to_string()
+                }
+                other => format!("%{other:02X}"),
+            };
+            text.bytes().map(byte).collect()
+        };
+        let fields = fields
+            .iter()
+            .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+        let body = fields.collect::<Vec<_>>().join("&");
+        self.header(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")
+            .body(body)
     }
 
     /// Uses the gate's pool of connections instead of one of its own.
@@ -170,9 +198,10 @@ impl<'g> Ask<'g> {
 
     async fn open_kept(self, Kept(sender): &mut Kept) -> Result<Streaming<'g>, String> {
         sender.ready().await.map_err(|error| told(&error))?;
-        let (gate, deadline) = (self.gate, self.deadline);
+        let (gate, deadline, gives) = (self.gate, self.deadline, self.gives);
         let request = self.request("");
-        streaming(gate, deadline, sender.send_request(request)).await
+        let streaming = streaming(gate, deadline, sender.send_request(request)).await?;
+        Ok(Streaming { gives, ..streaming })
     }
 
     async fn open_pooled(self) -> Result<Streaming<'g>, String> {
@@ -217,6 +246,7 @@ async fn streaming<E: std::error::Error>(
         secrets,
         tail: Vec::new(),
         deadline,
+        gives: false,
     })
 }
 
@@ -237,6 +267,7 @@ pub struct Streaming<'g> {
     /// The end of what came before, where a secret may have begun.
     tail: Vec<u8>,
     deadline: Duration,
+    gives: bool,
 }
 
 impl Streaming<'_> {
@@ -270,6 +301,9 @@ impl Streaming<'_> {
                 Err(error) => break Some(error),
             }
         };
+        if self.gives {
+            self.secrets.learn(&body);
+        }
         Ok(Answer {
             status: self.status,
             headers: self.headers,
@@ -280,7 +314,11 @@ impl Streaming<'_> {
 
     fn search(&mut self, data: &[u8]) {
         self.tail.extend_from_slice(data);
-        self.secrets.saw_answer("the body of an answer", &self.tail);
+        if self.gives {
+            self.secrets.saw_gift("the body of an answer", &self.tail);
+        } else {
+            self.secrets.saw_answer("the body of an answer", &self.tail);
+        }
         let kept = self.tail.len().min(Secrets::LONGEST);
         self.tail.drain(..self.tail.len() - kept);
     }

@@ -52,6 +52,18 @@ impl Secrets {
         self.saw_record(place, bytes);
     }
 
+    /// Searches what a client got that asked for a sub-token.
+    pub(super) fn saw_gift(&self, place: &str, bytes: &[u8]) {
+        let mut state = self.state();
+        let real = state.real.iter();
+        if real
+            .clone()
+            .any(|secret| memmem::find(bytes, secret.as_bytes()).is_some())
+        {
+            state.found.push(format!("the real token in {place}"));
+        }
+    }
+
     /// Searches what was written down.
     pub(super) fn saw_record(&self, place: &str, bytes: &[u8]) {
         let mut state = self.state();

@@ -1,0 +1,69 @@
+use serde::{Deserialize, Serialize};
+
+use crate::token::TokenId;
+
+/// Who made a token, where nobody issued it by hand.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Maker {
+    /// The exchange of an identity, by a rule of `trust`.
+    Trust(Exchanged),
+}
+
+/// What a token was exchanged for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Exchanged {
+    /// The rule.
+    pub rule: String,
+    /// Who vouched, as the configuration called it then.
+    pub issuer: String,
+}
+
+/// An identity that is taken for a sub-token.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// What tells it from every other.
+    pub identity: [u8; 32],
+    /// The rule that took it.
+    pub rule: String,
+    /// Whether it may be taken again: the sub-token that the same rule gave for it before then ends.
+    pub again: bool,
+    /// Until when it must be known that it was taken.
+    pub until: jiff::Timestamp,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Written {
+    Trust(Exchanged),
+}
+
+impl Maker {
+    /// As the state keeps it.
+    pub(super) fn to_json(&self) -> String {
+        let written = match self {
+            Self::Trust(exchanged) => Written::Trust(exchanged.clone()),
+        };
+        serde_json::to_string(&written).unwrap_or_default() // texts always serialise
+    }
+
+    /// From what the state keeps.
+    pub(super) fn from_json(text: &str) -> Option<Self> {
+        match serde_json::from_str(text).ok()? {
+            Written::Trust(exchanged) => Some(Self::Trust(exchanged)),
+        }
+    }
+
+    /// The token that made it, if one did.
+    pub fn parent(&self) -> Option<&TokenId> {
+        match self {
+            Self::Trust(_) => None,
+        }
+    }
+
+    /// The rule of `trust` by which it was made, if it was.
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Trust(exchanged) => Some(&exchanged.rule),
+        }
+    }
+}
