@@ -403,7 +403,7 @@ async fn a_forged_or_foreign_identity_is_not_trusted() {
         format!("{message}.{}", encoded(tag.as_ref()))
     };
     let hs256 = head(&json!({ "alg": "HS256" }));
-    let cut = |text: String| text[..text.len() - 8].to_owned();
+    let cut = |text: String| text[..text.len() - 2].to_owned();
     let swapped = {
         let (ours, theirs) = (
             issuer.sign("RS256", &good(&json!({ "ref": "refs/tags/x" }))),
@@ -818,7 +818,7 @@ async fn keys_may_be_in_a_file() {
 async fn a_rule_binds_the_exchange_and_what_it_gives() {
     let (api, issuer, gate) = gate().await;
     let elsewhere = exchange(&gate, &issuer.token(&json!({ "office": true, "sub": "x" }))).await;
-    assert_refused(&elsewhere, 401, "invalid_grant", "`office`"); // `true` is not `yes`
+    assert_refused(&elsewhere, 401, "invalid_grant", "its claim `"); // `true` is not `yes`
     let elsewhere = exchange(&gate, &issuer.token(&json!({ "office": "yes" }))).await;
     assert_refused(
         &elsewhere,
