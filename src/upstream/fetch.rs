@@ -77,6 +77,7 @@ impl Fetcher {
                 format!("`ca_file` `{}`: {why}; it holds certificates in PEM form", path.display())
             }
             NoUpstream::SystemAuthorities => "the system has no certificate authorities to trust; install `ca-certificates`, or name a file by `ca_file`".to_owned(),
+            NoUpstream::Address => "its address has no host".to_owned(),
             NoUpstream::Tls(error) => format!("TLS can't be set up: {error}"),
         })?;
         let client = Client::builder(TokioExecutor::new())
