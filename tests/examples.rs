@@ -382,6 +382,39 @@ const UNITS: [&str; 3] = [
     "tidegate.sysusers.conf",
 ];
 
+/// Each role of the cluster has the patch that leads its client here, by an address that it can be told or by an alias of its host.
+#[test]
+fn every_client_of_the_cluster_is_led_to_tidegate() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kubernetes");
+    for file in fs::read_dir(examples.join("roles")).unwrap() {
+        let name = file.unwrap().file_name();
+        let patch = fs::read_to_string(examples.join("clients").join(&name)).unwrap();
+        let of: Vec<serde_json::Value> = serde_yaml::from_multiple(&patch).unwrap();
+        let pod = &of.last().unwrap()["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let aliases =
+            pod["hostAliases"][0]["hostnames"] == serde_json::json!(["api.digitalocean.com"]);
+        let told = patch.contains("https://tidegate.tidegate.svc\"")
+            || patch.contains("https://tidegate.tidegate.svc\n");
+        assert!(
+            aliases != told,
+            "{}: an address or an alias",
+            name.display()
+        );
+        let trusts = |variable: &serde_json::Value| {
+            variable["name"] == "SSL_CERT_FILE"
+                && variable["value"] == "/etc/tidegate-ca/bundle.pem"
+        };
+        assert!(
+            container["env"].as_array().unwrap().iter().any(trusts),
+            "{}",
+            name.display()
+        );
+        let mounted = &container["volumeMounts"][0]["mountPath"];
+        assert_eq!(mounted, "/etc/tidegate-ca", "{}", name.display());
+    }
+}
+
 /// Whoever reads the table of clients finds the roles that it names, and every role of the cluster in it.
 #[test]
 fn the_table_of_clients_names_roles_that_are_there() {

@@ -10,7 +10,8 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate::refusal::Code;
 
-const PAPERS: [&str; 6] = [
+const PAPERS: [&str; 7] = [
+    "examples/kubernetes/clients/README.md",
     "src/catalog/data/README.md",
     "README.md",
     "config/README.md",
