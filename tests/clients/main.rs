@@ -20,6 +20,7 @@ mod metrics;
 mod narrowed;
 #[path = "../support/mod.rs"]
 mod support;
+mod under_exec;
 mod zone;
 
 use std::path::{Path, PathBuf};
