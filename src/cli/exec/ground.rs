@@ -81,7 +81,7 @@ impl Ground {
         let path = path.or(is_configured.then_some(settings.policy.as_path()));
         let (policy, policy_hash) = match path {
             Some(path) => config::policy_in(path, known, &catalog).map_err(Failed::from)?,
-            None => templates(&catalog)?,
+            None => templates(&arguments.roles, &catalog)?,
         };
         let whence = path.map_or_else(
             || "the built-in templates have".to_owned(),
@@ -233,11 +233,26 @@ fn variable(own: &[(OsString, OsString)]) -> Result<&'static str, Failed> {
     VARIABLES.into_iter().find(is_set).ok_or_else(none)
 }
 
-/// All built-in roles as one policy.
-fn templates(catalog: &Catalog) -> Result<(Policy, String), Failed> {
+/// The built-in roles as one policy: of those files that have one of the roles wanted, if all of these are there, and otherwise all.
+fn templates(wanted: &[String], catalog: &Catalog) -> Result<(Policy, String), Failed> {
+    let names_one = |text: &str| {
+        let mut keys = wanted.iter().map(|name| format!("\n  {name}:\n"));
+        keys.any(|key| text.contains(&key))
+    };
+    let (few, hash) = policy_of(template::all().filter(|(_, text)| names_one(text)), catalog)?;
+    if !wanted.is_empty() && wanted.iter().all(|name| few.roles.contains_key(name)) {
+        return Ok((few, hash));
+    }
+    policy_of(template::all(), catalog)
+}
+
+fn policy_of(
+    templates: impl Iterator<Item = (&'static str, &'static str)>,
+    catalog: &Catalog,
+) -> Result<(Policy, String), Failed> {
     let mut all = Policy::default();
     let mut texts = String::new();
-    for (name, text) in template::all() {
+    for (name, text) in templates {
         let policy = template::read(name, text, catalog)?;
         for (name, role) in policy.roles {
             all.roles.entry(name).or_insert(role);
