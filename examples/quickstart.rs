@@ -130,6 +130,7 @@ impl Caller {
             vars: Vars::new(),
             limits: limits.into(),
             created_at: now,
+            ceiling: None,
             about: None,
             maker: None,
         };

@@ -163,6 +163,46 @@ impl Code {
         self.row().1
     }
 
+    /// Whether a token that reports goes on where its roles alone would refuse with this: it is about what they grant, and no
+    /// deny, nor a request that could be read in two ways.
+    pub fn is_reported(self) -> bool {
+        match self {
+            Self::Scope
+            | Self::FieldScope
+            | Self::FieldUnknown
+            | Self::Resource
+            | Self::ResourceHidden
+            | Self::Action
+            | Self::UnknownEndpoint => true,
+            Self::AmbiguousRequest
+            | Self::BodyUnreadable
+            | Self::NoToken
+            | Self::UnknownToken
+            | Self::RealToken
+            | Self::Revoked
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::UsesExhausted
+            | Self::SourceIp
+            | Self::NotTrusted
+            | Self::RoleMissing
+            | Self::Denied
+            | Self::OutcomeUnknown
+            | Self::Timeout
+            | Self::BodyTooLarge
+            | Self::HeadersTooLarge
+            | Self::RateLimited
+            | Self::UpstreamUnreachable
+            | Self::UpstreamTls
+            | Self::UpstreamTimeout
+            | Self::UpstreamBadAnswer
+            | Self::Draining
+            | Self::AuditUnavailable
+            | Self::StateUnavailable
+            | Self::Overloaded => false,
+        }
+    }
+
     /// The code as the header and the record have it.
     pub fn as_str(self) -> &'static str {
         self.row().2

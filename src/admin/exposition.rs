@@ -78,6 +78,19 @@ impl Scrape {
             ];
             counter(&mut family, &labels, count)?;
         }
+        let would_refuse = self.metrics.would_be_refused();
+        if !would_refuse.is_empty() {
+            let help = "Requests that a ceiling let through, by operation id and the code with which the roles alone would have refused them.";
+            let mut family =
+                to.encode_descriptor("tidegate_would_refuse", help, None, MetricType::Counter)?;
+            for (endpoint, outcome, count) in would_refuse {
+                let labels = [
+                    ("endpoint", endpoint.as_str()),
+                    ("reason", outcome.reason()),
+                ];
+                counter(&mut family, &labels, count)?;
+            }
+        }
         let help =
             "What clients sent that could not be read as a request, by the status of the answer.";
         let mut family =

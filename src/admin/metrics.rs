@@ -16,7 +16,9 @@ use crate::refusal::Code;
 /// no client can make it grow.
 #[derive(Default)]
 pub struct Metrics {
-    requests: ArcSwap<HashMap<String, Arc<Outcomes>>>,
+    requests: ByEndpoint,
+    /// What was let through under ceilings, by what the roles alone would have refused it with.
+    would_refuse: ByEndpoint,
     pub(super) added: Times,
     pub(super) upstream: Times,
     calls: Calls,
@@ -28,6 +30,51 @@ pub struct Metrics {
 }
 
 type Outcomes = HashMap<Outcome, Arc<AtomicU64>>;
+
+/// Counts by operation id and outcome.
+#[derive(Default)]
+struct ByEndpoint(ArcSwap<HashMap<String, Arc<Outcomes>>>);
+
+impl ByEndpoint {
+    fn count(&self, endpoint: Option<&str>, outcome: Outcome) {
+        let endpoint = endpoint.unwrap_or(UNKNOWN);
+        if self.count_known(endpoint, outcome) {
+            return;
+        }
+        self.0.rcu(|endpoints| {
+            let mut endpoints = HashMap::clone(endpoints);
+            let outcomes = endpoints.entry(endpoint.to_owned()).or_default();
+            Arc::make_mut(outcomes).entry(outcome).or_default();
+            endpoints
+        });
+        self.count_known(endpoint, outcome);
+    }
+
+    fn count_known(&self, endpoint: &str, outcome: Outcome) -> bool {
+        let endpoints = self.0.load();
+        let count = endpoints
+            .get(endpoint)
+            .and_then(|outcomes| outcomes.get(&outcome));
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        count.is_some()
+    }
+
+    fn all(&self) -> Vec<(String, Outcome, u64)> {
+        let endpoints = self.0.load();
+        let mut all: Vec<_> = endpoints
+            .iter()
+            .flat_map(|(endpoint, outcomes)| {
+                outcomes.iter().map(|(outcome, count)| {
+                    (endpoint.clone(), *outcome, count.load(Ordering::Relaxed))
+                })
+            })
+            .collect();
+        all.sort_by(|(a, x, _), (b, y, _)| (a, x.reason()).cmp(&(b, y.reason())));
+        all
+    }
+}
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -154,28 +201,12 @@ const UNKNOWN: &str = "unknown";
 impl Metrics {
     /// Counts a request. `endpoint` is an operation id of the catalogue, or nothing.
     pub fn request(&self, endpoint: Option<&str>, outcome: Outcome) {
-        let endpoint = endpoint.unwrap_or(UNKNOWN);
-        if self.count_known(endpoint, outcome) {
-            return;
-        }
-        self.requests.rcu(|endpoints| {
-            let mut endpoints = HashMap::clone(endpoints);
-            let outcomes = endpoints.entry(endpoint.to_owned()).or_default();
-            Arc::make_mut(outcomes).entry(outcome).or_default();
-            endpoints
-        });
-        self.count_known(endpoint, outcome);
+        self.requests.count(endpoint, outcome);
     }
 
-    fn count_known(&self, endpoint: &str, outcome: Outcome) -> bool {
-        let endpoints = self.requests.load();
-        let count = endpoints
-            .get(endpoint)
-            .and_then(|outcomes| outcomes.get(&outcome));
-        if let Some(count) = count {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        count.is_some()
+    /// Counts a request that a ceiling let through, by the code with which the roles alone would have refused it.
+    pub fn would_refuse(&self, endpoint: Option<&str>, code: Code) {
+        self.would_refuse.count(endpoint, Outcome::Refused(code));
     }
 
     /// Notes how long a request took beyond what the API took for it.
@@ -214,17 +245,11 @@ impl Metrics {
 
     /// Requests by endpoint and outcome, in order.
     pub(super) fn requests(&self) -> Vec<(String, Outcome, u64)> {
-        let endpoints = self.requests.load();
-        let mut all: Vec<_> = endpoints
-            .iter()
-            .flat_map(|(endpoint, outcomes)| {
-                outcomes.iter().map(|(outcome, count)| {
-                    (endpoint.clone(), *outcome, count.load(Ordering::Relaxed))
-                })
-            })
-            .collect();
-        all.sort_by(|(a, x, _), (b, y, _)| (a, x.reason()).cmp(&(b, y.reason())));
-        all
+        self.requests.all()
+    }
+
+    pub(super) fn would_be_refused(&self) -> Vec<(String, Outcome, u64)> {
+        self.would_refuse.all()
     }
 
     pub(super) fn calls(&self) -> [(&'static str, u64); 4] {

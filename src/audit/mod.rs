@@ -14,6 +14,6 @@ mod writer;
 
 pub use chain::{Beginning, Break, Link, Place, Verification};
 pub use permit::Permit;
-pub use record::{Event, Exchange, Record, Resource, Token, Verdict};
+pub use record::{Event, Exchange, Record, Resource, Token, Verdict, Would};
 pub use sink::recorded_until;
 pub use writer::{Audit, Unwritable};

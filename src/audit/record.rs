@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::catalog::{Method, Scope};
+use crate::refusal::Refusal;
 use crate::secret::{has_token, redacted};
 
 /// One line of the record, but for its time and its event. Members that do not apply are left out, and whatever looks like a
@@ -43,6 +44,9 @@ pub struct Record {
     /// On an allow the deciding grant, on a deny the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What the token's roles alone would have said, where its ceiling let the request through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<Would>,
     /// What the operator should know beside.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
     pub detail: Option<String>,
@@ -130,6 +134,30 @@ pub enum Verdict {
     Deny,
 }
 
+/// What would have been said.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Would {
+    /// The code.
+    pub reason: &'static str,
+    /// What the operator should know beside.
+    #[serde(serialize_with = "clean")]
+    pub detail: Option<String>,
+    /// The scopes that would have done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Scope>,
+}
+
+impl From<&Refusal> for Would {
+    fn from(refusal: &Refusal) -> Self {
+        let detail = refusal.detail.as_ref().unwrap_or(&refusal.message);
+        Self {
+            reason: refusal.code.as_str(),
+            detail: Some(detail.clone()),
+            needs: refusal.needs.clone(),
+        }
+    }
+}
+
 /// A sub-token, by what may be shown of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Token {
@@ -167,6 +195,7 @@ impl Record {
             resources: Vec::new(),
             decision: None,
             reason: None,
+            would: None,
             detail: None,
             account: None,
             exchange: None,

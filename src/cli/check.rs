@@ -13,9 +13,9 @@ use super::{Failed, Outcome, counted, print, say, wide};
 use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint, Segment};
 use crate::config::{self, FieldScopes, IssuerKind, Listen, Rules, load};
-use crate::policy::{self, Covers, Grant, Limits, Policy, RequestPattern};
+use crate::policy::{self, Ceiling, Covers, Grant, Limits, Policy, RequestPattern};
 use crate::state::{BehindClock, Listed, OlderState, State, StateError, older_than};
-use crate::token::{Admission, Standing, Time, standing};
+use crate::token::{Admission, Standing, Time, TokenId, standing};
 use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
 use crate::yaml::At;
@@ -136,6 +136,19 @@ impl Checked {
         }
         let now = Timestamp::now();
         for token in &policy.tokens {
+            let (name, id) = (&token.name, &token.id);
+            match token.ceiling.as_deref() {
+                Some(ceiling) if ceiling.holds(now) => {
+                    findings.warn(file, token.at, reports(name, id, ceiling));
+                }
+                Some(Ceiling { role: _, until }) => {
+                    let what = format!(
+                        "the ceiling of the token `{name}` ({id}) ended at {until:.0}, and its roles alone decide; take `ceiling` and `report_until` out"
+                    );
+                    findings.warn(file, token.at, what);
+                }
+                None => {}
+            }
             let ends = token.limits.expires_at;
             if let Some(what) = ends.and_then(|ends| soon(ends, now)) {
                 let (name, id) = (&token.name, &token.id);
@@ -215,6 +228,14 @@ fn counted_hours(hours: i64) -> String {
         1 => "1 hour".to_owned(),
         hours => format!("{hours} hours"),
     }
+}
+
+/// That a token may do more than its roles say, until when, and what to do about it.
+fn reports(name: &str, id: &TokenId, ceiling: &Ceiling) -> String {
+    let Ceiling { role, until } = ceiling;
+    format!(
+        "the token `{name}` ({id}) may do all that `{role}` grants until {until:.0}: what its own roles would refuse is let through and only reported; `tidegate suggest --token {name}` prints what they lack"
+    )
 }
 
 /// Says which certificates end, at the place of the configuration that leads to them.
@@ -316,7 +337,13 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
         if rules.file_token(id).is_some() {
             findings.warn(path, START, format!("the id {id} of the token `{name}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"));
         }
-        let unbound = rules.grants(&token.roles, &token.vars).err();
+        let ceiling = token.ceiling.as_deref();
+        let ceiling = ceiling.filter(|ceiling| ceiling.holds(now));
+        let role = ceiling.map(|ceiling| ceiling.role.as_str());
+        let unbound = rules.grants_under(&token.roles, &token.vars, role).err();
+        if let Some(ceiling) = ceiling {
+            findings.warn(path, START, reports(name, id, ceiling));
+        }
         let why = unbound
             .map(|unbound| unbound.to_string())
             .or_else(|| nobody_can_use(rules, &token.limits));

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use super::facts::{self, NotTold};
 use super::suggest::{Refused, suggestion};
 use super::{Failed, Outcome, print};
+use crate::audit::Would;
 use crate::catalog::{Catalog, Endpoint, Method, Scope};
 use crate::config::{self, Settings};
 use crate::policy::{
-    Decision, Grants, Limits, Policy, Source, Vars, bind, decide, precheck, read_given,
-    wants_touches,
+    Allowed, Ceiling, Decision, Grants, Limits, Policy, Source, Vars, bind, decide, precheck,
+    read_given, under, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
@@ -62,6 +63,8 @@ pub struct Arguments {
 /// What there is to say: the deciding grant or the refusal, and what would allow the request.
 pub struct Verdict {
     decided: Result<String, Refusal>,
+    /// What the roles alone would have said, where a ceiling lets it through.
+    would: Option<Refusal>,
     suggestion: Option<String>,
 }
 
@@ -138,14 +141,15 @@ impl Ground {
             .and_then(|()| who.grants(&self.policy));
         let decided = match &grants {
             Ok(grants) => match tell(grants) {
-                Ok(place) => Ok(place),
+                Ok(allowed) => Ok(allowed),
                 Err(NotTold::Refused(refusal)) => Err(refusal),
                 Err(NotTold::Unknown(why)) => return Err(why),
             },
             Err(refusal) => Err(refusal.clone()),
         };
         let judge = |grants: &Grants| {
-            tell(grants).map_err(|not| match not {
+            let told = tell(grants).map(|allowed| allowed.place().to_owned());
+            told.map_err(|not| match not {
                 NotTold::Refused(refusal) => refusal,
                 NotTold::Unknown(Failed(why)) => Refusal::new(Code::Resource, why.join("; ")),
             })
@@ -162,8 +166,10 @@ impl Ground {
             }
             (Err(_), _) | (_, Ok(_)) => None, // no role helps who is not let in, and who passes needs none
         };
+        let would = decided.as_ref().ok().and_then(Allowed::would).cloned();
         Ok(Verdict {
-            decided,
+            decided: decided.map(|allowed| allowed.place().to_owned()),
+            would,
             suggestion,
         })
     }
@@ -209,7 +215,7 @@ impl Ground {
         (method, path): (Method, &str),
         body: Option<&[u8]>,
         given: Option<&Given>,
-    ) -> Result<String, NotTold> {
+    ) -> Result<Allowed, NotTold> {
         let mut asked = Asked::new(method, Target::read(path)?, &self.catalog);
         asked.fits(&self.catalog)?;
         precheck(grants, &asked, &self.catalog)?;
@@ -225,7 +231,7 @@ impl Ground {
             facts::touches(&self.config, grants, &asked)?
         };
         match decide(grants, &asked, &touches, &self.catalog) {
-            Decision::Allow(allowed) => Ok(allowed.place().to_owned()),
+            Decision::Allow(allowed) => Ok(allowed),
             Decision::Deny(refusal) => Err(refusal.into()),
         }
     }
@@ -246,6 +252,7 @@ struct Who {
     since: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     usage: Usage,
+    ceiling: Option<Arc<Ceiling>>,
 }
 
 impl Who {
@@ -259,6 +266,7 @@ impl Who {
                 since: None,
                 revoked_at: None,
                 usage: Usage::default(),
+                ceiling: None,
             });
         };
         // To ask makes none.
@@ -286,6 +294,7 @@ impl Who {
                 since: None,
                 revoked_at,
                 usage,
+                ceiling: token.ceiling.clone(),
             });
         }
         let issued = state.map(|state| state.named(wanted)).transpose();
@@ -306,6 +315,7 @@ impl Who {
             since: Some(token.created_at),
             revoked_at,
             usage,
+            ceiling: token.ceiling,
         })
     }
 
@@ -330,8 +340,14 @@ impl Who {
     }
 
     fn grants(&self, policy: &Policy) -> Result<Arc<Grants>, Refusal> {
-        let bound = bind(policy, &self.roles, &self.vars);
-        bound.map(Arc::new).map_err(|unbound| {
+        let ceiling = self.ceiling.as_deref();
+        let ceiling = ceiling.filter(|ceiling| ceiling.holds(Timestamp::now()));
+        let bound = bind(policy, &self.roles, &self.vars).map(Arc::new);
+        let bound = bound.and_then(|alone| match ceiling {
+            Some(ceiling) => under(policy, &alone, &ceiling.role).map(Arc::new),
+            None => Ok(alone),
+        });
+        bound.map_err(|unbound| {
             Refusal::new(Code::RoleMissing, format!("it can't be used: {unbound}"))
         })
     }
@@ -356,7 +372,8 @@ impl Verdict {
             .flat_map(|refusal| &refusal.needs)
             .map(Scope::as_str)
             .collect();
-        json!({ "decision": decision, "reason": reason, "detail": detail, "needs": needs, "suggestion": self.suggestion })
+        let would = self.would.as_ref().map(Would::from);
+        json!({ "decision": decision, "reason": reason, "detail": detail, "needs": needs, "would": would, "suggestion": self.suggestion })
     }
 
     fn tell(&self, as_json: bool) -> Result<(), Failed> {
@@ -364,7 +381,15 @@ impl Verdict {
             return print(self.as_json());
         }
         match &self.decided {
-            Ok(place) => print(format!("allow {place}")),
+            Ok(place) => {
+                print(format!("allow {place}"))?;
+                let would = self.would.as_ref();
+                would.map_or(Ok(()), |refusal| {
+                    print(format!(
+                        "only its ceiling allows it, until that ends; its roles alone would deny it: {refusal}"
+                    ))
+                })
+            }
             Err(refusal) => {
                 print(format!("deny {}", refusal.code))?;
                 print(&refusal.message)?;

@@ -11,7 +11,7 @@ use super::fitting::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say};
 use crate::catalog::is_plain_text;
 use crate::config::{self, Settings};
-use crate::policy::{self, FileToken, Limits, Policy, Source, SubjectPattern};
+use crate::policy::{self, Ceiling, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::refusal::Code;
 use crate::secret::{SecretHash, has_token};
 use crate::state::{About, Issued, Listed, Maker, State, StateError};
@@ -88,6 +88,13 @@ pub(super) struct Issue {
     /// A variable of its roles, as `client=a`; repeatable.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
     vars: Vec<(String, String)>,
+    /// A role whose grants it holds too until `--until`: what its own roles would refuse goes, and the record says what they
+    /// would have said.
+    #[arg(long, value_name = "ROLE", requires = "until")]
+    ceiling: Option<String>,
+    /// How long the ceiling holds, as `3d`, or until when; 7 days at most.
+    #[arg(long, value_name = "SPAN|TIME", requires = "ceiling", value_parser = until)]
+    until: Option<Until>,
     /// What it is for.
     #[arg(long, value_parser = plain_text)]
     description: Option<String>,
@@ -148,6 +155,19 @@ fn plain_text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An end, from now on or by its time.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    In(Span),
+    At(Timestamp),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    let span = text.parse().map(Until::In);
+    span.or_else(|_| text.parse().map(Until::At))
+        .map_err(|_| "an end is a span, as `3d`, or a time, as `2027-01-31T00:00:00Z`".to_owned())
+}
+
 /// Reads `NAME=VALUE`.
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
@@ -192,6 +212,8 @@ pub(super) struct Shown {
     usage: Usage,
     pub(super) owner: Option<String>,
     description: Option<String>,
+    /// The role under which it reports, that time past or not.
+    ceiling: Option<Ceiling>,
     of_policy: bool,
     /// Who made it, if nobody issued it by hand.
     pub(super) maker: Option<Arc<Maker>>,
@@ -237,12 +259,20 @@ impl Desk {
             client_cert,
             rate,
             vars,
+            ceiling,
+            until,
             description,
             owner,
             yaml,
             json,
         } = arguments;
         let vars = variables(&policy, &roles, vars)?;
+        let ceiling = match ceiling.zip(until) {
+            Some((role, until)) => {
+                Some(checked_ceiling(&policy, (&roles, &vars), role, until, now)?)
+            }
+            None => None,
+        };
         let expires_at = match expires {
             Some(span) => Some(
                 now.saturating_add(span.duration())
@@ -284,6 +314,7 @@ impl Desk {
             vars,
             limits: Arc::new(limits),
             created_at: now,
+            ceiling: ceiling.map(Arc::new),
             about: Some(Box::new(About { owner, description })),
             maker: None,
         };
@@ -326,7 +357,8 @@ impl Desk {
         match self.policy() {
             Ok(policy) => {
                 for token in &mut all {
-                    let bound = policy::bind(&policy, &token.roles, &token.vars);
+                    let ceiling = token.ceiling.as_ref().filter(|ceiling| ceiling.holds(now));
+                    let bound = bound_under(&policy, (&token.roles, &token.vars), ceiling);
                     token.unbound = bound.err().map(|unbound| unbound.to_string());
                 }
                 for token in policy.tokens {
@@ -461,6 +493,52 @@ const COLUMNS: [Column; 8] = [
     Column::text("FROM"),
 ];
 
+/// What a token would hold, under its ceiling if it has one.
+fn bound_under(
+    policy: &Policy,
+    (roles, vars): (&[String], &policy::Vars),
+    ceiling: Option<&Ceiling>,
+) -> Result<policy::Grants, policy::Unbound> {
+    let alone = policy::bind(policy, roles, vars)?;
+    match ceiling {
+        Some(ceiling) => policy::under(policy, &Arc::new(alone), &ceiling.role),
+        None => Ok(alone),
+    }
+}
+
+/// A ceiling under which the token can be used, and that ends in time.
+fn checked_ceiling(
+    policy: &Policy,
+    (roles, vars): (&[String], &policy::Vars),
+    role: String,
+    until: Until,
+    now: Timestamp,
+) -> Result<Ceiling, Failed> {
+    let until = match until {
+        Until::In(span) => now.saturating_add(span.duration()),
+        Until::At(time) => Ok(time),
+    };
+    let until = until.map_err(Failed::because)?;
+    if until <= now {
+        let why = "the ceiling has ended already; choose a later `--until`, or leave it out";
+        return Err(Failed::because(why));
+    }
+    if let Some(why) = Ceiling::no_end(until, now) {
+        return Err(Failed::because(why));
+    }
+    let known = policy.roles.keys().map(String::as_str);
+    if !policy.roles.contains_key(&role) {
+        let near =
+            crate::yaml::nearest(&role, known).map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        return Err(Failed::because(format!("unknown role `{role}`{near}")));
+    }
+    let ceiling = Ceiling { role, until };
+    bound_under(policy, (roles, vars), Some(&ceiling))
+        .map_err(|error| Failed::because(format!("this token could not be used: {error}")))?;
+    Ok(ceiling)
+}
+
 /// The variables that the roles need, no more and no less.
 pub(super) fn variables(
     policy: &Policy,
@@ -523,8 +601,12 @@ fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
         || "without an expiry".to_owned(),
         |end| format!("until {end:.0}"),
     );
+    let reports = shown.ceiling.as_ref().filter(|ceiling| ceiling.holds(now));
+    let reports = reports.map_or_else(String::new, |Ceiling { role, until }| {
+        format!(", under the ceiling `{role}` until {until:.0}")
+    });
     say(format!(
-        "`{}` ({}) with {}, valid {until}; the token is shown this once:",
+        "`{}` ({}) with {}{reports}, valid {until}; the token is shown this once:",
         shown.name,
         shown.id,
         shown.roles.join(", ")
@@ -543,6 +625,7 @@ fn entry(token: &Issued) -> String {
         vars,
         limits,
         created_at: _,
+        ceiling,
         about,
         maker: _,
     } = token;
@@ -596,6 +679,14 @@ fn entry(token: &Issued) -> String {
         ("idle", idle.map(|idle| idle.to_string())),
         ("max_uses", max_uses.map(|uses| uses.to_string())),
         ("rate", rate.map(|rate| rate.to_string())),
+        (
+            "ceiling",
+            ceiling.as_ref().map(|ceiling| quoted(&ceiling.role)),
+        ),
+        (
+            "report_until",
+            ceiling.as_ref().map(|ceiling| ceiling.until.to_string()),
+        ),
         ("owner", owner.as_deref().map(quoted)),
         ("description", description.as_deref().map(quoted)),
     ];
@@ -626,6 +717,7 @@ impl Shown {
             vars,
             limits,
             created_at,
+            ceiling,
             about,
             maker,
         } = token;
@@ -643,6 +735,7 @@ impl Shown {
             usage,
             owner,
             description,
+            ceiling: ceiling.map(Arc::unwrap_or_clone),
             of_policy: false,
             maker,
             unbound: None,
@@ -659,6 +752,8 @@ impl Shown {
             limits,
             owner,
             description,
+            ceiling,
+            at: _,
         } = token;
         Self {
             id,
@@ -672,6 +767,7 @@ impl Shown {
             usage,
             owner,
             description,
+            ceiling: ceiling.map(Arc::unwrap_or_clone),
             of_policy: true,
             maker: None,
             unbound: None, // such a policy is refused whole
@@ -731,6 +827,18 @@ impl Shown {
         }
     }
 
+    /// Its roles, and the ceiling under which it reports now.
+    fn roles_with_ceiling(&self, now: Timestamp) -> String {
+        let roles = self.roles.join(",");
+        match self.ceiling.as_ref().filter(|ceiling| ceiling.holds(now)) {
+            None => roles,
+            Some(Ceiling { role, until }) => {
+                let until = until.strftime("%Y-%m-%d %H:%M");
+                format!("{roles} (ceiling {role} until {until})")
+            }
+        }
+    }
+
     fn as_json(&self, now: Timestamp) -> Value {
         let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
         json!({
@@ -751,6 +859,8 @@ impl Shown {
             "client_cert": self.client_cert(),
             "description": self.description,
             "owner": self.owner,
+            "ceiling": self.ceiling.as_ref().map(|ceiling| &ceiling.role),
+            "report_until": text(self.ceiling.as_ref().map(|ceiling| ceiling.until)),
             "revoked_at": text(self.revoked_at),
             "trust": self.rule(),
             "kept_in": if self.of_policy { "policy" } else { "state" },
@@ -768,7 +878,7 @@ impl Shown {
             self.name.clone(),
             self.id.to_string(),
             self.state(now).to_owned(),
-            self.roles.join(","),
+            self.roles_with_ceiling(now),
             minute(self.limits.expires_at),
             minute(self.usage.last_used_at),
             self.uses_left()

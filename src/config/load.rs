@@ -14,7 +14,7 @@ use tracing::warn;
 use super::writers::kept_from_others;
 use super::{Listen, Place, Places, RealToken, Settings, TlsFiles, TokenSource, tls};
 use crate::catalog::Catalog;
-use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind};
+use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind, under};
 use crate::secret::{self, Secret, SecretHash};
 use crate::token::TokenId;
 use crate::trust::hazards;
@@ -139,6 +139,25 @@ impl Rules {
         Ok(grants)
     }
 
+    /// The same for a token under a ceiling while that holds: what its roles give together with that role.
+    ///
+    /// # Errors
+    /// `Unbound` if a role, a variable or the ceiling is gone.
+    pub fn grants_under(
+        &self,
+        roles: &[String],
+        vars: &Vars,
+        ceiling: Option<&str>,
+    ) -> Result<Arc<Grants>, Unbound> {
+        let alone = self.grants(roles, vars)?;
+        let Some(ceiling) = ceiling else {
+            return Ok(alone);
+        };
+        let together = Arc::new(under(&self.policy, &alone, ceiling)?);
+        self.keep(&together);
+        Ok(together)
+    }
+
     fn take_variables(&self, roles: &[String]) -> bool {
         let mut known = roles.iter().filter_map(|name| self.policy.roles.get(name));
         known.any(|role| !role.vars.is_empty())
@@ -146,6 +165,11 @@ impl Rules {
 
     fn grants_of_one(&self, roles: &[String], vars: &Vars) -> Result<Arc<Grants>, Unbound> {
         let grants = Arc::new(bind(&self.policy, roles, vars)?);
+        self.keep(&grants);
+        Ok(grants)
+    }
+
+    fn keep(&self, grants: &Arc<Grants>) {
         let mut last = self
             .bound_last
             .lock()
@@ -154,7 +178,6 @@ impl Rules {
             last.pop_front();
         }
         last.push_back(grants.clone());
-        Ok(grants)
     }
 
     /// What the listener at that place, as the configuration writes it, shows for TLS.
@@ -434,6 +457,22 @@ pub fn policy_in(
     )
 }
 
+/// The tokens of a policy whose ceilings would hold for longer than one may are mistakes in it.
+fn no_endless_ceilings(file: &str, policy: &Policy) -> Result<(), Vec<Problem>> {
+    let endless = policy.endless_ceilings(Timestamp::now()).into_iter();
+    let problem = |(at, what)| Problem {
+        file: file.to_owned(),
+        at,
+        what,
+    };
+    let problems: Vec<_> = endless.map(problem).collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
 fn policy_for(
     settings: &Settings,
     accounts: Option<&[String]>,
@@ -455,6 +494,7 @@ fn read_policy(
         None => policy::read_alone(&name, &text, catalog),
     };
     let policy = read.map_err(problems)?;
+    no_endless_ceilings(&name, &policy)?;
     Ok((policy, SecretHash::of(text.as_bytes()).to_hex()))
 }
 

@@ -24,6 +24,8 @@ pub struct Grants {
     pub account: String,
     /// Whether any of them is narrowed to some resources.
     pub has_only: bool,
+    /// Where a ceiling holds: what the roles hold without it. What these would refuse is reported.
+    pub alone: Option<Arc<Grants>>,
 }
 
 /// A grant with its variables filled in.
@@ -97,6 +99,12 @@ pub enum Unbound {
     Accounts(String, String),
     /// A pattern can't be built with its variables.
     Pattern(String),
+    /// Its ceiling is gone.
+    Ceiling(String),
+    /// Its ceiling has variables.
+    CeilingVariables(String),
+    /// Its ceiling is of another account than its roles.
+    CeilingAccount(String),
 }
 
 impl fmt::Display for Unbound {
@@ -114,6 +122,15 @@ impl fmt::Display for Unbound {
             Self::Pattern(place) => write!(
                 f,
                 "the patterns of `{place}` can't be built with its variables"
+            ),
+            Self::Ceiling(role) => write!(f, "its ceiling `{role}` is not in the policy"),
+            Self::CeilingVariables(role) => write!(
+                f,
+                "its ceiling `{role}` has variables, and what a ceiling covers must not depend on a token"
+            ),
+            Self::CeilingAccount(role) => write!(
+                f,
+                "its ceiling `{role}` is of another account than its roles"
             ),
         }
     }
@@ -246,6 +263,7 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
         deny: Vec::new(),
         account: first.account.clone(),
         has_only: false,
+        alone: None,
     };
     for role in &found {
         if role.account != first.account {
@@ -266,6 +284,28 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
     }
     let has_only = grants.onlys().next().is_some();
     grants.has_only = has_only;
+    Ok(grants)
+}
+
+/// What roles hold together with a ceiling. The ceiling's grants stand first, as a request that needs them is theirs.
+///
+/// # Errors
+/// `Unbound` where the ceiling is gone, has variables, or is of another account.
+pub fn under(policy: &Policy, alone: &Arc<Grants>, ceiling: &str) -> Result<Grants, Unbound> {
+    let Some(role) = policy.roles.get(ceiling) else {
+        return Err(Unbound::Ceiling(ceiling.to_owned()));
+    };
+    if !role.vars.is_empty() {
+        return Err(Unbound::CeilingVariables(ceiling.to_owned()));
+    }
+    if role.account != alone.account {
+        return Err(Unbound::CeilingAccount(ceiling.to_owned()));
+    }
+    let mut grants = bind(policy, std::slice::from_ref(&role.name), &Vars::new())?;
+    grants.allow.extend(alone.allow.iter().cloned());
+    grants.deny.extend(alone.deny.iter().cloned());
+    grants.has_only |= alone.has_only;
+    grants.alone = Some(alone.clone());
     Ok(grants)
 }
 

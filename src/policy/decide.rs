@@ -23,6 +23,8 @@ pub struct Allowed {
     pub(super) additions: Option<Added>,
     pub(super) narrows: bool,
     pub(super) sent: Sent,
+    pub(super) would: Option<Refusal>,
+    pub(super) beside: Option<String>,
 }
 
 impl Allowed {
@@ -44,6 +46,17 @@ impl Allowed {
     /// Whether the answer must be judged, or cut to what the token may see: [`shows`] tells what that is.
     pub fn narrows(&self) -> bool {
         self.narrows
+    }
+
+    /// What the roles alone would have refused it with, where a ceiling lets it through.
+    pub fn would(&self) -> Option<&Refusal> {
+        self.would.as_ref()
+    }
+
+    /// Where the roles alone, under a ceiling, would judge the answer yet and might refuse it: the ceiling's grant by which it is
+    /// shown all the same.
+    pub fn beside(&self) -> Option<&str> {
+        self.beside.as_deref()
     }
 }
 
@@ -84,6 +97,11 @@ pub fn precheck(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Result
 
 /// Whether [`decide`] needs to know what the request touches.
 pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
+    let alone = grants.alone.as_deref();
+    depends_on_touches(grants, asked) || alone.is_some_and(|alone| depends_on_touches(alone, asked))
+}
+
+fn depends_on_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
     let held_by_name = |source: &FieldUse| {
         let named = |grant: &BoundGrant| {
             let scopes = grant.covers.named();
@@ -100,17 +118,69 @@ pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
 ///
 /// `touches` is what the request touches, where [`wants_touches`] says so, and otherwise empty. Where it is wanted and empty,
 /// nothing is allowed.
+///
+/// Under a ceiling there are two decisions, each of them whole: by all grants together, which holds, and by those of the roles
+/// alone. What these would refuse is told in [`Allowed::would`], if it is about what they grant; any other refusal holds.
 pub fn decide(
     grants: &Grants,
     asked: &Asked<'_>,
     touches: &[Touch],
     catalog: &Catalog,
 ) -> Decision {
+    let by = |grants: &Grants| decide_by(grants, asked, touches, catalog);
+    let Some(alone) = grants.alone.as_deref() else {
+        return by(grants);
+    };
+    let together = match by(grants) {
+        Decision::Allow(together) => together,
+        Decision::Deny(refusal) => return Decision::Deny(refusal),
+    };
+    match by(alone) {
+        Decision::Allow(roles) => Decision::Allow(Allowed {
+            narrows: together.narrows,
+            beside: (roles.narrows).then(|| ceiling_place(grants, alone, &together, by)),
+            ..roles
+        }),
+        Decision::Deny(refusal) if refusal.code.is_reported() => Decision::Allow(Allowed {
+            would: Some(refusal),
+            place: ceiling_place(grants, alone, &together, by),
+            ..together
+        }),
+        Decision::Deny(refusal) => Decision::Deny(refusal),
+    }
+}
+
+/// The ceiling's grant that lets a request through which the roles alone refuse: the deciding one, and where that is one of the
+/// roles', the first that is enough beside them.
+fn ceiling_place(
+    grants: &Grants,
+    alone: &Grants,
+    together: &Allowed,
+    by: impl Fn(&Grants) -> Decision,
+) -> String {
+    let is_own = |place: &str| alone.allow.iter().any(|own| own.place == place);
+    if !is_own(&together.place) {
+        return together.place.clone();
+    }
+    let of_ceiling = grants.allow.iter().filter(|grant| !is_own(&grant.place));
+    let enough = |grant: &&std::sync::Arc<BoundGrant>| {
+        let mut with = grants.clone();
+        with.alone = None;
+        with.allow.clone_from(&alone.allow);
+        with.allow.push(std::sync::Arc::clone(grant));
+        matches!(by(&with), Decision::Allow(_))
+    };
+    let found = of_ceiling.clone().find(enough);
+    let found = found.or_else(|| of_ceiling.clone().next());
+    found.map_or_else(|| together.place.clone(), |grant| grant.place.clone())
+}
+
+fn decide_by(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> Decision {
     let question = Question::whole(asked, catalog);
     let decided = || {
         question.refused_to_all()?;
         question.says_members(grants)?;
-        let by_touches = wants_touches(grants, asked);
+        let by_touches = depends_on_touches(grants, asked);
         let allowed = if by_touches {
             question
                 .by_touches(grants, touches)
@@ -209,6 +279,8 @@ impl Question<'_> {
             additions: self.added_by(grant),
             narrows: false,
             sent: Sent::Whole,
+            would: None,
+            beside: None,
         };
         let full = |grant: &&BoundGrant| self.falls_short(grant).is_none();
         if let Some(grant) = grants

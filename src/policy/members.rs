@@ -87,6 +87,7 @@ impl Question<'_> {
                 deny: Vec::new(),
                 account: String::new(),
                 has_only: false,
+                alone: None,
             };
             grant.only.is_none() && self.by_scopes(&alone).is_ok()
         };
@@ -152,6 +153,8 @@ mod tests {
             additions: None,
             narrows: false,
             sent: Sent::Whole,
+            would: None,
+            beside: None,
         };
         let told = question.says_members(grants);
         let told = told.and_then(|()| question.says_what_is_known(grants, allowed));

@@ -5,6 +5,7 @@
 //! tests call the same function.
 
 mod bind;
+mod ceiling;
 mod decide;
 mod fields;
 mod matching;
@@ -25,7 +26,8 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind};
+pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, under};
+pub use ceiling::Ceiling;
 pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touches};
 pub use fields::{Fields, Standing};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
@@ -158,6 +160,10 @@ pub struct FileToken {
     pub owner: Option<String>,
     /// What it is for.
     pub description: Option<String>,
+    /// The role under which it reports what its roles would refuse.
+    pub ceiling: Option<Arc<Ceiling>>,
+    /// Where it stands in the file.
+    pub at: At,
 }
 
 /// Where, when and how often a token may be used. What is absent does not limit.

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use super::pattern::{PatternText, Text};
 use super::test::PolicyTest;
-use super::{Covers, FileToken, Grant, Limits, OnCreate, Policy, Role, Source, Vars, only};
+use super::{
+    Ceiling, Covers, FileToken, Grant, Limits, OnCreate, Policy, Role, Source, Vars, only,
+};
 use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
 use crate::request::Json;
 use crate::resource::{Attributes, Given, Known, spelled};
@@ -455,11 +457,12 @@ impl Reader<'_> {
         let limits = self.limits(&mut map);
         let owner = self.text(map.take("owner"), "`owner`");
         let description = self.text(map.take("description"), "`description`");
+        let ceiling = self.ceiling(&mut map);
         map.finish(&mut self.mistakes);
         let (Some(name), Some(id), Some(hash)) = (name, id, hash) else {
             return;
         };
-        self.bound(node.at, "this token", &roles, &vars);
+        self.bound(node.at, "this token", &roles, &vars, ceiling.as_ref());
         if let Some(twin) = self
             .policy
             .tokens
@@ -485,8 +488,28 @@ impl Reader<'_> {
             limits,
             owner,
             description,
+            ceiling: ceiling.map(Arc::new),
+            at: node.at,
         };
         self.policy.tokens.push(Arc::new(token));
+    }
+
+    /// The ceiling of a token: a role, and until when.
+    fn ceiling(&mut self, map: &mut Map<'_>) -> Option<Ceiling> {
+        let (role, until) = (map.take("ceiling"), map.take("report_until"));
+        let (role, until) = match (role, until) {
+            (Some(role), Some(until)) => (role, until),
+            (None, None) => return None,
+            (Some(only), None) | (None, Some(only)) => {
+                self.mistakes.add(only.at, "a token that reports has a `ceiling` and a `report_until`, the role that lets it through and until when");
+                return None;
+            }
+        };
+        let name = self.text(Some(role), "`ceiling`")?;
+        self.role_exists(&name, role.at);
+        let time = "a time (`2027-01-31T00:00:00Z`)";
+        let until = until.parsed::<Timestamp>(time, &mut self.mistakes)?;
+        Some(Ceiling { role: name, until })
     }
 
     fn token_name(&mut self, node: &Node) -> Option<String> {
@@ -542,14 +565,26 @@ impl Reader<'_> {
     }
 
     /// What would refuse the token whole at run time is a mistake in this file.
-    pub(super) fn bound(&mut self, at: At, whose: &str, roles: &[String], vars: &Vars) {
-        if roles
-            .iter()
-            .all(|role| self.policy.roles.contains_key(role))
-            && let Err(error) = super::bind(&self.policy, roles, vars)
-        {
-            self.mistakes
-                .add(at, format!("{whose} can't be used: {error}"));
+    pub(super) fn bound(
+        &mut self,
+        at: At,
+        whose: &str,
+        roles: &[String],
+        vars: &Vars,
+        ceiling: Option<&Ceiling>,
+    ) {
+        let ceiling = ceiling.map(|ceiling| &ceiling.role);
+        let known = |role| self.policy.roles.contains_key(role);
+        if roles.iter().chain(ceiling).all(known) {
+            let bound = super::bind(&self.policy, roles, vars).map(Arc::new);
+            let bound = bound.and_then(|alone| match ceiling {
+                Some(ceiling) => super::under(&self.policy, &alone, ceiling).map(|_| ()),
+                None => Ok(()),
+            });
+            if let Err(error) = bound {
+                self.mistakes
+                    .add(at, format!("{whose} can't be used: {error}"));
+            }
         }
         let wanted: HashSet<&str> = roles
             .iter()

@@ -183,6 +183,7 @@ impl Reader<'_> {
             "the sub-tokens of this rule",
             &roles,
             &sample.collect(),
+            None,
         );
         let (Some(name), Some(issuer)) = (name, issuer) else {
             return;

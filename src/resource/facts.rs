@@ -86,7 +86,7 @@ pub struct Listed {
     /// How many bytes its pages have.
     bytes: usize,
     /// What was cut from it for whom, as clients ask for page after page; the oldest goes when there are too many.
-    views: Mutex<VecDeque<(String, View)>>,
+    views: Mutex<VecDeque<((String, bool), View)>>,
 }
 
 /// The items that a sub-token may see, once that was found out.
@@ -102,17 +102,19 @@ impl Listed {
         }
     }
 
-    /// What a sub-token may see of it, to be found out if nobody has yet. It ends with the list.
-    pub fn view(&self, token: &str) -> View {
+    /// What a sub-token may see of it, to be found out if nobody has yet. It ends with the list. Under a ceiling it may see more
+    /// (`reports`), and not a moment longer than that holds.
+    pub fn view(&self, token: &str, reports: bool) -> View {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, view)) = views.iter().find(|(of, _)| of == token) {
+        let is_its = |of: &(String, bool)| of.0 == token && of.1 == reports;
+        if let Some((_, view)) = views.iter().find(|(of, _)| is_its(of)) {
             return view.clone();
         }
         if views.len() >= VIEWS {
             views.pop_front();
         }
         let view = View::default();
-        views.push_back((token.to_owned(), view.clone()));
+        views.push_back(((token.to_owned(), reports), view.clone()));
         view
     }
 }

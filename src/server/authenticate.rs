@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::Token;
-use crate::policy::{FileToken, Grants, Limits, Vars};
+use crate::policy::{Ceiling, FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
 use crate::state::{Activity, Issued, KeptIn, Live, Unavailable};
@@ -101,8 +101,12 @@ async fn recognise(
         from,
         now,
     )?;
-    let bound = activity.grants(serving.rules.generation, || {
-        serving.rules.grants(kept.roles(), kept.vars())
+    let ceiling = kept.ceiling().filter(|ceiling| ceiling.holds(now.latest));
+    let bound = activity.grants(serving.rules.generation, ceiling, || {
+        let ceiling = ceiling.map(|ceiling| ceiling.role.as_str());
+        serving
+            .rules
+            .grants_under(kept.roles(), kept.vars(), ceiling)
     });
     let grants = bound.map_err(|unbound| {
         Refusal::new(
@@ -166,6 +170,14 @@ impl Kept {
         match self {
             Self::Listed(token) => &token.roles,
             Self::Issued(token) => &token.roles,
+        }
+    }
+
+    /// The role under which it reports until a time, that time past or not.
+    pub fn ceiling(&self) -> Option<&Ceiling> {
+        match self {
+            Self::Listed(token) => token.ceiling.as_deref(),
+            Self::Issued(token) => token.ceiling.as_deref(),
         }
     }
 

@@ -213,6 +213,7 @@ impl Gate {
                 ..rule.limits.clone()
             }),
             created_at: now,
+            ceiling: None,
             about: None,
             maker: None,
         };

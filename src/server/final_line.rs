@@ -36,6 +36,7 @@ pub struct FinalLine {
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     refused: Option<Code>,
+    would: Option<Code>,
     began: Instant,
     elsewhere: Duration,
     counted: bool,
@@ -56,6 +57,7 @@ impl FinalLine {
             audit,
             metrics,
             refused: None,
+            would: None,
             began: Instant::now(),
             elsewhere: Duration::ZERO,
             counted: false,
@@ -67,12 +69,19 @@ impl FinalLine {
     pub fn refused(&mut self, refusal: &Refusal) {
         self.refused = Some(refusal.code);
         self.record.decision = Some(Verdict::Deny);
+        self.record.would = None;
         self.record.reason = Some(refusal.code.as_str().to_owned());
         self.record.detail = refusal
             .detail
             .clone()
             .or_else(|| Some(refusal.message.clone()));
         self.record.status = Some(refusal.status());
+    }
+
+    /// Notes what the roles alone would have refused, where a ceiling lets it through.
+    pub fn would(&mut self, refusal: &Refusal) {
+        self.would = Some(refusal.code);
+        self.record.would = Some(refusal.into());
     }
 
     /// Notes that the answer ends with its head.
@@ -105,8 +114,11 @@ impl FinalLine {
             (None, Some(Verdict::Allow)) => Outcome::Allowed,
             (None, Some(Verdict::Deny) | None) => Outcome::Abandoned,
         };
-        self.metrics
-            .request(self.record.endpoint.as_deref(), outcome);
+        let endpoint = self.record.endpoint.as_deref();
+        self.metrics.request(endpoint, outcome);
+        if let Some(code) = self.would.filter(|_| outcome == Outcome::Allowed) {
+            self.metrics.would_refuse(endpoint, code);
+        }
         self.counted = true;
     }
 

@@ -369,6 +369,9 @@ impl Gate {
         } = question.grantee;
         line.record.decision = Some(Verdict::Allow);
         line.record.reason = Some(allowed.place().to_owned());
+        if let Some(refusal) = allowed.would() {
+            line.would(refusal);
+        }
         let counted = kept.limits().max_uses;
         if let Some(most) = counted
             && !self

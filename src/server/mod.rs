@@ -22,6 +22,7 @@ mod own;
 mod plans;
 pub mod proxy;
 mod question;
+mod reporting;
 mod request_id;
 mod run;
 mod serving;

@@ -26,8 +26,8 @@ use crate::response::{
 const MOST: usize = 16 << 20;
 
 /// A rule of the table that shows something, with its kind and its touch.
-struct Showing<'s> {
-    rule: &'s TouchRule,
+pub(super) struct Showing<'s> {
+    pub(super) rule: &'s TouchRule,
     kind: &'s Kind,
     touch: &'s Touch,
 }
@@ -56,7 +56,10 @@ impl Question<'_> {
         let shown = if self.grantee.grants.covers_by_request() {
             shown.await? // each page is another request
         } else {
-            let view = listed.view(self.grantee.id.as_str());
+            let view = listed.view(
+                self.grantee.id.as_str(),
+                self.grantee.grants.alone.is_some(),
+            );
             view.get_or_try_init(|| shown).await?.clone()
         };
         let number = |name: &str, otherwise: usize, most: usize| {
@@ -404,7 +407,7 @@ impl Question<'_> {
         }
     }
 
-    fn attributes(showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
+    pub(super) fn attributes(showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
         let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
         let parent = showing
             .touch
@@ -430,7 +433,7 @@ impl Question<'_> {
     }
 
     /// A resource of an answer, with what the answer does not say of it.
-    async fn state_of(
+    pub(super) async fn state_of(
         &self,
         showing: &Showing<'_>,
         attributes: Attributes,
@@ -555,7 +558,7 @@ impl Question<'_> {
         Ok(found.unwrap_or_else(untold))
     }
 
-    fn showing<'s>(
+    pub(super) fn showing<'s>(
         &'s self,
         endpoint: &'s Endpoint,
         touch: &'s Touch,

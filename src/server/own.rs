@@ -113,6 +113,8 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         .iter()
         .map(|grant| &grant.written)
         .collect();
+    let in_force = grantee.grants.alone.is_some();
+    let ceiling = grantee.kept.ceiling().filter(|_| in_force);
     let denied: Vec<_> = grantee
         .grants
         .deny
@@ -131,6 +133,8 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         "expires_at": limits.expires_at.map(|end| end.to_string()),
         "uses_left": limits.max_uses.map(|most| most.saturating_sub(grantee.activity.usage().used)),
         "account": grantee.grants.account,
+        "ceiling": ceiling.map(|ceiling| &ceiling.role),
+        "report_until": ceiling.map(|ceiling| ceiling.until.to_string()),
     })
 }
 

@@ -69,6 +69,7 @@ mod tests {
             deny: Vec::new(),
             account: "default".to_owned(),
             has_only: false,
+            alone: None,
         })
     }
 

@@ -353,6 +353,12 @@ impl Question<'_> {
             if self.is_missing(&answer) {
                 return self.missing(line);
             }
+            let answer = match allowed.beside() {
+                Some(place) => {
+                    Box::pin(self.reported(answer, place, touches, reader, line)).await?
+                }
+                None => answer,
+            };
             let answer = if allowed.narrows() {
                 Box::pin(self.narrowed(answer, touches, reader)).await?
             } else if changes && self.is_followed_up(allowed) {

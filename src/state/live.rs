@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::sqlite::{Changed, Changes, Count, Issued, State, StateError};
-use crate::policy::{FileToken, Grants, Limits, Policy, Unbound};
+use crate::policy::{Ceiling, FileToken, Grants, Limits, Policy, Unbound};
 use crate::token::{Admission, Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
 
@@ -225,14 +225,23 @@ impl Live {
         older.into_iter().chain(behind).collect()
     }
 
-    /// How many living tokens have a role or variable that a policy does not have: they are refused whole.
+    /// How many living tokens have a role, variable or ceiling that a policy does not have: they are refused whole.
     pub fn unusable(&self, policy: &Policy) -> usize {
         let now = self.now();
         let lost = |token: &Issued| {
-            token.roles.iter().any(|name| {
-                let role = policy.roles.get(name);
-                role.is_none_or(|role| role.vars.iter().any(|var| !token.vars.contains_key(var)))
-            })
+            let ceiling = token.ceiling.as_deref();
+            let ceiling = ceiling.filter(|ceiling| ceiling.holds(now.latest));
+            let no_ceiling = |ceiling: &Ceiling| match policy.roles.get(&ceiling.role) {
+                Some(role) => !role.vars.is_empty(),
+                None => true,
+            };
+            ceiling.is_some_and(no_ceiling)
+                || token.roles.iter().any(|name| {
+                    let role = policy.roles.get(name);
+                    role.is_none_or(|role| {
+                        role.vars.iter().any(|var| !token.vars.contains_key(var))
+                    })
+                })
         };
         let lives = |entry: &Entry, token: &Issued| {
             let admission = Admission {
@@ -620,18 +629,21 @@ impl Activity {
         }
     }
 
-    /// What the token holds under the rules of this generation, bound anew when they change, or have let go of it.
+    /// What the token holds under the rules of this generation, and under its ceiling while that holds: bound anew when they
+    /// change, or have let go of it. A token's ceiling is given once, and ends.
     ///
     /// # Errors
     /// What `bind` says.
     pub fn grants(
         &self,
         generation: u64,
+        ceiling: Option<&Ceiling>,
         bind: impl FnOnce() -> Result<Arc<Grants>, Unbound>,
     ) -> Result<Arc<Grants>, Unbound> {
         if let Some(bound) = self.bound.load().as_deref()
             && bound.0 == generation
             && let Some(grants) = bound.1.upgrade()
+            && grants.alone.is_some() == ceiling.is_some()
         {
             return Ok(grants);
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::maker::{Maker, Taken};
-use crate::policy::{Limits, Source, Vars};
+use crate::policy::{Ceiling, Limits, Source, Vars};
 use crate::secret::SecretHash;
 use crate::secret::file::{Loose, kept_to_group};
 use crate::token::{TokenId, Usage};
@@ -46,6 +46,8 @@ pub struct Issued {
     pub limits: Arc<Limits>,
     /// When it was issued.
     pub created_at: Timestamp,
+    /// The role under which it reports what its roles would refuse, until a time.
+    pub ceiling: Option<Arc<Ceiling>>,
     /// What is said of it.
     pub about: Option<Box<About>>,
     /// Who made it, if nobody issued it by hand.
@@ -138,7 +140,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// How much of the file is kept in memory where that is little; SQLite writes KiB below zero.
 const CACHE: i64 = -128;
 
@@ -168,7 +170,7 @@ const FROM_1: &str = "ALTER TABLE tokens ADD COLUMN client_cert TEXT;";
 const FROM_2: &str =
     "CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
-/// From version 3, all of whose tokens were issued by hand, to this one.
+/// From version 3, all of whose tokens were issued by hand, to 4.
 const FROM_3: &str = "
     ALTER TABLE tokens ADD COLUMN made_by TEXT;
     ALTER TABLE tokens ADD COLUMN parent TEXT;
@@ -176,7 +178,13 @@ const FROM_3: &str = "
     CREATE INDEX taken_by_until ON taken (until);
     CREATE INDEX tokens_made ON tokens (expires_at) WHERE made_by IS NOT NULL;
     CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent IS NOT NULL;
-    PRAGMA user_version = 4;
+";
+
+/// From version 4, which knew no ceilings, to this one.
+const FROM_4: &str = "
+    ALTER TABLE tokens ADD COLUMN ceiling TEXT;
+    ALTER TABLE tokens ADD COLUMN report_until INTEGER;
+    PRAGMA user_version = 5;
 ";
 
 /// The latest time that was seen.
@@ -184,7 +192,7 @@ const LATEST: &str = "latest";
 /// Until when the record went on when a state was found that is older than it.
 const OLDER_THAN: &str = "older_than";
 
-const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by";
+const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by, ceiling, report_until";
 
 impl State {
     /// Opens the file, and makes it if there is none: readable by its owner alone.
@@ -283,10 +291,11 @@ impl State {
             let version: i64 =
                 transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             match version {
-                0 => transaction.execute_batch(&[SCHEMA, FROM_3].concat())?,
-                1 => transaction.execute_batch(&[FROM_1, FROM_2, FROM_3].concat())?,
-                2 => transaction.execute_batch(&[FROM_2, FROM_3].concat())?,
-                3 => transaction.execute_batch(FROM_3)?,
+                0 => transaction.execute_batch(&[SCHEMA, FROM_3, FROM_4].concat())?,
+                1 => transaction.execute_batch(&[FROM_1, FROM_2, FROM_3, FROM_4].concat())?,
+                2 => transaction.execute_batch(&[FROM_2, FROM_3, FROM_4].concat())?,
+                3 => transaction.execute_batch(&[FROM_3, FROM_4].concat())?,
+                4 => transaction.execute_batch(FROM_4)?,
                 VERSION => {}
                 later => return Ok(Err(StateError::Version(path, later))),
             }
@@ -890,9 +899,11 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         vars,
         limits,
         created_at,
+        ceiling,
         about,
         maker,
     } = token;
+    let ceiling = ceiling.as_deref();
     let about = about.as_deref();
     let maker = maker.as_deref();
     let Limits {
@@ -904,8 +915,8 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         max_uses,
         rate,
     } = &**limits;
-    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by, parent)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by, parent, ceiling, report_until)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
     let sources: Option<Vec<String>> = sources
         .as_ref()
         .map(|sources| sources.iter().map(Source::to_string).collect());
@@ -928,6 +939,8 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         client_cert.as_ref().map(ToString::to_string),
         maker.map(Maker::to_json),
         maker.and_then(Maker::parent).map(TokenId::as_str),
+        ceiling.map(|ceiling| ceiling.role.as_str()),
+        ceiling.map(|ceiling| ceiling.until.as_microsecond()),
     ])?;
     Ok(())
 }
@@ -1048,6 +1061,13 @@ fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
     let made_by: Option<String> = row.get(17).map_err(column)?;
     let maker = made_by.map(|text| Maker::from_json(&text).map(Arc::new));
     let maker = maker.map(|maker| maker.ok_or_else(|| wrong("who made it")));
+    let (role, until): (Option<String>, Option<i64>) =
+        (row.get(18).map_err(column)?, row.get(19).map_err(column)?);
+    let ceiling = match (role, until.map(time).transpose()?) {
+        (Some(role), Some(until)) => Some(Arc::new(Ceiling { role, until })),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(wrong("the ceiling")),
+    };
     Ok(Issued {
         id: id.parse().map_err(|_| wrong("the id"))?,
         name: row.get(1).map_err(column)?,
@@ -1060,6 +1080,7 @@ fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
             .map_err(|_| wrong("the variables"))?,
         limits: alike.limits(limits, wrong)?,
         created_at: time(row.get(8).map_err(column)?)?,
+        ceiling,
         about: Some(Box::new(about)),
         maker: maker.transpose()?,
     })
@@ -1079,9 +1100,10 @@ mod tests {
     fn a_file_of_an_older_version_is_brought_up_and_keeps_its_tokens() {
         let (_, rest) = SCHEMA.split_once("CREATE TABLE marks").unwrap();
         let (marks, _) = rest.split_once(';').unwrap();
+        let fourth = [SCHEMA, FROM_3, "PRAGMA user_version = 4;"].concat();
         let second = SCHEMA.replace(&format!("CREATE TABLE marks{marks};"), "");
         let first = second.replace(", client_cert TEXT", "");
-        for (version, schema) in [(1, first), (2, second), (3, SCHEMA.to_owned())] {
+        for (version, schema) in [(1, first), (2, second), (3, SCHEMA.to_owned()), (4, fourth)] {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("tidegate.db");
             let old = schema.replace("user_version = 3", &format!("user_version = {version}"));
@@ -1094,8 +1116,12 @@ mod tests {
                 let state = State::open(&path, Duration::from_secs(1)).unwrap();
                 let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
                 assert_eq!(
-                    (kept.name.as_str(), &kept.limits.client_cert, &kept.maker),
-                    ("ci", &None, &None)
+                    (
+                        kept.name.as_str(),
+                        &kept.limits.client_cert,
+                        (&kept.maker, &kept.ceiling),
+                    ),
+                    ("ci", &None, (&None, &None))
                 );
                 assert_eq!(state.latest().unwrap(), None, "version {version}");
             }
@@ -1125,6 +1151,7 @@ mod tests {
                     ..Limits::default()
                 }),
                 created_at: at(0),
+                ceiling: None,
                 about: None,
                 maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
             }
@@ -1201,6 +1228,7 @@ mod tests {
                 ..Limits::default()
             }),
             created_at: at(0),
+            ceiling: None,
             about: None,
             maker: None,
         };

@@ -244,6 +244,7 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
             }
             .into(),
             created_at: now,
+            ceiling: None,
             about: Some(Box::new(About {
                 owner: Some(format!("person-{}", number % 100)),
                 description: None,

@@ -387,6 +387,7 @@ async fn counted(house: Arc<House>) {
             }
             .into(),
             created_at: now,
+            ceiling: None,
             about: None,
             maker: None,
         };

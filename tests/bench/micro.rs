@@ -86,6 +86,7 @@ fn issued() -> Issued {
         vars: Vars::new(),
         limits: Limits::default().into(),
         created_at: Timestamp::now(),
+        ceiling: None,
         about: None,
         maker: None,
     }

@@ -254,6 +254,7 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
             }
             .into(),
             created_at: now,
+            ceiling: None,
             about: None,
             maker: None,
         });

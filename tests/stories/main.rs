@@ -46,6 +46,7 @@ mod proxied;
 mod reading;
 mod record;
 mod reloading;
+mod reporting;
 mod roles;
 mod rotation;
 mod runbook;

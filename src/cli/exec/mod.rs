@@ -172,6 +172,7 @@ fn issued(token: &SubToken, ground: &Ground, arguments: &Arguments) -> Result<Is
             ..Limits::default()
         }),
         created_at: now,
+        ceiling: None,
         about: None,
         maker: None,
     })
