@@ -173,6 +173,7 @@ impl Ground {
             Some(_) => Listen::Tls(place.clone(), ProxyHeader::None, in_memory()),
         }];
         settings.admin = None;
+        settings.issuers.clear(); // nobody is given a sub-token here
         settings.public_url = None; // clients come by loopback
         settings.trusted_proxies = Vec::new(); // and say nothing of where they are
         let rules = Rules::of(Parts {

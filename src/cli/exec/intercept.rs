@@ -148,7 +148,7 @@ impl Way {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection to a host by the caller's proxy.
@@ -186,7 +186,7 @@ async fn through(proxy: &Proxy, host: &str, port: u16) -> io::Result<Box<dyn Str
     Ok(stream)
 }
 
-fn trusting() -> io::Result<Arc<ClientConfig>> {
+pub(super) fn trusting() -> io::Result<Arc<ClientConfig>> {
     let mut store = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (_added, _unreadable) = store.add_parsable_certificates(found.certs);

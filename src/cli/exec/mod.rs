@@ -7,6 +7,7 @@ mod ground;
 mod handover;
 mod intercept;
 mod proxies;
+mod remote;
 mod summary;
 mod trust;
 
@@ -21,13 +22,15 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use self::child::{Ended, Signals};
-use self::environment::{Environment, Given};
+use self::environment::{Environment, Given, Traces};
 use self::fixed::Watch;
 use self::ground::{Ground, Real};
 use self::intercept::Intercept;
 use self::proxies::Beyond;
+use self::remote::{Identity, Remote};
 use self::summary::Summary;
 use self::trust::Trust;
 use super::log::{self, LogFormat};
@@ -73,6 +76,21 @@ pub(super) struct Arguments {
     /// Write the record to this file too.
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
+    /// No gate here, but a tidegate elsewhere, which gives the command a sub-token for the job's identity.
+    #[arg(long, value_name = "URL", requires = "oidc", conflicts_with_all = ["policy", "vars", "token_file", "upstream", "ttl", "https", "intercept", "audit", "summary"])]
+    url: Option<BaseUrl>,
+    /// Whose identity that is: `github` (Actions, with `permissions: { id-token: write }`), `gitlab` (`id_tokens: { TIDEGATE_ID_TOKEN:
+    /// … }`), or a file with one, as Kubernetes projects it.
+    #[arg(long, value_name = "github|gitlab|FILE", requires = "url")]
+    oidc: Option<OsString>,
+    /// For whom the identity is to be: the audience of the issuer, as the configuration over there has it.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "oidc",
+        default_value = "tidegate"
+    )]
+    audience: String,
     /// How it is told on standard error what was let through and what was refused.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     summary: Form,
@@ -121,13 +139,11 @@ fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
     let own = handover::environment();
     child::keep_out_of_memory();
     log::begin(LogFormat::Text, "warn");
-    let ground = Ground::read(config, arguments, &own)?;
-    let is_real = |argument: &OsString| ground.real.traces.are_in(argument);
-    if arguments.command.iter().any(is_real) {
-        return Err(Unusable::Usage(
-            "an argument of the command has the real token in it; leave it out, as the sub-token stands in the environment".to_owned(),
-        ));
+    if let (Some(url), Some(identity)) = (&arguments.url, &arguments.oidc) {
+        return ran_elsewhere(url.clone(), &identity.as_os_str().into(), arguments, &own);
     }
+    let ground = Ground::read(config, arguments, &own)?;
+    not_told(&arguments.command, &ground.real.traces)?;
     let token = SubToken::generate()
         .map_err(|error| Failed::because(format!("the system gives no random bytes: {error}")))?;
     let issued = issued(&token, &ground, arguments)?;
@@ -151,6 +167,75 @@ fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
     let ended = run.finish(rules, &real, audit)?;
     Summary::of(&record, &grants, &catalog).tell(arguments.summary);
     Ok(ended)
+}
+
+/// Checks that no argument of the command is the real token.
+fn not_told(command: &[OsString], traces: &Traces) -> Result<(), Unusable> {
+    if command.iter().any(|argument| traces.are_in(argument)) {
+        return Err(Unusable::Usage(
+            "an argument of the command has the real token in it; leave it out, as the sub-token stands in the environment".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Runs the command with a sub-token that a tidegate elsewhere gives, and ends that with it.
+fn ran_elsewhere(
+    url: BaseUrl,
+    identity: &Identity,
+    arguments: &Arguments,
+    own: &[(OsString, OsString)],
+) -> Result<Ended, Unusable> {
+    let remote = Remote::at(url)?;
+    let mut real = Real::default();
+    remote::learn_real_tokens(own, &mut real.traces);
+    not_told(&arguments.command, &real.traces)?;
+    let runtime = runtime()?;
+    let signals = Signals::take().map_err(Failed::because)?;
+    let scratch = Scratch::new()?;
+    let (audience, roles) = (&arguments.audience, &arguments.roles);
+    let exchange = remote.exchange(identity, audience, roles, own, &mut real.traces);
+    let given = runtime.block_on(exchange)?;
+    let empty_file = scratch.put("doctl.yaml", "")?;
+    let url = remote.url();
+    let for_command = Given {
+        token: given.token.expose(),
+        url: &url,
+        empty_file: &empty_file,
+        more: proxies::past(own, None),
+        forbidden: vec![remote::GITLAB.to_owned()],
+    };
+    let environment = Environment::of(own.iter().cloned(), for_command, &real.traces);
+    told_before(&environment, &real);
+    say(format!(
+        "tidegate exec: {url} gives the command {}",
+        given.roles.join(", ")
+    ));
+    let watch = Watch::over(&arguments.command);
+    let ended = run_to_its_end(&signals, &arguments.command, environment);
+    drop((scratch, watch));
+    runtime.block_on(remote.end(&given.token));
+    runtime.shutdown_background();
+    Ok(ended)
+}
+
+fn runtime() -> Result<Runtime, Failed> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::because(format!("the runtime can't start: {error}")))
+}
+
+fn run_to_its_end(signals: &Signals, command: &[OsString], environment: Environment) -> Ended {
+    let ended = signals.run(command, environment.variables);
+    ended.unwrap_or_else(|error| {
+        let name = command.first().map(|name| name.to_string_lossy());
+        say(format!(
+            "tidegate exec: `{}` can't be run: {error}",
+            name.unwrap_or_default()
+        ));
+        Ended::before_it_began(&error)
+    })
 }
 
 /// What is issued for one run.
@@ -248,10 +333,7 @@ impl Run<'_> {
     }
 
     fn finish(self, rules: Rules, real: &Real, audit: Audit) -> Result<Ended, Failed> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failed::because(format!("the runtime can't start: {error}")))?;
+        let runtime = runtime()?;
         let gate = runtime
             .block_on(Embedded::open(rules, audit, self.issued.clone()))
             .map_err(Failed::because)?;
@@ -260,17 +342,7 @@ impl Run<'_> {
         told_before(&environment, real);
         let command = &self.arguments.command;
         let watch = intercept.is_none().then(|| Watch::over(command));
-        let ended = self
-            .signals
-            .run(command, environment.variables)
-            .unwrap_or_else(|error| {
-                let name = command.first().map(|name| name.to_string_lossy());
-                say(format!(
-                    "tidegate exec: `{}` can't be run: {error}",
-                    name.unwrap_or_default()
-                ));
-                Ended::before_it_began(&error)
-            });
+        let ended = run_to_its_end(&self.signals, command, environment);
         drop((self.scratch, watch));
         let closed = runtime.block_on(gate.close()).map_err(Failed::because);
         runtime.shutdown_background();
