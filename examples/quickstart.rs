@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::policy::{Limits, Vars};
 use tidegate::server::{self, Inherited};
-use tidegate::state::{Issued, State};
+use tidegate::state::{self, Issued};
 use tidegate::token::SubToken;
 use tokio::time::{sleep, timeout};
 
@@ -134,7 +134,7 @@ impl Caller {
             about: None,
             maker: None,
         };
-        State::open(state, Duration::from_secs(5))?.issue(&issued, now)?;
+        state::open(state, Duration::from_secs(5))?.issue(&issued, now)?;
         println!(
             "  {name:<9} tdg_v1_{}_…  with the role `{role}`, for an hour",
             token.id

@@ -14,7 +14,7 @@ use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint, Segment};
 use crate::config::{self, FieldScopes, IssuerKind, Listen, Rules, load};
 use crate::policy::{self, Ceiling, Covers, Grant, Limits, Policy, RequestPattern};
-use crate::state::{BehindClock, Listed, OlderState, State, StateError, older_than};
+use crate::state::{self, BehindClock, Listed, OlderState, Sqlite, StateError, older_than};
 use crate::token::{Admission, Standing, Time, TokenId, standing};
 use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
@@ -378,8 +378,8 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
 /// What makes the state doubtful as a whole, and the tokens in it.
 fn state_of(rules: &Rules) -> Result<(Vec<String>, Vec<Listed>), StateError> {
     let path = &rules.settings.state;
-    State::kept_close(path)?;
-    let state = State::open(path, Duration::from_secs(5))?;
+    Sqlite::kept_close(path)?;
+    let state = state::open(path, Duration::from_secs(5))?;
     let latest = state.latest()?;
     let older = state.older_than()?;
     let older = older.or_else(|| older_than(latest, recorded_until(&rules.settings.audit)));

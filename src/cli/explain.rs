@@ -23,7 +23,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
 use crate::secret::redacted;
-use crate::state::State;
+use crate::state;
 use crate::token::{Admission, ClientAddr, Origin, Usage, admit};
 
 #[derive(Args)]
@@ -271,7 +271,7 @@ impl Who {
         };
         // To ask makes none.
         let state = if state.exists() {
-            Some(State::open(state, Duration::from_secs(5)).map_err(Failed::because)?)
+            Some(state::open(state, Duration::from_secs(5)).map_err(Failed::because)?)
         } else {
             None
         };

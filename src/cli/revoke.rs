@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 use super::token::{Desk, Shown};
 use super::{Failed, Outcome, counted, print, say};
 use crate::secret::SecretHash;
-use crate::state::State;
 use crate::token::{NoToken, Standing, SubToken, TokenId};
 
 #[derive(Args)]
@@ -155,7 +154,7 @@ fn many(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
         let is_of_rule = trust.is_none() || token.rule() == trust.as_deref();
         has_role && is_theirs && is_of_rule && lives
     };
-    let mut found = desk.shown(State::list)?;
+    let mut found = desk.shown(|state| state.list())?;
     found.retain(meant);
     let all: Vec<_> = found
         .into_iter()

@@ -14,7 +14,7 @@ use crate::config::{self, Settings};
 use crate::policy::{self, Ceiling, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::refusal::Code;
 use crate::secret::{SecretHash, has_token};
-use crate::state::{About, Issued, Listed, Maker, State, StateError};
+use crate::state::{self, About, Issued, Listed, Maker, StateError, Store};
 use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, standing};
 use crate::units::{Rate, Span};
 
@@ -222,12 +222,12 @@ pub(super) struct Shown {
 }
 
 impl Desk {
-    pub(super) fn state(&self) -> Result<State, Failed> {
-        State::open(&self.settings.state, Duration::from_secs(5)).map_err(Failed::because)
+    pub(super) fn state(&self) -> Result<Box<dyn Store>, Failed> {
+        state::open(&self.settings.state, Duration::from_secs(5)).map_err(Failed::because)
     }
 
     /// The state, if there is a file: to look into it makes none.
-    fn state_if_any(&self) -> Result<Option<State>, Failed> {
+    fn state_if_any(&self) -> Result<Option<Box<dyn Store>>, Failed> {
         let path = &self.settings.state;
         if path.exists() {
             return self.state().map(Some);
@@ -343,11 +343,11 @@ impl Desk {
     /// The tokens of the state that `pick` takes out of it, and all of the policy file.
     pub(super) fn shown(
         &self,
-        pick: impl FnOnce(&State) -> Result<Vec<Listed>, StateError>,
+        pick: impl FnOnce(&dyn Store) -> Result<Vec<Listed>, StateError>,
     ) -> Result<Vec<Shown>, Failed> {
         let now = Timestamp::now();
         let state = self.state_if_any()?;
-        let picked = state.as_ref().map(pick).transpose();
+        let picked = state.as_deref().map(pick).transpose();
         let mut all: Vec<_> = picked
             .map_err(Failed::because)?
             .unwrap_or_default()
@@ -416,7 +416,7 @@ impl Desk {
 
     fn list(&self, arguments: &List) -> Result<(), Failed> {
         let now = Timestamp::now();
-        let all = self.shown(State::list)?;
+        let all = self.shown(|state| state.list())?;
         if arguments.json {
             return print(Value::Array(
                 all.iter().map(|token| token.as_json(now)).collect(),

@@ -16,7 +16,7 @@ use super::watchdog::Heart;
 use super::workers::Workers;
 use crate::audit::Audit;
 use crate::config::{Problem, Rules};
-use crate::state::{Issued, Live, State, StateError};
+use crate::state::{Issued, Live, Sqlite, StateError, Store};
 
 /// A gate inside of a program that does something else: the same way through as the daemon's, with one sub-token, a state that is
 /// in memory alone, and neither reload nor `admin`.
@@ -25,7 +25,7 @@ pub struct Embedded {
     address: SocketAddr,
     tokens: Arc<Live>,
     audit: Arc<Audit>,
-    state: State,
+    state: Sqlite,
     issued: Issued,
 }
 
@@ -69,7 +69,7 @@ impl Embedded {
     /// # Errors
     /// `Unopened`.
     pub async fn open(rules: Rules, audit: Audit, issued: Issued) -> Result<Self, Unopened> {
-        let mut state = State::in_memory(&issued.id, PATIENCE).map_err(Unopened::State)?;
+        let mut state = Sqlite::in_memory(&issued.id, PATIENCE).map_err(Unopened::State)?;
         let now = Timestamp::now();
         state.issue(&issued, now).map_err(Unopened::State)?;
         let tokens = Live::in_memory(&issued.id).map_err(Unopened::State)?;

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::sqlite::{Changed, Changes, Count, Issued, State, StateError};
+use super::record::{Changed, Changes, Count, Issued, StateError};
+use super::sqlite::Sqlite;
+use super::store::Store;
 use crate::policy::{Ceiling, FileToken, Grants, Limits, Policy, Unbound};
 use crate::token::{Admission, Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
@@ -89,7 +91,7 @@ enum Question {
 enum Work {
     Count(Counting),
     /// A change of tokens, and the answer to who asked for it.
-    Change(Box<dyn FnOnce(&mut State) + Send>),
+    Change(Box<dyn FnOnce(&mut dyn Store) + Send>),
 }
 
 struct Counting {
@@ -123,9 +125,9 @@ impl Live {
     /// # Errors
     /// `StateError` if it can't be read now; later failures refuse requests instead.
     pub fn open(path: &Path, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
-        State::kept_close(path)?;
-        let reading = State::open(path, PATIENCE)?;
-        Self::over(reading, State::open(path, COUNTING)?, recorded)
+        Sqlite::kept_close(path)?;
+        let reading = Sqlite::open(path, PATIENCE)?;
+        Self::over(reading, Sqlite::open(path, COUNTING)?, recorded)
     }
 
     /// The same for a state that is in memory alone, under this name.
@@ -133,13 +135,13 @@ impl Live {
     /// # Errors
     /// `StateError`.
     pub fn in_memory(name: &TokenId) -> Result<Arc<Self>, StateError> {
-        let reading = State::in_memory(name, PATIENCE)?;
-        Self::over(reading, State::in_memory(name, COUNTING)?, None)
+        let reading = Sqlite::in_memory(name, PATIENCE)?;
+        Self::over(reading, Sqlite::in_memory(name, COUNTING)?, None)
     }
 
     fn over(
-        mut state: State,
-        counting: State,
+        mut state: Sqlite,
+        counting: Sqlite,
         recorded: Option<Timestamp>,
     ) -> Result<Arc<Self>, StateError> {
         let path = state.path().to_owned();
@@ -178,7 +180,7 @@ impl Live {
         let keeper = Arc::downgrade(&live);
         let keep = move || {
             Reader {
-                state,
+                state: Box::new(state),
                 sequence,
                 live: keeper,
                 noted: Instant::now(),
@@ -195,7 +197,7 @@ impl Live {
                 thread::Builder::new()
                     .name("state-writer".into())
                     .spawn(move || {
-                        write(counting, &counts, &writable);
+                        write(Box::new(counting), &counts, &writable);
                         drop(counting_lives); // and so it is in a panic
                     })
             })
@@ -519,10 +521,10 @@ impl Live {
     /// `Unavailable` if it could not be written down.
     pub async fn change_state<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut State) -> Result<T, StateError> + Send + 'static,
+        change: impl FnOnce(&mut dyn Store) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let (answer, answered) = oneshot::channel();
-        let run = move |state: &mut State| {
+        let run = move |state: &mut dyn Store| {
             let changed = change(state);
             if let Err(error) = &changed {
                 error!(%error, "the state can't be changed; requests that need it are refused");
@@ -572,18 +574,18 @@ impl Change {
 }
 
 /// All that the state holds, row by row, and the number of the sequence to go on from.
-fn read(state: &State) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
+fn read(state: &dyn Store) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
     let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::new()).collect();
     let mut take = |id: TokenId, change: &Change| {
         if let Some(shard) = shards.get_mut(Live::shard_number(&id)) {
             shard.entry(id).or_default().take(change);
         }
     };
-    let sequence = state.each_since(0, |row| match row {
+    let sequence = state.each_since(0, &mut |row| match row {
         Changed::Issued(token) => take(token.id.clone(), &Change::issued(token)),
         Changed::Revoked(id, at) => take(id, &Change::Revoked(at)),
     })?;
-    state.each_usage(|id, usage| take(id, &Change::Used(usage)))?;
+    state.each_usage(&mut |id, usage| take(id, &Change::Used(usage)))?;
     Ok((
         shards.into_iter().map(ArcSwap::from_pointee).collect(),
         sequence,
@@ -752,7 +754,7 @@ const NOTED: Duration = Duration::from_secs(30);
 const UNNOTED: Duration = Duration::from_secs(300);
 
 struct Reader {
-    state: State,
+    state: Box<dyn Store>,
     sequence: i64,
     live: Weak<Live>,
     /// When it was noted last that the state is in use.
@@ -866,7 +868,7 @@ impl Reader {
 }
 
 /// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
-fn write(mut state: State, works: &Receiver<Work>, unwritable: &AtomicBool) {
+fn write(mut state: Box<dyn Store>, works: &Receiver<Work>, unwritable: &AtomicBool) {
     while let Ok(first) = works.recv() {
         if matches!(&first, Work::Count(counting) if counting.answer.is_none()) {
             // Nobody waits for this one. More may come, and one write a second is enough; who waits for one wakes this.
@@ -875,10 +877,10 @@ fn write(mut state: State, works: &Receiver<Work>, unwritable: &AtomicBool) {
         let mut next = Some(first);
         while let Some(work) = next.take() {
             match work {
-                Work::Change(change) => change(&mut state),
+                Work::Change(change) => change(&mut *state),
                 Work::Count(first) => {
                     let (batch, after) = batch(first, works);
-                    settle(&mut state, batch, unwritable);
+                    settle(&mut *state, batch, unwritable);
                     next = after;
                 }
             }
@@ -900,7 +902,7 @@ fn batch(first: Counting, works: &Receiver<Work>) -> (Vec<Counting>, Option<Work
     (batch, None)
 }
 
-fn settle(state: &mut State, batch: Vec<Counting>, unwritable: &AtomicBool) {
+fn settle(state: &mut dyn Store, batch: Vec<Counting>, unwritable: &AtomicBool) {
     for counting in &batch {
         counting.activity.unsaved.store(false, Ordering::Release);
     }

@@ -1,12 +1,29 @@
 //! What is kept of sub-tokens: who was issued one, which were revoked, and how each was used.
 //!
-//! Issued tokens are kept in a state file that the daemon and the command line share; the daemon keeps what it needs of it in
-//! memory and reads on from the last change.
+//! [`Store`] is what any store must do, and everything that one daemon would have to tell another goes through it. Issued
+//! tokens are kept in a file that the daemon and the command line share; the daemon keeps what it needs of it in memory
+//! ([`Live`]) and reads on from the last change.
+
+use std::path::Path;
+use std::time::Duration;
 
 mod live;
 mod maker;
+mod record;
+mod row;
 mod sqlite;
+mod store;
 
 pub use live::{Activity, BehindClock, Entry, KeptIn, Live, OlderState, Unavailable, older_than};
 pub use maker::{Exchanged, Maker, Taken};
-pub use sqlite::{About, Changed, Changes, Count, Issued, Listed, State, StateError};
+pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
+pub use sqlite::Sqlite;
+pub use store::Store;
+
+/// Opens the store, and makes it if there is none. `patience` is how long it may be busy.
+///
+/// # Errors
+/// `StateError`.
+pub fn open(path: &Path, patience: Duration) -> Result<Box<dyn Store>, StateError> {
+    Ok(Box::new(Sqlite::open(path, patience)?))
+}

@@ -1,144 +1,29 @@
-use std::collections::HashMap;
-use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::maker::{Maker, Taken};
-use crate::policy::{Ceiling, Limits, Source, Vars};
+use super::maker::Taken;
+use super::record::{Changed, Count, Issued, Listed, StateError};
+use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
+use super::store::Store;
 use crate::secret::SecretHash;
-use crate::secret::file::{Loose, kept_to_group};
+use crate::secret::file::kept_to_group;
 use crate::token::{TokenId, Usage};
-use crate::units::Span;
 
 /// The state file: issued tokens, revocations, and how often each token was used.
 ///
 /// SQLite in WAL mode: the daemon and the command line have it open at once. Every change of tokens takes the next number
 /// of one sequence, by which a reader goes on from where it was. Counters of uses are apart, so that they do not.
-pub struct State {
+pub struct Sqlite {
     path: PathBuf,
     database: Connection,
     /// Which file was opened; none where it is in memory.
     file: Option<(u64, u64)>,
 }
-
-/// An issued token, as it is kept: everything but the token itself.
-#[derive(Clone, Debug)]
-pub struct Issued {
-    /// Its public part.
-    pub id: TokenId,
-    /// Its name, unique among the living.
-    pub name: String,
-    /// The hash of the whole token.
-    pub hash: SecretHash,
-    /// The hash before the last rotation, and until when it holds.
-    pub old: Option<(SecretHash, Timestamp)>,
-    /// Its roles; tokens that are read together share them where they are the same, and so their limits.
-    pub roles: Arc<[String]>,
-    /// Its variables.
-    pub vars: Vars,
-    /// Where, when and how often it may be used.
-    pub limits: Arc<Limits>,
-    /// When it was issued.
-    pub created_at: Timestamp,
-    /// The role under which it reports what its roles would refuse, until a time.
-    pub ceiling: Option<Arc<Ceiling>>,
-    /// What is said of it.
-    pub about: Option<Box<About>>,
-    /// Who made it, if nobody issued it by hand.
-    pub maker: Option<Arc<Maker>>,
-}
-
-/// What is said of a token, for those who list tokens.
-#[derive(Clone, Debug, Default)]
-pub struct About {
-    /// Who has it.
-    pub owner: Option<String>,
-    /// What it is for.
-    pub description: Option<String>,
-}
-
-/// An issued token, how it was used, and when it was revoked.
-pub type Listed = (Issued, Usage, Option<Timestamp>);
-
-/// What changed since a number of the sequence.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// Tokens issued or rotated.
-    pub issued: Vec<Issued>,
-    /// Tokens revoked, and when.
-    pub revoked: Vec<(TokenId, Timestamp)>,
-    /// The number to go on from.
-    pub sequence: i64,
-}
-
-/// One of those changes.
-#[derive(Debug)]
-pub enum Changed {
-    /// A token was issued or rotated.
-    Issued(Issued),
-    /// A token was revoked, then.
-    Revoked(TokenId, Timestamp),
-}
-
-/// Why the state could not be used.
-#[derive(Debug)]
-pub enum StateError {
-    /// The file or its directory could not be made or opened.
-    File(PathBuf, std::io::Error),
-    /// SQLite's own.
-    Database(PathBuf, rusqlite::Error),
-    /// The file was written by a later tidegate.
-    Version(PathBuf, i64),
-    /// Another file is at the path than the one that was opened.
-    Replaced(PathBuf),
-    /// A row does not read as what it is.
-    Row(String),
-    /// The name is in use.
-    NameTaken(String),
-    /// Others may read or write the file.
-    Loose(Loose),
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, error) => write!(
-                f,
-                "the state file `{}` can't be opened: {error}; check `state` in the configuration and who owns the directory",
-                path.display()
-            ),
-            Self::Database(path, error) => write!(
-                f,
-                "the state file `{}` can't be used: {error}",
-                path.display()
-            ),
-            Self::Version(path, version) => write!(
-                f,
-                "the state file `{}` has version {version}, which a later tidegate wrote; use that one",
-                path.display()
-            ),
-            Self::Replaced(path) => write!(
-                f,
-                "the state file `{}` was replaced or removed while it was in use; start tidegate anew",
-                path.display()
-            ),
-            Self::Row(what) => write!(f, "the state file has a row that does not read: {what}"),
-            Self::Loose(loose) => write!(f, "the state file {loose}"),
-            Self::NameTaken(name) => write!(
-                f,
-                "a living token has the name `{name}` already; choose another, or revoke that one first"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StateError {}
 
 const VERSION: i64 = 5;
 /// How much of the file is kept in memory where that is little; SQLite writes KiB below zero.
@@ -192,9 +77,7 @@ const LATEST: &str = "latest";
 /// Until when the record went on when a state was found that is older than it.
 const OLDER_THAN: &str = "older_than";
 
-const TOKEN_COLUMNS: &str = "id, name, hash, old_hash, old_until, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by, ceiling, report_until";
-
-impl State {
+impl Sqlite {
     /// Opens the file, and makes it if there is none: readable by its owner alone.
     ///
     /// A file that root makes in another's directory is given to the directory's owner: `token issue` by root must not lock
@@ -337,45 +220,26 @@ impl State {
             Ok(())
         })
     }
+}
 
-    /// The latest time at which this state was in use; none of a state that no daemon has had yet.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn latest(&self) -> Result<Option<Timestamp>, StateError> {
+impl Store for Sqlite {
+    fn latest(&self) -> Result<Option<Timestamp>, StateError> {
         self.mark(LATEST)
     }
 
-    /// Notes that it is in use at a time. One before the latest changes nothing.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn used_at(&mut self, at: Timestamp) -> Result<(), StateError> {
+    fn used_at(&mut self, at: Timestamp) -> Result<(), StateError> {
         self.raise(LATEST, at)
     }
 
-    /// Until when the record went on without this state, if it was found to be older than that: a copy from before, in which
-    /// tokens may live that were revoked since.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn older_than(&self) -> Result<Option<Timestamp>, StateError> {
+    fn older_than(&self) -> Result<Option<Timestamp>, StateError> {
         self.mark(OLDER_THAN)
     }
 
-    /// Notes that it is older than the record.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn is_older_than(&mut self, record: Timestamp) -> Result<(), StateError> {
+    fn is_older_than(&mut self, record: Timestamp) -> Result<(), StateError> {
         self.raise(OLDER_THAN, record)
     }
 
-    /// Takes the state as it is, at this time: whoever runs tidegate has looked through it.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn accept(&mut self, now: Timestamp) -> Result<(), StateError> {
+    fn accept(&mut self, now: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             transaction.execute("DELETE FROM marks", [])?;
             let sql = "INSERT INTO marks (name, at) VALUES (?1, ?2)";
@@ -384,19 +248,7 @@ impl State {
         })
     }
 
-    /// Keeps a new token.
-    ///
-    /// # Errors
-    /// `NameTaken` if a token that is neither revoked nor expired has its name.
-    pub fn issue(&mut self, token: &Issued, now: Timestamp) -> Result<(), StateError> {
-        self.issue_all(std::slice::from_ref(token), now)
-    }
-
-    /// Keeps new tokens, all of them or none.
-    ///
-    /// # Errors
-    /// `NameTaken` if a token that is neither revoked nor expired, or one of these, has the name of one of them.
-    pub fn issue_all(&mut self, tokens: &[Issued], now: Timestamp) -> Result<(), StateError> {
+    fn issue_all(&mut self, tokens: &[Issued], now: Timestamp) -> Result<(), StateError> {
         let path = self.path.clone();
         let wrong = |error| StateError::Database(path.clone(), error);
         let transaction = self
@@ -413,31 +265,14 @@ impl State {
         transaction.commit().map_err(wrong)
     }
 
-    /// Ends a token, issued or of the policy file, from now on. Again is no error, and keeps the first time.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn revoke(&mut self, id: &TokenId, now: Timestamp) -> Result<(), StateError> {
-        self.revoke_all(std::slice::from_ref(id), now)
-    }
-
-    /// Ends several, all of them or none.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn revoke_all(&mut self, ids: &[TokenId], now: Timestamp) -> Result<(), StateError> {
+    fn revoke_all(&mut self, ids: &[TokenId], now: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             ids.iter()
                 .try_for_each(|id| revoke(transaction, id.as_str(), now))
         })
     }
 
-    /// Keeps a token that an identity is exchanged for, and that the identity was taken: both or neither. It gets the name that it
-    /// has, with a number behind it where a living token has that. `None` if the identity was taken before, and may not be again.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn exchange(
+    fn exchange(
         &mut self,
         mut token: Issued,
         taken: &Taken,
@@ -454,12 +289,7 @@ impl State {
         })
     }
 
-    /// Forgets what nobody issued by hand and what ended before a time, and the identities that could not be taken again
-    /// anyhow.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn sweep(&mut self, ended: Timestamp, now: Timestamp) -> Result<(), StateError> {
+    fn sweep(&mut self, ended: Timestamp, now: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             let (ended, now) = (ended.as_microsecond(), now.as_microsecond());
             let gone = "SELECT id FROM tokens WHERE made_by IS NOT NULL AND (expires_at < ?1 OR id IN (SELECT id FROM revocations WHERE revoked_at < ?1))";
@@ -476,11 +306,7 @@ impl State {
         })
     }
 
-    /// Gives a token a new secret. The old one holds until `grace`, or ends at once; one before it ends in any case.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn rotate(
+    fn rotate(
         &mut self,
         id: &TokenId,
         hash: &SecretHash,
@@ -494,12 +320,8 @@ impl State {
         })
     }
 
-    /// The token with that id.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn find(&self, id: &str) -> Result<Option<Issued>, StateError> {
-        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?1");
+    fn find(&self, id: &str) -> Result<Option<Issued>, StateError> {
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1");
         let mut query = self
             .database
             .prepare_cached(&sql)
@@ -509,31 +331,9 @@ impl State {
         found.map_err(|error| self.wrong(error))?.transpose()
     }
 
-    /// All tokens with how they were used and when they were revoked, by name.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn list(&self) -> Result<Vec<Listed>, StateError> {
-        let changes = self.changes_since(0)?;
-        let revoked: HashMap<_, _> = changes.revoked.into_iter().collect();
-        let mut tokens = Vec::new();
-        for token in changes.issued {
-            let usage = self.usage(&token.id)?;
-            let revoked_at = revoked.get(&token.id).copied();
-            tokens.push((token, usage, revoked_at));
-        }
-        tokens.sort_by(|(a, ..), (b, ..)| (&a.name, a.created_at).cmp(&(&b.name, b.created_at)));
-        Ok(tokens)
-    }
-
-    /// The tokens with that id or name, with how they were used and when they were revoked: a name is free again once its
-    /// token has ended.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError> {
+    fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError> {
         let wrong = |error| self.wrong(error);
-        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE id = ?1 OR name = ?1");
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 OR name = ?1");
         let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
         let rows = query
             .query_map([wanted], |row| Ok(issued(row, &mut Alike::default())))
@@ -546,11 +346,7 @@ impl State {
         .collect()
     }
 
-    /// When a token was revoked, if it was.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn revoked_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StateError> {
+    fn revoked_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StateError> {
         let sql = "SELECT revoked_at FROM revocations WHERE id = ?1";
         let mut query = self
             .database
@@ -563,11 +359,7 @@ impl State {
         found.map(time).transpose()
     }
 
-    /// How a token was used.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn usage(&self, id: &TokenId) -> Result<Usage, StateError> {
+    fn usage(&self, id: &TokenId) -> Result<Usage, StateError> {
         let sql = "SELECT used, last_used_at FROM usage WHERE id = ?1";
         let mut query = self
             .database
@@ -580,34 +372,10 @@ impl State {
         let Some((used, last)) = found else {
             return Ok(Usage::default());
         };
-        Ok(Usage {
-            used: u64::try_from(used).unwrap_or(u64::MAX),
-            last_used_at: last.map(time).transpose()?,
-        })
+        usage(used, last)
     }
 
-    /// What changed after this number of the sequence; everything after 0.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn changes_since(&self, sequence: i64) -> Result<Changes, StateError> {
-        let mut changes = Changes::default();
-        changes.sequence = self.each_since(sequence, |changed| match changed {
-            Changed::Issued(token) => changes.issued.push(token),
-            Changed::Revoked(id, at) => changes.revoked.push((id, at)),
-        })?;
-        Ok(changes)
-    }
-
-    /// The same, one by one; the number to go on from.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn each_since(
-        &self,
-        sequence: i64,
-        mut take: impl FnMut(Changed),
-    ) -> Result<i64, StateError> {
+    fn each_since(&self, sequence: i64, take: &mut dyn FnMut(Changed)) -> Result<i64, StateError> {
         let wrong = |error| self.wrong(error);
         // One transaction, so that tokens and revocations are of the same moment.
         let snapshot = self.database.unchecked_transaction().map_err(wrong)?;
@@ -619,7 +387,7 @@ impl State {
         }
         // All of them are read as they lie; by the index each would be looked up at another place of the file.
         let no_index = if sequence == 0 { "+" } else { "" };
-        let sql = format!("SELECT {TOKEN_COLUMNS} FROM tokens WHERE {no_index}sequence > ?1");
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {no_index}sequence > ?1");
         let mut query = snapshot.prepare_cached(&sql).map_err(wrong)?;
         let mut alike = Alike::default();
         for row in query
@@ -646,11 +414,7 @@ impl State {
         Ok(last)
     }
 
-    /// Whether the file that was opened is still the one at its path.
-    ///
-    /// # Errors
-    /// `Replaced`: what is written to the new file is not seen through this one.
-    pub fn is_in_place(&self) -> Result<(), StateError> {
+    fn is_in_place(&self) -> Result<(), StateError> {
         match self.file {
             Some(file) if identity(&self.path).is_ok_and(|there| there == file) => Ok(()),
             Some(_) => Err(StateError::Replaced(self.path.clone())),
@@ -658,11 +422,7 @@ impl State {
         }
     }
 
-    /// All counters, one by one, for the start.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn each_usage(&self, mut take: impl FnMut(TokenId, Usage)) -> Result<(), StateError> {
+    fn each_usage(&self, take: &mut dyn FnMut(TokenId, Usage)) -> Result<(), StateError> {
         let wrong = |error| self.wrong(error);
         let mut query = self
             .database
@@ -679,25 +439,14 @@ impl State {
             .map_err(wrong)?;
         for row in rows {
             let (id, used, last) = row.map_err(wrong)?;
-            let usage = Usage {
-                used: u64::try_from(used).unwrap_or(u64::MAX),
-                last_used_at: last.map(time).transpose()?,
-            };
             if let Ok(id) = id.parse() {
-                take(id, usage);
+                take(id, usage(used, last)?);
             }
         }
         Ok(())
     }
 
-    /// Takes uses, gives uses back and notes when tokens were used, in one durable step.
-    ///
-    /// The answers are in the order of the questions: for a `Take`, how many uses are taken with it, or `None` if there are
-    /// no more.
-    ///
-    /// # Errors
-    /// `StateError`; then nothing of it happened.
-    pub fn count(&mut self, counts: &[Count]) -> Result<Vec<Option<u64>>, StateError> {
+    fn count(&mut self, counts: &[Count]) -> Result<Vec<Option<u64>>, StateError> {
         self.write(|transaction| {
             let mut add =
                 transaction.prepare_cached("INSERT OR IGNORE INTO usage (id) VALUES (?1)")?;
@@ -735,30 +484,6 @@ impl State {
             Ok(answers)
         })
     }
-}
-
-/// One change of a counter.
-#[derive(Clone, Debug)]
-pub enum Count {
-    /// Takes one use, if fewer than `most` are taken.
-    Take {
-        /// Of this token.
-        id: TokenId,
-        /// How many there are in all.
-        most: u64,
-    },
-    /// Gives one back.
-    GiveBack {
-        /// To this token.
-        id: TokenId,
-    },
-    /// Notes that it was used.
-    Touch {
-        /// This token.
-        id: TokenId,
-        /// Then.
-        at: Timestamp,
-    },
 }
 
 /// Makes the file if there is none.
@@ -890,23 +615,24 @@ fn is_taken(transaction: &Transaction<'_>, name: &str, now: Timestamp) -> rusqli
 }
 
 fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusqlite::Result<()> {
-    let Issued {
+    let TokenRow {
         id,
         name,
         hash,
-        old: _,
+        old_hash,
+        old_until,
         roles,
         vars,
         limits,
         created_at,
+        owner,
+        description,
+        made_by,
+        parent,
         ceiling,
-        about,
-        maker,
-    } = token;
-    let ceiling = ceiling.as_deref();
-    let about = about.as_deref();
-    let maker = maker.as_deref();
-    let Limits {
+        report_until,
+    } = TokenRow::of(token);
+    let LimitColumns {
         sources,
         client_cert,
         not_before,
@@ -914,68 +640,47 @@ fn insert(transaction: &Transaction<'_>, token: &Issued, sequence: i64) -> rusql
         idle,
         max_uses,
         rate,
-    } = &**limits;
-    let sql = "INSERT INTO tokens (id, sequence, name, hash, roles, vars, sources, created_at, not_before, expires_at, idle, max_uses, rate, owner, description, client_cert, made_by, parent, ceiling, report_until)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
-    let sources: Option<Vec<String>> = sources
-        .as_ref()
-        .map(|sources| sources.iter().map(Source::to_string).collect());
-    transaction.prepare_cached(sql)?.execute(params![
-        id.as_str(),
+    } = limits;
+    let sql = format!(
+        "INSERT INTO tokens (sequence, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
+    );
+    transaction.prepare_cached(&sql)?.execute(params![
         sequence,
+        id,
         name,
-        hash.as_bytes(),
-        json(&&**roles),
-        json(vars),
-        sources.map(|sources| json(&sources)),
-        created_at.as_microsecond(),
-        not_before.map(Timestamp::as_microsecond),
-        expires_at.map(Timestamp::as_microsecond),
-        idle.map(|idle| i64::try_from(idle.seconds()).unwrap_or(i64::MAX)),
-        max_uses.map(|uses| i64::try_from(uses).unwrap_or(i64::MAX)),
-        rate.map(|rate| rate.to_string()),
-        about.and_then(|about| about.owner.as_deref()),
-        about.and_then(|about| about.description.as_deref()),
-        client_cert.as_ref().map(ToString::to_string),
-        maker.map(Maker::to_json),
-        maker.and_then(Maker::parent).map(TokenId::as_str),
-        ceiling.map(|ceiling| ceiling.role.as_str()),
-        ceiling.map(|ceiling| ceiling.until.as_microsecond()),
+        hash,
+        old_hash,
+        old_until,
+        roles,
+        vars,
+        sources,
+        created_at,
+        not_before,
+        expires_at,
+        idle,
+        max_uses,
+        rate,
+        owner,
+        description,
+        client_cert,
+        made_by,
+        parent,
+        ceiling,
+        report_until,
     ])?;
     Ok(())
 }
 
-/// A list or map of texts as the JSON that a column holds.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default() // texts always serialise
-}
-
-fn time(microseconds: i64) -> Result<Timestamp, StateError> {
-    Timestamp::from_microsecond(microseconds).map_err(|error| StateError::Row(error.to_string()))
-}
-
-/// What was read of rows already, by what their columns hold: most tokens are like others.
-#[derive(Default)]
-struct Alike {
-    roles: HashMap<String, Arc<[String]>>,
-    limits: HashMap<LimitColumns, Arc<Limits>>,
-}
-
-/// The columns that make limits.
-#[derive(Clone, Eq, Hash, PartialEq)]
-struct LimitColumns {
-    sources: Option<String>,
-    client_cert: Option<String>,
-    not_before: Option<i64>,
-    expires_at: Option<i64>,
-    idle: Option<i64>,
-    max_uses: Option<i64>,
-    rate: Option<String>,
-}
-
-impl LimitColumns {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
+fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
+    Ok(TokenRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        hash: row.get(2)?,
+        old_hash: row.get(3)?,
+        old_until: row.get(4)?,
+        roles: row.get(5)?,
+        vars: row.get(6)?,
+        limits: LimitColumns {
             sources: row.get(7)?,
             client_cert: row.get(16)?,
             not_before: row.get(9)?,
@@ -983,118 +688,29 @@ impl LimitColumns {
             idle: row.get(11)?,
             max_uses: row.get(12)?,
             rate: row.get(13)?,
-        })
-    }
-
-    /// The limits. `wrong` makes the error of what does not read.
-    fn read(&self, wrong: impl Fn(&str) -> StateError) -> Result<Limits, StateError> {
-        Ok(Limits {
-            sources: (self.sources.as_ref())
-                .map(|text| read_sources(text).ok_or_else(|| wrong("the sources")))
-                .transpose()?,
-            client_cert: (self.client_cert.as_ref())
-                .map(|text| {
-                    text.parse()
-                        .map_err(|_| wrong("the condition on certificates"))
-                })
-                .transpose()?,
-            not_before: self.not_before.map(time).transpose()?,
-            expires_at: self.expires_at.map(time).transpose()?,
-            idle: (self.idle)
-                .map(|seconds| {
-                    u64::try_from(seconds)
-                        .ok()
-                        .and_then(Span::from_seconds)
-                        .ok_or_else(|| wrong("the idle time"))
-                })
-                .transpose()?,
-            max_uses: (self.max_uses)
-                .map(|uses| u64::try_from(uses).map_err(|_| wrong("the number of uses")))
-                .transpose()?,
-            rate: (self.rate.as_ref())
-                .map(|text| text.parse().map_err(|_| wrong("the rate")))
-                .transpose()?,
-        })
-    }
-}
-
-impl Alike {
-    fn roles(&mut self, text: String) -> Option<Arc<[String]>> {
-        if let Some(known) = self.roles.get(&text) {
-            return Some(known.clone());
-        }
-        let roles: Arc<[String]> = serde_json::from_str::<Vec<String>>(&text).ok()?.into();
-        self.roles.insert(text, roles.clone());
-        Some(roles)
-    }
-
-    fn limits(
-        &mut self,
-        columns: LimitColumns,
-        wrong: impl Fn(&str) -> StateError,
-    ) -> Result<Arc<Limits>, StateError> {
-        if let Some(known) = self.limits.get(&columns) {
-            return Ok(known.clone());
-        }
-        let limits = Arc::new(columns.read(wrong)?);
-        self.limits.insert(columns, limits.clone());
-        Ok(limits)
-    }
-}
-
-fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
-    let column = |error: rusqlite::Error| StateError::Row(error.to_string());
-    let id: String = row.get(0).map_err(column)?;
-    let wrong = |what: &str| StateError::Row(format!("{what} of token `{id}`"));
-    let hash = |bytes: Vec<u8>| SecretHash::from_bytes(&bytes).ok_or_else(|| wrong("the hash"));
-    let old_hash: Option<Vec<u8>> = row.get(3).map_err(column)?;
-    let old_until: Option<i64> = row.get(4).map_err(column)?;
-    let old = old_hash
-        .map(hash)
-        .transpose()?
-        .zip(old_until.map(time).transpose()?);
-    let limits = LimitColumns::of(row).map_err(column)?;
-    let about = About {
-        owner: row.get(14).map_err(column)?,
-        description: row.get(15).map_err(column)?,
-    };
-    let made_by: Option<String> = row.get(17).map_err(column)?;
-    let maker = made_by.map(|text| Maker::from_json(&text).map(Arc::new));
-    let maker = maker.map(|maker| maker.ok_or_else(|| wrong("who made it")));
-    let (role, until): (Option<String>, Option<i64>) =
-        (row.get(18).map_err(column)?, row.get(19).map_err(column)?);
-    let ceiling = match (role, until.map(time).transpose()?) {
-        (Some(role), Some(until)) => Some(Arc::new(Ceiling { role, until })),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => return Err(wrong("the ceiling")),
-    };
-    Ok(Issued {
-        id: id.parse().map_err(|_| wrong("the id"))?,
-        name: row.get(1).map_err(column)?,
-        hash: hash(row.get(2).map_err(column)?)?,
-        old,
-        roles: alike
-            .roles(row.get(5).map_err(column)?)
-            .ok_or_else(|| wrong("the roles"))?,
-        vars: serde_json::from_str(&row.get::<_, String>(6).map_err(column)?)
-            .map_err(|_| wrong("the variables"))?,
-        limits: alike.limits(limits, wrong)?,
-        created_at: time(row.get(8).map_err(column)?)?,
-        ceiling,
-        about: Some(Box::new(about)),
-        maker: maker.transpose()?,
+        },
+        created_at: row.get(8)?,
+        owner: row.get(14)?,
+        description: row.get(15)?,
+        made_by: row.get(17)?,
+        parent: row.get(18)?,
+        ceiling: row.get(19)?,
+        report_until: row.get(20)?,
     })
 }
 
-fn read_sources(text: &str) -> Option<Vec<Source>> {
-    let texts: Vec<String> = serde_json::from_str(text).ok()?;
-    texts.iter().map(|text| text.parse().ok()).collect()
+fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
+    let row = token_row(row).map_err(|error| StateError::Row(error.to_string()))?;
+    alike.issued(row)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::state::Exchanged;
+    use crate::policy::{Limits, Vars};
+    use crate::state::{Exchanged, Maker};
 
     #[test]
     fn a_file_of_an_older_version_is_brought_up_and_keeps_its_tokens() {
@@ -1113,7 +729,7 @@ mod tests {
             database.execute_batch(row).unwrap();
             drop(database);
             for _ in 0..2 {
-                let state = State::open(&path, Duration::from_secs(1)).unwrap();
+                let state = Sqlite::open(&path, Duration::from_secs(1)).unwrap();
                 let kept = state.find("4fZ0aB9cD8eF").unwrap().unwrap();
                 assert_eq!(
                     (
@@ -1162,7 +778,7 @@ mod tests {
             again,
             until: at(300),
         };
-        let open = || State::open(&path, Duration::from_secs(1)).unwrap();
+        let open = || Sqlite::open(&path, Duration::from_secs(1)).unwrap();
         let mut state = open();
         let mut exchange = |identity, rule: &str, again, ends| {
             let issued = state.exchange(token("ci/7", ends), &taken(identity, rule, again), at(1));
@@ -1191,7 +807,7 @@ mod tests {
         let mut state = open(); // and so it stays
         let issued = state.exchange(token("ci/8", 900), &taken(1, "ci", false), at(200));
         assert!(issued.unwrap().is_none());
-        let revoked = |state: &State, id: &TokenId| state.revoked_at(id).unwrap();
+        let revoked = |state: &Sqlite, id: &TokenId| state.revoked_at(id).unwrap();
         assert_eq!(revoked(&state, &first), Some(at(1)));
         assert_eq!(
             [&second, &other].map(|id| revoked(&state, id)),
@@ -1213,7 +829,7 @@ mod tests {
     fn what_was_issued_by_hand_is_never_swept() {
         let directory = tempfile::tempdir().unwrap();
         let mut state =
-            State::open(&directory.path().join("s.db"), Duration::from_secs(1)).unwrap();
+            Sqlite::open(&directory.path().join("s.db"), Duration::from_secs(1)).unwrap();
         let fresh = crate::token::SubToken::generate().unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
         let token = Issued {
@@ -1243,7 +859,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidegate.db");
         let at = |second| Timestamp::from_second(second).unwrap();
-        let mut state = State::open(&path, Duration::from_secs(1)).unwrap();
+        let mut state = Sqlite::open(&path, Duration::from_secs(1)).unwrap();
         for (used, latest) in [(50, 50), (40, 50), (60, 60)] {
             state.used_at(at(used)).unwrap();
             assert_eq!(state.latest().unwrap(), Some(at(latest)));

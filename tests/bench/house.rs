@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate::policy::{Limits, Vars};
-use tidegate::state::{About, Issued, State};
+use tidegate::state::{self, About, Issued};
 use tidegate::token::SubToken;
 use tokio::task::JoinSet;
 
@@ -254,7 +254,7 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
         tokens.push(token);
     }
     let path = gate.files().path("tidegate.db");
-    let mut state = State::open(&path, Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&path, Duration::from_secs(5)).unwrap();
     state.issue_all(&issued, now).unwrap();
     tokens
 }

@@ -13,7 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 use tidegate::policy::{Limits, Vars};
-use tidegate::state::{Issued, State};
+use tidegate::state::{self, Issued};
 use tidegate::token::SubToken;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -368,7 +368,7 @@ async fn failing(house: Arc<House>) {
 async fn counted(house: Arc<House>) {
     const USES: u64 = 15;
     let path = house.gate.files().path("tidegate.db");
-    let mut state = State::open(&path, Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&path, Duration::from_secs(5)).unwrap();
     let mut number = 0;
     while house.goes_on() {
         number += 1;

@@ -29,7 +29,7 @@ use tidegate::resource::{State, attributes_of};
 use tidegate::response::{
     Fate, Judge, Judged, Links, Plan, PlanMember, PlanPlace, Scan, slices, trimmed,
 };
-use tidegate::state::{Issued, Live, State as Tokens};
+use tidegate::state::{self as tokens, Issued, Live};
 use tidegate::token::SubToken;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
@@ -61,7 +61,7 @@ fn tokens(c: &mut Criterion) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidegate.db");
         let issued: Vec<_> = (0..count).map(|_| issued()).collect();
-        let mut state = Tokens::open(&path, Duration::from_secs(5)).unwrap();
+        let mut state = tokens::open(&path, Duration::from_secs(5)).unwrap();
         state.issue_all(&issued, Timestamp::now()).unwrap();
         let live = Live::open(&path, None).unwrap();
         let mut all = issued.iter().cycle().step_by(7_919);

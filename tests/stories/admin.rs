@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tidegate::state::State;
+use tidegate::state;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
@@ -342,7 +342,7 @@ async fn the_command_health_says_by_its_exit_how_the_daemon_is() {
 /// The state as it was in use last at another time than now.
 fn used_last(gate: &Gate, ago: SignedDuration) {
     let path = gate.files().path("tidegate.db");
-    let mut state = State::open(&path, Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&path, Duration::from_secs(5)).unwrap();
     state.accept(Timestamp::now() - ago).unwrap();
 }
 

@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tidegate::policy::{Limits, Vars};
-use tidegate::state::{Issued, State};
+use tidegate::state::{self, Issued};
 use tidegate::token::SubToken;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -268,7 +268,7 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
         });
     }
     let state = gate.files().path("tidegate.db");
-    let mut state = State::open(&state, Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&state, Duration::from_secs(5)).unwrap();
     state.issue_all(&issued, now).unwrap();
     subjects
 }
