@@ -98,6 +98,9 @@ pub struct Derived {
     pub made: Made,
 }
 
+/// The attributes that a selector can ask of every kind, and that children have from their parents.
+pub const SHARED: [&str; 3] = ["tag", "project", "region"];
+
 /// What an attribute is made of.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Made {

@@ -20,7 +20,9 @@ pub use endpoint::{
     Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, NamedPlace, Naming,
     NoMethod, Origin, Parameter, ScopeWhen, Segment, Template,
 };
-pub use kind::{Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, OtherFamily, Source};
+pub use kind::{
+    Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, OtherFamily, SHARED, Source,
+};
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};

@@ -74,9 +74,11 @@ pub struct TouchRule {
     pub clears: Vec<String>,
     /// Attributes that it changes to what only the API will tell.
     pub unsure: Vec<String>,
+    /// Attributes that what is made gets from what it belongs to, beside those that the request gives it.
+    pub gets: Vec<String>,
     /// The member of the first resource's JSON that names it, where the request does not: what goes with that resource.
     pub held_in: Option<FieldPath>,
-    /// What is named is of this kind, and what is touched is what that attribute of it names; only where its `type` is this.
+    /// What is named is of this kind, and what is touched is what that attribute of it names.
     pub through: Option<Through>,
     /// It is not touched where the request says `true` there.
     pub unless: Option<Place>,
@@ -135,6 +137,25 @@ impl TouchRule {
         self.first.unwrap_or(by_verb) && !self.implied
     }
 
+    /// Whether it makes something of an attribute.
+    pub fn sets(&self, attribute: &str) -> bool {
+        let to_some = self
+            .clears
+            .iter()
+            .chain(&self.unsure)
+            .any(|it| it == attribute);
+        to_some || self.places_of(attribute).next().is_some()
+    }
+
+    /// Where a request says what becomes of an attribute.
+    pub fn places_of(&self, attribute: &str) -> impl Iterator<Item = &Place> {
+        let said = [&self.after, &self.adds, &self.removes]
+            .into_iter()
+            .flatten();
+        said.filter(move |(named, _)| named == attribute)
+            .flat_map(|(_, places)| places)
+    }
+
     /// The members beside an id and its type, for those who look whether a key is spelled otherwise.
     pub fn typed_members(&self) -> Option<(&Place, [&str; 2])> {
         match (&self.kind, &self.at) {
@@ -179,8 +200,8 @@ pub struct Through {
     pub kind: KindName,
     /// Its attribute that names what is touched.
     pub attribute: String,
-    /// The one value of its `type` where it does.
-    pub of_type: String,
+    /// The one value of its `type` where it does; whatever its type is where there is none.
+    pub of_type: Option<String>,
 }
 
 /// Of what kind a touched resource is.

@@ -2,10 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::done::TELLING;
 use super::matching::{BoundOnly, Side};
 use super::pattern::RequestPattern;
 use super::{Covers, Grant, OnCreate, Policy, Role};
-use crate::catalog::{Kind, Kinds, ScopeSet};
+use crate::catalog::{Kind, Kinds, ScopeSet, TouchRule, TouchVerb};
 use crate::request::Asked;
 
 /// The values of a token's variables, by name.
@@ -183,6 +184,27 @@ impl Grants {
     /// deny protects.
     pub fn asks_for(&self, kind: &Kind, asked: &Asked<'_>, kinds: &Kinds) -> BTreeSet<String> {
         let mut all = self.asks(kind);
+        if self.limit_actions() {
+            all.extend(told_by_change(kind, asked));
+        }
+        let rules = asked
+            .endpoint
+            .map_or(&[][..], |endpoint| endpoint.touches.rules());
+        let belongs = |rule: &&TouchRule| rule.of.iter().any(|(parent, _)| *parent == kind.name);
+        for rule in rules.iter().filter(belongs) {
+            let made = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
+            let Some(asked) = made
+                .filter(|_| !rule.gets.is_empty())
+                .map(|made| self.asks(made))
+            else {
+                continue;
+            };
+            let gets = rule
+                .gets
+                .iter()
+                .filter(|it| asked.contains(*it) && kind.has(it));
+            all.extend(gets.cloned());
+        }
         for (other, _, from) in kind.feeds.iter().filter(|_| !asked.reads()) {
             let other = kinds.find(other.as_str());
             if other.is_some_and(|other| self.deny_changes(other, None, kinds)) {
@@ -205,13 +227,20 @@ impl Grants {
                 BoundCovers::Requests(_) => asked.is_some(),
                 BoundCovers::Scopes { all, .. } => {
                     let own = kind.changes.is_some_and(|scope| all.has(scope));
-                    own && grant.actions.is_none()
+                    // What it does decides, which is told by what it touches.
+                    own && (grant.actions.is_none() || asked.is_some())
                         || asked.is_some_and(|asked| requested(all, asked))
                 }
             };
             let only = grant.only.as_ref();
             takes_in && only.is_some_and(|only| only.reaches(kind.name.as_str(), kinds))
         })
+    }
+
+    /// Whether one of them is limited to some actions.
+    pub fn limit_actions(&self) -> bool {
+        let mut all = self.allowing().chain(self.denying());
+        all.any(|grant| grant.actions.is_some())
     }
 
     /// Whether one of them names this project, by id or name.
@@ -241,6 +270,21 @@ impl Grants {
             .chain(self.denying())
             .filter_map(|grant| grant.only.as_ref())
     }
+}
+
+/// The attributes of a kind whose values before a request tell which action it is: what is given may be what is there.
+fn told_by_change(kind: &Kind, asked: &Asked<'_>) -> impl Iterator<Item = String> {
+    let rules = asked
+        .endpoint
+        .map_or(&[][..], |endpoint| endpoint.touches.rules());
+    let of_kind = |rule: &&TouchRule| rule.kind.one() == Some(&kind.name);
+    let changes = rules
+        .iter()
+        .filter(|rule| rule.verb == TouchVerb::Change)
+        .filter(of_kind);
+    let after = changes.flat_map(|rule| &rule.after);
+    let telling = after.filter(|(attribute, _)| TELLING.contains(&attribute.as_str()));
+    telling.map(|(attribute, _)| attribute.clone())
 }
 
 /// Binds roles and variables to what they grant under a policy.

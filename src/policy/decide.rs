@@ -1,4 +1,5 @@
 use super::bind::{BoundCovers, BoundGrant, Grants};
+use super::done::could_tell;
 use super::members::Sent;
 use super::takes::{Added, CantTake};
 use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeSet, TouchRule, TouchVerb, Touches};
@@ -89,6 +90,7 @@ pub fn precheck(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Result
         asked,
         known: Known::Head,
         catalog,
+        touches: &[],
     };
     question.refused_to_all()?;
     question.by_scopes(grants)?;
@@ -110,7 +112,8 @@ fn depends_on_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
         grants.allowing().any(named)
     };
     let unknown_source = || !asked.private_sources().iter().all(held_by_name);
-    modelled(asked.endpoint) && (grants.has_only || unknown_source())
+    let by_action = || grants.limit_actions() && could_tell(asked);
+    modelled(asked.endpoint) && (grants.has_only || by_action() || unknown_source())
 }
 
 /// Decides one request: allowed where every resource that it touches is covered by an allow grant, with every scope that is
@@ -223,6 +226,8 @@ pub(super) struct Question<'q> {
     pub(super) asked: &'q Asked<'q>,
     pub(super) known: Known,
     pub(super) catalog: &'q Catalog,
+    /// What it touches, as far as that is known by now.
+    pub(super) touches: &'q [Touch],
 }
 
 /// Why a grant that has the scopes does not cover this request all the same.
@@ -240,7 +245,13 @@ impl<'q> Question<'q> {
             asked,
             known: Known::Whole,
             catalog,
+            touches: &[],
         }
+    }
+
+    /// The same, where that is known which it touches.
+    pub(super) fn touching(self, touches: &'q [Touch]) -> Self {
+        Self { touches, ..self }
     }
 }
 
@@ -410,6 +421,9 @@ impl Question<'_> {
         let Some(actions) = &grant.actions else {
             return true;
         };
+        if self.not_listed(grant).is_some() {
+            return false;
+        }
         if self
             .asked
             .endpoint
@@ -606,7 +620,9 @@ impl Question<'_> {
             .collect();
         allowed.sort_unstable();
         allowed.dedup();
-        let asked = self.asked.action().map_or_else(
+        let mut limited = grants.allowing();
+        let beside = limited.find_map(|grant| self.not_listed(grant));
+        let asked = beside.or(self.asked.action()).map_or_else(
             || "an action that the body does not name".to_owned(),
             |action| format!("the action `{action}`"),
         );
@@ -723,6 +739,9 @@ impl Question<'_> {
         let Some(actions) = &grant.actions else {
             return true;
         };
+        if self.lists_some(grant) {
+            return true;
+        }
         let action = self.asked.endpoint.map(|endpoint| endpoint.action.as_ref());
         match (action, self.asked.action()) {
             (Some(None), _) => false, // limited to actions, and this is none

@@ -7,6 +7,7 @@
 mod bind;
 mod ceiling;
 mod decide;
+mod done;
 mod fields;
 mod matching;
 mod members;

@@ -1,7 +1,7 @@
 use regex::Regex;
 
 use super::pattern::Text;
-use crate::catalog::{Catalog, Kind, KindName};
+use crate::catalog::{Catalog, Kind, KindName, SHARED};
 use crate::yaml::{Entry, Mistakes, Node, Value as Written, nearest};
 
 /// The resources that a grant is narrowed to.
@@ -32,9 +32,6 @@ pub enum Value {
     /// A regular expression that matches the whole.
     Regex(Text),
 }
-
-/// The attributes that may stand in `only` itself.
-const SHARED: [&str; 3] = ["tag", "project", "region"];
 
 /// Reads `only`, given the role's variables.
 pub(super) fn read(

@@ -5,8 +5,8 @@
 //! it in none of these ways is not made by such a grant: nothing that a grant adds is left out in silence.
 
 use super::bind::Additions;
-use crate::catalog::{Endpoint, FieldPath, Kinds, Place, Source, TouchRule, TouchVerb};
-use crate::resource::{SHARED, Touch};
+use crate::catalog::{Endpoint, FieldPath, Kinds, Place, SHARED, Source, TouchRule, TouchVerb};
+use crate::resource::Touch;
 
 /// What is added to what a request makes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

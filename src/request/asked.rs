@@ -2,8 +2,9 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, Scope,
-    ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by, struck_by_another,
+    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, SHARED,
+    Scope, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
+    struck_by_another,
 };
 
 use super::json::Json;
@@ -395,11 +396,23 @@ impl<'c> Asked<'c> {
             let told = self.kinds_of(rule, kinds);
             let others = told.iter();
             let others = others.flat_map(|kind| struck_by_another(rule.verb, kind));
+            // A tag that is gone is gone from what names it.
+            let untagged = told
+                .iter()
+                .filter(|kind| SHARED.contains(&kind.name.as_str()));
+            let untagged = untagged.filter(|_| rule.verb == TouchVerb::Delete);
+            let untagged = untagged.flat_map(|kind| {
+                let names =
+                    |other: &&Kind| other.names.iter().any(|(named, _)| *named == kind.name);
+                let naming = kinds.iter().filter(names);
+                naming.flat_map(|other| struck_by(TouchVerb::Attach, false, other))
+            });
             let also = told.iter();
             let also = also.filter_map(|kind| kinds.find(kind.also.as_ref()?.as_str()));
             let all = told.iter().copied().chain(also);
             all.flat_map(|kind| struck_by(rule.verb, rule.is_first(), kind))
                 .chain(others)
+                .chain(untagged)
                 .collect()
         };
         self.rules().filter(changes).flat_map(of_rule).collect()

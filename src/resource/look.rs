@@ -274,15 +274,24 @@ pub fn spelled(kind: &Kind, attribute: &str, text: &str, zone: Option<&str>) -> 
 }
 
 /// A value in each spelling in which it is compared: as [`spelled`], and where it reads as a name in the DNS or an address, as
-/// that is the same for every reader too.
+/// that is the same for every reader too; so is the number that `100.0` and `1e2` are.
 pub fn spellings(kind: &Kind, attribute: &str, text: &str, zone: Option<&str>) -> Vec<String> {
     let first = spelled(kind, attribute, text, zone);
-    let same = if attribute == "data" {
-        as_host(&first).filter(|host| *host != first)
-    } else {
-        None
+    let same = match attribute {
+        "data" => as_host(&first),
+        // What is called so may be called `100.0`.
+        "id" | "name" | "tag" | "project" | "version" => None,
+        _ => as_whole_number(&first),
     };
+    let same = same.filter(|same| *same != first);
     std::iter::once(first).chain(same).collect()
+}
+
+/// A number without a fraction, as its digits.
+fn as_whole_number(text: &str) -> Option<String> {
+    let number: f64 = text.parse().ok()?;
+    let is_whole = number.fract() == 0.0 && number.abs() < 1e15;
+    (is_whole && text.bytes().any(|byte| byte.is_ascii_digit())).then(|| format!("{number:.0}"))
 }
 
 /// A text that reads as a host's name or address, in one spelling: lower case without a dot at its end, or as RFC 5952 has it.

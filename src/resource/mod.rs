@@ -20,6 +20,6 @@ pub use look::{
 };
 pub use resolve::{Interest, acted_on, resolve, resolve_one};
 pub use state::{
-    Attributes, Known, SHARED, State, folded, is_called_by, is_under, minds_case, record_name,
+    Attributes, Known, State, folded, is_called_by, is_under, minds_case, record_name,
 };
 pub use touch::Touch;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Kind, KindName, Kinds, is_uuid};
+use crate::catalog::{Kind, KindName, Kinds, SHARED, is_uuid};
 
 /// What is known of one attribute of a resource.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -90,7 +90,7 @@ impl State {
     /// What is known of an attribute: `None` where the kind does not have it. What a child does not have of `tag`, `project`
     /// and `region` it has from its parent.
     pub fn known(&self, attribute: &str) -> Option<Known> {
-        if self.has.iter().any(|known| known == attribute) {
+        if self.has_own(attribute) {
             return Some(
                 self.attributes
                     .get(attribute)
@@ -104,10 +104,15 @@ impl State {
         }
     }
 
+    /// Whether it is one of the attributes that its kind has, and no parent's.
+    pub fn has_own(&self, attribute: &str) -> bool {
+        self.has.iter().any(|own| own == attribute)
+    }
+
     /// The same in that project: by itself, or with what it belongs to where it has that one's.
     #[must_use]
     pub fn in_project(mut self, home: &Known) -> Self {
-        if self.has.iter().any(|known| known == "project") {
+        if self.has_own("project") {
             self.attributes.insert("project".to_owned(), home.clone());
         } else if let Some(parent) = self.parent.take() {
             self.parent = Some(Arc::new(State::clone(&parent).in_project(home)));
@@ -127,9 +132,6 @@ impl State {
         std::iter::successors(Some(self), |state| state.parent.as_deref())
     }
 }
-
-/// The attributes that a selector can ask of every kind, and that children have from their parents.
-pub const SHARED: [&str; 3] = ["tag", "project", "region"];
 
 /// A value in the spelling in which it is compared: in lower case where DigitalOcean minds no case, and names of DNS zones
 /// without the dot that may end them.

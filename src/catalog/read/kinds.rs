@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::catalog::endpoint::Template;
-use crate::catalog::kind::{Attribute, Derived, Kind, KindName, LookUp, Made, OtherFamily, Source};
+use crate::catalog::kind::{
+    Attribute, Derived, Kind, KindName, LookUp, Made, OtherFamily, SHARED, Source,
+};
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
@@ -125,7 +127,7 @@ impl Reader {
                     .collect();
                 let under = kinds.ancestors(child).any(|kind| kind.name == above.name);
                 let inherited = |attribute: &&str| line.iter().all(|kind| lacks(kind, attribute));
-                let inherited: Vec<String> = PASSED_ON
+                let inherited: Vec<String> = SHARED
                     .iter()
                     .filter(|attribute| inherited(attribute))
                     .map(|attribute| (*attribute).to_owned())
@@ -185,9 +187,6 @@ impl Reader {
         }
     }
 }
-
-/// The attributes that children have from their parents.
-const PASSED_ON: [&str; 3] = ["tag", "project", "region"];
 
 /// `droplet: { carriers_of: "tags[]" }`, `default: { one_in: region }`, `name: { same_as: [droplet] }`.
 fn derived(node: &Node, mistakes: &mut Mistakes) -> Vec<Derived> {

@@ -81,6 +81,10 @@ impl Reader {
                 .take("unsure")
                 .map(|node| texts(node, "`unsure`", mistakes))
                 .unwrap_or_default(),
+            gets: map
+                .take("gets")
+                .map(|node| texts(node, "`gets`", mistakes))
+                .unwrap_or_default(),
             held_in: map
                 .take("held_in")
                 .and_then(|node| node.parsed("`held_in`", mistakes)),
@@ -128,16 +132,17 @@ impl Reader {
         }
     }
 
-    /// `{ kind: certificate, attribute: dns_name, of_type: lets_encrypt }`
+    /// `{ kind: certificate, attribute: dns_name, of_type: lets_encrypt }`, or without `of_type`
     fn through(&self, node: &Node, mistakes: &mut Mistakes) -> Option<Through> {
         let mut map = Map::of(node, "`through`", mistakes)?;
         let kind = map.need("kind", mistakes)?;
         let kind = self.kind_name(kind, mistakes)?;
-        let mut text = |key| {
-            let node = map.need(key, mistakes)?;
-            node.text(key, mistakes).map(str::to_owned)
-        };
-        let (attribute, of_type) = (text("attribute")?, text("of_type")?);
+        let attribute = map.need("attribute", mistakes)?;
+        let attribute = attribute.text("attribute", mistakes)?.to_owned();
+        let of_type = map
+            .take("of_type")
+            .and_then(|node| node.text("of_type", mistakes))
+            .map(str::to_owned);
         map.finish(mistakes);
         Some(Through {
             kind,
@@ -233,7 +238,8 @@ impl Reader {
             .map(|(name, _)| name)
             .chain(rule.narrowed.iter().map(|(name, _)| name))
             .chain(&rule.clears)
-            .chain(&rule.unsure);
+            .chain(&rule.unsure)
+            .chain(&rule.gets);
         for attribute in asked.filter(|attribute| !kind.has(attribute)) {
             mistakes.add(
                 node.at,

@@ -318,7 +318,8 @@ impl<'j> Judge<'j> {
     /// Whether a grant gives a scope over what the request names beside: one with `actions` gives it for those alone.
     pub(super) fn gives(&self, grant: &BoundGrant, scope: ScopeId) -> bool {
         let scopes = grant.covers.all();
-        let limited = grant.actions.is_some() && self.endpoint.action.is_none();
+        let acts = self.endpoint.action.is_some() || !self.question.done_to_touched().is_empty();
+        let limited = grant.actions.is_some() && !acts;
         !limited && scopes.is_some_and(|scopes| scopes.has(scope))
     }
 

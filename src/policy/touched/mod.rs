@@ -33,7 +33,7 @@ impl Question<'_> {
             ));
         };
         let judge = Judge {
-            question: self,
+            question: &self.touching(touches),
             grants,
             endpoint,
         };
@@ -147,7 +147,7 @@ pub fn one_tag<'g>(
 /// needs to be looked up, and nothing more is. A refusal then costs as many look-ups, and takes as long, whether what it names is
 /// hidden or not there, as both are refused at the same touch.
 pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> bool {
-    let question = Question::whole(asked, catalog);
+    let question = Question::whole(asked, catalog).touching(touches);
     let (Some(endpoint), Some(last)) = (asked.endpoint, touches.last()) else {
         return false;
     };

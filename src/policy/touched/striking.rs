@@ -64,7 +64,8 @@ impl<'j> Judge<'j> {
         let by_own = |grant: &BoundGrant| {
             own.iter().any(|own| {
                 let scopes = grant.covers.all();
-                grant.actions.is_none() && scopes.is_some_and(|scopes| scopes.covers(own))
+                (grant.actions.is_none() || self.question.lists_some(grant))
+                    && scopes.is_some_and(|scopes| scopes.covers(own))
             })
         };
         let asks = |grant: &BoundGrant| {

@@ -56,6 +56,12 @@ impl<'r, L: Look> Resolver<'r, L> {
         {
             base.insert("project".to_owned(), self.default_project().await?);
         }
+        for attribute in &rule.gets {
+            let known = gotten(here.parent.as_deref(), attribute);
+            let own = base.entry(attribute.clone()).or_insert(Known::exactly([]));
+            own.values.extend(known.values);
+            own.complete &= known.complete;
+        }
         let base = with_parents(base, kind, &here.parents);
         let rounds = match one_each {
             Some((attribute, values)) => values
@@ -84,6 +90,22 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         Ok(())
     }
+}
+
+/// What is got of an attribute from what a thing belongs to: the tags of all of these, and of another what the nearest has that
+/// has it.
+fn gotten(parent: Option<&State>, attribute: &str) -> Known {
+    let states = parent.into_iter().flat_map(State::chain);
+    let mut had =
+        states.filter_map(|state| state.has_own(attribute).then(|| state.known(attribute))?);
+    if attribute != "tag" {
+        return had.next().unwrap_or_default();
+    }
+    had.fold(Known::exactly([]), |mut all, known| {
+        all.values.extend(known.values);
+        all.complete &= known.complete;
+        all
+    })
 }
 
 /// Where a kind's name is what identifies it, what is created has its id by its name.

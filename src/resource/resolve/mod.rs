@@ -215,7 +215,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         if rule.was.as_ref().is_some_and(|member| self.was_not(member)) {
             return false;
         }
-        let beside = rule.implied && rule.held_in.is_some();
+        let beside = rule.implied && (rule.held_in.is_some() || rule.through.is_some());
         let changes = matches!(rule.verb, TouchVerb::Attach | TouchVerb::Change);
         let kind = rule
             .kind
@@ -438,6 +438,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                 self.zones(&here).await
             }
             _ if rule.or_nobody => self.own(&here).await,
+            _ if let Some(through) = &rule.through => self.led(&here, through).await,
             _ if rule.by == ["tag"] => {
                 let tags = self.names(rule);
                 self.carriers(&here, tags).await

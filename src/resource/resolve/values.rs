@@ -1,7 +1,7 @@
 //! The values that a request gives attributes, as they compare.
 
 use super::{Here, Resolver};
-use crate::catalog::{Kind, Source};
+use crate::catalog::{Kind, Source, is_plain_text};
 use crate::refusal::{Code, Refusal};
 use crate::resource::above::{project, project_named};
 use crate::resource::look::{Look, spellings, zone_of};
@@ -16,6 +16,10 @@ impl<'r, L: Look> Resolver<'r, L> {
         values_given: &[String],
     ) -> Result<Known, Refusal> {
         let kind = here.kind;
+        let hides = |value: &String| !value.is_empty() && !is_plain_text(value);
+        if values_given.iter().any(hides) {
+            return Ok(Known::unknown()); // one reader takes for `fra1` what another takes for `fra1 `
+        }
         let zone = zone_of(here.parent.as_deref());
         if let Some(zone) = zone
             .as_deref()

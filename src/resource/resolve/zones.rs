@@ -1,10 +1,10 @@
 //! The zones of the account in which names fall: records are written there, whatever else is done with the names.
 
 use super::{Here, Resolver, id_of, missing};
-use crate::catalog::{FieldPath, Through, TouchVerb};
+use crate::catalog::{FieldPath, Through, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
-use crate::resource::look::Look;
+use crate::resource::look::{Found, Look};
 use crate::resource::state::{Attributes, Known, State, folded};
 
 impl<'r, L: Look> Resolver<'r, L> {
@@ -15,7 +15,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let strictly = rule.by == ["zone_above"];
         let mut names = self.names(rule);
         if let Some(through) = &rule.through {
-            match self.led_to(through, &names).await? {
+            match self.led_to(rule, through, &names).await? {
                 Some(found) => names = found,
                 None => return self.push_unknown(rule, kind, None),
             }
@@ -76,9 +76,22 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.push_following(TouchVerb::Create, kind, None, states, Vec::new())
     }
 
+    /// What the attribute of something that the request names leads to: the Droplets that a volume is on.
+    pub(super) async fn led(&mut self, here: &Here<'r>, through: &Through) -> Result<(), Refusal> {
+        let named = self.names(here.rule);
+        let Some(names) = self.led_to(here.rule, through, &named).await? else {
+            return self.push_unknown(here.rule, here.kind, None);
+        };
+        for name in names {
+            self.named(here, &name).await?;
+        }
+        Ok(())
+    }
+
     /// What an attribute of what is named names; `None` where that can't be told.
     async fn led_to(
         &self,
+        rule: &TouchRule,
         through: &Through,
         names: &[String],
     ) -> Result<Option<Vec<String>>, Refusal> {
@@ -88,23 +101,20 @@ impl<'r, L: Look> Resolver<'r, L> {
         };
         let mut all = Vec::new();
         for name in names {
-            let Some(called) = kind.name(name, kinds) else {
-                return Ok(None);
+            let found = if rule.by == ["name"] {
+                self.look.named(kind, name, &[]).await?
+            } else {
+                let Some(called) = kind.name(name, kinds) else {
+                    return Ok(None);
+                };
+                Vec::from_iter(self.look.one(kind, &[], &called).await?)
             };
-            let Some(found) = self.look.one(kind, &[], &called).await? else {
-                continue; // what is not there leads nowhere
-            };
-            let of_type = found.attributes.get("type");
-            let other = |known: &&Known| known.complete && !known.values.contains(&through.of_type);
-            if of_type
-                .filter(other)
-                .is_some_and(|known| !known.values.is_empty())
-            {
-                continue;
-            }
-            match found.attributes.get(&through.attribute) {
-                Some(known) if known.complete => all.extend(known.values.iter().cloned()),
-                Some(_) | None => return Ok(None),
+            // What is not there leads nowhere.
+            for found in found.iter().filter(|found| could_lead(through, found)) {
+                match found.attributes.get(&through.attribute) {
+                    Some(known) if known.complete => all.extend(known.values.iter().cloned()),
+                    Some(_) | None => return Ok(None),
+                }
             }
         }
         Ok(Some(all))
@@ -114,6 +124,16 @@ impl<'r, L: Look> Resolver<'r, L> {
     pub(super) fn was_not(&self, member: &FieldPath) -> bool {
         let json = self.first.as_ref().and_then(|first| first.json.as_ref());
         json.is_some_and(|json| !matches!(json.at(member).as_slice(), [Json::Flag(true)]))
+    }
+}
+
+/// Whether what is named is of the type that leads on, as far as that is known.
+fn could_lead(through: &Through, found: &Found) -> bool {
+    let told = found.attributes.get("type");
+    let told = told.filter(|known| known.complete && !known.values.is_empty());
+    match (&through.of_type, told) {
+        (Some(of_type), Some(told)) => told.values.contains(of_type),
+        (None, _) | (_, None) => true,
     }
 }
 

@@ -1,0 +1,101 @@
+//! What a request does, as the `actions` of a grant name it: what it says itself, and what it makes of the tags and the project
+//! of what is there, whatever path it goes by.
+
+use super::bind::BoundGrant;
+use super::decide::Question;
+use crate::catalog::{TouchRule, TouchVerb};
+use crate::request::Asked;
+use crate::resource::{Known, State, Touch};
+
+/// The actions that are told by what becomes of a resource.
+const TAG: &str = "tag";
+const UNTAG: &str = "untag";
+const ASSIGN: &str = "assign";
+
+/// The attributes that tell them.
+pub(super) const TELLING: [&str; 2] = ["tag", "project"];
+
+impl<'q> Question<'q> {
+    /// What the request does beside what it says: putting tags on what is there, taking them off, moving it to a project.
+    pub(super) fn done_to_touched(&self) -> Vec<&'static str> {
+        let rules = self
+            .asked
+            .endpoint
+            .map_or(&[][..], |endpoint| endpoint.touches.rules());
+        let mut done = Vec::new();
+        for touch in self.touches.iter().filter(|touch| !touch.follows) {
+            if let Some(rule) = rules.get(touch.rule).filter(|rule| changes_what_is(rule)) {
+                add_done(self.asked, rule, touch, &mut done);
+            }
+        }
+        done
+    }
+
+    /// What of that a grant's `actions` does not list.
+    pub(super) fn not_listed(&self, grant: &BoundGrant) -> Option<&'static str> {
+        let actions = grant.actions.as_ref()?;
+        let mut done = self.done_to_touched().into_iter();
+        done.find(|action| !actions.iter().any(|listed| listed == action))
+    }
+
+    /// Whether a grant's `actions` lists some of that.
+    pub(super) fn lists_some(&self, grant: &BoundGrant) -> bool {
+        let actions = grant.actions.iter().flatten();
+        let done = self.done_to_touched();
+        actions
+            .into_iter()
+            .any(|listed| done.contains(&listed.as_str()))
+    }
+}
+
+/// Whether a request could do such a thing.
+pub(super) fn could_tell(asked: &Asked<'_>) -> bool {
+    let rules = asked
+        .endpoint
+        .map_or(&[][..], |endpoint| endpoint.touches.rules());
+    let mut rules = rules.iter().filter(|rule| changes_what_is(rule));
+    rules.any(|rule| TELLING.iter().any(|attribute| rule.sets(attribute)))
+}
+
+fn changes_what_is(rule: &TouchRule) -> bool {
+    matches!(rule.verb, TouchVerb::Change | TouchVerb::Attach)
+}
+
+fn add_done(asked: &Asked<'_>, rule: &TouchRule, touch: &Touch, done: &mut Vec<&'static str>) {
+    let is_changed = |attribute: &str| {
+        let given = rule.places_of(attribute).any(|place| asked.gives_at(place));
+        touch.changes.iter().any(|it| it == attribute) || touch.missing && given
+    };
+    if rule.sets("project") && is_changed("project") {
+        done.push(ASSIGN);
+    }
+    if !rule.sets("tag") || !is_changed("tag") {
+        return;
+    }
+    let names_tag = |named: &[(String, _)]| named.iter().any(|(attribute, _)| attribute == "tag");
+    let replaces = !names_tag(&rule.adds) && !names_tag(&rule.removes);
+    let of = |state: &Option<State>| {
+        let known = state.as_ref().and_then(|state| state.known("tag"));
+        known.unwrap_or_default()
+    };
+    let (before, after) = (of(&touch.before), of(&touch.after));
+    // A list that is left out or empty puts on nothing.
+    let given = rule
+        .places_of("tag")
+        .any(|place| !asked.values(place).is_empty());
+    if names_tag(&rule.adds) || replaces && given && could_have_more(&after, &before) {
+        done.push(TAG);
+    }
+    if names_tag(&rule.removes) || replaces && could_have_more(&before, &after) {
+        done.push(UNTAG);
+    }
+}
+
+/// Whether something is or could be among these that is not among those.
+fn could_have_more(these: &Known, those: &Known) -> bool {
+    !these.complete
+        || !these
+            .values
+            .iter()
+            .all(|value| those.values.contains(value))
+}
