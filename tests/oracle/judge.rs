@@ -37,7 +37,7 @@ impl Case<'_> {
             for change in &changes {
                 self.change(change, &changes, &mut wrong);
             }
-            self.around(&mut wrong);
+            self.around(&changes, &mut wrong);
             self.used(&mut wrong);
             self.widened(&changes, &mut wrong);
         }
@@ -154,20 +154,7 @@ impl Case<'_> {
         }
         let gone = |kind: &str| all.iter().any(|other| other.key.kind == kind && !other.is);
         match key.kind {
-            "droplet" => {
-                let nodes: Vec<String> = [self.before, self.after]
-                    .iter()
-                    .flat_map(|world| {
-                        world
-                            .of_kind("node_pool")
-                            .flat_map(|(_, pool)| pick(pool, "nodes[].droplet_id"))
-                    })
-                    .collect();
-                nodes.contains(&key.id)
-                    && all
-                        .iter()
-                        .any(|other| matches!(other.key.kind, "node_pool" | "kubernetes_cluster"))
-            }
+            "droplet" => self.comes_with_its_pool(key, all),
             "firewall" | "load_balancer" | "volume" | "reserved_ip" | "reserved_ipv6" => {
                 change.is && gone("droplet")
             }
@@ -185,8 +172,25 @@ impl Case<'_> {
         }
     }
 
+    /// A node is held by who holds its pool.
+    fn comes_with_its_pool(&self, droplet: &Key, all: &[Change]) -> bool {
+        let pools = [self.before, self.after];
+        let mut pools = pools.iter().flat_map(|world| world.of_kind("node_pool"));
+        let is_its = |pool: &Key| {
+            let pooled = |other: &Change| match other.key.kind {
+                "node_pool" => other.key == *pool,
+                "kubernetes_cluster" => pool.parent().as_ref() == Some(&other.key),
+                _ => false,
+            };
+            all.iter().any(pooled)
+        };
+        pools.any(|(pool, value)| {
+            pick(value, "nodes[].droplet_id").contains(&droplet.id) && is_its(pool)
+        })
+    }
+
     /// A Droplet that is served or guarded by something else than before was changed.
-    fn around(&self, wrong: &mut Vec<Wrong>) {
+    fn around(&self, changes: &[Change], wrong: &mut Vec<Wrong>) {
         for (key, _) in self.before.of_kind("droplet") {
             if !self.after.has(key) {
                 continue;
@@ -196,7 +200,8 @@ impl Case<'_> {
                 continue;
             }
             let families = ["droplet"];
-            let joined = after.iter().any(|other| !before.contains(other));
+            let joined = after.iter().any(|other| !before.contains(other))
+                && !self.comes_with_its_pool(key, changes);
             let mine = |grant: &Grant| {
                 self.has_part(grant, &families, true)
                     && grant

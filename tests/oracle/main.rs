@@ -2,7 +2,7 @@
 //! random through the real gate, and a judge that looks only at what is different afterwards.
 //!
 //! `ORACLE_CASES` and `ORACLE_SEED` say how many and which; `ORACLE_CASE=seed/batch/role/case` runs one again and tells all of
-//! it; `ORACLE_ALL=1` makes what is known to be open fail too.
+//! it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
