@@ -15,7 +15,7 @@ const ASSIGN: &str = "assign";
 /// The attributes that tell them.
 pub(super) const TELLING: [&str; 2] = ["tag", "project"];
 
-impl<'q> Question<'q> {
+impl Question<'_> {
     /// What the request does beside what it says: putting tags on what is there, taking them off, moving it to a project.
     pub(super) fn done_to_touched(&self) -> Vec<&'static str> {
         let rules = self
@@ -92,10 +92,10 @@ fn add_done(asked: &Asked<'_>, rule: &TouchRule, touch: &Touch, done: &mut Vec<&
 }
 
 /// Whether something is or could be among these that is not among those.
-fn could_have_more(these: &Known, those: &Known) -> bool {
+fn could_have_more(these: &Known, others: &Known) -> bool {
     !these.complete
         || !these
             .values
             .iter()
-            .all(|value| those.values.contains(value))
+            .all(|value| others.values.contains(value))
 }

@@ -79,10 +79,10 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// What the attribute of something that the request names leads to: the Droplets that a volume is on.
     pub(super) async fn led(&mut self, here: &Here<'r>, through: &Through) -> Result<(), Refusal> {
         let named = self.names(here.rule);
-        let Some(names) = self.led_to(here.rule, through, &named).await? else {
+        let Some(led_to) = self.led_to(here.rule, through, &named).await? else {
             return self.push_unknown(here.rule, here.kind, None);
         };
-        for name in names {
+        for name in led_to {
             self.named(here, &name).await?;
         }
         Ok(())
