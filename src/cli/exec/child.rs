@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::io::Errno;
@@ -96,28 +96,32 @@ impl Signals {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(environment);
+        // Whatever comes while it begins waits until it has: then it is known who got it.
+        let mut whom = self.whom();
         let child = command.spawn()?;
-        self.wait(child).map(Ended::by)
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let (Some(pid), Whom::NobodyYet(waiting)) = (pid, &*whom) {
+            for signal in waiting {
+                let _ = kill_process(pid, *signal);
+            }
+        }
+        *whom = pid.map_or(Whom::NobodyAnyMore, Whom::Running);
+        drop(whom);
+        self.wait(child, pid).map(Ended::by)
     }
 
-    fn wait(&self, mut child: Child) -> io::Result<ExitStatus> {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let set = |whom| {
-            let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *command, whom)
-        };
+    fn wait(&self, mut child: Child, pid: Option<Pid>) -> io::Result<ExitStatus> {
         if let Some(pid) = pid {
-            if let Whom::NobodyYet(waiting) = set(Whom::Running(pid)) {
-                for signal in waiting {
-                    let _ = kill_process(pid, signal);
-                }
-            }
             // Its number is nobody else's until it was waited for, and no signal goes there after.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
         }
-        set(Whom::NobodyAnyMore);
+        *self.whom() = Whom::NobodyAnyMore;
         child.wait()
+    }
+
+    fn whom(&self) -> MutexGuard<'_, Whom> {
+        self.command.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What was let through and what was refused in a run, by its record.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -73,7 +74,13 @@ impl Summary {
                 if self.refusals.len() == MOST {
                     return;
                 }
-                let (needs, suggestion) = mending(&method, &path, grants, catalog);
+                let (needs, suggestion) = match reason.as_str() {
+                    "scope" | "field_scope" | "unknown_endpoint" => {
+                        mending(&method, &path, grants, catalog)
+                    }
+                    "resource" | "resource_hidden" | "action" => by_name(line),
+                    _ => Default::default(),
+                };
                 self.refusals.push(Refusal {
                     endpoint: text("endpoint").map(str::to_owned),
                     detail: text("detail").map(str::to_owned),
@@ -180,6 +187,60 @@ fn mending(
     let mended = matches!(refusal.code, Code::Scope | Code::UnknownEndpoint);
     let suggested = || suggestion(&refused, grants, catalog, judge);
     (needs, mended.then(suggested).flatten())
+}
+
+/// The scopes of a request that was about something which its grants do not reach, and a grant of these over that alone.
+fn by_name(line: &Value) -> (Vec<String>, Option<String>) {
+    let mut scopes = BTreeSet::new();
+    let mut only: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let members = |name: &str| {
+        line.get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    for resource in members("resources") {
+        let text = |name: &str| resource.get(name).and_then(Value::as_str);
+        scopes.extend(text("scope"));
+        if let (Some(kind), Some(id)) = (text("kind"), text("id")) {
+            only.entry(kind).or_default().insert(id);
+        }
+    }
+    if scopes.is_empty() {
+        scopes.extend(members("scopes").filter_map(Value::as_str));
+    }
+    let needs: Vec<_> = scopes.into_iter().map(str::to_owned).collect();
+    if only.is_empty() || needs.is_empty() {
+        return (needs, None);
+    }
+    let quoted = |id: &&str| Value::String((*id).to_owned()).to_string(); // JSON strings are YAML strings
+    let kinds: Vec<_> = only
+        .iter()
+        .map(|(kind, ids)| {
+            let ids: Vec<_> = ids.iter().map(quoted).collect();
+            format!("{kind}: {{ id: [{}] }}", ids.join(", "))
+        })
+        .collect();
+    let action = line.get("action").and_then(Value::as_str);
+    let actions = action.map_or_else(String::new, |action| format!("\n    actions: [{action}]"));
+    let yaml = format!(
+        "allow:\n  - scopes: [{}]\n    only: {{ {} }}{actions}",
+        needs.join(", "),
+        kinds.join(", ")
+    );
+    (needs, Some(yaml))
+}
+
+/// The lines of a record, one by one.
+pub(super) fn lines_of(record: &File) -> impl Iterator<Item = Value> {
+    let lines = BufReader::new(FromStart {
+        file: record,
+        at: 0,
+    })
+    .split(b'\n');
+    lines
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_slice(&line).ok())
 }
 
 /// A file from its beginning on, wherever it is being written.

@@ -297,3 +297,34 @@ async fn the_gate_ends_with_the_command_and_its_record_is_in_a_file_if_that_is_a
         ran.stderr
     );
 }
+
+/// What a role does not reach is told with a grant over that alone.
+#[tokio::test]
+async fn what_is_out_of_reach_is_told_with_a_grant_over_that_alone() {
+    let api = StandInApi::start().await;
+    let policy = "version: 1\nroles: { one: { allow: [{ scopes: [droplet:read, droplet:update], only: { droplet: { id: 12 } }, actions: [reboot] }] } }\n";
+    let script = r#"ask() { curl -s -o answer -H "Authorization: Bearer $DO_TOKEN" -H 'content-type: application/json' "$@"; }
+        ask "$DIGITALOCEAN_API_URL/v2/droplets/13"; ask "$DIGITALOCEAN_API_URL/v2/droplets/12""#;
+    let options = [
+        "--policy",
+        "policy.yaml",
+        "--role",
+        "one",
+        "--summary",
+        "json",
+    ];
+    let run = Run::before(&api, &options).file("policy.yaml", policy);
+    let ran = run.shell(script).await;
+    let summary: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(
+        (&summary["allowed"], &summary["refused"]),
+        (&1.into(), &1.into())
+    );
+    let refusal = &summary["refusals"][0];
+    assert_eq!(refusal["reason"], "resource_hidden");
+    assert_eq!(refusal["needs"], serde_json::json!(["droplet:read"]));
+    assert_eq!(
+        refusal["suggestion"],
+        "allow:\n  - scopes: [droplet:read]\n    only: { droplet: { id: [\"13\"] } }"
+    );
+}
