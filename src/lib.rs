@@ -19,7 +19,7 @@
 //!
 //! Beside the way stand [`state`] (what is kept of sub-tokens, and how each was used), [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
 //! [`admin`] (what those who run it ask on a listener of its own), [`trust`] (who may vouch for whom), [`authority`] (certificates for listeners),
-//! [`specification`] (what DigitalOcean changed since), [`json`] (answers as they came, whole or not at all), [`refusal`]
+//! [`specification`] (what DigitalOcean changed since), [`learn`] (from what was let through to the role for it), [`json`] (answers as they came, whole or not at all), [`refusal`]
 //! (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
 pub mod admin;
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod config;
 pub mod identify;
 pub mod json;
+pub mod learn;
 pub mod policy;
 pub mod refusal;
 pub mod request;

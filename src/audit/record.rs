@@ -32,9 +32,18 @@ pub struct Record {
     /// The operation id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The scopes that the request asks for.
+    /// What it does, where the endpoint has it say so.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
+    pub action: Option<String>,
+    /// The names of its parameters.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "clean_all")]
+    pub query: Vec<String>,
+    /// The scopes that the request asks for: of alternatives, the narrowest that the sub-token has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
+    /// The members of the request that ask for a scope of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
     /// The resources that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Resource>,
@@ -178,6 +187,29 @@ pub struct Resource {
     /// The scope that it is touched with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// Its name, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
+    pub name: Option<String>,
+    /// The tags that it carries, as far as they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "clean_all")]
+    pub tags: Vec<String>,
+    /// The id of its project, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clean")]
+    pub project: Option<String>,
+}
+
+impl Resource {
+    /// One of which no more is known than what the request calls it.
+    pub fn named(kind: String, id: Option<String>, scope: Option<Scope>) -> Self {
+        Self {
+            kind,
+            id,
+            scope,
+            name: None,
+            tags: Vec::new(),
+            project: None,
+        }
+    }
 }
 
 impl Record {
@@ -191,7 +223,10 @@ impl Record {
             method: None,
             path: None,
             endpoint: None,
+            action: None,
+            query: Vec::new(),
             scopes: Vec::new(),
+            fields: Vec::new(),
             resources: Vec::new(),
             decision: None,
             reason: None,
@@ -242,6 +277,16 @@ fn clean<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error>
     }
 }
 
+fn clean_all<S: Serializer>(texts: &[String], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(texts.iter().map(|text| {
+        if has_token(text) {
+            redacted(text)
+        } else {
+            text.clone()
+        }
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,10 +297,10 @@ mod tests {
         record.path = Some(
             "/v2/tags/tdg_v1_4fZ0aB9cD8eF_000000000000000000000000000000000000000000aa".into(),
         );
+        let id = Some("dop_v1_0123456789abcdef".into());
         record.resources = vec![Resource {
-            kind: "tag".into(),
-            id: Some("dop_v1_0123456789abcdef".into()),
-            scope: None,
+            tags: vec!["dop_v1_0123456789abcdef".into()],
+            ..Resource::named("tag".into(), id, None)
         }];
         record.status = Some(403);
         let line =
@@ -264,7 +309,7 @@ mod tests {
         assert_eq!(
             line,
             "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"event\":\"answer\",\"request_id\":\"r1\",\"path\":\"/v2/tags/tdg_v1_…\",\
-             \"resources\":[{\"kind\":\"tag\",\"id\":\"dop_v1_…\"}],\"status\":403}\n"
+             \"resources\":[{\"kind\":\"tag\",\"id\":\"dop_v1_…\",\"tags\":[\"dop_v1_…\"]}],\"status\":403}\n"
         );
     }
 }

@@ -15,6 +15,7 @@ mod fitting;
 mod health;
 mod init;
 mod kinds;
+mod learn;
 mod log;
 mod man;
 mod revoke;
@@ -65,6 +66,8 @@ enum Command {
     Token(token::Command),
     /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
     Explain(explain::Arguments),
+    /// From the record, print the least role that still lets through what was let through, with tests.
+    Suggest(learn::Arguments),
     /// Print a JSON Schema of the policy or the configuration, for editors and CI.
     Schema(schema::Arguments),
     /// List and print ready roles with their tests.
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Health(arguments) => health::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
+        Command::Suggest(arguments) => learn::run(&config, &arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Template(command) => template::run(&command),
         Command::Audit(command) => audit::run(&config, &command),

@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 
 /// From when on.
 #[derive(Clone, Copy)]
-struct Since(Timestamp);
+pub(super) struct Since(pub(super) Timestamp);
 
 impl FromStr for Since {
     type Err = String;
@@ -80,7 +80,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     Ok(Outcome::Good)
 }
 
-fn of_configuration(config: &Path) -> Result<Vec<PathBuf>, Failed> {
+pub(super) fn of_configuration(config: &Path) -> Result<Vec<PathBuf>, Failed> {
     let settings = config::settings(config)?;
     let AuditSink::File(path) = settings.audit.sink else {
         return Err(Failed::because(

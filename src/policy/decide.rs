@@ -116,6 +116,19 @@ fn depends_on_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
     modelled(asked.endpoint) && (grants.has_only || by_action() || unknown_source())
 }
 
+/// The scopes by which a request goes: of the endpoint's alternatives the narrowest that is held, and those of its fields.
+pub fn scopes_used(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Option<ScopeSet> {
+    let endpoint = asked.endpoint?;
+    let question = Question::whole(asked, catalog);
+    let held = Question::held(endpoint, grants.allowing());
+    let needs = question.needs(endpoint); // the broadest first
+    let used = needs.iter().rev().find(|set| held.covers(set));
+    let mut used = used.or(needs.last())?.clone();
+    let fields = asked.fields().into_iter();
+    fields.for_each(|field| used.insert(field.scope));
+    Some(used)
+}
+
 /// Decides one request: allowed where every resource that it touches is covered by an allow grant, with every scope that is
 /// asked for there, and where no deny grant strikes.
 ///

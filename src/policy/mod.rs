@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, under};
 pub use ceiling::Ceiling;
-pub use decide::{Allowed, Decision, Shown, decide, precheck, shows, wants_touches};
+pub use decide::{Allowed, Decision, Shown, decide, precheck, scopes_used, shows, wants_touches};
 pub use fields::{Fields, Standing};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
@@ -38,7 +38,7 @@ pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
 pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
 pub use takes::{Added, Into as IntoProject};
-pub use test::{PolicyTest, run as run_test, touches};
+pub use test::{PolicyTest, judge as judge_test, run as run_test, touches};
 pub use touched::{goes_on, lacks_scope, one_tag, with_additions};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
 

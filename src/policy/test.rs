@@ -36,28 +36,7 @@ pub struct PolicyTest {
 /// # Errors
 /// What went otherwise than expected, in a sentence.
 pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), String> {
-    let grants = bind(policy, std::slice::from_ref(&test.role), &test.vars)
-        .map_err(|error| format!("the test can't run: {error}"))?;
-    let (method, target) = test
-        .request
-        .split_once(' ')
-        .ok_or("the test can't run: a request is `METHOD /path`")?;
-    let method: Method = method
-        .parse()
-        .map_err(|error| format!("the test can't run: {error}"))?;
-    let target = Target::read(target).map_err(|error| format!("the test can't run: {error}"))?;
-    let mut asked = Asked::new(method, target, catalog);
-    let body = test.body.as_ref().map(Json::write);
-    let read = match body {
-        Some(body) => asked.take_body(&body, catalog).map(|_| ()),
-        None => Ok(()),
-    };
-    let fits = read.and_then(|()| asked.fits(catalog));
-    let found = fits.and_then(|()| touches(&grants, &asked, &test.given, catalog));
-    let decision = match found {
-        Ok(touches) => decide(&grants, &asked, &touches, catalog),
-        Err(refusal) => Decision::Deny(refusal),
-    };
+    let decision = judge(test, policy, catalog)?;
     match (decision, test.allowed) {
         (Decision::Allow(_), true) => Ok(()),
         (Decision::Allow(allowed), false) => Err(format!(
@@ -78,6 +57,35 @@ pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), 
             Some(_) | None => Ok(()),
         },
     }
+}
+
+/// What the policy says to the request of a test.
+///
+/// # Errors
+/// Why it can't be told: there is no such role, or no such request.
+pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<Decision, String> {
+    let grants = bind(policy, std::slice::from_ref(&test.role), &test.vars)
+        .map_err(|error| format!("the test can't run: {error}"))?;
+    let (method, target) = test
+        .request
+        .split_once(' ')
+        .ok_or("the test can't run: a request is `METHOD /path`")?;
+    let method: Method = method
+        .parse()
+        .map_err(|error| format!("the test can't run: {error}"))?;
+    let target = Target::read(target).map_err(|error| format!("the test can't run: {error}"))?;
+    let mut asked = Asked::new(method, target, catalog);
+    let body = test.body.as_ref().map(Json::write);
+    let read = match body {
+        Some(body) => asked.take_body(&body, catalog).map(|_| ()),
+        None => Ok(()),
+    };
+    let fits = read.and_then(|()| asked.fits(catalog));
+    let found = fits.and_then(|()| touches(&grants, &asked, &test.given, catalog));
+    Ok(match found {
+        Ok(touches) => decide(&grants, &asked, &touches, catalog),
+        Err(refusal) => Decision::Deny(refusal),
+    })
 }
 
 /// What a request touches, by facts that are given.

@@ -567,6 +567,21 @@ impl<'c> Asked<'c> {
             id,
             scope: scope.clone(),
         };
+        if let (TouchKind::Typed { id, member, types }, Some(Place::Body(path))) =
+            (&rule.kind, &rule.at)
+        {
+            let found = self.body.iter().flat_map(|body| body.at(path));
+            let named = found.filter_map(|item| {
+                let (name, told) = (item.member(id)?.name()?, item.member(member)?.name()?);
+                let (_, kind) = types.iter().find(|(known, _)| known == told)?;
+                Some(Named {
+                    kind: kind.as_ref()?.to_string(),
+                    id: Some(name.to_owned()),
+                    scope: scope.clone(),
+                })
+            });
+            return named.collect();
+        }
         match &rule.at {
             None => vec![one(None)],
             Some(place) if rule.by == ["tag"] => self

@@ -11,6 +11,6 @@ mod spelling;
 mod target;
 mod values;
 
-pub use asked::{Asked, FieldUse, Named};
+pub use asked::{Asked, FieldUse, MOST_NAMED, Named};
 pub use json::{Json, NoList, NotJson, Unheard, Why};
 pub use target::{Ambiguity, Target, encoded};

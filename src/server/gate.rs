@@ -278,6 +278,7 @@ impl Gate {
         };
         let derived = question.limited_derived()?;
         let body = question.body_to_send(body, &allowed, &reader).await?;
+        question.note_allowed(&touches, line);
         let permit = self.permit(&allowed, &question, line).await?;
         let way = Way {
             allowed: &allowed,

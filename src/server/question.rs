@@ -9,15 +9,15 @@ use super::authenticate::Grantee;
 use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::{Permit, Resource};
-use crate::catalog::{Endpoint, Method, Scope};
+use crate::catalog::{Endpoint, Method, Scope, TouchVerb};
 use crate::config::{BaseUrl, RealToken};
 use crate::identify::Client;
 use crate::policy::{
-    Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, wants_touches,
+    Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, scopes_used, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
-use crate::request::Asked;
-use crate::resource::{Facts, Interest, Reader, Touch, resolve};
+use crate::request::{Asked, MOST_NAMED};
+use crate::resource::{Facts, Interest, Reader, State, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
 use crate::token::Spending;
 use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, Progress, carried};
@@ -54,12 +54,21 @@ impl Question<'_> {
             .asked
             .named(&self.serving.rules.catalog)
             .into_iter()
-            .map(|named| Resource {
-                kind: named.kind,
-                id: named.id,
-                scope: named.scope,
-            })
+            .map(|named| Resource::named(named.kind, named.id, named.scope))
             .collect();
+        line.record.action = self
+            .asked
+            .action()
+            .map(|action| action.chars().take(MOST_LETTERS).collect());
+        let query = self.asked.target.query().iter();
+        line.record.query = query
+            .map(|(name, _)| name.clone())
+            .take(MOST_PARAMETERS)
+            .collect();
+        let fields = self.asked.fields();
+        line.record.fields = fields.into_iter().map(|field| field.field).collect();
+        line.record.fields.dedup();
+        self.note_created(line);
         if let Some(endpoint) = self.asked.endpoint {
             line.record.endpoint = Some(endpoint.operation.clone());
             let of_endpoint = endpoint.scopes.iter().flat_map(|set| scopes.names(set));
@@ -72,6 +81,55 @@ impl Question<'_> {
                 }
             }
             line.record.scopes = asked;
+        }
+    }
+
+    /// Notes what the request itself says of what it creates.
+    fn note_created(&self, line: &mut FinalLine) {
+        let rules = self.asked.endpoint.map_or(&[][..], |it| it.touches.rules());
+        for rule in rules.iter().filter(|rule| rule.verb == TouchVerb::Create) {
+            let said = |attribute: &str| -> Vec<String> {
+                let places = rule.after.iter().filter(|(name, _)| name == attribute);
+                let places = places.flat_map(|(_, places)| places);
+                places.flat_map(|place| self.asked.values(place)).collect()
+            };
+            let kind = rule.kind.to_string();
+            let created = |resource: &&mut Resource| resource.kind == kind && resource.id.is_none();
+            if let Some(resource) = line.record.resources.iter_mut().find(created) {
+                resource.name = said("name").into_iter().next();
+                resource.tags = said("tag");
+                resource.project = said("project").into_iter().next();
+            }
+        }
+    }
+
+    /// Notes by which scopes it was let through, and what is known of what it touches.
+    pub fn note_allowed(&self, touches: &[Touch], line: &mut FinalLine) {
+        let catalog = &self.serving.rules.catalog;
+        if let Some(used) = scopes_used(&self.grantee.grants, &self.asked, catalog) {
+            line.record.scopes = catalog.scopes().names(&used).cloned().collect();
+        }
+        let resources = &mut line.record.resources;
+        for touch in touches {
+            let kind = touch.kind.as_str();
+            let known = resources
+                .iter()
+                .position(|resource| resource.kind == kind && resource.id == touch.id);
+            if known.is_none() && resources.len() == MOST_NAMED {
+                continue;
+            }
+            let at = known.unwrap_or_else(|| {
+                let scope = touch.scope.or(touch.own_scope(catalog.kinds()));
+                let scope = scope
+                    .and_then(|scope| catalog.scopes().name(scope))
+                    .cloned();
+                resources.push(Resource::named(kind.to_owned(), touch.id.clone(), scope));
+                resources.len() - 1
+            });
+            let state = touch.after.as_ref().or(touch.before.as_ref());
+            if let Some((resource, state)) = resources.get_mut(at).zip(state) {
+                tell_state(resource, state);
+            }
         }
     }
 
@@ -453,6 +511,32 @@ impl Question<'_> {
             .map_err(|cut| cut_off(&cut, reads))
     }
 }
+
+/// What a record tells of a resource, as far as it is known.
+fn tell_state(resource: &mut Resource, state: &State) {
+    let values = |attribute: &str| {
+        state
+            .known(attribute)
+            .map(|known| known.values)
+            .unwrap_or_default()
+    };
+    resource.name = resource
+        .name
+        .take()
+        .or_else(|| values("name").into_iter().next());
+    if resource.tags.is_empty() {
+        resource.tags = values("tag");
+    }
+    resource.project = resource
+        .project
+        .take()
+        .or_else(|| values("project").into_iter().next());
+}
+
+/// As many letters of an action are recorded; the API has none as long.
+const MOST_LETTERS: usize = 64;
+/// The names of so many parameters.
+const MOST_PARAMETERS: usize = 32;
 
 /// The seconds after which a sub-token that had its share may ask again: what is left may have grown by then, and some clients
 /// wait in silence for as long as they are told.

@@ -56,6 +56,7 @@ mod searching;
 mod sharing;
 mod shells;
 mod smuggling;
+mod suggesting;
 mod supervised;
 mod templates;
 mod tokens;

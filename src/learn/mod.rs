@@ -1,0 +1,186 @@
+//! From what was let through to the least role that lets it through again.
+//!
+//! A record tells of each request which endpoint it was, by which scopes it went and what it touched. [`suggest`] makes a role of
+//! that, narrows it as far as what was touched has something in common, rebuilds each request as a test of the policy and judges
+//! it by that role, with the daemon's own decision. Where a narrowed grant refuses one of them it is widened again: a role that
+//! would break what has run is no suggestion.
+
+mod rebuilt;
+mod role;
+mod trail;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::catalog::{Catalog, Scope};
+use crate::policy::{Decision, Policy, judge_test, read_alone};
+use role::{Narrowing, Needs};
+use trail::{Seen, Trail};
+
+/// By what a role is narrowed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum By {
+    /// The narrowest that fits: ids of up to three things, a common tag, a common beginning of their names, a common project.
+    #[default]
+    Auto,
+    /// Ids.
+    Id,
+    /// A common beginning of their names.
+    Name,
+    /// A common tag.
+    Tag,
+    /// A common project.
+    Project,
+    /// Nothing.
+    None,
+}
+
+/// What is asked for.
+pub struct Options<'o> {
+    /// What the role is to be called.
+    pub name: String,
+    /// By what it is narrowed.
+    pub by: By,
+    /// A policy and a role of it: only what that lacks is suggested.
+    pub extends: Option<(&'o Policy, String)>,
+    /// What else is known of a resource, by its kind and what it is called: name, tags and project.
+    pub look_up: Option<&'o dyn Fn(&str, &str) -> Option<Facts>>,
+}
+
+/// What is known of a resource.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Facts {
+    /// Its name.
+    pub name: Option<String>,
+    /// The tags that it carries.
+    pub tags: Vec<String>,
+    /// Its project.
+    pub project: Option<String>,
+}
+
+/// A role, and how it was tried.
+#[derive(Debug)]
+pub struct Suggested {
+    /// The policy: `version`, the role, and its tests.
+    pub yaml: String,
+    /// How many requests of the record the role lets through, and `extends` with it.
+    pub allowed: u64,
+    /// How many there are.
+    pub total: u64,
+    /// Those that it does not, each with why and how often it was sent.
+    pub failing: Vec<(String, String, u64)>,
+    /// What was refused at the time, by request and reason, with how often.
+    pub refused: BTreeMap<String, u64>,
+    /// How many lines were no records.
+    pub unreadable: u64,
+}
+
+/// Makes a role of what was let through.
+///
+/// # Errors
+/// Why there is none: nothing was let through, or what was made can't be read.
+pub fn suggest(
+    records: impl Iterator<Item = Value>,
+    options: &Options<'_>,
+    catalog: &Catalog,
+) -> Result<Suggested, String> {
+    let mut trail = Trail::of(records);
+    if trail.seen.is_empty() {
+        return Err(
+            "the record has no request that was let through; run what the role is for first"
+                .to_owned(),
+        );
+    }
+    if let Some(look_up) = options.look_up {
+        trail.complete(look_up);
+    }
+    let total = trail.seen.iter().map(|seen| seen.count).sum();
+    let lacking: Vec<&Seen> = trail
+        .seen
+        .iter()
+        .filter(|seen| !extended_allows(options, seen, catalog))
+        .collect();
+    let mut narrowing = Narrowing::new(options.by);
+    let (yaml, failing) = loop {
+        let mut needs = Needs::of(&lacking, &narrowing, catalog);
+        let text = needs.written(&options.name, &narrowing, catalog);
+        let policy = read(&text, catalog)?;
+        let mut failing = Vec::new();
+        let mut widened = false;
+        for seen in &lacking {
+            let test = rebuilt::test(seen, &options.name, catalog);
+            match judge_test(&test, &policy, catalog) {
+                Ok(Decision::Allow(_)) => {}
+                Ok(Decision::Deny(refusal)) => {
+                    widened |= narrowing.widen(seen, &refusal.needs, catalog);
+                    failing.push(((*seen).clone(), refusal.to_string()));
+                }
+                Err(why) => failing.push(((*seen).clone(), why)),
+            }
+        }
+        if !widened {
+            break (
+                with_tests(text, &lacking, &failing, &options.name, catalog),
+                failing,
+            );
+        }
+    };
+    read(&yaml, catalog)?;
+    let missed: u64 = failing.iter().map(|(seen, _)| seen.count).sum();
+    Ok(Suggested {
+        yaml,
+        allowed: total - missed,
+        total,
+        failing: failing
+            .into_iter()
+            .map(|(seen, why)| (seen.line(), why, seen.count))
+            .collect(),
+        refused: trail.refused,
+        unreadable: trail.unreadable,
+    })
+}
+
+fn read(text: &str, catalog: &Catalog) -> Result<Policy, String> {
+    read_alone("suggested", text, catalog).map_err(|mistakes| {
+        format!(
+            "what was made of the record is no policy: {}",
+            mistakes.into_lines().join("; ")
+        )
+    })
+}
+
+fn extended_allows(options: &Options<'_>, seen: &Seen, catalog: &Catalog) -> bool {
+    options.extends.as_ref().is_some_and(|(policy, role)| {
+        let test = rebuilt::test(seen, role, catalog);
+        matches!(judge_test(&test, policy, catalog), Ok(Decision::Allow(_)))
+    })
+}
+
+/// As many requests are printed as tests.
+const MOST_TESTS: usize = 500;
+
+fn with_tests(
+    mut text: String,
+    lacking: &[&Seen],
+    failing: &[(Seen, String)],
+    role: &str,
+    catalog: &Catalog,
+) -> String {
+    let failing: BTreeSet<String> = failing.iter().map(|(seen, _)| seen.key()).collect();
+    let good = lacking.iter().filter(|seen| !failing.contains(&seen.key()));
+    let tests: Vec<_> = good.take(MOST_TESTS).collect();
+    if !tests.is_empty() {
+        text.push_str("\ntests:\n");
+        for seen in tests {
+            let _ = writeln!(text, "  - {}", rebuilt::written(seen, role, catalog));
+        }
+    }
+    text
+}
+
+/// A scope as a policy writes it: quoted where YAML would read it otherwise.
+fn scope_list<'s>(scopes: impl Iterator<Item = &'s Scope>) -> String {
+    scopes.map(Scope::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,337 @@
+//! A request as a record tells of it, made whole again as far as a decision looks at it: what a body named stands where the
+//! catalogue has it, and what was known of resources is given.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::trail::{Resource, Seen};
+use crate::catalog::{
+    Action, Catalog, Endpoint, FieldPath, Kind, KindName, NameForm, Naming, Place, TouchKind,
+    TouchRule, TouchVerb,
+};
+use crate::policy::{PolicyTest, Vars};
+use crate::request::{Asked, Json, Target, encoded};
+use crate::resource::{Attributes, Given, Known, spelled};
+use crate::yaml::At;
+
+/// As a test of a policy.
+pub(super) fn test(seen: &Seen, role: &str, catalog: &Catalog) -> PolicyTest {
+    let (request, body, given) = parts(seen, catalog);
+    let body = (!body.is_empty()).then(|| Value::Object(body));
+    let mut facts = Given::default();
+    for (kind, resources) in given {
+        let Some(kind) = catalog.kinds().find(&kind) else {
+            continue;
+        };
+        let read = resources.iter().map(|resource| attributes(kind, resource));
+        facts
+            .resources
+            .insert(kind.name.to_string(), read.collect());
+    }
+    PolicyTest {
+        at: At { line: 1, column: 1 },
+        role: role.to_owned(),
+        vars: Vars::new(),
+        request,
+        body: body.and_then(|body| Json::read(body.to_string().as_bytes()).ok()),
+        given: facts,
+        allowed: true,
+        reason: None,
+    }
+}
+
+/// As a policy file has it: JSON is YAML.
+pub(super) fn written(seen: &Seen, role: &str, catalog: &Catalog) -> String {
+    let (request, body, given) = parts(seen, catalog);
+    let mut test = Map::new();
+    test.insert("role".to_owned(), json!(role));
+    test.insert("request".to_owned(), json!(request));
+    if !body.is_empty() {
+        test.insert("body".to_owned(), Value::Object(body));
+    }
+    if !given.is_empty() {
+        test.insert("given".to_owned(), json!(given));
+    }
+    test.insert("expect".to_owned(), json!("allow"));
+    Value::Object(test).to_string()
+}
+
+type Parts = (String, Map<String, Value>, BTreeMap<String, Vec<Value>>);
+
+fn parts(seen: &Seen, catalog: &Catalog) -> Parts {
+    let (method, target) = (seen.method.parse().ok(), Target::read(&seen.path).ok());
+    let asked = method
+        .zip(target)
+        .map(|(method, target)| Asked::new(method, target, catalog));
+    let Some((asked, endpoint)) = asked.and_then(|asked| asked.endpoint.map(|it| (asked, it)))
+    else {
+        return (
+            format!("{} {}", seen.method, seen.path),
+            Map::new(),
+            BTreeMap::new(),
+        );
+    };
+    let (mut body, mut query) = (Map::new(), Vec::new());
+    if let (Some(Action::Named { at, .. }), Some(action)) = (&endpoint.action, &seen.action) {
+        put(at, &[json!(action)], &mut body, &mut query);
+    }
+    for rule in endpoint.touches.rules() {
+        named_by(rule, seen, endpoint, &mut body, &mut query);
+    }
+    for field in &seen.fields {
+        let Ok(place) = field.parse::<Place>() else {
+            continue;
+        };
+        let there = match &place {
+            Place::Body(path) => path
+                .steps
+                .first()
+                .is_some_and(|step| body.contains_key(&step.key)),
+            Place::Query(name) => query.iter().any(|(known, _)| known == name),
+            Place::Path(_) => true,
+        };
+        if !there {
+            put(
+                &place,
+                &[json!(sample(&place, endpoint))],
+                &mut body,
+                &mut query,
+            );
+        }
+    }
+    for rule in endpoint
+        .scopes_when
+        .iter()
+        .filter(|rule| seen.query.contains(&rule.parameter))
+    {
+        query.push((rule.parameter.clone(), "true".to_owned()));
+    }
+    let query: Vec<_> = query
+        .iter()
+        .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    let request = format!("{} {}{mark}{}", seen.method, seen.path, query.join("&"));
+    (request, body, given(seen, &asked, endpoint, catalog))
+}
+
+/// Puts what a rule names where it names it.
+fn named_by(
+    rule: &TouchRule,
+    seen: &Seen,
+    endpoint: &Endpoint,
+    body: &mut Map<String, Value>,
+    query: &mut Vec<(String, String)>,
+) {
+    let kind = rule.kind.to_string();
+    let of_kind = || seen.resources.iter().filter(|it| it.kind == kind);
+    if rule.verb == TouchVerb::Create && rule.at.is_none() {
+        let Some(created) = of_kind().find(|it| it.id.is_none()) else {
+            return;
+        };
+        for (attribute, places) in &rule.after {
+            let values = match attribute.as_str() {
+                "name" => created.facts.name.iter().map(|name| json!(name)).collect(),
+                "tag" => created.facts.tags.iter().map(|tag| json!(tag)).collect(),
+                "project" => created
+                    .facts
+                    .project
+                    .iter()
+                    .map(|project| json!(project))
+                    .collect(),
+                _ => Vec::new(),
+            };
+            if let Some(place) = places.first().filter(|_| !values.is_empty()) {
+                put(place, &values, body, query);
+            }
+        }
+        return;
+    }
+    let Some(place) = rule
+        .at
+        .as_ref()
+        .filter(|place| !matches!(place, Place::Path(_)))
+    else {
+        return;
+    };
+    let field = place.to_string();
+    let field = field.trim_end_matches("[]");
+    let is_field = endpoint.fields.iter().any(|it| it.at.to_string() == field);
+    if is_field && !seen.fields.iter().any(|used| used == field) {
+        return;
+    }
+    let in_path = |id: &str| seen.path.split('/').any(|segment| segment == id);
+    let named = |it: &Resource| {
+        let id = it.id.as_deref()?;
+        let id = id.strip_prefix("tag:").unwrap_or(id);
+        (!in_path(id)).then(|| id.to_owned())
+    };
+    let values: Vec<Value> = match &rule.kind {
+        TouchKind::Typed { id, member, types } => {
+            let typed = seen.resources.iter().filter_map(|it| {
+                let is_its = |(_, kind): &&(String, Option<KindName>)| {
+                    kind.as_ref().is_some_and(|kind| kind.as_str() == it.kind)
+                };
+                let (told, _) = types.iter().find(is_its)?;
+                Some(json!({ id: named(it)?, member: told }))
+            });
+            typed.collect()
+        }
+        TouchKind::One(_) | TouchKind::Urn | TouchKind::Told { .. } => {
+            of_kind().filter_map(named).map(Value::from).collect()
+        }
+    };
+    if !values.is_empty() {
+        put(place, &values, body, query);
+    }
+}
+
+fn put(
+    place: &Place,
+    values: &[Value],
+    body: &mut Map<String, Value>,
+    query: &mut Vec<(String, String)>,
+) {
+    match (place, values.first()) {
+        (Place::Body(path), Some(_)) => put_at(path, values, body),
+        (Place::Query(name), Some(Value::String(value))) => {
+            query.push((name.clone(), value.clone()));
+        }
+        (Place::Path(_) | Place::Query(_), _) | (_, None) => {}
+    }
+}
+
+fn put_at(path: &FieldPath, values: &[Value], body: &mut Map<String, Value>) {
+    let in_list = path.steps.last().is_some_and(|step| step.lists > 0);
+    let value = if in_list {
+        json!(values)
+    } else {
+        json!(values.first())
+    };
+    let Some((last, outer)) = path.steps.split_last() else {
+        return;
+    };
+    let mut at = body;
+    for step in outer {
+        let fresh = if step.lists > 0 {
+            json!([{}])
+        } else {
+            json!({})
+        };
+        let below = at.entry(step.key.clone()).or_insert(fresh);
+        let below = match below {
+            Value::Array(items) => items.first_mut(),
+            other => Some(other),
+        };
+        let Some(Value::Object(members)) = below else {
+            return;
+        };
+        at = members;
+    }
+    at.insert(last.key.clone(), value);
+}
+
+/// Something that can stand at a place of which it is known only that it was used.
+fn sample(place: &Place, endpoint: &Endpoint) -> String {
+    let stands_at = |at: &Place| at.to_string().trim_end_matches("[]") == place.to_string();
+    let named = endpoint.names.iter().find(|named| stands_at(&named.at));
+    let forms = match named.map(|named| &named.naming) {
+        Some(Naming::Forms(forms)) => forms.as_slice(),
+        Some(Naming::Typed { .. }) | None => &[],
+    };
+    match forms.first() {
+        Some(NameForm::Number) => "1",
+        Some(NameForm::Uuid) => "00000000-0000-4000-8000-000000000000",
+        Some(NameForm::Ipv4) => "192.0.2.1",
+        Some(NameForm::Ipv6) => "2001:db8::1",
+        Some(NameForm::Fingerprint) => "00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00",
+        Some(NameForm::Zone | NameForm::Record) => "example.com",
+        Some(NameForm::Digest) => {
+            "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+        }
+        Some(NameForm::Urn) => "do:droplet:1",
+        Some(_) | None => "used",
+    }
+    .to_owned()
+}
+
+/// What was known of resources, and that those are there which the path names.
+fn given(
+    seen: &Seen,
+    asked: &Asked<'_>,
+    endpoint: &Endpoint,
+    catalog: &Catalog,
+) -> BTreeMap<String, Vec<Value>> {
+    let mut given: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for resource in &seen.resources {
+        let (Some(id), Some(kind)) = (&resource.id, catalog.kinds().find(&resource.kind)) else {
+            continue;
+        };
+        if id.starts_with("tag:") {
+            continue;
+        }
+        push(&mut given, kind, told(kind, id, resource));
+    }
+    for rule in endpoint.touches.rules() {
+        for (kind, place) in &rule.of {
+            let Some(kind) = catalog.kinds().find(kind.as_str()) else {
+                continue;
+            };
+            for name in asked.names(place) {
+                push(&mut given, kind, json!({ identifier(kind): name }));
+            }
+        }
+    }
+    given
+}
+
+fn push(given: &mut BTreeMap<String, Vec<Value>>, kind: &Kind, resource: Value) {
+    let known = given.entry(kind.name.to_string()).or_default();
+    let key = identifier(kind);
+    if !known
+        .iter()
+        .any(|known| known.get(key) == resource.get(key))
+    {
+        known.push(resource);
+    }
+}
+
+fn told(kind: &Kind, id: &str, resource: &Resource) -> Value {
+    let mut told = Map::new();
+    told.insert(identifier(kind).to_owned(), json!(id));
+    if let Some(name) = resource.facts.name.as_ref().filter(|_| kind.has("name")) {
+        told.insert("name".to_owned(), json!(name));
+    }
+    if kind.has("tag") && !resource.facts.tags.is_empty() {
+        told.insert("tags".to_owned(), json!(resource.facts.tags));
+    }
+    if let Some(project) = resource
+        .facts
+        .project
+        .as_ref()
+        .filter(|_| kind.has("project"))
+    {
+        told.insert("project".to_owned(), json!(project));
+    }
+    Value::Object(told)
+}
+
+/// The attribute by which a resource of a kind is told.
+pub(super) fn identifier(kind: &Kind) -> &'static str {
+    if kind.has("id") { "id" } else { "name" }
+}
+
+fn attributes(kind: &Kind, resource: &Value) -> Attributes {
+    let members = resource.as_object().into_iter().flatten();
+    let read = members.map(|(key, value)| {
+        let key = if key == "tags" { "tag" } else { key.as_str() };
+        let texts: Vec<&str> = match value {
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            other => other.as_str().into_iter().collect(),
+        };
+        let values = texts.into_iter().map(|text| spelled(kind, key, text, None));
+        (key.to_owned(), Known::exactly(values))
+    });
+    read.collect()
+}

@@ -1,0 +1,382 @@
+//! What requests need, by the kind of what they are about, and the grants that give it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::rebuilt::identifier;
+use super::trail::{Resource, Seen};
+use super::{By, Facts, scope_list};
+use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchVerb};
+use crate::request::{Asked, Target};
+
+/// How far grants are narrowed, and what turned out to be needed beside.
+pub(super) struct Narrowing {
+    by: By,
+    /// Kinds that are not narrowed, as something that ran would be refused.
+    free: BTreeSet<String>,
+    /// Scopes that the record does not tell, by the kind of the grant that gives them.
+    more: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What is needed, by kind; that of no kind belongs to nobody.
+pub(super) struct Needs {
+    by_kind: BTreeMap<String, Need>,
+    patterns: BTreeMap<String, Times>,
+}
+
+#[derive(Default)]
+struct Need {
+    scopes: BTreeSet<String>,
+    actions: BTreeSet<String>,
+    /// What is named, by what it is called.
+    named: BTreeMap<String, Facts>,
+    created: BTreeSet<Facts>,
+    hands_out: BTreeSet<String>,
+    times: Times,
+}
+
+#[derive(Default)]
+struct Times {
+    count: u64,
+    first: String,
+    last: String,
+}
+
+/// What a grant is narrowed to.
+struct Narrowed {
+    selector: String,
+    on_create: Option<String>,
+    why: String,
+}
+
+impl Narrowing {
+    pub fn new(by: By) -> Self {
+        Self {
+            by,
+            free: BTreeSet::new(),
+            more: BTreeMap::new(),
+        }
+    }
+
+    /// Gives a request that was refused more: the scopes that it lacks, or else grants that are not narrowed. Whether there was
+    /// more to give.
+    pub fn widen(&mut self, seen: &Seen, needs: &[Scope], catalog: &Catalog) -> bool {
+        let about = about(seen, catalog);
+        let more = self.more.entry(about).or_default();
+        let before = more.len();
+        more.extend(needs.iter().map(ToString::to_string));
+        if more.len() > before {
+            return true;
+        }
+        let kinds = seen.resources.iter().map(|it| root(&it.kind, catalog));
+        kinds.fold(false, |widened, kind| self.free.insert(kind) || widened)
+    }
+}
+
+impl Times {
+    fn add(&mut self, seen: &Seen) {
+        if self.count == 0 || seen.first < self.first {
+            self.first.clone_from(&seen.first);
+        }
+        if seen.last > self.last {
+            self.last.clone_from(&seen.last);
+        }
+        self.count += seen.count;
+    }
+
+    fn comment(&self) -> String {
+        let Self { count, first, last } = self;
+        let noun = if *count == 1 { "request" } else { "requests" };
+        let day = |time: &str| time.get(..19).unwrap_or(time).to_owned();
+        format!("{count} {noun}, {} to {}", day(first), day(last))
+    }
+}
+
+impl Needs {
+    pub fn of(seen: &[&Seen], narrowing: &Narrowing, catalog: &Catalog) -> Self {
+        let mut needs = Self {
+            by_kind: BTreeMap::new(),
+            patterns: BTreeMap::new(),
+        };
+        for seen in seen {
+            needs.add(seen, catalog);
+        }
+        for (kind, scopes) in &narrowing.more {
+            let need = needs.by_kind.entry(kind.clone()).or_default();
+            need.scopes.extend(scopes.iter().cloned());
+        }
+        needs
+    }
+
+    fn add(&mut self, seen: &Seen, catalog: &Catalog) {
+        let Some(asked) = asked(seen, catalog) else {
+            return;
+        };
+        let Some(endpoint) = asked.endpoint else {
+            let pattern = format!("{} {}", seen.method, regex::escape(&seen.path));
+            self.patterns.entry(pattern).or_default().add(seen);
+            return;
+        };
+        let about = about(seen, catalog);
+        let known = |scope: &&String| {
+            scope
+                .parse()
+                .is_ok_and(|it: Scope| catalog.scopes().id(&it).is_some())
+        };
+        let mut left: BTreeSet<String> = seen.scopes.iter().filter(known).cloned().collect();
+        for resource in &seen.resources {
+            let kind = root(&resource.kind, catalog);
+            let need = self.by_kind.entry(kind.clone()).or_default();
+            if let Some(scope) = resource
+                .scope
+                .as_ref()
+                .filter(|scope| left.contains(*scope))
+            {
+                need.scopes.insert(scope.clone());
+            }
+            need.note(resource, &kind, &asked, endpoint, catalog);
+        }
+        let by_resources = seen.resources.iter().filter_map(|it| it.scope.as_ref());
+        by_resources.for_each(|scope| {
+            left.remove(scope);
+        });
+        let need = self.by_kind.entry(about).or_default();
+        need.scopes.extend(left);
+        need.times.add(seen);
+        if let (Some(_), Some(action)) = (&endpoint.action, &seen.action) {
+            need.actions.insert(action.clone());
+        }
+        if let Some(why) = &endpoint.sensitive {
+            need.hands_out.insert(format!("{endpoint} {why}"));
+        }
+    }
+
+    /// The policy, without tests.
+    pub fn written(&mut self, name: &str, narrowing: &Narrowing, catalog: &Catalog) -> String {
+        let mut text = format!("version: 1\nroles:\n  {name}:\n    allow:\n");
+        for (kind, need) in &self.by_kind {
+            if need.scopes.is_empty() {
+                continue;
+            }
+            let found = catalog.kinds().find(kind);
+            let narrowed = found
+                .filter(|kind| !narrowing.free.contains(kind.name.as_str()))
+                .and_then(|kind| need.narrowed(kind, narrowing.by));
+            let _ = writeln!(text, "      # {}", need.comment(kind, narrowed.as_ref()));
+            for why in &need.hands_out {
+                let _ = writeln!(text, "      # {why}");
+            }
+            let scopes = need.scopes.iter().filter_map(|scope| scope.parse().ok());
+            let scopes: Vec<Scope> = scopes.collect();
+            let _ = writeln!(text, "      - scopes: [{}]", scope_list(scopes.iter()));
+            if let Some(narrowed) = &narrowed {
+                let _ = writeln!(
+                    text,
+                    "        only: {{ {kind}: {{ {} }} }}",
+                    narrowed.selector
+                );
+            }
+            if !need.actions.is_empty() {
+                let actions: Vec<_> = need.actions.iter().map(String::as_str).collect();
+                let _ = writeln!(text, "        actions: [{}]", actions.join(", "));
+            }
+            if let Some(on_create) = narrowed.and_then(|it| it.on_create) {
+                let _ = writeln!(text, "        on_create: {{ {on_create} }}");
+            }
+        }
+        for (pattern, times) in &self.patterns {
+            let _ = writeln!(
+                text,
+                "      # {}; the catalogue does not know it",
+                times.comment()
+            );
+            let _ = writeln!(text, "      - requests: [{}]", json!(pattern));
+        }
+        text
+    }
+}
+
+impl Need {
+    /// Notes what is touched: by the outermost thing that it belongs to, as a selector on that covers it.
+    fn note(
+        &mut self,
+        resource: &Resource,
+        root: &str,
+        asked: &Asked<'_>,
+        endpoint: &Endpoint,
+        catalog: &Catalog,
+    ) {
+        if resource.kind != root {
+            let rules = endpoint.touches.rules().iter();
+            let outermost = rules
+                .filter(|rule| rule.kind.to_string() == resource.kind)
+                .find_map(|rule| rule.of.first().filter(|(kind, _)| kind.as_str() == root));
+            let names = outermost
+                .map(|(_, place)| asked.names(place))
+                .unwrap_or_default();
+            for name in names {
+                self.named.entry(name.to_owned()).or_default();
+            }
+            return;
+        }
+        let Some(id) = &resource.id else {
+            let creates = endpoint.touches.rules().iter().any(|rule| {
+                rule.verb == TouchVerb::Create && rule.kind.to_string() == resource.kind
+            });
+            if creates {
+                self.created.insert(resource.facts.clone());
+            }
+            return;
+        };
+        let kind = catalog.kinds().find(root);
+        let is_nobodys = kind.is_some_and(|kind| kind.public.iter().any(|public| public == id));
+        if id.starts_with("tag:") || is_nobodys {
+            return;
+        }
+        let known = self.named.entry(id.clone()).or_default();
+        if *known == Facts::default() {
+            *known = resource.facts.clone();
+        }
+    }
+
+    fn comment(&self, kind: &str, narrowed: Option<&Narrowed>) -> String {
+        let what = if self.times.count == 0 {
+            "named by the others".to_owned()
+        } else {
+            self.times.comment()
+        };
+        let kind = if kind.is_empty() { "nobody's" } else { kind };
+        match narrowed {
+            Some(narrowed) => format!("{kind}: {what}; {}", narrowed.why),
+            None => format!("{kind}: {what}"),
+        }
+    }
+
+    fn narrowed(&self, kind: &Kind, by: By) -> Option<Narrowed> {
+        let things: Vec<&Facts> = self.named.values().chain(&self.created).collect();
+        if things.is_empty() {
+            return None;
+        }
+        let ids = || self.by_id(kind, by == By::Id);
+        let tag = || self.by_tag(kind, &things);
+        let name = || Self::by_name(kind, &things);
+        let project = || self.by_project(kind, &things);
+        match by {
+            By::None => None,
+            By::Id => ids(),
+            By::Tag => tag(),
+            By::Name => name(),
+            By::Project => project(),
+            By::Auto => ids().or_else(tag).or_else(name).or_else(project),
+        }
+    }
+
+    fn by_id(&self, kind: &Kind, any_number: bool) -> Option<Narrowed> {
+        let few = any_number || self.named.len() <= MOST_IDS;
+        let plain = self.named.keys().all(|id| is_exact(id));
+        let ids: Vec<_> = self.named.keys().map(|id| json!(id).to_string()).collect();
+        (self.created.is_empty() && few && plain).then(|| Narrowed {
+            selector: format!("{}: [{}]", identifier(kind), ids.join(", ")),
+            on_create: None,
+            why: format!("by id, {} in the record", counted(ids.len())),
+        })
+    }
+
+    fn by_tag(&self, kind: &Kind, things: &[&Facts]) -> Option<Narrowed> {
+        let (first, others) = things.split_first()?;
+        let common =
+            |tag: &&String| is_exact(tag) && others.iter().all(|it| it.tags.contains(*tag));
+        let tag = first.tags.iter().filter(|_| kind.has("tag")).find(common)?;
+        Some(Narrowed {
+            selector: format!("tag: {}", json!(tag)),
+            on_create: (!self.created.is_empty()).then(|| format!("tags: [{}]", json!(tag))),
+            why: format!(
+                "by a tag that all of them have, {} in the record",
+                counted(things.len())
+            ),
+        })
+    }
+
+    fn by_project(&self, kind: &Kind, things: &[&Facts]) -> Option<Narrowed> {
+        let (first, others) = things.split_first()?;
+        let project = first.project.as_ref().filter(|_| kind.has("project"))?;
+        let common =
+            is_exact(project) && others.iter().all(|it| it.project.as_ref() == Some(project));
+        common.then(|| Narrowed {
+            selector: format!("project: {}", json!(project)),
+            on_create: (!self.created.is_empty()).then(|| format!("project: {}", json!(project))),
+            why: format!(
+                "by the project that all of them are in, {} in the record",
+                counted(things.len())
+            ),
+        })
+    }
+
+    fn by_name(kind: &Kind, things: &[&Facts]) -> Option<Narrowed> {
+        let names: Option<Vec<&str>> = things.iter().map(|it| it.name.as_deref()).collect();
+        let names = names.filter(|names| kind.has("name") && !names.is_empty())?;
+        let first = *names.first()?;
+        let length = names.iter().map(|name| common(first, name)).min()?;
+        let begin: String = first.chars().take(length).collect();
+        (length >= LEAST_LETTERS && is_exact(&begin)).then(|| Narrowed {
+            selector: format!("name: {}", json!(format!("{begin}*"))),
+            on_create: None,
+            why: format!(
+                "by how their names begin, {} in the record",
+                counted(things.len())
+            ),
+        })
+    }
+}
+
+/// As many ids are listed where something else could tell what is meant.
+const MOST_IDS: usize = 3;
+/// The letters that a common beginning of names has at least.
+const LEAST_LETTERS: usize = 3;
+
+fn counted(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "thing" } else { "things" })
+}
+
+/// How many letters two names have in common at their beginning.
+fn common(one: &str, other: &str) -> usize {
+    one.chars()
+        .zip(other.chars())
+        .take_while(|(a, b)| a == b)
+        .count()
+}
+
+/// Whether a selector means the text itself by it.
+fn is_exact(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('/') && !text.contains(['*', '?']) && !text.contains("${")
+}
+
+fn asked<'c>(seen: &Seen, catalog: &'c Catalog) -> Option<Asked<'c>> {
+    let target = Target::read(&seen.path).ok()?;
+    Some(Asked::new(seen.method.parse().ok()?, target, catalog))
+}
+
+/// The kind of what a request is about: of the outermost thing that it belongs to. Empty where that is nobody's.
+fn about(seen: &Seen, catalog: &Catalog) -> String {
+    let asked = asked(seen, catalog);
+    let rules = asked.as_ref().and_then(|asked| asked.endpoint);
+    let rules = rules.map_or(&[][..], |endpoint| endpoint.touches.rules());
+    let firsts: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule.is_first())
+        .map(|rule| rule.kind.to_string())
+        .collect();
+    let first = seen.resources.iter().find(|it| firsts.contains(&it.kind));
+    first.map(|it| root(&it.kind, catalog)).unwrap_or_default()
+}
+
+/// The outermost kind that one belongs to; nothing for what is no kind.
+fn root(kind: &str, catalog: &Catalog) -> String {
+    let Some(kind) = catalog.kinds().find(kind) else {
+        return String::new();
+    };
+    let outermost = catalog.kinds().ancestors(kind).last().unwrap_or(kind);
+    outermost.name.to_string()
+}

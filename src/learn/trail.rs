@@ -1,0 +1,182 @@
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::Facts;
+
+/// The requests of a record that were let through, each different one once.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    pub seen: Vec<Seen>,
+    pub refused: BTreeMap<String, u64>,
+    pub unreadable: u64,
+}
+
+/// A request that was let through, as far as a record tells of it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub method: String,
+    pub path: String,
+    pub action: Option<String>,
+    pub query: Vec<String>,
+    pub scopes: Vec<String>,
+    pub fields: Vec<String>,
+    pub resources: Vec<Resource>,
+    pub count: u64,
+    pub first: String,
+    pub last: String,
+}
+
+/// A resource that it touched.
+#[derive(Clone, Debug)]
+pub(super) struct Resource {
+    pub kind: String,
+    pub id: Option<String>,
+    pub scope: Option<String>,
+    pub facts: Facts,
+}
+
+impl Trail {
+    pub fn of(records: impl Iterator<Item = Value>) -> Self {
+        let mut trail = Self::default();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for record in records {
+            let text = |member: &str| record.get(member).and_then(Value::as_str);
+            if text("time").is_none() {
+                trail.unreadable += 1;
+                continue;
+            }
+            let (Some("answer"), Some(method), Some(path)) =
+                (text("event"), text("method"), text("path"))
+            else {
+                continue;
+            };
+            if path.starts_with("/.tidegate/") || path == "/v1/oauth/token/info" {
+                continue;
+            }
+            match text("decision") {
+                Some("allow") => {}
+                Some(_) => {
+                    let reason = text("reason").unwrap_or("refused");
+                    *trail
+                        .refused
+                        .entry(format!("{method} {path} ({reason})"))
+                        .or_default() += 1;
+                    continue;
+                }
+                None => continue,
+            }
+            let seen = Seen::of(&record, method, path);
+            let key = seen.key();
+            match known.get(&key).and_then(|at| trail.seen.get_mut(*at)) {
+                Some(before) => before.again(&seen),
+                None => {
+                    known.insert(key, trail.seen.len());
+                    trail.seen.push(seen);
+                }
+            }
+        }
+        trail
+    }
+
+    /// Looks up what the record does not tell of resources.
+    pub fn complete(&mut self, look_up: &dyn Fn(&str, &str) -> Option<Facts>) {
+        let mut found: HashMap<(String, String), Option<Facts>> = HashMap::new();
+        for resource in self.seen.iter_mut().flat_map(|seen| &mut seen.resources) {
+            let Some(id) = &resource.id else { continue };
+            if resource.facts != Facts::default() {
+                continue;
+            }
+            let key = (resource.kind.clone(), id.clone());
+            let facts = found
+                .entry(key)
+                .or_insert_with(|| look_up(&resource.kind, id));
+            if let Some(facts) = facts {
+                resource.facts = facts.clone();
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn of(record: &Value, method: &str, path: &str) -> Self {
+        let time = record
+            .get("time")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let resources = record.get("resources").and_then(Value::as_array);
+        let resources = resources.into_iter().flatten().map(|resource| {
+            let text = |member: &str| {
+                resource
+                    .get(member)
+                    .and_then(Value::as_str)
+                    .map(str::to_owned)
+            };
+            Resource {
+                kind: text("kind").unwrap_or_default(),
+                id: text("id"),
+                scope: text("scope"),
+                facts: Facts {
+                    name: text("name"),
+                    tags: texts(resource, "tags"),
+                    project: text("project"),
+                },
+            }
+        });
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            action: record
+                .get("action")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            query: texts(record, "query"),
+            scopes: texts(record, "scopes"),
+            fields: texts(record, "fields"),
+            resources: resources.collect(),
+            count: 1,
+            first: time.to_owned(),
+            last: time.to_owned(),
+        }
+    }
+
+    fn again(&mut self, later: &Self) {
+        self.count += 1;
+        self.first = later.first.clone().min(std::mem::take(&mut self.first));
+        self.last = later.last.clone().max(std::mem::take(&mut self.last));
+        for (resource, later) in self.resources.iter_mut().zip(&later.resources) {
+            if resource.facts == Facts::default() {
+                resource.facts = later.facts.clone();
+            }
+        }
+    }
+
+    pub fn line(&self) -> String {
+        match &self.action {
+            Some(action) => format!("{} {} ({action})", self.method, self.path),
+            None => format!("{} {}", self.method, self.path),
+        }
+    }
+
+    /// What tells it from others: what is known of its resources beside does not.
+    pub fn key(&self) -> String {
+        let named = self.resources.iter().map(|it| {
+            let created = it.id.is_none().then_some(&it.facts);
+            format!("{} {:?} {created:?}", it.kind, it.id)
+        });
+        let named: Vec<_> = named.collect();
+        format!(
+            "{} {:?} {:?} {:?} {named:?}",
+            self.line(),
+            self.query,
+            self.fields,
+            self.scopes
+        )
+    }
+}
+
+fn texts(value: &Value, member: &str) -> Vec<String> {
+    let list = value.get(member).and_then(Value::as_array);
+    let texts = list.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
+}
