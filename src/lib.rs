@@ -18,7 +18,7 @@
 //! | [`response`] | → the answer as the client may see it |
 //!
 //! Beside the way stand [`state`] (what is kept of sub-tokens, and how each was used), [`config`] (the files, checked whole, as one immutable value), [`cli`] (the commands),
-//! [`admin`] (what those who run it ask on a listener of its own), [`trust`] (who may vouch for whom), [`authority`] (certificates for listeners),
+//! [`admin`] (what those who run it ask on a listener of its own), [`console`] (the page on it), [`trust`] (who may vouch for whom), [`authority`] (certificates for listeners),
 //! [`specification`] (what DigitalOcean changed since), [`learn`] (from what was let through to the role for it), [`json`] (answers as they came, whole or not at all), [`refusal`]
 //! (every way to say no, in one table), [`secret`], [`units`] and [`yaml`].
 
@@ -28,6 +28,7 @@ pub mod authority;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod identify;
 pub mod json;
 pub mod learn;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 
 use super::complaints::{Complaint, Complaints};
 use super::times::Times;
@@ -195,6 +196,22 @@ struct Reloads {
     failed: AtomicU64,
 }
 
+/// Under how many milliseconds a part of all is; nothing while there is none.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Quantiles {
+    p50: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl Quantiles {
+    fn of(times: &Times) -> Self {
+        Self {
+            p50: times.quantile(0.5),
+            p99: times.quantile(0.99),
+        }
+    }
+}
+
 /// The endpoint of a request that is none's of the catalogue, or was refused before that was known.
 const UNKNOWN: &str = "unknown";
 
@@ -231,6 +248,16 @@ impl Metrics {
     /// Notes how long the API took to begin its answer.
     pub fn upstream_took(&self, took: Duration) {
         self.upstream.add(took);
+    }
+
+    /// Under how many milliseconds half of what tidegate adds is, and nearly all of it.
+    pub(crate) fn added_quantiles(&self) -> Quantiles {
+        Quantiles::of(&self.added)
+    }
+
+    /// The same of what the API takes.
+    pub(crate) fn upstream_quantiles(&self) -> Quantiles {
+        Quantiles::of(&self.upstream)
     }
 
     /// Counts a look into a cache.

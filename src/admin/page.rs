@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
+use hyper::body::Incoming;
 use hyper::header::{self, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::exposition::{CONTENT_TYPE, Gauges, expose};
 use super::readiness::{Phase, Readiness};
 use crate::audit::Audit;
+use crate::console::Console;
+use crate::identify::Peer;
 use crate::response::{Answer, made};
 use crate::server::Current;
 use crate::state::Live;
@@ -19,7 +23,11 @@ pub struct Admin {
     audit: Arc<Audit>,
     started: Timestamp,
     phase: watch::Sender<Phase>,
+    console: Option<Arc<Console>>,
 }
+
+/// The paths that are answered with and without a console.
+const OWN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 struct Page {
     status: StatusCode,
@@ -29,8 +37,14 @@ struct Page {
 
 impl Admin {
     /// Of a daemon that is starting.
-    pub fn new(current: Arc<Current>, tokens: Arc<Live>, audit: Arc<Audit>) -> Self {
+    pub fn new(
+        current: Arc<Current>,
+        tokens: Arc<Live>,
+        audit: Arc<Audit>,
+        console: Option<Arc<Console>>,
+    ) -> Self {
         Self {
+            console,
             current,
             tokens,
             audit,
@@ -49,8 +63,18 @@ impl Admin {
         &self.current
     }
 
-    /// Answers one request. Its body is not read.
-    pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Answer {
+    /// Answers one request.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
+        match &self.console {
+            Some(console) if !OWN.contains(&request.uri().path()) => {
+                console.clone().answer(request, peer, &self).await
+            }
+            Some(_) | None => self.own(&request).await,
+        }
+    }
+
+    /// Answers what is asked of the daemon itself. A body is not read.
+    async fn own<B>(self: Arc<Self>, request: &Request<B>) -> Answer {
         let page = match request.uri().path() {
             "/healthz" => Page::text(StatusCode::OK, "alive\n"),
             "/readyz" => self.ready().await,
@@ -115,6 +139,16 @@ impl Admin {
             rate_limits,
             started: self.started,
         }
+    }
+
+    /// When the daemon started.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// What `/readyz` says.
+    pub(crate) async fn ready_json(&self) -> Value {
+        self.readiness().await.json()
     }
 
     async fn readiness(&self) -> Readiness {

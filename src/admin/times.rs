@@ -27,6 +27,28 @@ impl Times {
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    /// Under how many milliseconds so large a part of them was, by the bounds that are counted by; nothing while there are none, and
+    /// none beyond the last bound.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let counts = self
+            .counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        let counts: Vec<_> = counts.collect();
+        let all: u64 = counts.iter().sum::<u64>() + self.beyond.load(Ordering::Relaxed);
+        let mut sum = 0;
+        let within = |(_, count): &(&f64, &u64)| {
+            sum += **count;
+            all > 0 && as_float(sum) >= part * as_float(all)
+        };
+        let bound = BOUNDS
+            .iter()
+            .zip(&counts)
+            .find(within)
+            .map(|(bound, _)| *bound);
+        bound.map(|seconds| (seconds * 1e5).round() / 1e2)
+    }
+
     /// The count is the sum of what is shown, so that the two never differ while requests go on.
     pub fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let mut counts: Vec<_> = BOUNDS
@@ -39,6 +61,14 @@ impl Times {
         let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(sum, count, &counts, None)
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of requests are far below what a float holds"
+)]
+fn as_float(count: u64) -> f64 {
+    count as f64
 }
 
 /// Seconds: from what a decision takes to what the API may take.

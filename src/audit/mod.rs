@@ -10,10 +10,12 @@ pub mod files;
 mod permit;
 mod record;
 mod sink;
+mod wanted;
 mod writer;
 
 pub use chain::{Beginning, Break, Link, Place, Verification};
 pub use permit::Permit;
 pub use record::{Event, Exchange, Record, Resource, Token, Verdict, Would};
 pub use sink::recorded_until;
-pub use writer::{Audit, Unwritable};
+pub use wanted::{Wanted, changes_something, text};
+pub use writer::{Audit, Seen, Unwritable};

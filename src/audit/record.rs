@@ -88,6 +88,8 @@ pub enum Event {
     Answer,
     /// Before a sub-token that an identity was exchanged for is handed out.
     Exchange,
+    /// What somebody did who runs tidegate, at the console.
+    Operator,
 }
 
 /// An identity: nothing of it but its issuer before it is verified, and of its claims those alone that a rule asks for.
@@ -248,6 +250,7 @@ impl Record {
             Event::Decision => "decision",
             Event::Answer => "answer",
             Event::Exchange => "exchange",
+            Event::Operator => "operator",
         };
         // What is written into memory is always written, and texts and numbers always serialise.
         let _ = write!(line, "{{\"time\":\"{now:.6}\",\"event\":\"{event}\"");

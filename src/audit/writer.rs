@@ -35,6 +35,9 @@ enum Message {
     Stop,
 }
 
+/// Who is shown lines that were written. The writer waits for it.
+pub type Seen = Box<dyn Fn(Vec<u8>) + Send>;
+
 /// A line could not be written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unwritable;
@@ -53,7 +56,15 @@ impl Audit {
     /// # Errors
     /// The sink's own, if it can't be opened.
     pub fn open(settings: &AuditSettings) -> io::Result<Self> {
-        Self::begin(Sink::open(settings, None)?)
+        Self::open_seen(settings, None)
+    }
+
+    /// The same, with somebody who is shown the lines that were written, by the writer and after whoever waited for them.
+    ///
+    /// # Errors
+    /// The sink's own, if it can't be opened.
+    pub fn open_seen(settings: &AuditSettings, seen: Option<Seen>) -> io::Result<Self> {
+        Self::begin(Sink::open(settings, None)?, seen)
     }
 
     /// Starts the writer over a file that is open already, as one in memory.
@@ -61,7 +72,7 @@ impl Audit {
     /// # Errors
     /// If there can be no thread.
     pub fn over(file: File) -> io::Result<Self> {
-        Self::begin(Sink::over(file))
+        Self::begin(Sink::over(file), None)
     }
 
     /// Opens the sink and starts the writer, which writes every line to `copy` too.
@@ -69,10 +80,10 @@ impl Audit {
     /// # Errors
     /// The sink's own, if it can't be opened.
     pub fn copied(settings: &AuditSettings, copy: File) -> io::Result<Self> {
-        Self::begin(Sink::open(settings, None)?.copied_to(copy))
+        Self::begin(Sink::open(settings, None)?.copied_to(copy), None)
     }
 
-    fn begin(sink: Sink) -> io::Result<Self> {
+    fn begin(sink: Sink, seen: Option<Seen>) -> io::Result<Self> {
         let (lines, messages) = channel();
         let state = Arc::new(Shared {
             failing: AtomicBool::new(false),
@@ -81,7 +92,7 @@ impl Audit {
         let shared = state.clone();
         let thread = thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_all(sink, &messages, &shared))?;
+            .spawn(move || write_all(sink, &messages, &shared, seen.as_ref()))?;
         Ok(Self {
             lines,
             state,
@@ -199,22 +210,22 @@ impl Drop for Audit {
     }
 }
 
-fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared) {
+fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared, seen: Option<&Seen>) {
     let mut is_all = true;
     while let Ok(first) = messages.recv() {
         if is_all && matches!(first, Message::Line(_, None)) {
             thread::park_timeout(TOGETHER);
         }
         let mut batch = Batch::default();
-        let mut end = batch.take(first, &mut sink, shared);
+        let mut end = batch.take(first, &mut sink, shared, seen);
         while !end && batch.count < BATCH {
             match messages.try_recv() {
-                Ok(next) => end = batch.take(next, &mut sink, shared),
+                Ok(next) => end = batch.take(next, &mut sink, shared, seen),
                 Err(_) => break,
             }
         }
         is_all = batch.count < BATCH;
-        batch.write(&mut sink, shared);
+        batch.write(&mut sink, shared, seen);
         if end {
             return;
         }
@@ -230,7 +241,13 @@ struct Batch {
 
 impl Batch {
     /// Takes a message in; true for the last one.
-    fn take(&mut self, message: Message, sink: &mut Sink, shared: &Shared) -> bool {
+    fn take(
+        &mut self,
+        message: Message,
+        sink: &mut Sink,
+        shared: &Shared,
+        seen: Option<&Seen>,
+    ) -> bool {
         match message {
             Message::Line(line, done) => {
                 self.bytes.extend_from_slice(&line);
@@ -239,7 +256,7 @@ impl Batch {
                 false
             }
             Message::Reopen(settings) => {
-                std::mem::take(self).write(sink, shared);
+                std::mem::take(self).write(sink, shared, seen);
                 match Sink::open(&settings, Some(sink)) {
                     Ok(fresh) => {
                         *sink = fresh;
@@ -255,7 +272,7 @@ impl Batch {
         }
     }
 
-    fn write(self, sink: &mut Sink, shared: &Shared) {
+    fn write(self, sink: &mut Sink, shared: &Shared, seen: Option<&Seen>) {
         if self.count == 0 {
             return;
         }
@@ -271,6 +288,9 @@ impl Batch {
         }
         for done in self.waiting {
             let _ = done.send(result.is_ok());
+        }
+        if let (Some(seen), Ok(())) = (seen, result) {
+            seen(self.bytes);
         }
     }
 }

@@ -67,6 +67,15 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     Ok(if good { Outcome::Good } else { Outcome::Bad })
 }
 
+/// What is warned of in the policy of these rules, each with its place.
+pub(crate) fn policy_warnings(rules: &Rules) -> Vec<String> {
+    let mut checked = Checked::default();
+    let settings = &rules.settings;
+    let (policy, catalog) = (&rules.policy, &rules.catalog);
+    checked.policy(&settings.policy, policy, catalog, settings.field_scopes);
+    checked.findings.iter().map(ToString::to_string).collect()
+}
+
 impl Checked {
     /// A policy without what is about it.
     fn alone(&mut self, path: &Path, extra: Option<&Path>) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, Parser};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -52,12 +52,39 @@ pub struct Arguments {
     /// The body, a file with JSON; where it decides and is not given, it can't be told.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// The body, where it comes from no file.
+    #[arg(skip)]
+    pub(crate) body_text: Option<String>,
     /// What there is, as `given` in the policy's tests has it; without it, the API is asked.
     #[arg(long, value_name = "FILE")]
     resource: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    /// Reads them as the command line does, the name of the command left out.
+    ///
+    /// # Errors
+    /// What the command would say.
+    pub(crate) fn read(arguments: &[String]) -> Result<Self, Failed> {
+        let all = std::iter::once("explain").chain(arguments.iter().map(String::as_str));
+        let read = Alone::try_parse_from(all);
+        read.map(|alone| alone.arguments).map_err(|error| {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Failed::because(line.strip_prefix("error: ").unwrap_or(line))
+        })
+    }
+}
+
+/// `explain` alone.
+#[derive(Parser)]
+#[command(name = "explain", disable_help_flag = true)]
+struct Alone {
+    #[command(flatten)]
+    arguments: Arguments,
 }
 
 /// What there is to say: the deciding grant or the refusal, and what would allow the request.
@@ -69,11 +96,7 @@ pub struct Verdict {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    let told = Ground::read(config).and_then(|ground| {
-        let verdict = ground.verdict(arguments)?;
-        ground.body_decides(arguments, &verdict)?;
-        Ok(verdict)
-    });
+    let told = Ground::read(config).and_then(|ground| ground.whole_verdict(arguments));
     match told {
         Ok(verdict) => {
             verdict.tell(arguments.json)?;
@@ -115,6 +138,16 @@ impl Ground {
         })
     }
 
+    /// What the daemon would say, if that does not hang on a body that was not given.
+    ///
+    /// # Errors
+    /// Why it can't be told.
+    pub(crate) fn whole_verdict(&self, arguments: &Arguments) -> Result<Verdict, Failed> {
+        let verdict = self.verdict(arguments)?;
+        self.body_decides(arguments, &verdict)?;
+        Ok(verdict)
+    }
+
     /// What the daemon would say.
     ///
     /// # Errors
@@ -129,6 +162,8 @@ impl Ground {
         let body = arguments.body.as_ref().map(fs::read).transpose();
         let body =
             body.map_err(|error| Failed::because(format!("the body can't be read: {error}")))?;
+        let text = arguments.body_text.as_ref();
+        let body = body.or_else(|| text.map(|text| text.clone().into_bytes()));
         let who = Who::find(arguments, &self.policy, &self.settings.state)?;
         let given = arguments.resource.as_ref().map(|path| self.given(path));
         let given = given.transpose()?;
@@ -198,7 +233,12 @@ impl Ground {
                     | Code::Resource
             ),
         };
-        if arguments.body.is_none() && method != Method::Get && inspected && by_the_body {
+        if arguments.body.is_none()
+            && arguments.body_text.is_none()
+            && method != Method::Get
+            && inspected
+            && by_the_body
+        {
             return Err(Failed::because(format!(
                 "no body was given, and what is in it decides over {} {}; give it with `--body FILE` (`--body /dev/null`, if there is none)",
                 method, arguments.path

@@ -105,6 +105,11 @@ pub enum Outcome {
 pub struct Failed(Vec<String>);
 
 impl Failed {
+    /// What is told, in one line.
+    pub(crate) fn in_a_line(&self) -> String {
+        self.0.join("; ")
+    }
+
     /// One line.
     fn because(line: impl fmt::Display) -> Self {
         Self(vec![line.to_string()])
@@ -158,6 +163,9 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+pub(crate) use check::policy_warnings;
+pub(crate) use token::{Shown, made_by, rotate_found};
 
 /// Says a line on standard error. If nobody can hear it, that is no reason to fail.
 fn say(line: impl fmt::Display) {

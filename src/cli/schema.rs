@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failed, Outcome, print};
 use crate::catalog::{Catalog, Kind};
+use crate::policy::Right;
 use crate::refusal::Code;
 
 #[derive(Args)]
@@ -101,7 +102,16 @@ pub(crate) fn config() -> Value {
     );
     let mut admin = object(
         &[],
-        &[("unix", text()), ("address", text()), ("tls", local("tls"))],
+        &[
+            ("unix", text()),
+            ("address", text()),
+            ("tls", local("tls")),
+            ("console", flag()),
+            (
+                "hosts",
+                or_null(json!({ "type": "array", "items": text() })),
+            ),
+        ],
     );
     put(&mut admin, "oneOf", needs_one(&["address", "unix"]));
     let mut account = object(
@@ -207,9 +217,18 @@ fn role() -> Value {
             ("vars", list(&json!({ "type": "string", "pattern": NAME }))),
             ("allow", list(&local("allow"))),
             ("deny", list(&local("deny"))),
+            (
+                "operator",
+                list(&json!({ "enum": Right::ALL.map(Right::as_str) })),
+            ),
+            ("operator_issues", list(&local("text"))),
         ],
     );
-    put(&mut role, "anyOf", needs_one(&["allow", "deny"]));
+    put(
+        &mut role,
+        "anyOf",
+        needs_one(&["allow", "deny", "operator"]),
+    );
     role
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Failed, Outcome, counted, print, say};
-use crate::audit::files;
+use crate::audit::{Wanted, changes_something, files, text};
 use crate::config::{self, AuditSink};
 use crate::secret::redacted;
 use crate::token::SubToken;
@@ -97,10 +97,7 @@ pub(super) fn of_configuration(config: &Path) -> Result<Vec<PathBuf>, Failed> {
 /// What is looked for, and what was found so far.
 struct Search<'a> {
     wanted: &'a Arguments,
-    /// The token that is looked for, by name or id.
-    token: Option<String>,
-    /// The time that is looked from, as records write it.
-    since: Option<String>,
+    looked_for: Wanted,
     /// The lines of requests that were let go, until their final line comes.
     open: HashMap<String, (u64, Value)>,
     lines: u64,
@@ -135,8 +132,13 @@ impl<'a> Search<'a> {
         };
         Ok(Self {
             wanted,
-            token,
-            since: wanted.since.map(|Since(time)| format!("{time:.6}")),
+            looked_for: Wanted {
+                token,
+                since: wanted.since.map(|Since(time)| format!("{time:.6}")),
+                changes: wanted.changes,
+                refused: wanted.refused,
+                resource: wanted.resource.clone(),
+            },
             open: HashMap::new(),
             lines: 0,
             unreadable: 0,
@@ -171,46 +173,16 @@ impl<'a> Search<'a> {
     fn record(&mut self, record: Value) -> Result<(), Failed> {
         let id = text(&record, "request_id").to_owned();
         if text(&record, "event") == "decision" {
-            if self.fits(&record) {
+            if self.looked_for.fits(&record) {
                 self.open.insert(id, (self.lines, record));
             }
             return Ok(());
         }
         self.open.remove(&id);
-        if self.fits(&record) {
+        if self.looked_for.fits(&record) {
             self.tell(&record)?;
         }
         Ok(())
-    }
-
-    fn fits(&self, record: &Value) -> bool {
-        let Arguments {
-            files: _,
-            token: _,
-            since: _,
-            changes,
-            refused,
-            resource,
-            json: _,
-        } = self.wanted;
-        let of_token = self.token.as_deref().is_none_or(|wanted| {
-            let token = record.get("token");
-            let is =
-                |member| token.and_then(|token| token.get(member)) == Some(&Value::from(wanted));
-            is("id") || is("name")
-        });
-        let in_time = self
-            .since
-            .as_deref()
-            .is_none_or(|since| text(record, "time") >= since);
-        let touched = resource
-            .as_deref()
-            .is_none_or(|wanted| touches(record, wanted));
-        of_token
-            && in_time
-            && touched
-            && (!changes || changes_something(record))
-            && (!refused || text(record, "decision") == "deny")
     }
 
     fn tell(&mut self, record: &Value) -> Result<(), Failed> {
@@ -301,36 +273,6 @@ const MOST: usize = 8;
 
 fn unreadable(file: &str, error: &io::Error) -> Failed {
     Failed::because(format!("the audit file `{file}` can't be read: {error}"))
-}
-
-fn text<'r>(record: &'r Value, member: &str) -> &'r str {
-    record
-        .get(member)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn changes_something(record: &Value) -> bool {
-    !matches!(text(record, "method"), "" | "GET")
-}
-
-/// Whether the record has it among its resources: `droplet:12`, a kind, or a name of any kind.
-fn touches(record: &Value, wanted: &str) -> bool {
-    let wanted = wanted.strip_prefix("do:").unwrap_or(wanted);
-    let (kind, id) = match wanted.split_once(':') {
-        Some((kind, id)) => (Some(kind), Some(id)),
-        None => (None, None),
-    };
-    let resources = record.get("resources").and_then(Value::as_array);
-    resources.into_iter().flatten().any(|resource| {
-        let is = |member: &str, text_of: &str| text(resource, member).eq_ignore_ascii_case(text_of);
-        let named = |name: &str| is("id", name) || is("name", name);
-        is("kind", wanted)
-            || named(wanted)
-            || kind
-                .zip(id)
-                .is_some_and(|(kind, id)| is("kind", kind) && named(id))
-    })
 }
 
 /// A record for people: when, who, from where, what, and what came of it.

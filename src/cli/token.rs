@@ -3,14 +3,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fitting::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say};
 use crate::catalog::is_plain_text;
-use crate::config::{self, Settings};
+use crate::config::{self, Rules, Settings};
 use crate::policy::{self, Ceiling, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::refusal::Code;
 use crate::secret::{SecretHash, has_token};
@@ -199,12 +199,12 @@ pub(super) struct Desk {
 }
 
 /// A sub-token as lists show it, wherever it is kept.
-pub(super) struct Shown {
-    pub(super) id: TokenId,
-    pub(super) name: String,
+pub(crate) struct Shown {
+    pub(crate) id: TokenId,
+    pub(crate) name: String,
     /// Of the secrets by which it may come, the one before the last rotation too while that holds.
     pub(super) hashes: Vec<SecretHash>,
-    pub(super) roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     vars: policy::Vars,
     limits: Limits,
     since: Option<Timestamp>,
@@ -213,17 +213,17 @@ pub(super) struct Shown {
     pub(super) owner: Option<String>,
     description: Option<String>,
     /// The role under which it reports, that time past or not.
-    ceiling: Option<Ceiling>,
-    of_policy: bool,
+    pub(crate) ceiling: Option<Ceiling>,
+    pub(crate) of_policy: bool,
     /// Who made it, if nobody issued it by hand.
     pub(super) maker: Option<Arc<Maker>>,
     /// Why it can't be used, whoever comes: a role or variable that is gone.
-    unbound: Option<String>,
+    pub(crate) unbound: Option<String>,
 }
 
 impl Desk {
     pub(super) fn state(&self) -> Result<Box<dyn Store>, Failed> {
-        state::open(&self.settings.state, Duration::from_secs(5)).map_err(Failed::because)
+        state::open(&self.settings.state, PATIENCE).map_err(Failed::because)
     }
 
     /// The state, if there is a file: to look into it makes none.
@@ -246,7 +246,26 @@ impl Desk {
 
     fn issue(&self, arguments: Issue) -> Result<(), Failed> {
         let now = Timestamp::now();
-        let policy = self.policy()?;
+        let (yaml, json) = (arguments.yaml, arguments.json);
+        let (token, issued) = Self::make(&self.policy()?, arguments, now)?;
+        if yaml {
+            say(format!(
+                "the token, shown this once: {}",
+                token.secret.expose()
+            ));
+            return print(entry(&issued).trim_end());
+        }
+        self.state()?.issue(&issued, now).map_err(Failed::because)?;
+        let shown = Shown::issued(issued, Usage::default(), None, now);
+        tell(&token, &shown, json)
+    }
+
+    /// Makes a sub-token of roles that the policy has; it is good once it is kept.
+    fn make(
+        policy: &Policy,
+        arguments: Issue,
+        now: Timestamp,
+    ) -> Result<(SubToken, Issued), Failed> {
         let Issue {
             name,
             roles,
@@ -263,13 +282,13 @@ impl Desk {
             until,
             description,
             owner,
-            yaml,
-            json,
+            yaml: _,
+            json: _,
         } = arguments;
-        let vars = variables(&policy, &roles, vars)?;
+        let vars = variables(policy, &roles, vars)?;
         let ceiling = match ceiling.zip(until) {
             Some((role, until)) => {
-                Some(checked_ceiling(&policy, (&roles, &vars), role, until, now)?)
+                Some(checked_ceiling(policy, (&roles, &vars), role, until, now)?)
             }
             None => None,
         };
@@ -328,16 +347,7 @@ impl Desk {
                 issued.name
             )));
         }
-        if yaml {
-            say(format!(
-                "the token, shown this once: {}",
-                token.secret.expose()
-            ));
-            return print(entry(&issued).trim_end());
-        }
-        self.state()?.issue(&issued, now).map_err(Failed::because)?;
-        let shown = Shown::issued(issued, Usage::default(), None, now);
-        tell(&token, &shown, json)
+        Ok((token, issued))
     }
 
     /// The tokens of the state that `pick` takes out of it, and all of the policy file.
@@ -449,31 +459,8 @@ impl Desk {
     }
 
     fn rotate(&self, arguments: &Rotate) -> Result<(), Failed> {
-        let now = Timestamp::now();
         let found = self.find(&arguments.token)?;
-        if found.of_policy {
-            return Err(Failed::because(format!(
-                "the token `{}` is listed in the policy file by its hash; issue another with `--yaml` and replace its entry",
-                found.name
-            )));
-        }
-        if found.revoked_at.is_some() {
-            return Err(Failed::because(format!(
-                "the token `{}` was revoked; issue a new one",
-                found.name
-            )));
-        }
-        let token = SubToken::with_id(&found.id).map_err(|error| {
-            Failed::because(format!("the system gives no random bytes: {error}"))
-        })?;
-        let grace = arguments
-            .grace
-            .map(|span| now.saturating_add(span.duration()))
-            .transpose()
-            .map_err(Failed::because)?;
-        self.state()?
-            .rotate(&found.id, &token.hash(), grace)
-            .map_err(Failed::because)?;
+        let (token, grace) = rotate_found(&mut *self.state()?, &found, arguments.grace)?;
         match grace {
             Some(until) => say(format!("the old secret is valid until {until:.0}")),
             None => say("the old secret is not valid any more"),
@@ -481,6 +468,65 @@ impl Desk {
         tell(&token, &found, arguments.json)
     }
 }
+
+/// Gives a token a new secret; until when the old one is valid.
+///
+/// # Errors
+/// Why it has none: it stands in the policy file, or was revoked.
+pub(crate) fn rotate_found(
+    state: &mut dyn Store,
+    found: &Shown,
+    grace: Option<Span>,
+) -> Result<(SubToken, Option<Timestamp>), Failed> {
+    let now = Timestamp::now();
+    if found.of_policy {
+        return Err(Failed::because(format!(
+            "the token `{}` is listed in the policy file by its hash; issue another with `--yaml` and replace its entry",
+            found.name
+        )));
+    }
+    if found.revoked_at.is_some() {
+        return Err(Failed::because(format!(
+            "the token `{}` was revoked; issue a new one",
+            found.name
+        )));
+    }
+    let token = SubToken::with_id(&found.id)
+        .map_err(|error| Failed::because(format!("the system gives no random bytes: {error}")))?;
+    let grace = grace
+        .map(|span| now.saturating_add(span.duration()))
+        .transpose()
+        .map_err(Failed::because)?;
+    state
+        .rotate(&found.id, &token.hash(), grace)
+        .map_err(Failed::because)?;
+    Ok((token, grace))
+}
+
+/// What `token issue` would make of these arguments, read by the same parser, over the policy in force; it is good once it is kept.
+///
+/// # Errors
+/// What the command would say.
+pub(crate) fn made_by(rules: &Rules, arguments: &[String]) -> Result<(SubToken, Issued), Failed> {
+    let all = std::iter::once("issue").chain(arguments.iter().map(String::as_str));
+    let Asked { issue } = Asked::try_parse_from(all).map_err(|error| {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        Failed::because(line.strip_prefix("error: ").unwrap_or(line))
+    })?;
+    Desk::make(&rules.policy, issue, Timestamp::now())
+}
+
+/// `token issue` alone.
+#[derive(Parser)]
+#[command(name = "issue", disable_help_flag = true)]
+struct Asked {
+    #[command(flatten)]
+    issue: Issue,
+}
+
+/// How long the state is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const COLUMNS: [Column; 8] = [
     Column::text("NAME"),
@@ -707,7 +753,12 @@ fn plain(value: &Value) -> String {
 }
 
 impl Shown {
-    fn issued(token: Issued, usage: Usage, revoked_at: Option<Timestamp>, now: Timestamp) -> Self {
+    pub(crate) fn issued(
+        token: Issued,
+        usage: Usage,
+        revoked_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         let Issued {
             id,
             name,
@@ -742,7 +793,7 @@ impl Shown {
         }
     }
 
-    fn listed(token: FileToken, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
+    pub(crate) fn listed(token: FileToken, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
         let FileToken {
             name,
             id,
@@ -772,6 +823,11 @@ impl Shown {
             maker: None,
             unbound: None, // such a policy is refused whole
         }
+    }
+
+    /// The variables of its roles.
+    pub(crate) fn vars(&self) -> &policy::Vars {
+        &self.vars
     }
 
     /// How it stands, whatever has become of its roles.
@@ -839,7 +895,8 @@ impl Shown {
         }
     }
 
-    fn as_json(&self, now: Timestamp) -> Value {
+    /// It for programs, as `token list --json` prints it.
+    pub(crate) fn as_json(&self, now: Timestamp) -> Value {
         let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
         json!({
             "id": self.id.as_str(),

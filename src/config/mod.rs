@@ -62,6 +62,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Where those who run tidegate ask how it does.
     pub admin: Option<Listen>,
+    /// The page for those who run tidegate, on that listener, if it is on.
+    pub console: Option<ConsoleSettings>,
     /// A file with endpoints that this release does not know.
     pub extra_catalog: Option<PathBuf>,
     /// Which fields of answers are left out.
@@ -148,6 +150,13 @@ pub struct TlsFiles {
     pub private_key: PathBuf,
     /// The authorities of which a client must show a certificate.
     pub client_ca: Option<PathBuf>,
+}
+
+/// The page on the `admin` listener.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ConsoleSettings {
+    /// The names, in small letters, by which it is reached beside its address and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// The API that requests go to.

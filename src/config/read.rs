@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{
-    Account, AuditSettings, AuditSink, BaseUrl, Exchange, FieldScopes, IssuerKind, IssuerSettings,
-    KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader, Settings, TlsFiles,
-    TokenCommand, TokenSource, UpstreamSettings,
+    Account, AuditSettings, AuditSink, BaseUrl, ConsoleSettings, Exchange, FieldScopes, IssuerKind,
+    IssuerSettings, KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader,
+    Settings, TlsFiles, TokenCommand, TokenSource, UpstreamSettings,
 };
 use crate::policy::Source;
 use crate::units::Span;
@@ -66,6 +66,8 @@ struct Reader<'d> {
 impl Reader<'_> {
     fn file(&mut self, root: &Node) -> Option<Settings> {
         let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
+        let admin_node = map.take("admin").filter(|node| !node.is_null());
+        let (admin, console) = admin_node.map_or((None, None), |node| self.admin(node));
         let settings = Settings {
             listen: map.take("listen").map_or_else(
                 || {
@@ -97,10 +99,8 @@ impl Reader<'_> {
                     sync: false,
                     chain: false,
                 }),
-            admin: map
-                .take("admin")
-                .filter(|node| !node.is_null())
-                .and_then(|node| self.admin(node)),
+            admin,
+            console,
             extra_catalog: map
                 .take("catalog")
                 .and_then(|node| self.extra_catalog(node)),
@@ -243,8 +243,40 @@ impl Reader<'_> {
         }
     }
 
-    fn admin(&mut self, node: &Node) -> Option<Listen> {
-        let mut map = Map::of(node, "`admin`", &mut self.mistakes)?;
+    fn admin(&mut self, node: &Node) -> (Option<Listen>, Option<ConsoleSettings>) {
+        let Some(mut map) = Map::of(node, "`admin`", &mut self.mistakes) else {
+            return (None, None);
+        };
+        let console = self.console(&mut map);
+        (self.admin_listener(node, map), console)
+    }
+
+    /// The page of `admin`: there is none unless it is asked for.
+    fn console(&mut self, map: &mut Map<'_>) -> Option<ConsoleSettings> {
+        let is_on = map
+            .take("console")
+            .and_then(|node| node.flag("`console`", &mut self.mistakes))
+            .unwrap_or_default();
+        let hosts = map.take("hosts").filter(|node| !node.is_null());
+        let items = hosts.map_or(&[][..], |node| node.items("`hosts`", &mut self.mistakes));
+        let mut names = Vec::new();
+        for item in items {
+            let Some(name) = item.text("a host", &mut self.mistakes) else {
+                continue;
+            };
+            if is_host_name(name) {
+                names.push(name.to_ascii_lowercase());
+            } else {
+                self.mistakes.add(item.at, format!("`{name}` is no name of a host; write it without scheme and port, as `console.example.com`"));
+            }
+        }
+        if let Some(node) = hosts.filter(|_| !is_on) {
+            self.mistakes.add(node.at, "`hosts` are the names by which the console is reached, and there is none here; set `console: true`, or leave them out");
+        }
+        is_on.then_some(ConsoleSettings { hosts: names })
+    }
+
+    fn admin_listener(&mut self, node: &Node, mut map: Map<'_>) -> Option<Listen> {
         let unix = map.take("unix").and_then(|node| self.path(node, "`unix`"));
         let address_node = map.take("address");
         let address: Option<SocketAddr> = address_node
@@ -652,6 +684,12 @@ impl Reader<'_> {
     }
 }
 
+/// A name as a `Host` header has it, without a port.
+fn is_host_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
@@ -710,7 +748,7 @@ mod tests {
             ),
             (
                 "admin: { address: 0.0.0.0:9090, allow_plaintext: true }",
-                "t.yaml:5:19: `admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket\nt.yaml:5:33: unknown key `allow_plaintext`; known here: `unix`, `address`, `tls`",
+                "t.yaml:5:19: `admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket\nt.yaml:5:33: unknown key `allow_plaintext`; known here: `console`, `hosts`, `unix`, `address`, `tls`",
             ),
             (
                 "admin: { address: 0.0.0.0:9090, tls: { certificate: c, private_key: k } }",
@@ -719,6 +757,18 @@ mod tests {
             ("admin: { address: \"[::1]:9090\" }", ""),
             ("admin: { unix: admin.sock }", ""),
             ("admin: null", ""),
+            (
+                "admin: { address: 127.0.0.1:9090, console: true, hosts: [console.example.com] }",
+                "",
+            ),
+            (
+                "admin: { address: 127.0.0.1:9090, hosts: [console.example.com] }",
+                "t.yaml:5:42: `hosts` are the names by which the console is reached, and there is none here; set `console: true`, or leave them out",
+            ),
+            (
+                "admin: { address: 127.0.0.1:9090, console: true, hosts: [\"https://x\"] }",
+                "t.yaml:5:58: `https://x` is no name of a host; write it without scheme and port, as `console.example.com`",
+            ),
             (
                 "admin: {}",
                 "t.yaml:5:8: `admin` has either an `address` or a `unix` socket",

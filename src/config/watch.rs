@@ -81,6 +81,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         issuers,
         limits: _,
         places: _,
+        console: _,
     } = settings;
     let tokens = accounts.values().flat_map(|account| match &account.token {
         TokenSource::File(path) => std::slice::from_ref(path),

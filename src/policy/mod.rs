@@ -12,6 +12,7 @@ mod fields;
 mod matching;
 mod members;
 mod only;
+mod operator;
 mod pattern;
 mod read;
 mod selections;
@@ -34,6 +35,7 @@ pub use fields::{Fields, Standing};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
 pub use only::{Only, Selector, Value};
+pub use operator::{Operator, Right};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
 pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
@@ -78,6 +80,8 @@ pub struct Role {
     pub allow: Vec<Grant>,
     /// What it forbids, whatever allows it.
     pub deny: Vec<Grant>,
+    /// What it gives at the console.
+    pub operator: Option<Operator>,
 }
 
 /// One entry of `allow` or `deny`.

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use super::pattern::{PatternText, Text};
 use super::test::PolicyTest;
 use super::{
-    Ceiling, Covers, FileToken, Grant, Limits, OnCreate, Policy, Role, Source, Vars, only,
+    Ceiling, Covers, FileToken, Grant, Limits, OnCreate, Operator, Policy, Right, Role, Source,
+    Vars, only,
 };
 use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
 use crate::request::Json;
@@ -55,6 +56,7 @@ fn read_for(
         catalog,
         accounts,
         policy: Policy::default(),
+        issued: Vec::new(),
     };
     if let Some(root) = root {
         reader.file(&root);
@@ -78,6 +80,7 @@ pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mi
         catalog,
         accounts: None,
         policy: Policy::default(),
+        issued: Vec::new(),
     };
     let given = root.map(|root| reader.given(&root)).unwrap_or_default();
     if reader.mistakes.is_empty() {
@@ -93,6 +96,8 @@ pub(super) struct Reader<'r> {
     /// Which a role may name; `None` is any.
     accounts: Option<&'r [String]>,
     pub(super) policy: Policy,
+    /// The roles that `operator_issues` names, and where.
+    issued: Vec<(At, String)>,
 }
 
 impl Reader<'_> {
@@ -117,6 +122,7 @@ impl Reader<'_> {
         for entry in roles {
             self.role(entry);
         }
+        self.issued_roles();
         let tokens = map
             .take("tokens")
             .map_or(&[][..], |node| self.not_empty_list(node, "`tokens`"));
@@ -194,7 +200,8 @@ impl Reader<'_> {
             .map(|node| self.variables(node))
             .unwrap_or_default();
         let (allow, deny) = (map.take("allow"), map.take("deny"));
-        if allow.is_none() && deny.is_none() {
+        let operator = self.operator(&mut map);
+        if allow.is_none() && deny.is_none() && operator.is_none() {
             self.mistakes.add(entry.at, format!("role `{}` has neither `allow` nor `deny`; a role grants something or is left out", entry.key));
         }
         let allow = allow
@@ -211,8 +218,68 @@ impl Reader<'_> {
             vars,
             allow,
             deny,
+            operator,
         };
         self.policy.roles.insert(entry.key.clone(), Arc::new(role));
+    }
+
+    /// What a role gives at the console: rights, each with those before it, and the roles that may be issued there.
+    fn operator(&mut self, map: &mut Map<'_>) -> Option<Operator> {
+        let (rights, issues) = (map.take("operator"), map.take("operator_issues"));
+        let mut given = BTreeSet::new();
+        let items = rights.map_or(&[][..], |node| self.not_empty_list(node, "`operator`"));
+        for item in items {
+            let text = item.text("a right", &mut self.mistakes).unwrap_or_default();
+            match Right::ALL.into_iter().find(|right| right.as_str() == text) {
+                Some(right) => drop(given.insert(right)),
+                None if text.is_empty() => {}
+                None => self.mistakes.add(item.at, format!("`{text}` is no right at the console; there are `view`, `revoke` and `issue`")),
+            }
+        }
+        let right = given.iter().next_back().copied();
+        if let (Some(node), Some(right)) = (rights, right) {
+            let missing = Right::ALL
+                .into_iter()
+                .find(|lower| *lower < right && !given.contains(lower));
+            if let Some(missing) = missing {
+                self.mistakes.add(node.at, format!("`{right}` needs `{missing}` too; write `[view]`, `[view, revoke]` or `[view, revoke, issue]`"));
+            }
+        }
+        let mut named = BTreeSet::new();
+        if let Some(node) = issues {
+            for item in self.not_empty_list(node, "`operator_issues`") {
+                if let Some(name) = self.text(Some(item), "a role") {
+                    self.issued.push((item.at, name.clone()));
+                    named.insert(name);
+                }
+            }
+            if right != Some(Right::Issue) {
+                self.mistakes.add(node.at, "`operator_issues` are the roles that may be issued at the console, which this role may not; write `operator: [view, revoke, issue]`, or leave them out");
+            }
+        }
+        let issues = named;
+        right.map(|right| Operator { right, issues })
+    }
+
+    /// That the roles which an operator may issue are there, and make no operators.
+    fn issued_roles(&mut self) {
+        for (at, name) in std::mem::take(&mut self.issued) {
+            let Some(role) = self.policy.roles.get(&name) else {
+                let roles = self.policy.roles.keys().map(String::as_str);
+                let near = nearest(&name, roles).map_or_else(
+                    || "name one of the roles of this file".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                self.mistakes.add(
+                    at,
+                    format!("unknown role `{name}` in `operator_issues`; {near}"),
+                );
+                continue;
+            };
+            if role.operator.is_some() {
+                self.mistakes.add(at, format!("the role `{name}` has rights at the console itself, so nobody may issue it there: who could would give itself more; `tidegate token issue` does it"));
+            }
+        }
     }
 
     fn account(&mut self, node: Option<&Node>, role: At) -> String {

@@ -321,6 +321,11 @@ pub fn made(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> A
     answer
 }
 
+/// No body at all.
+pub fn nothing() -> AnswerBody {
+    whole(Bytes::new())
+}
+
 fn whole(bytes: impl Into<Bytes>) -> AnswerBody {
     Full::new(bytes.into()).map_err(never).boxed_unsync()
 }

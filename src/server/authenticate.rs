@@ -77,30 +77,9 @@ async fn recognise(
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
-    let in_policy = serving.rules.file_token(id);
-    let entry = tokens
-        .entry(id, in_policy.is_some())
-        .await
-        .map_err(state_unavailable)?
-        .unwrap_or_default();
+    let noted = |kept: &Kept| line.record.token = Some(kept.told(id));
+    let (kept, grace, activity) = admitted(tokens, (id, &hash), from, serving, noted).await?;
     let now = tokens.now();
-    let (kept, grace) = Kept::matching(in_policy, entry.issued, &hash, now.latest)
-        .ok_or_else(|| unknown_token(None))?;
-    line.record.token = Some(Token {
-        id: id.to_string(),
-        name: kept.name().to_owned(),
-    });
-    let activity = tokens.activity(id, kept.kept_in());
-    admit(
-        &Admission {
-            limits: kept.limits(),
-            since: kept.since(),
-            revoked_at: entry.revoked_at,
-            usage: activity.usage(),
-        },
-        from,
-        now,
-    )?;
     let ceiling = kept.ceiling().filter(|ceiling| ceiling.holds(now.latest));
     let bound = activity.grants(serving.rules.generation, ceiling, || {
         let ceiling = ceiling.map(|ceiling| ceiling.role.as_str());
@@ -126,6 +105,42 @@ async fn recognise(
         grants,
         activity,
     })
+}
+
+/// What is kept of a sub-token whose secret has this hash, until when that secret holds if it is the one before a rotation, and
+/// how it is used: if it may be used here and now. `seen` is told whose secret it is before that is judged.
+///
+/// # Errors
+/// Why it may not be.
+pub(crate) async fn admitted(
+    tokens: &Live,
+    (id, hash): (&TokenId, &SecretHash),
+    from: Origin<'_>,
+    serving: &Serving,
+    seen: impl FnOnce(&Kept),
+) -> Result<(Kept, Option<Timestamp>, Arc<Activity>), Refusal> {
+    let in_policy = serving.rules.file_token(id);
+    let entry = tokens
+        .entry(id, in_policy.is_some())
+        .await
+        .map_err(state_unavailable)?
+        .unwrap_or_default();
+    let now = tokens.now();
+    let (kept, grace) = Kept::matching(in_policy, entry.issued, hash, now.latest)
+        .ok_or_else(|| unknown_token(None))?;
+    seen(&kept);
+    let activity = tokens.activity(id, kept.kept_in());
+    admit(
+        &Admission {
+            limits: kept.limits(),
+            since: kept.since(),
+            revoked_at: entry.revoked_at,
+            usage: activity.usage(),
+        },
+        from,
+        now,
+    )?;
+    Ok((kept, grace, activity))
 }
 
 /// What is kept of a token.
@@ -155,6 +170,14 @@ impl Kept {
             Some(_) | None => return None,
         };
         Some((Self::Issued(issued), grace))
+    }
+
+    /// It as the record shows it.
+    pub(crate) fn told(&self, id: &TokenId) -> Token {
+        Token {
+            id: id.to_string(),
+            name: self.name().to_owned(),
+        }
     }
 
     /// Its name.
@@ -213,7 +236,7 @@ impl Kept {
 }
 
 /// The sub-token of exactly one `Authorization: Bearer` header.
-fn bearer(headers: &HeaderMap) -> Result<SubToken, Refusal> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<SubToken, Refusal> {
     const HOW: &str = "send `Authorization: Bearer tdg_v1_…`, once";
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {

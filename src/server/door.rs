@@ -104,7 +104,7 @@ impl Behind {
     async fn answer(self, request: Request<Incoming>, peer: Peer) -> Answer {
         match self {
             Self::Gate(gate) => gate.handle(request, peer).await,
-            Self::Admin(admin) => admin.answer(request).await,
+            Self::Admin(admin) => admin.answer(request, peer).await,
         }
     }
 

@@ -31,8 +31,10 @@ mod watchdog;
 mod watcher;
 mod workers;
 
+pub(crate) use authenticate::{admitted, bearer};
 pub use embedded::{Embedded, Unopened};
 pub use gate::Gate;
 pub use inherited::{Inherited, Unfit};
+pub(crate) use request_id::request_id;
 pub use run::{Failed, run};
 pub use serving::{Current, Serving};

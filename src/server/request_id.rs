@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// 32 hexadecimal digits from the system's generator: no two requests have the same, and none tells of another or of how many
 /// there were.
-pub(super) fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let bytes = READY.with_borrow_mut(Ready::next);
     let mut id = String::with_capacity(2 * BYTES);
     for byte in bytes.unwrap_or_else(without_generator) {

@@ -25,6 +25,7 @@ use super::workers::Workers;
 use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules};
+use crate::console::{Console, History};
 use crate::state::{Live, StateError};
 
 /// Why the daemon could not start.
@@ -111,7 +112,9 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     let tokens =
         Live::open(&settings.state, recorded_until(&settings.audit)).map_err(Failed::State)?;
     let unwritable = |error| Failed::Audit(settings.audit.clone(), error);
-    let audit = Arc::new(Audit::open(&settings.audit).map_err(unwritable)?);
+    let history = settings.console.as_ref().map(|_| Arc::<History>::default());
+    let seen = history.clone().map(History::seen);
+    let audit = Arc::new(Audit::open_seen(&settings.audit, seen).map_err(unwritable)?);
     let mut listeners = Vec::new();
     for listen in &settings.listen {
         listeners.extend(bind(listen, &mut inherited).await?);
@@ -122,7 +125,12 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     };
     inherited.all_taken().map_err(Failed::Systemd)?;
     let gate = Gate::new(current.clone(), tokens.clone(), audit.clone());
-    let admin = Arc::new(Admin::new(current.clone(), tokens.clone(), audit.clone()));
+    let console = history.map(|history| {
+        let of = (current.clone(), tokens.clone(), audit.clone());
+        Arc::new(Console::new(of, history))
+    });
+    let admin = Admin::new(current.clone(), tokens.clone(), audit.clone(), console);
+    let admin = Arc::new(admin);
     let (stop_admin, admin_stopping) = watch::channel(false);
     let mut aside = JoinSet::new();
     let mut signals = Signals::new().map_err(Failed::Signals)?;

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::plans::Plans;
@@ -19,6 +20,8 @@ pub struct Serving {
     pub upstream: Arc<Upstream>,
     /// Who may vouch for whom.
     pub issuers: Issuers,
+    /// Since when.
+    pub loaded: Timestamp,
     /// What these rules cut from answers, as far as it was asked.
     pub plans: Plans,
 }
@@ -96,6 +99,11 @@ impl Current {
         self.serving.load_full()
     }
 
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// What is counted, whichever rules are in force.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -147,6 +155,7 @@ impl Current {
         for (what, differs) in [
             ("listen", old.listen != new.listen),
             ("admin", old.admin != new.admin),
+            ("admin.console", old.console != new.console),
             ("state", old.state != new.state),
             (
                 "limits.connections",
@@ -226,6 +235,7 @@ fn serve_by(
         rules,
         upstream: Arc::new(upstream),
         issuers,
+        loaded: Timestamp::now(),
         plans: Plans::default(),
     })
 }

@@ -450,6 +450,23 @@ impl Live {
         counts.to_vec()
     }
 
+    /// Each issued token, how it was used, and when it was revoked: as they are in memory, and no request waits for it.
+    pub fn each_issued(&self, mut take: impl FnMut(&Arc<Issued>, Usage, Option<Timestamp>)) {
+        for shard in &self.shards {
+            for entry in shard.load_full().values() {
+                if let Some(issued) = &entry.issued {
+                    take(issued, entry.usage(KeptIn::State), entry.revoked_at);
+                }
+            }
+        }
+    }
+
+    /// What is known in memory of a token of the policy file: how it was used, and when it was revoked.
+    pub fn listed(&self, id: &TokenId) -> (Usage, Option<Timestamp>) {
+        let entry = self.known(id).unwrap_or_default();
+        (entry.usage(KeptIn::Policy), entry.revoked_at)
+    }
+
     /// The activity of a token: of one of the policy file made at its first use, of an issued one in its entry.
     pub fn activity(&self, id: &TokenId, kept_in: KeptIn) -> Arc<Activity> {
         let there = |entry: Entry| match kept_in {

@@ -14,7 +14,9 @@ mod row;
 mod sqlite;
 mod store;
 
-pub use live::{Activity, BehindClock, Entry, KeptIn, Live, OlderState, Unavailable, older_than};
+pub use live::{
+    Activity, BehindClock, Entry, INTERVAL, KeptIn, Live, OlderState, Unavailable, older_than,
+};
 pub use maker::{Exchanged, Maker, Taken};
 pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
 pub use sqlite::Sqlite;

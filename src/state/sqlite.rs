@@ -346,6 +346,20 @@ impl Store for Sqlite {
         .collect()
     }
 
+    fn owned_by(&self, owner: &str) -> Result<Vec<TokenId>, StateError> {
+        let wrong = |error| self.wrong(error);
+        let sql = "SELECT id FROM tokens WHERE owner = ?1";
+        let mut query = self.database.prepare_cached(sql).map_err(wrong)?;
+        let rows = query.query_map([owner], |row| row.get::<_, String>(0));
+        rows.map_err(wrong)?
+            .map(|id| {
+                let id = id.map_err(wrong)?;
+                let read = id.parse();
+                read.map_err(|error| StateError::Row(format!("`{id}`: {error}")))
+            })
+            .collect()
+    }
+
     fn revoked_at(&self, id: &TokenId) -> Result<Option<Timestamp>, StateError> {
         let sql = "SELECT revoked_at FROM revocations WHERE id = ?1";
         let mut query = self

@@ -138,6 +138,19 @@ pub trait Store: Send {
     /// `StateError`.
     fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError>;
 
+    /// The ids of the tokens that somebody has.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn owned_by(&self, owner: &str) -> Result<Vec<TokenId>, StateError> {
+        let theirs = |token: &Issued| {
+            let about = token.about.as_ref();
+            about.is_some_and(|about| about.owner.as_deref() == Some(owner))
+        };
+        let all = self.list()?.into_iter().map(|(token, ..)| token);
+        Ok(all.filter(theirs).map(|token| token.id).collect())
+    }
+
     /// When a token was revoked, if it was.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::policy::{Limits, Source, Subject};
 use crate::refusal::{Code, Refusal};
 
 /// Where a request comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ClientAddr {
     /// An address. IPv4 written as IPv6 was brought back to IPv4.
     Ip(IpAddr),

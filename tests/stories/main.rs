@@ -21,6 +21,7 @@ mod certificate;
 mod checking;
 mod client_certificates;
 mod clients;
+mod console;
 mod derived;
 mod diffing;
 mod every_endpoint;

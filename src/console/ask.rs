@@ -1,0 +1,181 @@
+//! `explain` as a form: what the daemon would say to a request, without sending it.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::form::Form;
+use super::page::{self, Frame, badge, field, token_field};
+use super::reply::{Reply, Trouble};
+use super::tokens::aside;
+use super::{Asked, Console};
+use crate::audit::text;
+use crate::cli::explain::{Arguments, Ground};
+
+/// The methods that a request may have.
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// What is asked, as the command takes it.
+#[derive(Default)]
+pub(super) struct Question {
+    arguments: Vec<String>,
+    body: Option<String>,
+}
+
+impl Question {
+    /// Of a form or a query.
+    pub fn of_form(form: &Form) -> Self {
+        let options = ["token", "role", "var", "from"];
+        let all = options.iter().flat_map(|name| {
+            let values = form.all(name).flat_map(str::lines);
+            values.map(move |value| format!("--{name}={}", value.trim()))
+        });
+        let request = ["method", "path"].map(|name| form.one(name).unwrap_or_default().to_owned());
+        Self {
+            arguments: all.chain(["--".to_owned()]).chain(request).collect(),
+            body: form.one("body").map(str::to_owned),
+        }
+    }
+
+    /// Of JSON: the same names, `roles` and `vars` as lists and pairs, and `body` as it is.
+    pub fn of_json(given: &Value) -> Result<Self, Trouble> {
+        let (mut options, mut method, mut path, mut body) =
+            (Vec::new(), String::new(), String::new(), None);
+        for (key, value) in given.as_object().into_iter().flatten() {
+            let wrong = || {
+                Trouble::Bad(format!(
+                    "`{key}` has no value that it can have; the description at /api/v1/openapi.json says which"
+                ))
+            };
+            let string = || value.as_str().map(str::to_owned).ok_or_else(wrong);
+            match key.as_str() {
+                _ if value.is_null() => {}
+                "method" => method = string()?,
+                "path" => path = string()?,
+                "token" | "from" => options.push(format!("--{key}={}", string()?)),
+                "roles" => {
+                    for role in value.as_array().ok_or_else(wrong)? {
+                        options.push(format!("--role={}", role.as_str().ok_or_else(wrong)?));
+                    }
+                }
+                "vars" => {
+                    for (name, value) in value.as_object().ok_or_else(wrong)? {
+                        options.push(format!(
+                            "--var={name}={}",
+                            value.as_str().ok_or_else(wrong)?
+                        ));
+                    }
+                }
+                "body" => body = Some(value.to_string()),
+                _ => {
+                    return Err(Trouble::Bad(format!(
+                        "`{key}` is nothing that can be asked; the description at /api/v1/openapi.json says what there is"
+                    )));
+                }
+            }
+        }
+        let arguments = options.into_iter().chain(["--".to_owned(), method, path]);
+        Ok(Self {
+            arguments: arguments.collect(),
+            body,
+        })
+    }
+}
+
+impl Console {
+    /// What the daemon would say, as `explain --json` prints it.
+    pub(super) async fn explain(self: &Arc<Self>, question: Question) -> Result<Value, Trouble> {
+        let config = self.current.config().to_owned();
+        aside(move || {
+            let bad = |failed: crate::cli::Failed| Trouble::Bad(failed.in_a_line());
+            let mut arguments = Arguments::read(&question.arguments).map_err(bad)?;
+            arguments.body_text = question.body;
+            let ground = Ground::read(&config).map_err(bad)?;
+            let verdict = ground.whole_verdict(&arguments).map_err(bad)?;
+            Ok(verdict.as_json())
+        })
+        .await
+    }
+
+    /// The form, and what came of it.
+    pub(super) async fn ask_page(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        frame: &Frame<'_>,
+        form: Option<&Form>,
+    ) -> Result<Reply, Trouble> {
+        let sent = form.unwrap_or(&asked.query);
+        let is_whole = sent.one("path").is_some()
+            && (sent.one("token").is_some() || sent.one("role").is_some());
+        let told = if is_whole {
+            Some(self.explain(Question::of_form(sent)).await)
+        } else {
+            None
+        };
+        let content = html! {
+            h1 { "Ask" }
+            p { "What would tidegate say to a request? Nothing is sent; what there is, is looked up with the account's real token." }
+            @if let Some(told) = &told { (verdict(told)) }
+            section { (question(sent, frame)) }
+        };
+        let page = page::whole("Ask", "/ask", Some(frame), &content);
+        Ok(Reply::Page(StatusCode::OK, page))
+    }
+}
+
+fn question(sent: &Form, frame: &Frame<'_>) -> Markup {
+    let method = sent.one("method").unwrap_or("GET");
+    html! {
+        form method="post" action="/ask" {
+            (token_field(frame))
+            div.fields {
+                div {
+                    label for="method" { "Method" }
+                    select id="method" name="method" {
+                        @for one in METHODS { option value=(one) selected[one == method] { (one) } }
+                    }
+                }
+                div { (field("path", "Path (/v2/droplets/12)", "text", sent.one("path"))) }
+                div { (field("token", "Sub-token (name or id)", "text", sent.one("token"))) }
+                div { (field("role", "or a role", "text", sent.one("role"))) }
+                div { (field("var", "Variable of the role (client=a)", "text", sent.one("var"))) }
+                div { (field("from", "From (an address)", "text", sent.one("from"))) }
+                div.wide {
+                    label for="body" { "Body (JSON)" }
+                    textarea id="body" name="body" spellcheck="false" { (sent.one("body").unwrap_or_default()) }
+                }
+            }
+            button type="submit" { "Ask" }
+        }
+    }
+}
+
+fn verdict(told: &Result<Value, Trouble>) -> Markup {
+    let told = match told {
+        Ok(told) => told,
+        Err(trouble) => {
+            return html! { p.alert role="alert" { "It can't be told: " (trouble.told().2) } };
+        }
+    };
+    let is_allowed = text(told, "decision") == "allow";
+    let needs = told.get("needs").and_then(Value::as_array);
+    let needs: Vec<_> = needs
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    html! {
+        section role="status" {
+            h2 { @if is_allowed { (badge("good", "allowed")) } @else { (badge("bad", "refused")) } " " code { (text(told, "reason")) } }
+            @if !text(told, "detail").is_empty() { p { (text(told, "detail")) } }
+            @if !needs.is_empty() { p { "It needs " code { (needs.join(", ")) } "." } }
+            @if !text(told, "suggestion").is_empty() {
+                p { "This in a role would allow it; whoever keeps the policy puts it there:" }
+                pre id="suggestion" { (text(told, "suggestion")) }
+                button.quiet.copy type="button" data-copy="suggestion" hidden { "Copy" }
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Lines of the record: as tables, as JSON, and as they come.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::StatusCode;
+use hyper::body::Frame as BodyFrame;
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::form::Form;
+use super::history::Line;
+use super::page::{self, Frame, badge, field, time_text};
+use super::reply::{Reply, Trouble};
+use super::{Asked, Console, entrance};
+use crate::audit::{Wanted, text};
+use crate::response::AnswerBody;
+use crate::units::Span;
+
+/// How many records are told at once.
+const USUAL: usize = 200;
+const MOST: usize = 1000;
+
+/// What is looked for, as a query says it.
+///
+/// # Errors
+/// What in it can't be.
+pub(super) fn wanted(query: &Form) -> Result<Wanted, Trouble> {
+    let since = query.one("since").map(|text| {
+        let ago = text.parse::<Span>().ok();
+        let ago = ago.and_then(|ago| Timestamp::now().checked_sub(ago.duration()).ok());
+        let since = text.parse::<Timestamp>().ok().or(ago);
+        let since = since.map(|since| format!("{since:.6}"));
+        since.ok_or_else(|| {
+            Trouble::Bad(
+                "`since` is a time, as `2027-01-31T00:00:00Z`, or how long ago, as `7d`".to_owned(),
+            )
+        })
+    });
+    let is = |name: &str| match query.one(name) {
+        None | Some("false") => Ok(false),
+        Some("true" | "1" | "on") => Ok(true),
+        Some(_) => Err(Trouble::Bad(format!("`{name}` is true or false"))),
+    };
+    let named = |name: &str| query.one(name).map(str::to_owned);
+    let token = named("token");
+    if token.as_deref().is_some_and(crate::secret::has_token) {
+        return Err(Trouble::Bad("a sub-token does not belong into an address, where histories and proxies keep it; name it by its name or id".to_owned()));
+    }
+    Ok(Wanted {
+        token,
+        since: since.transpose()?,
+        changes: is("changes")?,
+        refused: is("refused")?,
+        resource: named("resource"),
+    })
+}
+
+impl Console {
+    /// Records, the newest first, and how far back they go.
+    pub(super) fn records(&self, query: &Form) -> Result<Value, Trouble> {
+        let most = match query.one("limit") {
+            None => USUAL,
+            Some(text) => text
+                .parse()
+                .map_err(|_| Trouble::Bad("`limit` is a number".to_owned()))?,
+        };
+        let recent = self.history.recent(&wanted(query)?, most.clamp(1, MOST));
+        Ok(json!({ "records": recent.records, "since": recent.since }))
+    }
+
+    /// The lines of the record as they come, until the session ends or the client leaves.
+    fn follow(self: &Arc<Self>, asked: &Asked<'_>, by: By) -> Result<Reply, Trouble> {
+        let seat = self.viewers.clone().try_acquire_owned();
+        let seat = seat.map_err(|_| {
+            Trouble::Unable("as many look on as may; close another page of this kind".to_owned())
+        })?;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let looking = Looking {
+            console: self.clone(),
+            client: asked.client.clone(),
+            by,
+            wanted: wanted(&asked.query)?,
+            lines: self.history.follow(),
+            ticks,
+            count: 0,
+            _seat: seat,
+        };
+        let pieces = stream::unfold(looking, |mut looking| async move {
+            let piece = looking.next().await?;
+            Some((Ok(BodyFrame::data(piece)), looking))
+        });
+        let body: AnswerBody = BodyExt::boxed_unsync(StreamBody::new(pieces));
+        Ok(Reply::Events(body))
+    }
+}
+
+/// By what somebody looks on, so that it ends with that.
+pub(super) enum By {
+    Cookie(String),
+    Token(crate::token::SubToken),
+}
+
+/// How many may look on at once: some connections must be left for who wants to do something.
+pub(super) const VIEWERS: usize = 16;
+/// How often lines are sent, and how many at once; more in that time are passed over, and their number told.
+const TICK: Duration = Duration::from_millis(200);
+const AT_ONCE: usize = 20;
+/// How many ticks pass until it is looked whether the session lasts, and a sign of life is sent.
+const CHECKED: u32 = 5;
+const ALIVE: u32 = 50;
+
+struct Looking {
+    console: Arc<Console>,
+    client: crate::identify::Client,
+    by: By,
+    wanted: Wanted,
+    lines: tokio::sync::broadcast::Receiver<Line>,
+    ticks: tokio::time::Interval,
+    count: u32,
+    _seat: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Looking {
+    /// What goes out next; nothing once nobody may look on any more.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            self.ticks.tick().await;
+            self.count = self.count.wrapping_add(1);
+            if self.count.is_multiple_of(CHECKED) && !self.lasts().await {
+                return None;
+            }
+            let piece = self.come();
+            if !piece.is_empty() {
+                return Some(piece.into());
+            }
+            if self.count % ALIVE == 1 {
+                return Some(Bytes::from_static(b": here\n\n"));
+            }
+        }
+    }
+
+    async fn lasts(&self) -> bool {
+        let console = &self.console;
+        let right = crate::policy::Right::View;
+        match &self.by {
+            By::Cookie(cookie) => {
+                let found = console.signed_in(Some(cookie), &self.client, false).await;
+                found.is_ok_and(|(operator, _)| operator.has(right))
+            }
+            By::Token(token) => {
+                let found = console.by_token(token, &self.client).await;
+                found.is_ok_and(|operator| operator.has(right))
+            }
+        }
+    }
+
+    /// What came since the last time, as events.
+    fn come(&mut self) -> String {
+        let (mut out, mut told, mut passed_over) = (String::new(), 0, 0);
+        loop {
+            let line = match self.lines.try_recv() {
+                Ok(line) => line,
+                Err(TryRecvError::Lagged(count)) => {
+                    passed_over += count;
+                    continue;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            };
+            if told >= AT_ONCE {
+                passed_over += 1;
+                continue;
+            }
+            let Ok(record) = serde_json::from_slice::<Value>(&line) else {
+                continue;
+            };
+            if text(&record, "event") != "decision" && self.wanted.fits(&record) {
+                told += 1;
+                let _ = write!(out, "event: record\ndata: {record}\n\n");
+            }
+        }
+        if passed_over > 0 {
+            let _ = write!(
+                out,
+                "event: thinned\ndata: {{\"passed_over\":{passed_over}}}\n\n"
+            );
+        }
+        out
+    }
+}
+
+/// Records as a table.
+pub(super) fn table(records: &[Value], with_token: bool) -> Markup {
+    html! {
+        @if records.is_empty() {
+            p.empty { "Nothing, as far as is remembered here." }
+        } @else {
+            div.table {
+                table.stack {
+                    caption { (records.len()) " lines of the record, the newest first" }
+                    thead { tr {
+                        th scope="col" { "When" }
+                        @if with_token { th scope="col" { "Sub-token" } }
+                        th scope="col" { "From" } th scope="col" { "Request" } th scope="col" { "Decision" } th scope="col" { "What and why" }
+                        th.number scope="col" { "Status" }
+                    } }
+                    tbody { @for record in records { (row(record, with_token)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(record: &Value, with_token: bool) -> Markup {
+    let status = record.get("status").and_then(Value::as_u64);
+    let refused = text(record, "decision") == "deny";
+    let event = text(record, "event");
+    html! {
+        tr {
+            td.time data-name="When" { (time_text(text(record, "time"))) }
+            @if with_token { td data-name="Sub-token" { (whose(record)) } }
+            td data-name="From" { code { (text(record, "client_ip")) } }
+            td data-name="Request" {
+                @if text(record, "path").is_empty() { (event) }
+                @else { code { (text(record, "method")) " " (text(record, "path")) } }
+            }
+            td data-name="Decision" { @if refused { (badge("bad", "refused")) } @else { (badge("good", "allowed")) } }
+            td data-name="Why" {
+                (text(record, "reason"))
+                @if !text(record, "detail").is_empty() { @if !text(record, "reason").is_empty() { ": " } (text(record, "detail")) }
+                @if event == "decision" { " (under way, or cut off)" }
+            }
+            td.number data-name="Status" { @match status { Some(status) => (status), None => "–" } }
+        }
+    }
+}
+
+/// The sub-token of a record, and the way to it.
+pub(super) fn whose(record: &Value) -> Markup {
+    let token = record.get("token").unwrap_or(&Value::Null);
+    let id = text(token, "id");
+    html! {
+        @if id.is_empty() { "–" } @else { a href={ "/tokens/" (id) } { (text(token, "name")) } }
+    }
+}
+
+/// How far back something goes, and where the rest is.
+pub(super) fn how_far(since: Option<&str>, token: Option<&str>) -> Markup {
+    html! {
+        p.hint {
+            @match since {
+                Some(since) => { "This goes back to " (time_text(since)) ", as far as this process remembers. " }
+                None => "This process has recorded nothing yet. ",
+            }
+            "What is older is in the record's files: "
+            code { "tidegate audit search" @if let Some(token) = token { " --token " (token) } }
+        }
+    }
+}
+
+/// The page of lines as they come.
+fn live(query: &Form, recent: &Value, frame: &Frame<'_>) -> Markup {
+    let is = |name: &str| query.one(name).is_some_and(|text| text != "false");
+    let content = html! {
+        h1 { "Live" }
+        section {
+            form.filter method="get" action="/live" {
+                div { (field("token", "Sub-token (name or id)", "text", query.one("token"))) }
+                div { (field("resource", "Resource (droplet:12)", "text", query.one("resource"))) }
+                fieldset {
+                    legend { "Only" }
+                    div.choices {
+                        label { input type="checkbox" name="refused" value="true" checked[is("refused")]; "refused" }
+                        label { input type="checkbox" name="changes" value="true" checked[is("changes")]; "changes" }
+                    }
+                }
+                button type="submit" { "Filter" }
+            }
+        }
+        section {
+            p.actions {
+                span id="live-state" role="status" { "Without script this page shows what came until now." }
+                button.quiet id="live-stop" type="button" hidden { "Pause" }
+            }
+            div id="live" data-live="/live/lines" {
+                (table(recent.get("records").and_then(Value::as_array).map_or(&[], Vec::as_slice), true))
+            }
+            (how_far(recent.get("since").and_then(Value::as_str), None))
+        }
+    };
+    page::whole("Live", "/live", Some(frame), &content)
+}
+
+impl Console {
+    /// The page, with what came last.
+    pub(super) fn live_page(&self, asked: &Asked<'_>, frame: &Frame<'_>) -> Result<Reply, Trouble> {
+        let recent = self.history.recent(&wanted(&asked.query)?, 50);
+        let recent = json!({ "records": recent.records, "since": recent.since });
+        let page = live(&asked.query, &recent, frame);
+        Ok(Reply::Page(StatusCode::OK, page))
+    }
+
+    /// The lines for the page.
+    pub(super) fn live_lines(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Reply, Trouble> {
+        let cookie = entrance::cookie(asked.headers, asked.reached);
+        self.follow(asked, By::Cookie(cookie.unwrap_or_default().to_owned()))
+    }
+
+    /// The lines for programs.
+    pub(super) fn live_for_programs(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Reply, Trouble> {
+        self.follow(asked, By::Token(crate::server::bearer(asked.headers)?))
+    }
+}

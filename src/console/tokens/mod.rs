@@ -1,0 +1,638 @@
+//! Sub-tokens: which there are, what each may and did, and their end.
+
+mod new;
+mod pages;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::entrance::Operator;
+use super::form::{Form, encoded};
+use super::page::Frame;
+use super::reply::{Reply, Trouble};
+use super::{Asked, Console, Done};
+use crate::audit::{Resource, Wanted};
+use crate::cli::{Failed, Shown, made_by, rotate_found};
+use crate::config::Rules;
+use crate::policy::{FileToken, bind};
+use crate::secret::has_token;
+use crate::state::{self, INTERVAL, Issued, Maker, StateError, Store};
+use crate::token::{Admission, SubToken, TokenId, Usage, standing};
+use crate::units::Span;
+use new::New;
+use pages::{list_page, new_page, text, token_page};
+
+/// Which tokens are looked for. What is absent does not narrow.
+#[derive(Default)]
+pub(super) struct Filter {
+    text: Option<String>,
+    state: Option<String>,
+    role: Option<String>,
+    owner: Option<String>,
+    trust: Option<String>,
+    page: usize,
+    per_page: usize,
+}
+
+/// The states that a token may be in, as lists show them.
+const STATES: [&str; 5] = [
+    "active",
+    "not_yet_valid",
+    "expired",
+    "revoked",
+    "role_missing",
+];
+
+/// How many tokens a page has.
+const PER_PAGE: usize = 50;
+const MOST_PER_PAGE: usize = 200;
+/// How many of its last requests are shown with a token.
+const REQUESTS: usize = 200;
+/// How long the state is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Filter {
+    pub fn of(query: &Form) -> Result<Self, Trouble> {
+        let text = |name: &str| query.one(name).map(str::to_owned);
+        let number = |name: &str, usual: usize| match query.one(name) {
+            None => Ok(usual),
+            Some(text) => text
+                .parse()
+                .map_err(|_| Trouble::Bad(format!("`{name}` is a number, and `{text}` is none"))),
+        };
+        let filter = Self {
+            text: text("q"),
+            state: text("state"),
+            role: text("role"),
+            owner: text("owner"),
+            trust: text("trust"),
+            page: number("page", 1)?.max(1),
+            per_page: number("per_page", PER_PAGE)?.clamp(1, MOST_PER_PAGE),
+        };
+        if filter.text.as_deref().is_some_and(has_token) {
+            return Err(Trouble::Bad("a sub-token does not belong into an address, where histories and proxies keep it; search by its name or id, or put it into the field for whole sub-tokens".to_owned()));
+        }
+        if let Some(state) = filter
+            .state
+            .as_deref()
+            .filter(|state| !STATES.contains(state))
+        {
+            let known = STATES.join(", ");
+            return Err(Trouble::Bad(format!(
+                "`{state}` is no state of a token; there are {known}"
+            )));
+        }
+        Ok(filter)
+    }
+
+    /// The query that leads to another page of the same.
+    fn query(&self, page: usize) -> String {
+        let texts = [
+            ("q", &self.text),
+            ("state", &self.state),
+            ("role", &self.role),
+            ("owner", &self.owner),
+            ("trust", &self.trust),
+        ];
+        let mut query = format!("?page={page}");
+        for (name, text) in texts {
+            if let Some(text) = text {
+                let _ = write!(query, "&{name}={}", encoded(text));
+            }
+        }
+        query
+    }
+}
+
+/// A token, wherever it is kept, as far as lists are made by it.
+enum Kept {
+    Issued(Arc<Issued>, Usage, Option<Timestamp>),
+    Listed(Arc<FileToken>, Usage, Option<Timestamp>),
+}
+
+impl Kept {
+    fn id(&self) -> &TokenId {
+        match self {
+            Self::Issued(token, ..) => &token.id,
+            Self::Listed(token, ..) => &token.id,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Issued(token, ..) => &token.name,
+            Self::Listed(token, ..) => &token.name,
+        }
+    }
+
+    fn roles(&self) -> &[String] {
+        match self {
+            Self::Issued(token, ..) => &token.roles,
+            Self::Listed(token, ..) => &token.roles,
+        }
+    }
+
+    /// The roles that its secret gives, that of its ceiling too: whether it holds yet is for the clock to say, not for who rotates it.
+    fn hands_out(&self) -> Vec<String> {
+        let ceiling = match self {
+            Self::Issued(token, ..) => token.ceiling.as_deref(),
+            Self::Listed(token, ..) => token.ceiling.as_deref(),
+        };
+        let ceiling = ceiling.map(|ceiling| ceiling.role.clone());
+        self.roles().iter().cloned().chain(ceiling).collect()
+    }
+
+    fn state(&self, rules: &Rules, now: Timestamp) -> &'static str {
+        let (limits, since, revoked_at, usage, vars) = match self {
+            Self::Issued(token, usage, revoked_at) => {
+                let since = Some(token.created_at);
+                (&*token.limits, since, *revoked_at, *usage, &token.vars)
+            }
+            Self::Listed(token, usage, revoked_at) => {
+                (&token.limits, None, *revoked_at, *usage, &token.vars)
+            }
+        };
+        let admission = Admission {
+            limits,
+            since,
+            revoked_at,
+            usage,
+        };
+        let state = standing(&admission, now).as_str();
+        let is_lost = self.roles().iter().any(|name| {
+            let role = rules.policy.roles.get(name);
+            role.is_none_or(|role| role.vars.iter().any(|var| !vars.contains_key(var)))
+        });
+        match state {
+            "active" | "not_yet_valid" if is_lost => "role_missing",
+            state => state,
+        }
+    }
+
+    /// With what is kept beside for those who list tokens.
+    fn shown(self, about: Option<&dyn Store>, rules: &Rules, now: Timestamp) -> Shown {
+        let mut shown = match self {
+            Self::Issued(token, usage, revoked_at) => {
+                let whole = about.and_then(|state| state.find(token.id.as_str()).ok().flatten());
+                let token = whole.unwrap_or_else(|| Arc::unwrap_or_clone(token));
+                Shown::issued(token, usage, revoked_at, now)
+            }
+            Self::Listed(token, usage, revoked_at) => {
+                Shown::listed(Arc::unwrap_or_clone(token), usage, revoked_at)
+            }
+        };
+        let bound = bind(&rules.policy, &shown.roles, shown.vars());
+        shown.unbound = bound.err().map(|unbound| unbound.to_string());
+        shown
+    }
+}
+
+impl Console {
+    /// The tokens that are wanted, a page of them, by name.
+    pub(super) async fn tokens(
+        self: &Arc<Self>,
+        filter: Filter,
+    ) -> Result<(Filter, Value), Trouble> {
+        let console = self.clone();
+        aside(move || console.listed(filter)).await
+    }
+
+    fn listed(&self, filter: Filter) -> Result<(Filter, Value), Trouble> {
+        let serving = self.current.get();
+        let rules = &serving.rules;
+        let now = self.tokens.now().latest;
+        let state = state(rules)?;
+        let owned = filter.owner.as_deref().map(|owner| state.owned_by(owner));
+        let owned: Option<HashSet<TokenId>> = match owned {
+            None => None,
+            Some(owned) => Some(owned.map_err(unable)?.into_iter().collect()),
+        };
+        let text = filter.text.as_deref().map(str::to_lowercase);
+        let fits = |name: &str, id: &TokenId, roles: &[String]| {
+            let named = text.as_deref().is_none_or(|text| {
+                name.to_lowercase().contains(text) || id.as_str().to_lowercase() == text
+            });
+            let has_role = filter.role.as_ref().is_none_or(|role| roles.contains(role));
+            named && has_role
+        };
+        let mut found = Vec::new();
+        self.tokens.each_issued(|token, usage, revoked_at| {
+            let is_theirs = owned.as_ref().is_none_or(|owned| owned.contains(&token.id));
+            let by_rule = match token.maker.as_deref() {
+                Some(Maker::Trust(exchanged)) => filter.trust.as_ref() == Some(&exchanged.rule),
+                None => false,
+            };
+            if is_theirs
+                && (by_rule || filter.trust.is_none())
+                && fits(&token.name, &token.id, &token.roles)
+            {
+                found.push(Kept::Issued(token.clone(), usage, revoked_at));
+            }
+        });
+        for token in &rules.policy.tokens {
+            let is_theirs = filter.owner.is_none() || filter.owner == token.owner;
+            if is_theirs && filter.trust.is_none() && fits(&token.name, &token.id, &token.roles) {
+                let (usage, revoked_at) = self.tokens.listed(&token.id);
+                found.push(Kept::Listed(token.clone(), usage, revoked_at));
+            }
+        }
+        if let Some(wanted) = &filter.state {
+            found.retain(|token| token.state(rules, now) == wanted);
+        }
+        found.sort_unstable_by(|a, b| (a.name(), a.id()).cmp(&(b.name(), b.id())));
+        let total = found.len();
+        let page = found
+            .into_iter()
+            .skip((filter.page - 1).saturating_mul(filter.per_page))
+            .take(filter.per_page)
+            .map(|token| token.shown(Some(&*state), rules, now).as_json(now));
+        let page: Value = page.collect();
+        let list = json!({ "tokens": page, "total": total, "page": filter.page, "per_page": filter.per_page });
+        Ok((filter, list))
+    }
+
+    /// Lets what was issued this very moment come into memory, where what is looked for is not there yet.
+    async fn let_come(&self, wanted: &str, rules: &Rules) -> Result<(), Trouble> {
+        if self.found(wanted, rules).is_ok() {
+            return Ok(());
+        }
+        match wanted.parse::<TokenId>() {
+            Ok(id) => {
+                let known = self
+                    .tokens
+                    .entry(&id, rules.file_token(&id).is_some())
+                    .await;
+                known.map_err(|_| unable("the state can't be read; the log says why"))?;
+            }
+            Err(_) => tokio::time::sleep(INTERVAL * 2).await,
+        }
+        Ok(())
+    }
+
+    /// The token with this id or name; of several with the name, the newest that lives.
+    fn found(&self, wanted: &str, rules: &Rules) -> Result<Kept, Trouble> {
+        let now = self.tokens.now().latest;
+        let mut found = Vec::new();
+        self.tokens.each_issued(|token, usage, revoked_at| {
+            if token.id.as_str() == wanted || token.name == wanted {
+                found.push(Kept::Issued(token.clone(), usage, revoked_at));
+            }
+        });
+        for token in &rules.policy.tokens {
+            if token.id.as_str() == wanted || token.name == wanted {
+                let (usage, revoked_at) = self.tokens.listed(&token.id);
+                found.push(Kept::Listed(token.clone(), usage, revoked_at));
+            }
+        }
+        let rank = |token: &Kept| {
+            let since = match token {
+                Kept::Issued(token, ..) => Some(token.created_at),
+                Kept::Listed(..) => None,
+            };
+            let state = token.state(rules, now);
+            let lives = !matches!(state, "revoked" | "expired");
+            (token.id().as_str() == wanted, lives, since)
+        };
+        let found = found.into_iter().max_by_key(rank);
+        found.ok_or_else(|| {
+            Trouble::Missing(
+                "there is no sub-token of this name or id; the list of tokens has them all"
+                    .to_owned(),
+            )
+        })
+    }
+
+    /// One token: what is kept of it, what it may, and what it did.
+    pub(super) async fn token(self: &Arc<Self>, wanted: String) -> Result<Value, Trouble> {
+        self.let_come(&wanted, &self.current.get().rules).await?;
+        let console = self.clone();
+        aside(move || {
+            let serving = console.current.get();
+            let rules = &serving.rules;
+            let now = console.tokens.now().latest;
+            let found = console.found(&wanted, rules)?;
+            let shown = found.shown(Some(&*state(rules)?), rules, now);
+            let id = shown.id.to_string();
+            let of_it = Wanted {
+                token: Some(id),
+                ..Wanted::default()
+            };
+            let recent = console.history.recent(&of_it, REQUESTS);
+            let mut all = shown.as_json(now);
+            if let Some(members) = all.as_object_mut() {
+                let may = bind(&rules.policy, &shown.roles, shown.vars());
+                let may = may.map_or(Value::Null, |grants| super::roles::may(&grants, rules));
+                members.insert("may".to_owned(), may);
+                members.insert("from".to_owned(), from(&recent.records));
+                members.insert("records".to_owned(), recent.records.into());
+                members.insert("records_since".to_owned(), recent.since.into());
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Ends a token, as `token revoke` does.
+    async fn revoke(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        operator: &Operator,
+        wanted: &str,
+    ) -> Result<Value, Trouble> {
+        let serving = self.current.get();
+        self.let_come(wanted, &serving.rules).await?;
+        let (id, name) = {
+            let found = self.found(wanted, &serving.rules)?;
+            (found.id().clone(), found.name().to_owned())
+        };
+        let done = of_token(format!("revokes the sub-token `{name}` ({id})"), &id);
+        self.record(asked, operator, &done).await?;
+        let (ended, rules) = (id.clone(), serving.clone());
+        let kept = aside(move || {
+            let mut state = state(&rules.rules)?;
+            state.revoke(&ended, Timestamp::now()).map_err(unable)
+        })
+        .await;
+        self.undone(asked, operator, (&done, kept))?;
+        Ok(json!({ "id": id.as_str(), "name": name, "revoked": true }))
+    }
+
+    /// Gives a token a new secret, as `token rotate` does; the secret is told once, here.
+    async fn rotate(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        operator: &Operator,
+        (wanted, grace): (&str, Option<&str>),
+    ) -> Result<Value, Trouble> {
+        let grace = grace.map(|text| {
+            let span = text.parse::<Span>();
+            span.map_err(|error| Trouble::Bad(format!("`{text}` is no time of grace: {error}")))
+        });
+        let grace = grace.transpose()?;
+        let serving = self.current.get();
+        let now = self.tokens.now().latest;
+        self.let_come(wanted, &serving.rules).await?;
+        let found = self.found(wanted, &serving.rules)?;
+        let handed_out = found.hands_out();
+        if let Some(why) = operator
+            .may
+            .may_not_issue(&serving.rules.policy, &handed_out)
+        {
+            return Err(Trouble::Forbidden(why));
+        }
+        let shown = {
+            let (serving, about) = (serving.clone(), serving.clone());
+            let whole = move || Ok(found.shown(Some(&*state(&about.rules)?), &serving.rules, now));
+            aside(whole).await?
+        };
+        let (id, name) = (&shown.id, &shown.name);
+        let done = of_token(format!("rotates the sub-token `{name}` ({id})"), id);
+        self.record(asked, operator, &done).await?;
+        let rotated = aside(move || {
+            let mut state = state(&serving.rules)?;
+            let rotated =
+                rotate_found(&mut *state, &shown, grace).map_err(|failed| bad(&failed))?;
+            Ok((rotated, shown))
+        })
+        .await;
+        let ((token, until), shown) = self.undone(asked, operator, (&done, rotated))?;
+        let until = until.map(|until| format!("{until:.0}"));
+        Ok(with_secret(shown.as_json(now), &token, until))
+    }
+
+    /// Issues a token, as `token issue` does; the secret is told once, here.
+    async fn issue(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        operator: &Operator,
+        new: &New,
+    ) -> Result<Value, Trouble> {
+        let serving = self.current.get();
+        if let Some(why) = operator
+            .may
+            .may_not_issue(&serving.rules.policy, &new.roles)
+        {
+            return Err(Trouble::Forbidden(why));
+        }
+        let made = made_by(&serving.rules, &new.arguments());
+        let (token, issued) = made.map_err(|failed| bad(&failed))?;
+        let (id, name) = (&issued.id, &issued.name);
+        let roles = issued.roles.join("`, `");
+        let done = of_token(
+            format!("issues the sub-token `{name}` ({id}) with `{roles}`"),
+            id,
+        );
+        self.record(asked, operator, &done).await?;
+        let kept = aside(move || {
+            let now = Timestamp::now();
+            let kept = state(&serving.rules)?.issue(&issued, now);
+            kept.map_err(|error| match error {
+                StateError::NameTaken(_) => Trouble::Taken(error.to_string()),
+                error => unable(error),
+            })?;
+            Ok(Shown::issued(issued, Usage::default(), None, now).as_json(now))
+        })
+        .await;
+        let shown = self.undone(asked, operator, (&done, kept))?;
+        Ok(with_secret(shown, &token, None))
+    }
+}
+
+/// The state, for a moment.
+fn state(rules: &Rules) -> Result<Box<dyn Store>, Trouble> {
+    state::open(&rules.settings.state, PATIENCE).map_err(unable)
+}
+
+fn unable(error: impl std::fmt::Display) -> Trouble {
+    Trouble::Unable(error.to_string())
+}
+
+fn bad(failed: &Failed) -> Trouble {
+    Trouble::Bad(failed.in_a_line())
+}
+
+/// Does what waits for files away from where requests are answered.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let lost = |_| Trouble::Unable("it could not be done; the log says why".to_owned());
+    done.map_err(lost)?
+}
+
+fn of_token(what: String, id: &TokenId) -> Done {
+    Done {
+        what,
+        resources: vec![Resource::named(
+            "sub_token".to_owned(),
+            Some(id.to_string()),
+            None,
+        )],
+    }
+}
+
+fn with_secret(mut shown: Value, token: &SubToken, old_until: Option<String>) -> Value {
+    if let Some(members) = shown.as_object_mut() {
+        let secret = token.secret.expose();
+        members.insert("token".to_owned(), secret.into());
+        if old_until.is_some() {
+            members.insert("old_secret_until".to_owned(), old_until.into());
+        }
+    }
+    shown
+}
+
+/// From where, and how often from each.
+fn from(records: &[Value]) -> Value {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let addresses = records
+        .iter()
+        .map(|record| crate::audit::text(record, "client_ip"));
+    for address in addresses.filter(|address| !address.is_empty()) {
+        *counts.entry(address).or_default() += 1;
+    }
+    let mut all: Vec<_> = counts.into_iter().collect();
+    all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told = |(address, count)| json!({ "address": address, "requests": count });
+    all.into_iter().map(told).collect()
+}
+
+impl Console {
+    /// What is done with tokens from a page.
+    pub(super) async fn token_pages(
+        self: &Arc<Self>,
+        task: TokenTask,
+        asked: &Asked<'_>,
+        frame: &Frame<'_>,
+        form: &Form,
+    ) -> Result<Reply, Trouble> {
+        let serving = self.current.get();
+        let rules = &serving.rules;
+        let ok = |page| Ok(Reply::Page(StatusCode::OK, page));
+        match task {
+            TokenTask::List => {
+                let (filter, list) = self.tokens(Filter::of(&asked.query)?).await?;
+                ok(list_page(&filter, &list, rules, frame))
+            }
+            TokenTask::Find => {
+                let token = SubToken::read(form.one("token").unwrap_or_default());
+                let token = token.map_err(|why| {
+                    Trouble::Bad(format!(
+                        "this sub-token can't be read: {why}; search by its name or id"
+                    ))
+                })?;
+                self.let_come(token.id.as_str(), rules).await?;
+                let found = self.found(token.id.as_str(), rules)?;
+                Ok(Reply::See(format!("/tokens/{}", found.id()), None))
+            }
+            TokenTask::Show => ok(token_page(
+                &self.token(asked.place.clone()).await?,
+                rules,
+                frame,
+            )),
+            TokenTask::Revoke => {
+                self.revoke(asked, frame.operator, &asked.place).await?;
+                self.seen_revoked(&asked.place).await;
+                Ok(Reply::See(
+                    format!("/tokens/{}", encoded(&asked.place)),
+                    None,
+                ))
+            }
+            TokenTask::Rotate => {
+                let wanted = (asked.place.as_str(), form.one("grace"));
+                let rotated = self.rotate(asked, frame.operator, wanted).await?;
+                self.with_rest(rotated, rules, frame).await
+            }
+            TokenTask::New => ok(new_page(&Form::default(), None, frame)),
+            TokenTask::Issue => {
+                let new = New::of_form(form);
+                match self.issue(asked, frame.operator, &new).await {
+                    Ok(issued) => self.with_rest(issued, rules, frame).await,
+                    Err(Trouble::Bad(why) | Trouble::Taken(why)) => {
+                        let page = new_page(form, Some(&why), frame);
+                        Ok(Reply::Page(StatusCode::BAD_REQUEST, page))
+                    }
+                    Err(trouble) => Err(trouble),
+                }
+            }
+        }
+    }
+
+    /// The page of a token whose secret is told.
+    async fn with_rest(
+        self: &Arc<Self>,
+        told: Value,
+        rules: &Rules,
+        frame: &Frame<'_>,
+    ) -> Result<Reply, Trouble> {
+        let mut all = told;
+        let rest = self.token(text(&all, "id").to_owned()).await;
+        let rest = rest.unwrap_or_else(|_| Value::Object(Map::new()));
+        if let (Some(all), Value::Object(rest)) = (all.as_object_mut(), rest) {
+            for (member, value) in rest {
+                all.entry(member).or_insert(value);
+            }
+        }
+        Ok(Reply::Page(StatusCode::OK, token_page(&all, rules, frame)))
+    }
+
+    /// Waits until what was revoked is known to be in memory too, so that the page which comes next says so.
+    async fn seen_revoked(&self, wanted: &str) {
+        let serving = self.current.get();
+        for _ in 0..20 {
+            let state = self.found(wanted, &serving.rules);
+            let now = self.tokens.now().latest;
+            if state.is_ok_and(|token| token.state(&serving.rules, now) == "revoked") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The same for programs.
+    pub(super) async fn token_api(
+        self: &Arc<Self>,
+        task: TokenTask,
+        asked: &Asked<'_>,
+        operator: &Operator,
+        given: &Value,
+    ) -> Result<Reply, Trouble> {
+        let ok = |value| Ok(Reply::Json(StatusCode::OK, value));
+        let place = asked.place.as_str();
+        match task {
+            TokenTask::List => ok(self.tokens(Filter::of(&asked.query)?).await?.1),
+            TokenTask::Show => ok(self.token(place.to_owned()).await?),
+            TokenTask::Revoke => {
+                let revoked = self.revoke(asked, operator, place).await?;
+                ok(revoked)
+            }
+            TokenTask::Rotate => {
+                let grace = given.get("grace").and_then(Value::as_str);
+                ok(self.rotate(asked, operator, (place, grace)).await?)
+            }
+            TokenTask::Issue => {
+                let issued = self.issue(asked, operator, &New::of_json(given)?).await?;
+                Ok(Reply::Json(StatusCode::CREATED, issued))
+            }
+            TokenTask::Find | TokenTask::New => Err(Trouble::nothing()),
+        }
+    }
+}
+
+/// What is done with tokens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TokenTask {
+    List,
+    Find,
+    Show,
+    Revoke,
+    Rotate,
+    New,
+    Issue,
+}
