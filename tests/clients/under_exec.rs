@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::authority::Authority;
 use super::certificates::Certificates;
+use super::support::less::each_scope_less;
 use super::support::standin::Heard;
 use super::support::{REAL_TOKEN, StandInApi, World};
 use super::zone::NameServer;
@@ -35,8 +36,11 @@ struct Ran {
 async fn exec(api: &StandInApi, directory: &Path, options: &[&str], command: &Command) -> Ran {
     let mut exec = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     std::fs::write(directory.join("policy.yaml"), POLICY).unwrap();
-    exec.args(["exec", "--upstream", &api.url(), "--policy", "policy.yaml"])
-        .args(options)
+    exec.args(["exec", "--upstream", &api.url()]);
+    if !options.contains(&"--policy") {
+        exec.args(["--policy", "policy.yaml"]);
+    }
+    exec.args(options)
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args())
@@ -175,4 +179,36 @@ async fn s16_lego_gets_a_certificate() {
         "{}",
         ran.said
     );
+}
+
+/// S15: what each client takes is learned while it runs, is enough for it, and with any one scope less is not.
+#[tokio::test]
+async fn s15_the_role_that_a_client_needs_is_learned_from_one_run() {
+    let curl = r#"curl -sf -o answer -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL/v2/droplets/12" &&
+        curl -sf -o answer -X DELETE -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL/v2/droplets/12""#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", curl]);
+    for (command, over_tls) in [
+        (errand("python-digitalocean"), None),
+        (errand("pydo"), Some("--https")),
+        (shell, None),
+    ] {
+        let place = TempDir::new().unwrap();
+        let path = place.path().join("role.yaml");
+        let api = StandInApi::start().await;
+        let learn = ["--learn", "--out", "role.yaml"];
+        let options: Vec<_> = learn.into_iter().chain(over_tls).collect();
+        let ran = exec(&api, place.path(), &options, &command).await;
+        assert!(ran.succeeded, "{command:?}: {}", ran.said);
+        let role = std::fs::read_to_string(&path).unwrap();
+        let with = ["--policy", "role.yaml", "--role", "learned"];
+        let options: Vec<_> = with.into_iter().chain(over_tls).collect();
+        let ran = exec(&StandInApi::start().await, place.path(), &options, &command).await;
+        assert!(ran.succeeded, "{command:?}: {}\n{role}", ran.said);
+        for (scope, policy) in each_scope_less(&role) {
+            std::fs::write(&path, &policy).unwrap();
+            let ran = exec(&StandInApi::start().await, place.path(), &options, &command).await;
+            assert!(!ran.succeeded, "without {scope}: {}\n{policy}", ran.said);
+        }
+    }
 }

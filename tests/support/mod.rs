@@ -25,6 +25,7 @@
 pub mod flips;
 pub mod gate;
 pub mod issuer;
+pub mod less;
 pub mod standin;
 
 pub use gate::{Answer, Gate, Kept};

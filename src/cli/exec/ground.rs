@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::environment::Traces;
-use super::{Arguments, Failed, Unusable};
+use super::{Arguments, Failed, Unusable, learning};
 use crate::catalog::Catalog;
 use crate::cli::template;
 use crate::config::{
@@ -77,17 +77,23 @@ impl Ground {
         let catalog = config::catalog(settings.extra_catalog.as_deref()).map_err(Failed::from)?;
         let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
         let known = (is_configured && arguments.token_file.is_none()).then_some(&accounts[..]);
+        let learns_alone = arguments.learn && arguments.roles.is_empty();
         let path = arguments.policy.as_deref();
         let path = path.or(is_configured.then_some(settings.policy.as_path()));
+        let path = path.filter(|_| !learns_alone);
         let (policy, policy_hash) = match path {
             Some(path) => config::policy_in(path, known, &catalog).map_err(Failed::from)?,
+            None if learns_alone => Default::default(),
             None => templates(&arguments.roles, &catalog)?,
         };
         let whence = path.map_or_else(
             || "the built-in templates have".to_owned(),
             |path| format!("`{}` has", path.display()),
         );
-        let policy = of_this_run(policy, &arguments.roles, &whence)?;
+        let policy = match arguments.learn {
+            true => learning(policy, arguments, &whence, &settings, &catalog)?,
+            false => of_this_run(policy, &arguments.roles, &whence)?,
+        };
         let mut ground = Self {
             real: Real {
                 variables: variables(&settings),
@@ -263,12 +269,34 @@ fn policy_of(
     Ok((all, SecretHash::of(texts.as_bytes()).to_hex()))
 }
 
+/// The role that was asked for, if any, and the one that lets everything through beside it.
+fn learning(
+    policy: Policy,
+    arguments: &Arguments,
+    whence: &str,
+    settings: &Settings,
+    catalog: &Catalog,
+) -> Result<Policy, Unusable> {
+    let mut policy = match arguments.roles.as_slice() {
+        [] => Policy::default(),
+        [_] => of_this_run(policy, &arguments.roles, whence)?,
+        _ => return Err(Unusable::Usage(
+            "what a role lacks is told with `--learn`, and of one role alone; name one `--role`, or none".to_owned(),
+        )),
+    };
+    let of_role = policy.roles.values().next().map(|role| &role.account);
+    let account = of_role.or(settings.accounts.keys().next());
+    let account = account.map_or("default", String::as_str).to_owned();
+    learning::prepare(&mut policy.roles, &account, catalog)?;
+    Ok(policy)
+}
+
 /// The roles that were asked for, of all that there are.
 fn of_this_run(policy: Policy, wanted: &[String], whence: &str) -> Result<Policy, Unusable> {
     let there = || policy.roles.keys().cloned().collect::<Vec<_>>().join(", ");
     if wanted.is_empty() {
         return Err(Unusable::Usage(format!(
-            "which role the command has is not said; name it with `--role ROLE`: {whence} {}",
+            "which role the command has is not said; name it with `--role ROLE`, or learn it with `--learn`: {whence} {}",
             there()
         )));
     }

@@ -6,6 +6,7 @@ mod fixed;
 mod ground;
 mod handover;
 mod intercept;
+mod learning;
 mod proxies;
 mod remote;
 mod summary;
@@ -37,7 +38,7 @@ use super::log::{self, LogFormat};
 use super::{Failed, Outcome, say, token};
 use crate::audit::Audit;
 use crate::config::{AuditSettings, AuditSink, BaseUrl, Rules};
-use crate::policy::{Limits, bind};
+use crate::policy::{Ceiling, Limits, Policy, bind};
 use crate::server::Embedded;
 use crate::state::Issued;
 use crate::token::SubToken;
@@ -57,6 +58,12 @@ pub(super) struct Arguments {
     /// The policy file, in place of the configuration's.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Let everything through that the real token may, and tell at the end the role that it took: with `--role R`, what R lacks.
+    #[arg(long, conflicts_with = "url")]
+    learn: bool,
+    /// Write that role to a file, as a policy that `tidegate check --policy FILE` takes.
+    #[arg(long, value_name = "FILE", requires = "learn")]
+    out: Option<PathBuf>,
     /// How long the sub-token is valid, if the command runs that long.
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     ttl: Span,
@@ -162,10 +169,27 @@ fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
         trust,
         own,
     };
+    if arguments.learn {
+        say(
+            "tidegate exec: everything that the real token may is let through, logins too, to learn the role that the command needs",
+        );
+    }
+    let extends = match arguments.roles.as_slice() {
+        [role] if arguments.learn => {
+            Some((of_roles(&rules.policy, &arguments.roles), role.clone()))
+        }
+        _ => None,
+    };
     let (audit, record) = run.record()?;
     let catalog = rules.catalog.clone();
     let ended = run.finish(rules, &real, audit)?;
     Summary::of(&record, &grants, &catalog).tell(arguments.summary);
+    if arguments.learn {
+        let extends = extends
+            .as_ref()
+            .map(|(policy, role)| (policy, role.clone()));
+        learning::tell(&record, extends, arguments.out.as_deref(), &catalog)?;
+    }
     Ok(ended)
 }
 
@@ -238,26 +262,49 @@ fn run_to_its_end(signals: &Signals, command: &[OsString], environment: Environm
     })
 }
 
+/// A policy of these roles alone.
+fn of_roles(policy: &Policy, names: &[String]) -> Policy {
+    let roles = policy.roles.iter();
+    Policy {
+        roles: roles
+            .filter(|(name, _)| names.contains(name))
+            .map(|(name, role)| (name.clone(), role.clone()))
+            .collect(),
+        ..Policy::default()
+    }
+}
+
 /// What is issued for one run.
 fn issued(token: &SubToken, ground: &Ground, arguments: &Arguments) -> Result<Issued, Failed> {
     let now = Timestamp::now();
-    let vars = token::variables(&ground.policy, &arguments.roles, arguments.vars.clone())?;
+    let roles = match arguments.roles.as_slice() {
+        [] => vec![learning::NOTHING.to_owned()],
+        roles => roles.to_vec(),
+    };
+    let vars = token::variables(&ground.policy, &roles, arguments.vars.clone())?;
     let expires_at = now
         .saturating_add(arguments.ttl.duration())
         .map_err(Failed::because)?;
+    let latest = now
+        .saturating_add(Ceiling::LONGEST)
+        .map_err(Failed::because)?;
+    let ceiling = arguments.learn.then(|| Ceiling {
+        role: learning::CEILING.to_owned(),
+        until: expires_at.min(latest),
+    });
     Ok(Issued {
         id: token.id.clone(),
         name: "exec".to_owned(),
         hash: token.hash(),
         old: None,
-        roles: arguments.roles.clone().into(),
+        roles: roles.into(),
         vars,
         limits: Arc::new(Limits {
             expires_at: Some(expires_at),
             ..Limits::default()
         }),
         created_at: now,
-        ceiling: None,
+        ceiling: ceiling.map(Arc::new),
         about: None,
         maker: None,
     })

@@ -43,16 +43,7 @@ impl Summary {
     /// Reads it from a record.
     pub fn of(record: &File, grants: &Grants, catalog: &Catalog) -> Self {
         let mut summary = Self::default();
-        let lines = BufReader::new(FromStart {
-            file: record,
-            at: 0,
-        })
-        .split(b'\n');
-        for line in lines.map_while(Result::ok) {
-            if let Ok(line) = serde_json::from_slice::<Value>(&line) {
-                summary.take(&line, grants, catalog);
-            }
-        }
+        lines_of(record).for_each(|line| summary.take(&line, grants, catalog));
         summary
     }
 

@@ -3,6 +3,8 @@
 mod child;
 mod elsewhere;
 mod environment;
+mod errand;
+mod learn;
 mod tls;
 
 use std::collections::BTreeMap;

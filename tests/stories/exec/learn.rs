@@ -1,0 +1,134 @@
+//! S15: from a broad token to the least role: run the job once, get the role that it needs.
+
+use std::fs;
+
+use super::{LIST, Run};
+use crate::support::less::each_scope_less;
+use crate::support::{REAL_TOKEN, StandInApi};
+
+/// What a job does: it looks, writes and deletes a record, restarts a Droplet and logs in to a cluster.
+pub const JOB: &str = r#"#!/bin/sh
+set -e
+ask() { curl -sf -o answer -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" -H 'content-type: application/json' -X "$1" "$DIGITALOCEAN_API_URL$2" ${3:+-d "$3"}; }
+ask GET /v2/droplets/12
+ask POST /v2/droplets/12/actions '{"type":"reboot"}'
+ask POST /v2/domains/example.com/records '{"type":"TXT","name":"_acme-challenge","data":"x"}'
+ask DELETE "/v2/domains/example.com/records/$(grep -o '"id":[0-9]*' answer | cut -d: -f2)"
+"#;
+
+/// Runs the job with these options, in a directory that has this policy.
+async fn job(
+    api: &StandInApi,
+    options: &[&str],
+    policy: &str,
+    out: Option<&std::path::Path>,
+) -> super::Ran {
+    let mut run = Run::before(api, options)
+        .file("job.sh", JOB)
+        .file("role.yaml", policy);
+    if let Some(out) = out {
+        run = run.options(&["--out".as_ref(), out.as_os_str()]);
+    }
+    run.run(&["sh", "job.sh"]).await
+}
+
+#[tokio::test]
+async fn s15_the_role_that_was_learned_is_enough_and_nothing_of_it_is_too_much() {
+    let api = StandInApi::start().await;
+    let place = tempfile::TempDir::new().unwrap();
+    let out = place.path().join("role.yaml");
+    let ran = job(&api, &["--learn"], "", Some(&out)).await;
+    assert_eq!((ran.status, &*ran.stdout), (Some(0), ""), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with(
+            "tidegate exec: everything that the real token may is let through, logins too"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("4 calls let through, 0 refused"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stderr.contains("4 of 4 requests allowed"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        api.heard()
+            .iter()
+            .all(|heard| heard.bearer() == Some(REAL_TOKEN))
+    );
+    let role = fs::read_to_string(&out).unwrap();
+    let with = ["--policy", "role.yaml", "--role", "learned"];
+    let ran = job(&api, &with, &role, None).await;
+    assert_eq!(ran.status, Some(0), "{}\n{role}", ran.stderr);
+    let less = each_scope_less(&role);
+    assert!(less.len() >= 3, "{role}");
+    for (scope, policy) in less {
+        let ran = job(&api, &with, &policy, None).await;
+        assert_ne!(
+            ran.status,
+            Some(0),
+            "without {scope}: {}\n{policy}",
+            ran.stderr
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_role_lacks_is_learned_beside_it() {
+    let api = StandInApi::start().await;
+    let ran = job(&api, &["--learn", "--role", "read-only"], "", None).await;
+    assert_eq!((ran.status, &*ran.stdout), (Some(0), ""), "{}", ran.stderr);
+    let (_, yaml) = ran.stderr.split_once("version: 1").unwrap();
+    assert!(
+        yaml.contains("droplet:update") && yaml.contains("domain:update"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        !yaml.contains("droplet:read,") && !yaml.contains("[droplet:read]"),
+        "read-only has it: {}",
+        ran.stderr
+    );
+}
+
+/// Where nothing is let through there is no role; and what makes no sense is told before anything runs.
+#[tokio::test]
+async fn there_is_no_role_of_nothing() {
+    let api = StandInApi::start().await;
+    let ran = Run::before(&api, &["--learn"])
+        .run(&["sh", "-c", "exit 3"])
+        .await;
+    assert_eq!(ran.status, Some(3));
+    assert!(
+        ran.stderr.contains("no role was learned: "),
+        "{}",
+        ran.stderr
+    );
+    for options in [
+        &["--learn", "--role", "read-only", "--role", "acme-dns"][..],
+        &["--out", "x", "--role", "read-only"],
+    ] {
+        let ran = Run::before(&api, options).shell(LIST).await;
+        assert_eq!((ran.status, &*ran.stdout), (Some(2), ""), "{}", ran.stderr);
+    }
+}
+
+/// What hands out what logs in goes while it is learned, and the role then names it.
+#[tokio::test]
+async fn a_login_is_learned_by_name() {
+    let api = StandInApi::start().await;
+    let script = r#"curl -sf -o answer -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL/v2/registry/docker-credentials""#;
+    let ran = Run::before(&api, &["--learn"]).shell(script).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    let (_, yaml) = ran.stderr.split_once("version: 1").unwrap();
+    assert!(
+        yaml.contains("registry:read") || yaml.contains("registry:"),
+        "{yaml}"
+    );
+    assert!(!yaml.contains('*'), "no wildcard: {yaml}");
+}
