@@ -113,8 +113,8 @@ pub struct Endpoint {
     pub query: Vec<Parameter>,
     /// Where an `…/actions` request says what it does, or what it always does.
     pub action: Option<Action>,
-    /// The query parameter that limits the life of what it hands out, in seconds.
-    pub derived_expiry: Option<String>,
+    /// The place that limits the life of what it hands out: a parameter in seconds, or a member in a span such as `7d`.
+    pub derived_expiry: Option<Place>,
     /// Places of the body that repeat a parameter of the path, as generated clients do: they must say the same.
     pub repeats: Vec<(Place, Place)>,
     /// Where a request names resources, and in what form: what stands there in another is refused.
@@ -209,6 +209,7 @@ impl Endpoint {
             .map(|field| &field.at)
             .chain(self.touches.places())
             .chain(self.repeats.iter().map(|(place, _)| place))
+            .chain(&self.derived_expiry)
             .chain(action)
     }
 

@@ -6,9 +6,9 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use super::final_line::FinalLine;
-use super::question::{Question, cut_off};
+use super::question::{Ending, Question, cut_off};
 use crate::audit::Permit;
-use crate::catalog::{Method, TouchRule, TouchVerb};
+use crate::catalog::{FieldPath, Method, Place, TouchRule, TouchVerb};
 use crate::policy::{Added, Allowed, IntoProject, Sent, with_additions};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, NoList, encoded};
@@ -25,14 +25,28 @@ impl Question<'_> {
         &self,
         body: Body,
         allowed: &Allowed,
+        derived: Option<&Ending>,
         reader: &Reader<'_>,
     ) -> Result<Body, Refusal> {
         let additions = allowed.additions();
+        let ends = derived.and_then(|ending| match &ending.at {
+            Place::Body(at) => Some((at, &ending.value)),
+            Place::Path(_) | Place::Query(_) => None,
+        });
         let json = match allowed.sent() {
-            Sent::Whole if additions.is_none() => return Ok(body),
+            Sent::Whole if additions.is_none() && ends.is_none() => return Ok(body),
             Sent::Whole => self.asked.body.clone(),
             Sent::Known => self.known_members()?,
         };
+        if let Some((at, value)) = ends {
+            let mut json = json.unwrap_or(Json::Null);
+            if let Some(added) = additions {
+                Box::pin(self.add(&mut json, added, reader)).await?;
+            }
+            json.put(at, Json::Text(value.clone()))
+                .map_err(|NoList| not_an_object(at))?;
+            return Ok(Body::Json(json.write()));
+        }
         match (body, json, additions) {
             (Body::Json(_), Some(json), None) => Ok(Body::Json(json.write().into())),
             (Body::Json(_), Some(mut json), Some(added)) => {
@@ -97,8 +111,12 @@ impl Question<'_> {
     }
 
     /// The target as it goes: for a narrowed sub-token without parameters that nobody knows.
-    pub fn target_to_send(&self, sent: Sent, derived: Option<(String, String)>) -> String {
-        if sent == Sent::Whole && derived.is_none() {
+    pub fn target_to_send(&self, sent: Sent, derived: Option<&Ending>) -> String {
+        let ends = derived.and_then(|ending| match &ending.at {
+            Place::Query(parameter) => Some((parameter, &ending.value)),
+            Place::Path(_) | Place::Body(_) => None,
+        });
+        if sent == Sent::Whole && ends.is_none() {
             return self.asked.target.path_and_query().into_owned();
         }
         let mut target = self.asked.target.clone();
@@ -107,8 +125,8 @@ impl Question<'_> {
         {
             target.keep_query(|name| endpoint.knows_parameter(name));
         }
-        if let Some((parameter, seconds)) = derived {
-            target.set_query(&parameter, &seconds);
+        if let Some((parameter, seconds)) = ends {
+            target.set_query(parameter, seconds);
         }
         target.path_and_query().into_owned()
     }
@@ -321,6 +339,12 @@ async fn find_project(
 fn goes_into_the_body(added: &Added) -> bool {
     let Added { tags, project } = added;
     tags.is_some() || matches!(project, Some((IntoProject::Body(_), _)))
+}
+
+fn not_an_object(at: &FieldPath) -> Refusal {
+    let why = "the body is no object in which its end could be said";
+    let what = format!("`body.{at}`: {why}; write the body as the reference does");
+    Refusal::new(Code::AmbiguousRequest, what)
 }
 
 fn cant_add(why: &str) -> Refusal {

@@ -277,7 +277,9 @@ impl Gate {
             None => question.decide(&touches)?,
         };
         let derived = question.limited_derived()?;
-        let body = question.body_to_send(body, &allowed, &reader).await?;
+        let body = question
+            .body_to_send(body, &allowed, derived.as_ref(), &reader)
+            .await?;
         question.note_allowed(&touches, line);
         let permit = self.permit(&allowed, &question, line).await?;
         let way = Way {

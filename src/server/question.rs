@@ -9,7 +9,7 @@ use super::authenticate::Grantee;
 use super::final_line::FinalLine;
 use super::serving::Serving;
 use crate::audit::{Permit, Resource};
-use crate::catalog::{Endpoint, Method, Scope, TouchVerb};
+use crate::catalog::{Endpoint, Method, Place, Scope, TouchVerb};
 use crate::config::{BaseUrl, RealToken};
 use crate::identify::Client;
 use crate::policy::{
@@ -20,6 +20,7 @@ use crate::request::{Asked, MOST_NAMED};
 use crate::resource::{Facts, Interest, Reader, State, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
 use crate::token::Spending;
+use crate::units::Span;
 use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, Progress, carried};
 
 /// What goes with a request that was let through.
@@ -31,7 +32,14 @@ pub(super) struct Way<'w> {
     /// The way to facts.
     pub reader: &'w Reader<'w>,
     /// The parameter that ends what it hands out in time.
-    pub derived: Option<(String, String)>,
+    pub derived: Option<Ending>,
+}
+
+/// Where a request says when what it is handed ends, and what it says there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Ending {
+    pub at: Place,
+    pub value: String,
 }
 
 /// A request that was read, and a sub-token that asks it.
@@ -330,15 +338,14 @@ impl Question<'_> {
         }
     }
 
-    /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end: the parameter that says
-    /// so, and the seconds.
+    /// Credentials that DigitalOcean makes for a sub-token do not outlive it, and never have no end: the place that says so,
+    /// and the time, in seconds in a parameter and in a span in a body.
     ///
     /// # Errors
     /// `Expired` where less than a second is left: there is no shorter life to ask for but none, and that is endless.
-    pub fn limited_derived(&self) -> Result<Option<(String, String)>, Refusal> {
+    pub fn limited_derived(&self) -> Result<Option<Ending>, Refusal> {
         let endpoint = self.asked.endpoint;
-        let Some(parameter) = endpoint.and_then(|endpoint| endpoint.derived_expiry.as_deref())
-        else {
+        let Some(at) = endpoint.and_then(|endpoint| endpoint.derived_expiry.as_ref()) else {
             return Ok(None);
         };
         let remaining = self.grantee.ends.map(|end| {
@@ -353,14 +360,28 @@ impl Question<'_> {
         }
         let limit = self.serving.rules.settings.limits.derived_credentials;
         let most = remaining.into_iter().fold(limit.as_secs().max(1), u64::min);
-        let wanted = self
-            .asked
-            .target
-            .query_parameter(parameter)
-            .and_then(|text| text.parse::<u64>().ok())
-            .filter(|wanted| *wanted > 0);
-        let seconds = wanted.map_or(most, |wanted| wanted.min(most));
-        Ok(Some((parameter.to_owned(), seconds.to_string())))
+        let said = match self.asked.names(at).as_slice() {
+            [said] => Some(*said),
+            _ => None,
+        };
+        let value = match at {
+            Place::Body(_) => {
+                let wanted = said.and_then(|text| text.parse::<Span>().ok());
+                let most = Span::from_seconds(most);
+                wanted
+                    .into_iter()
+                    .chain(most)
+                    .min()
+                    .map(|span| span.to_string())
+            }
+            Place::Query(_) | Place::Path(_) => {
+                let wanted = said.and_then(|text| text.parse::<u64>().ok());
+                let wanted = wanted.filter(|wanted| *wanted > 0);
+                Some(wanted.map_or(most, |wanted| wanted.min(most)).to_string())
+            }
+        };
+        let at = at.clone();
+        Ok(value.map(|value| Ending { at, value }))
     }
 
     /// Sends what was let through on its way, and answers with what the sub-token may see.
@@ -403,7 +424,12 @@ impl Question<'_> {
         let before = reader.calls();
         let headers = self.headers_for(allowed, headers);
         let answer = self
-            .forward(permit, (headers, body), (allowed.sent(), derived), line)
+            .forward(
+                permit,
+                (headers, body),
+                (allowed.sent(), derived.as_ref()),
+                line,
+            )
             .await;
         forget();
         let answer = answer?;
@@ -472,7 +498,7 @@ impl Question<'_> {
         &self,
         permit: &Permit,
         (headers, body): (Carried, Body),
-        (sent, derived): (Sent, Option<(String, String)>),
+        (sent, derived): (Sent, Option<&Ending>),
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
         let Serving {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use hyper::Method;
+use serde_json::json;
 
 use crate::every_endpoint::filled;
 use crate::support::gate::Gate;
-use crate::support::standin::StandInApi;
+use crate::support::standin::{Fault, Reply, StandInApi};
 
 /// The endpoints whose credentials have an expiry; `SCOPES` opens them.
 const WITH_AN_END: [&str; 4] = [
@@ -175,4 +176,98 @@ async fn asked(
     let more = parameters.any(|part| part.to_lowercase().contains("expiry"));
     assert!(!more, "{} says it twice", call.target);
     seconds?.parse().ok()
+}
+
+/// A key for functions has its end in the body, in a span: the sub-token's, or less where less is asked for.
+#[tokio::test]
+async fn keys_for_functions_end_with_the_sub_token_however_they_are_asked_for() {
+    let api = StandInApi::start().await;
+    let policy = "version: 1\nroles:\n  named: { allow: [{ scopes: [function:admin] }] }\n  narrowed: { allow: [{ scopes: [function:admin], only: { namespace: any } }] }\n  pattern: { allow: [{ requests: ['POST /v2/functions/namespaces/fn-1/keys'] }] }\n";
+    let gate = Gate::start(&api, policy).await;
+    let path = "/v2/functions/namespaces/fn-1/keys";
+    let namespace = json!({ "namespace": { "namespace": "fn-1", "uuid": "x", "label": "one", "region": "nyc1" } });
+    api.fault_on(
+        Method::GET,
+        "/v2/functions/namespaces/fn-1",
+        Fault::reply_with(move |_| Reply::json(200, &namespace)),
+    );
+    let half_a_day = 12 * 3600;
+    let bodies = [
+        (json!({ "name": "k" }), half_a_day),
+        (json!({ "name": "k", "expires_in": null }), half_a_day),
+        (json!({ "name": "k", "expires_in": "" }), half_a_day),
+        (json!({ "name": "k", "expires_in": "7d" }), half_a_day),
+        (json!({ "name": "k", "expires_in": "0s" }), half_a_day),
+        (json!({ "name": "k", "expires_in": "-1h" }), half_a_day),
+        (json!({ "name": "k", "expires_in": "never" }), half_a_day),
+        (json!({ "name": "k", "expires_in": 60 }), half_a_day),
+        (
+            json!({ "name": "k", "expires_in": "99999999999999999999d" }),
+            half_a_day,
+        ),
+        (json!({ "name": "k", "expires_in": "1m" }), 60), // less may be asked for
+    ];
+    for role in ["named", "narrowed", "pattern"] {
+        let ending = gate
+            .issue(&[&format!("{role}-short"), "--role", role, "--expires", "10m"])
+            .await;
+        let endless = gate.issue(&[&format!("{role}-long"), "--role", role]).await;
+        for (body, most) in &bodies {
+            for (token, least, most) in [
+                (&endless, *most, *most),
+                (&ending, 500.min(*most), 600.min(*most)),
+            ] {
+                api.clear();
+                let answer = gate.post(path, body).token(token).send().await;
+                let case = format!("{role} {body}: {}", answer.text());
+                assert!(answer.status.is_success(), "{case}");
+                let sent = api.writes();
+                let [sent] = &sent[..] else { panic!("{case}") };
+                let span = sent.json()["expires_in"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                let seconds = seconds_of(&span);
+                assert!((least..=most).contains(&seconds), "{case}: {span}");
+                assert_eq!(sent.json()["name"], "k", "{case}");
+            }
+        }
+        // What could be read in two ways is not sent at all.
+        api.clear();
+        for text in [
+            r#"{"name":"k","expires_in":"1m","Expires_In":"7d"}"#,
+            r#"{"name":"k","expires_in":"1m","expires_in":"7d"}"#,
+            r#"[{"name":"k"}]"#,
+        ] {
+            let asked = gate.request(Method::POST, path).token(&endless);
+            let asked = asked.header("content-type", "application/json").body(text);
+            let answer = asked.send().await;
+            assert_eq!(answer.reason(), Some("ambiguous_request"), "{role} {text}");
+        }
+        assert!(api.writes().is_empty());
+    }
+    let last = gate
+        .issue(&["last", "--role", "named", "--expires", "1s"])
+        .await;
+    let answer = gate
+        .post(path, &json!({ "name": "k" }))
+        .token(&last)
+        .send()
+        .await;
+    assert_eq!(answer.reason(), Some("expired"));
+    gate.finish(&api).await;
+}
+
+/// `90s`, `12h`: as the API has it.
+fn seconds_of(span: &str) -> u64 {
+    let (number, unit) = span.split_at(span.len().saturating_sub(1));
+    let unit = ["s", "m", "h", "d"]
+        .iter()
+        .zip([1, 60, 3600, 86_400])
+        .find(|(known, _)| **known == unit);
+    let (_, seconds) = unit.unwrap_or_else(|| panic!("{span:?} is no span"));
+    number
+        .parse::<u64>()
+        .unwrap_or_else(|_| panic!("{span:?} is no span"))
+        * seconds
 }

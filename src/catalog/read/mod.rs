@@ -162,7 +162,7 @@ impl Reader {
             action: map.take("action").and_then(|node| action(node, mistakes)),
             derived_expiry: map
                 .take("derived_expiry")
-                .and_then(|node| query_place(node, mistakes)),
+                .and_then(|node| expiry_place(node, mistakes)),
             repeats: taken(&mut map, "repeats", mistakes, repeats),
             key_ids: taken(&mut map, "key_ids", mistakes, |node, mistakes| {
                 key_ids(node, &template, mistakes)
@@ -441,7 +441,7 @@ fn mark(
 }
 
 fn places_exist(endpoint: &Endpoint, entry: &Entry, mistakes: &mut Mistakes) {
-    let expiry = endpoint.derived_expiry.clone().map(Place::Query);
+    let expiry = endpoint.derived_expiry.clone();
     let when = endpoint
         .scopes_when
         .iter()
@@ -594,13 +594,14 @@ fn repeats(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Place)> {
     found
 }
 
-fn query_place(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
+fn expiry_place(node: &Node, mistakes: &mut Mistakes) -> Option<Place> {
     match node.parsed("a place", mistakes)? {
-        Place::Query(name) => Some(name),
-        Place::Path(_) | Place::Body(_) => {
-            mistakes.add(node.at, "this is a parameter of the query: `query.NAME`");
+        Place::Path(_) => {
+            let what = "this is a parameter of the query or a member of the body: `query.NAME`, `body.MEMBER`";
+            mistakes.add(node.at, what);
             None
         }
+        place => Some(place),
     }
 }
 

@@ -41,8 +41,10 @@ pub(super) fn remarks(view: &View, grant: &Grant) -> Vec<String> {
     let told = table.names(named).filter_map(|scope| {
         let id = table.id(scope)?;
         let asks = |endpoint: &&Endpoint| endpoint.scopes.iter().any(|set| set.has(id));
-        let mut lasting = catalog.endpoints().iter().filter(asks);
-        let caution = lasting.find_map(|endpoint| endpoint.caution.as_deref())?;
+        let lasting = catalog.endpoints().iter().filter(asks);
+        let lasting = lasting.filter_map(|it| Some((it.derived_expiry.is_some(), it.caution.as_deref()?)));
+        // What has no end says more than what has.
+        let (_, caution) = lasting.min_by_key(|(ends, _)| *ends)?;
         let mut opened = catalog.endpoints().iter().filter(|endpoint| {
             let reached = reach.as_ref().is_none_or(|reach| reach.covers(endpoint));
             reached && endpoint.scopes.iter().any(|set| view.held.covers(set))
