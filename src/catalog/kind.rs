@@ -69,6 +69,8 @@ pub struct Kind {
     pub identified_by: Vec<FieldPath>,
     /// The members of its JSON that show its children.
     pub shows_children: Vec<FieldPath>,
+    /// Why its JSON shows nothing of what belongs to it, where that is so.
+    pub shows_no_children: Option<String>,
     /// The attributes that lists do not tell, only its look-up does.
     pub lists_lack: Vec<String>,
     /// The members of its JSON, dotted, whose absence says that it has nothing there.
@@ -83,6 +85,10 @@ pub struct Kind {
     pub derived: Vec<Derived>,
     /// The members of its JSON that name others, by their kinds: what is destroyed is taken off them.
     pub names: Vec<(KindName, Vec<FieldPath>)>,
+    /// The attributes that name others and stay as they are when such another is deleted, and why.
+    pub stands: Vec<(String, String)>,
+    /// Why its deletion changes nothing else, where that is so.
+    pub frees_nothing: Option<String>,
     /// The attributes that it passes on to the kinds under it, which have none of their own.
     pub passes_on: Vec<(KindName, Vec<String>)>,
     /// The attributes of other kinds that are made of its own, and of which.

@@ -27,7 +27,8 @@ pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
 pub use touch::{
-    Condition, Through, TouchKind, TouchRule, TouchVerb, Touches, struck_by, struck_by_another,
+    Children, Condition, Through, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
+    struck_by_another,
 };
 
 use matcher::Matcher;

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -645,6 +645,139 @@ fn what_may_be_absent_is_a_member_that_is_read() {
         for member in kind.absent_is_none.iter().chain(&kind.null_is_none) {
             let read = told.iter().chain(&held).any(|path| leads_to(path, member));
             assert!(read, "{}: {member}", kind.name);
+        }
+    }
+}
+
+/// What belongs to a resource can be kept back only where it is told what shows it.
+#[test]
+fn every_kind_with_children_says_what_shows_them() {
+    let catalog = Catalog::builtin().unwrap();
+    let kinds = catalog.kinds();
+    let parents: BTreeSet<_> = kinds
+        .iter()
+        .filter_map(|kind| kind.parent.clone())
+        .collect();
+    for kind in kinds.iter() {
+        let shows = !kind.shows_children.is_empty();
+        let one = shows != kind.shows_no_children.is_some();
+        let said = shows || kind.shows_no_children.is_some();
+        let right = if parents.contains(&kind.name) {
+            one
+        } else {
+            !said
+        };
+        assert!(
+            right,
+            "{}: `shows_children` or `shows_no_children`",
+            kind.name
+        );
+    }
+    for endpoint in catalog.endpoints() {
+        for rule in endpoint.touches.rules() {
+            let is_parent = rule.kind.one().is_some_and(|kind| parents.contains(kind));
+            let whole = rule.verb == TouchVerb::Read && rule.answer.is_none();
+            assert_eq!(
+                rule.children.is_some(),
+                is_parent && whole,
+                "{endpoint}: `children` of {rule}"
+            );
+        }
+    }
+}
+
+/// An attribute that names another thing is true only until that is gone.
+#[test]
+fn every_attribute_called_as_a_kind_says_what_keeps_it_true() {
+    let catalog = Catalog::builtin().unwrap();
+    let kinds = catalog.kinds();
+    for kind in kinds.iter() {
+        let above: Vec<_> = kinds.ancestors(kind).map(|it| it.name.as_str()).collect();
+        for attribute in kind.attribute_names() {
+            let of_several = ["source", "resource", "entity"].contains(&attribute);
+            let names_another = of_several || kinds.find(attribute).is_some();
+            let labels = ["tag", "project"].contains(&attribute); // their own rules see to these
+            let told = [
+                above.contains(&attribute),
+                kind.names
+                    .iter()
+                    .any(|(name, _)| name.as_str() == attribute)
+                    || kind.derived.iter().any(|it| it.attribute == attribute),
+                kind.stands.iter().any(|(name, _)| name == attribute),
+            ];
+            let told = told.into_iter().filter(|told| *told).count();
+            if names_another && !labels {
+                assert_eq!(told, 1, "`{attribute}` of {}", kind.name);
+            }
+        }
+        let names_another = |name: &str| {
+            kinds.find(name).is_some() || ["source", "resource", "entity"].contains(&name)
+        };
+        let stale = |(name, why): &&(String, String)| {
+            !kind.has(name) || !names_another(name) || why.is_empty()
+        };
+        assert_eq!(kind.stands.iter().find(stale), None, "{}", kind.name);
+    }
+}
+
+/// What is destroyed is taken off others, or it is told why it is not.
+#[test]
+fn every_deletion_says_what_it_frees() {
+    let catalog = Catalog::builtin().unwrap();
+    let kinds = catalog.kinds();
+    let mut told: BTreeMap<String, bool> = BTreeMap::new();
+    for endpoint in catalog.endpoints() {
+        let rules = endpoint.touches.rules();
+        let deletes = |rule: &&TouchRule| rule.verb == TouchVerb::Delete && rule.is_first();
+        for rule in rules.iter().filter(deletes) {
+            let Some(kind) = rule.kind.one() else {
+                continue;
+            };
+            let frees = |other: &TouchRule| other.implied || other.held_in.is_some();
+            let frees = rules.iter().any(frees);
+            *told.entry(kind.as_str().to_owned()).or_default() |= frees;
+        }
+    }
+    for kind in kinds.iter() {
+        let name = kind.name.as_str();
+        let named = kinds.iter().any(|other| {
+            let by_carrying =
+                |it: &Derived| matches!(&it.made, Made::Carriers { of, .. } if *of == kind.name);
+            other.names.iter().any(|(of, _)| *of == kind.name)
+                || other.derived.iter().any(by_carrying)
+        });
+        match told.get(name) {
+            Some(by_row) => assert_ne!(
+                *by_row || named,
+                kind.frees_nothing.is_some(),
+                "{name}: `names` of others, rows of its deletion, or `frees_nothing`"
+            ),
+            None => assert_eq!(kind.frees_nothing, None, "{name} is never deleted"),
+        }
+    }
+}
+
+/// Where a value decides which rules apply, each that the table does not know is refused.
+#[test]
+fn every_value_that_decides_is_of_a_closed_list() {
+    for endpoint in Catalog::builtin().unwrap().endpoints() {
+        let listed = |place: &Place| endpoint.values.iter().find(|known| known.at == *place);
+        let acts = |place: &Place, values: &[String]| match &endpoint.action {
+            Some(Action::Named { at, one_of, .. }) => {
+                at == place && values.iter().all(|value| one_of.contains(value))
+            }
+            Some(Action::Always(_)) | None => false,
+        };
+        for (place, condition) in endpoint.touches.rules().iter().flat_map(|rule| &rule.when) {
+            let Condition::OneOf(values) = condition else {
+                continue;
+            };
+            let closed = listed(place)
+                .is_some_and(|known| values.iter().all(|value| known.one_of.contains(value)));
+            assert!(
+                closed || acts(place, values),
+                "{endpoint}: {place} {values:?}"
+            );
         }
     }
 }

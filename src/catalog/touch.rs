@@ -115,8 +115,21 @@ pub struct TouchRule {
     pub counts: Option<FieldPath>,
     /// The member of each whose URN names another resource: it is shown only where that may be seen by itself.
     pub stands_for: Option<FieldPath>,
+    /// The same, where it is hidden only if a deny takes that other resource.
+    pub denied_with: Option<FieldPath>,
     /// The answer says no more of it than its id.
     pub bare: bool,
+    /// Whether an answer of which the table shows no more than this tells of what belongs to it.
+    pub children: Option<Children>,
+}
+
+/// What an answer tells of the children of what it is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Children {
+    /// Some of them, or what is done in them.
+    Shown,
+    /// Nothing that tells one from another.
+    Untold,
 }
 
 impl TouchRule {
@@ -154,6 +167,11 @@ impl TouchRule {
             .flatten();
         said.filter(move |(named, _)| named == attribute)
             .flat_map(|(_, places)| places)
+    }
+
+    /// Whether a place of the request, or of the first resource, says what it touches: else it makes or shows it.
+    pub fn names_something(&self) -> bool {
+        self.at.is_some() || self.held_in.is_some()
     }
 
     /// The members beside an id and its type, for those who look whether a key is spelled otherwise.

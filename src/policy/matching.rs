@@ -231,6 +231,22 @@ impl BoundOnly {
         }
     }
 
+    /// Whether a deny narrowed to this takes in some of what belongs to a resource, as far as what it has from that tells.
+    pub fn strikes_children(&self, state: &State, kinds: &Kinds) -> bool {
+        self.fits_children(state, kinds) != Fit::No
+    }
+
+    /// Whether it names a kind of what belongs to resources of that kind.
+    pub fn names_children_of(&self, kind: &str, kinds: &Kinds) -> bool {
+        let mut named = self.kinds.iter();
+        named.any(|(named, _)| is_under(kinds, named.as_str(), kind))
+    }
+
+    /// Whether it could take in a resource of which not even the kind is known.
+    pub fn is_of_any_kind(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
     /// Whether a resource matches, a deny also taking it under the other kind that the API has for it.
     fn fits(&self, state: &State, view: As) -> Fit {
         let by_kind = match self.selectors_fit(state, view) {

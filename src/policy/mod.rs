@@ -41,7 +41,9 @@ pub use read::{read, read_alone, read_given};
 pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
 pub use takes::{Added, Into as IntoProject};
 pub use test::{PolicyTest, judge as judge_test, run as run_test, touches};
-pub use touched::{goes_on, lacks_scope, one_tag, with_additions};
+pub use touched::{
+    could_take_from_sight, goes_on, lacks_scope, one_tag, takes_from_sight, with_additions,
+};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
 
 use crate::catalog::ScopeSet;

@@ -16,9 +16,10 @@ mod touch;
 pub use above::{above, project, whole};
 pub use facts::{Facts, Listed, PER_PAGE, Pages, Reader, Remembered};
 pub use look::{
-    Found, Given, Look, as_host, attributes_of, is_called, spelled, urn_of, with_parents, zone_of,
+    Found, Given, Look, as_host, attributes_of, is_called, spelled, told_by_name, urn_of,
+    with_parents, zone_of,
 };
-pub use resolve::{Interest, acted_on, resolve, resolve_one};
+pub use resolve::{Interest, acted_on, names_acted_on, resolve, resolve_one};
 pub use state::{
     Attributes, Known, State, folded, is_called_by, is_under, minds_case, record_name,
 };

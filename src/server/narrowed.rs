@@ -10,13 +10,15 @@ use super::question::{Question, cut_off};
 use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
 use crate::config::BaseUrl;
 use crate::json::Document;
-use crate::policy::{Fields, Shown, Standing, one_tag, shows};
+use crate::policy::{
+    Fields, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight,
+};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
     Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, Remembered, State, Touch, above,
-    acted_on, attributes_of, is_called, project, resolve_one, spelled, whole, with_parents,
-    zone_of,
+    acted_on, attributes_of, is_called, names_acted_on, project, resolve_one, spelled,
+    told_by_name, whole, with_parents, zone_of,
 };
 use crate::response::{
     Answer, AnswerBody, Cutting, Links, ListPage, Scan, listed, made, slices, without,
@@ -37,9 +39,14 @@ impl Question<'_> {
     pub fn paged_list<'t>(&self, touches: &'t [Touch]) -> Option<&'t Touch> {
         let endpoint = self.asked.endpoint?;
         let paged = endpoint.inspects_query("per_page");
+        // What stands beside something else in an answer is no list by itself.
+        let beside = |touch: &Touch| {
+            let rule = endpoint.touches.rules().get(touch.rule);
+            rule.is_some_and(|rule| rule.first == Some(false))
+        };
         touches
             .iter()
-            .find(|touch| paged && touch.verb == TouchVerb::List)
+            .find(|touch| paged && touch.verb == TouchVerb::List && !beside(touch))
     }
 
     /// Answers a list: read whole, cut to what the sub-token may see, and paged anew.
@@ -346,14 +353,77 @@ impl Question<'_> {
         state: &State,
         reader: &Reader<'_>,
     ) -> Result<Option<Bytes>, Refusal> {
+        let rule = showing.rule;
+        if rule.or_nobody && self.is_nobodys(showing.kind, state, reader).await? {
+            return Ok(Some(raw.clone()));
+        }
         let Some(kept) = self.kept(showing, raw, state) else {
             return Ok(None);
         };
-        let seen = match &showing.rule.stands_for {
-            Some(urn) => self.sees_named(raw, urn, reader).await?,
-            None => true,
+        let seen = match (&rule.stands_for, &rule.denied_with) {
+            (Some(urn), _) => self.sees_named(raw, urn, reader).await?,
+            (None, Some(urn)) => !self.is_denied(raw, urn, reader).await?,
+            (None, None) => true,
         };
         Ok(seen.then_some(kept))
+    }
+
+    /// Whether the account has nothing by that id, or where it has none, by that name: then it belongs to nobody.
+    async fn is_nobodys(
+        &self,
+        kind: &Kind,
+        state: &State,
+        reader: &Reader<'_>,
+    ) -> Result<bool, Refusal> {
+        let listed = reader.all(kind, &[]).await?;
+        let Some(listed) = listed.filter(|listed| listed.instead.is_none()) else {
+            return Ok(false); // what there is is not told
+        };
+        let named = ["id", "name"].map(|name| state.known(name).unwrap_or_default());
+        let named = named.iter().zip(["id", "name"]);
+        let mut named = named.filter(|(known, _)| known.complete && !known.values.is_empty());
+        let Some((known, name)) = named.next() else {
+            return Ok(false);
+        };
+        let has = |attributes: &Attributes| {
+            let theirs = attributes.get(name).cloned().unwrap_or_default();
+            !theirs.complete || theirs.values.iter().any(|it| known.values.contains(it))
+        };
+        Ok(!listed.items.iter().any(|(_, attributes)| has(attributes)))
+    }
+
+    /// Whether a deny takes the resource from sight that a member of an item names by its URN. Of a kind that nobody knows it
+    /// does where it names no kind.
+    async fn is_denied(
+        &self,
+        item: &Bytes,
+        at: &FieldPath,
+        reader: &Reader<'_>,
+    ) -> Result<bool, Refusal> {
+        let catalog = &self.serving.rules.catalog;
+        let (grants, kinds) = (&self.grantee.grants, catalog.kinds());
+        let json = Json::read(item).map_err(|_| unreadable("the answer is no JSON"))?;
+        let urn = json.at(at).first().and_then(|urn| urn.name());
+        let named = urn.and_then(|urn| kinds.urn(urn));
+        if !could_take_from_sight(grants, named.as_ref().map(|(kind, _)| *kind), kinds) {
+            return Ok(false);
+        }
+        let Some((kind, name)) = named else {
+            return Ok(true);
+        };
+        let told = told_by_name(kind, &name);
+        let asked = grants.asks(kind);
+        let enough = |attribute: &String| {
+            attribute == "project" || told.contains_key(attribute) || !kind.has(attribute)
+        };
+        let found = if asked.iter().all(enough) {
+            None
+        } else {
+            in_whole_list(kind, name.as_str(), reader).await?
+        };
+        let found = found.unwrap_or(told);
+        let state = self.filled(kind, None, None, found, reader).await?;
+        Ok(takes_from_sight(grants, &state, kinds))
     }
 
     /// Whether the sub-token may see the resource that a member of an item names by its URN. What no list shows, nobody sees.
@@ -553,9 +623,44 @@ impl Question<'_> {
                     None => None,
                 }
             }
+            None if self.lists_alone() => {
+                self.acted_on_in_list(kind_of_action, action, reader)
+                    .await?
+            }
             None => acted_on(kind_of_action, action, catalog, &interest, reader).await?,
         };
         Ok(found.unwrap_or_else(untold))
+    }
+
+    /// Whether what the request asks for is a list of the account, of which no resource is named.
+    fn lists_alone(&self) -> bool {
+        let rules = self.asked.endpoint.map_or(&[][..], |it| it.touches.rules());
+        rules.iter().all(|rule| rule.verb == TouchVerb::List)
+    }
+
+    /// The same of one of many: a look-up for each would cost as many calls as there are, where the list of its kind, which is
+    /// kept for seconds, tells of all.
+    async fn acted_on_in_list(
+        &self,
+        kind_of_action: &Kind,
+        action: &Attributes,
+        reader: &Reader<'_>,
+    ) -> Result<Option<State>, Refusal> {
+        let kinds = self.serving.rules.catalog.kinds();
+        let Some((kind, name)) = names_acted_on(kind_of_action, action, kinds) else {
+            return Ok(None);
+        };
+        let told = told_by_name(kind, &name);
+        let asked = self.grantee.grants.asks(kind);
+        let found = if asked.iter().all(|it| told.contains_key(it)) {
+            None
+        } else {
+            in_whole_list(kind, name.as_str(), reader).await?
+        };
+        // Of what is gone only its name is known.
+        let found = found.unwrap_or(told);
+        let state = self.filled(kind, None, None, found, reader).await?;
+        Ok(Some(state))
     }
 
     pub(super) fn showing<'s>(

@@ -64,6 +64,10 @@ impl Reader {
                 .map(|node| types(node, mistakes))
                 .unwrap_or_default(),
             shows_children: members(map.take("shows_children"), mistakes),
+            shows_no_children: map
+                .take("shows_no_children")
+                .and_then(|node| node.text("`shows_no_children`", mistakes))
+                .map(str::to_owned),
             everybody_has: map
                 .take("everybody_has")
                 .and_then(|node| node.flag("`everybody_has`", mistakes))
@@ -92,6 +96,14 @@ impl Reader {
                 .take("names")
                 .map(|node| names(node, mistakes))
                 .unwrap_or_default(),
+            stands: map
+                .take("stands")
+                .map(|node| reasons(node, mistakes))
+                .unwrap_or_default(),
+            frees_nothing: map
+                .take("frees_nothing")
+                .and_then(|node| node.text("`frees_nothing`", mistakes))
+                .map(str::to_owned),
             passes_on: Vec::new(),
             feeds: Vec::new(),
             attributes: attributes
@@ -241,6 +253,16 @@ fn names(node: &Node, mistakes: &mut Mistakes) -> Vec<(KindName, Vec<FieldPath>)
             (kind, members(Some(&entry.node), mistakes))
         })
         .collect()
+}
+
+/// `vpc: the API deletes no VPC that has members`
+fn reasons(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, String)> {
+    let entries = node.entries("`stands`", mistakes).iter();
+    let reason = |entry: &Entry| {
+        let why = entry.node.text("why", mistakes)?;
+        Some((entry.key.clone(), why.to_owned()))
+    };
+    entries.filter_map(reason).collect()
 }
 
 fn named(node: Option<&Node>, what: &str, mistakes: &mut Mistakes) -> Option<KindName> {

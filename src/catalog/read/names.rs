@@ -71,6 +71,9 @@ impl Names<'_> {
         if matches!(rule.by.as_slice(), [by] if by == "zone" || by == "zone_above") {
             return self.add(at, vec![NameForm::Zone, NameForm::Record]);
         }
+        if rule.by == ["host"] {
+            return self.add(at, vec![NameForm::Zone]);
+        }
         match &rule.kind {
             TouchKind::One(_) | TouchKind::Told { .. } if rule.by == ["tag"] => {
                 self.add(at, vec![NameForm::Tag]);

@@ -2,8 +2,20 @@ use super::kinds::look_up;
 use super::{Reader, conditions, flag_of, one_place_each, places, texts};
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
-use crate::catalog::touch::{Through, TouchKind, TouchRule, TouchVerb, VERBS};
+use crate::catalog::touch::{Children, Through, TouchKind, TouchRule, TouchVerb, VERBS};
 use crate::yaml::{Map, Mistakes, Node, nearest};
+
+/// `shown` or `untold`.
+fn children(node: &Node, mistakes: &mut Mistakes) -> Option<Children> {
+    match node.text("`children`", mistakes)? {
+        "shown" => Some(Children::Shown),
+        "untold" => Some(Children::Untold),
+        _ => {
+            mistakes.add(node.at, "children are `shown` or `untold`");
+            None
+        }
+    }
+}
 
 impl Reader {
     pub(super) fn touch(&mut self, node: &Node, mistakes: &mut Mistakes) -> Option<TouchRule> {
@@ -128,7 +140,13 @@ impl Reader {
             stands_for: map
                 .take("stands_for")
                 .and_then(|node| node.parsed("`stands_for`", mistakes)),
+            denied_with: map
+                .take("denied_with")
+                .and_then(|node| node.parsed("`denied_with`", mistakes)),
             bare: flag_of(map, "bare", mistakes),
+            children: map
+                .take("children")
+                .and_then(|node| children(node, mistakes)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether allow grants cover what a request touches.
 
 use super::Judge;
-use crate::catalog::{Place, ScopeId, TouchRule, TouchVerb};
+use crate::catalog::{Children, Place, ScopeId, TouchRule, TouchVerb};
 use crate::policy::bind::BoundGrant;
 use crate::policy::decide::{Held, Question};
 use crate::policy::matching::{BoundOnly, Fit, Use};
@@ -22,9 +22,18 @@ impl<'j> Judge<'j> {
     /// children.
     pub(super) fn use_of(&self, touch: &Touch) -> Use {
         match use_of(touch) {
-            Use::Look if self.endpoint.sensitive.is_some() => Use::Change,
+            Use::Look if self.endpoint.sensitive.is_some() || self.tells_of_children(touch) => {
+                Use::Change
+            }
             other => other,
         }
+    }
+
+    /// Whether the answer tells of what belongs to it, and nothing is cut from that.
+    pub(super) fn tells_of_children(&self, touch: &Touch) -> bool {
+        let rule = self.endpoint.touches.rules().get(touch.rule);
+        let shown = rule.is_some_and(|rule| rule.children == Some(Children::Shown));
+        shown && touch.verb == TouchVerb::Read
     }
 
     pub(super) fn covers(&self, grant: &BoundGrant, touch: &Touch) -> bool {
@@ -171,16 +180,68 @@ impl<'j> Judge<'j> {
         self.covering(first).into_iter().filter(has_part).collect()
     }
 
-    /// The grant that a record names, and whose additions are made: the first that is enough by itself, or else has part.
+    /// The same for each of several, those that differ.
+    pub(super) fn covering_each(&self, firsts: &[&Touch]) -> Vec<Vec<&'j BoundGrant>> {
+        let mut sets: Vec<Vec<&BoundGrant>> = Vec::new();
+        for first in firsts {
+            let set = self.covering_first(first);
+            let same = |known: &Vec<&BoundGrant>| {
+                known.len() == set.len()
+                    && known.iter().zip(&set).all(|(a, b)| std::ptr::eq(*a, *b))
+            };
+            if !sets.iter().any(same) {
+                sets.push(set);
+            }
+        }
+        sets
+    }
+
+    /// The grant that a record names, and whose additions are made: the first that is enough by itself, or else has part. What
+    /// is made is covered as it will be, with these additions and no other grant's.
+    ///
+    /// # Errors
+    /// The refusal where no one grant's additions will do for all that is made.
     pub(super) fn deciding(
         &self,
         first: &Touch,
-        firsts: &[&'j BoundGrant],
-    ) -> Option<&'j BoundGrant> {
-        let alone = firsts
+        firsts: &[&Touch],
+    ) -> Result<Option<&'j BoundGrant>, Refusal> {
+        let mut grants = self.covering_first(first);
+        // Stable: as they stand in the policy, those that are enough before the others.
+        grants.sort_by_key(|grant| !self.has_scopes(first, std::slice::from_ref(grant)));
+        let made = firsts
             .iter()
-            .find(|grant| self.has_scopes(first, std::slice::from_ref(*grant)));
-        alone.or(firsts.first()).copied()
+            .filter(|touch| touch.verb == TouchVerb::Create);
+        let Some(last) = made.clone().next_back() else {
+            return Ok(grants.first().copied());
+        };
+        let mut fitting = grants
+            .into_iter()
+            .filter(|grant| made.clone().all(|touch| self.covers_made(touch, grant)));
+        match fitting.next() {
+            Some(grant) => Ok(Some(grant)),
+            None => {
+                let why = "what no one grant covers is made at once, and each grant adds what is its own (`on_create`); make one at a time";
+                Err(self.refused(last, why))
+            }
+        }
+    }
+
+    /// Whether what is made is covered with what one grant adds to it.
+    fn covers_made(&self, touch: &Touch, adding: &BoundGrant) -> bool {
+        let kinds = self.question.catalog.kinds();
+        let Some(after) = &touch.after else {
+            return false;
+        };
+        let after = self.added(after, touch, adding);
+        let covers = |grant: &&BoundGrant| {
+            let only = grant.only.as_ref();
+            let fits =
+                only.is_none_or(|only| only.covers(&after, self.use_of(touch), kinds) == Fit::Yes);
+            fits && self.question.falls_short(grant).is_none()
+        };
+        let covering: Vec<_> = self.grants.allowing().filter(covers).collect();
+        self.has_scopes(touch, &covering)
     }
 
     pub(super) fn second_covered(

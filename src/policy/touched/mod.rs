@@ -5,6 +5,7 @@ mod striking;
 mod widening;
 
 pub use covering::with_additions;
+pub use striking::{could_take_from_sight, takes_from_sight};
 
 use super::bind::{BoundGrant, Grants};
 use super::decide::{Allowed, Question, Shown};
@@ -40,22 +41,27 @@ impl Question<'_> {
         for touch in touches.iter().filter(|touch| is_settled(touch)) {
             judge.not_struck(touch)?;
         }
-        for touch in touches.iter().filter(|touch| touch.first) {
+        let firsts: Vec<_> = touches.iter().filter(|touch| touch.first).collect();
+        for touch in &firsts {
             judge.first_covered(touch)?;
         }
-        let firsts = judge.covering_first(first);
+        // What covers one of several covers no more than what is named beside that one.
+        let covering = judge.covering_each(&firsts);
         for touch in touches.iter().filter(|touch| !touch.first) {
             judge.field_scope_held(touch)?;
         }
         for touch in touches.iter().filter(|touch| !touch.first) {
-            judge.second_covered(touch, &firsts)?;
+            for firsts in &covering {
+                judge.second_covered(touch, firsts)?;
+            }
         }
         judge.fields_covered(touches)?;
         for touch in touches {
             judge.widens_nothing(touch)?;
             judge.frees_nothing(touch)?;
         }
-        if let Some(grant) = judge.deciding(first, &firsts) {
+        allowed.additions = None;
+        if let Some(grant) = judge.deciding(first, &firsts)? {
             judge.not_struck_with_additions(touches, grant)?;
             allowed.place.clone_from(&grant.place);
             allowed.additions = self.added_by(grant);
@@ -105,7 +111,7 @@ impl Question<'_> {
             !only.is_some_and(|only| only.is_for_children_of(state, kinds))
         };
         let whole: Vec<_> = covering.into_iter().filter(shows_all).collect();
-        if enough(&whole) {
+        if enough(&whole) && !judge.hides_children(state) {
             Shown::Whole
         } else {
             Shown::WithoutChildren

@@ -2,11 +2,11 @@
 
 use super::Judge;
 use super::covering::use_of;
-use crate::catalog::{Kinds, Place, TouchKind, TouchVerb};
-use crate::policy::bind::BoundGrant;
+use crate::catalog::{Kind, Kinds, Place, TouchKind, TouchVerb};
+use crate::policy::bind::{BoundGrant, Grants};
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
-use crate::resource::{State, Touch};
+use crate::resource::{State, Touch, is_under};
 
 impl<'j> Judge<'j> {
     /// A deny strikes what is created as it will be, with what is added to it.
@@ -87,6 +87,10 @@ impl<'j> Judge<'j> {
             if touch.missing {
                 return could_strike(only, touch.kind.as_str(), kinds);
             }
+            let tells = |state: &State| only.strikes_children(state, kinds);
+            if self.tells_of_children(touch) && touch.states().any(tells) {
+                return true;
+            }
             touch
                 .states()
                 .any(|state| strikes(only, state, use_of(touch), kinds))
@@ -127,22 +131,19 @@ impl<'j> Judge<'j> {
                 && (before.is_public()
                     || only.is_none_or(|only| only.covers(before, Use::Look, kinds) == Fit::Yes))
         });
-        let also = before
-            .also
-            .as_ref()
-            .and_then(|also| kinds.find(also.as_str())?.reads);
-        let hides = |grant: &BoundGrant| {
-            let as_other =
-                also.is_some_and(|also| grant.covers.all().is_some_and(|all| all.has(also)));
-            has(grant) || as_other
-        };
-        let taken = self.grants.denying().any(|grant| {
+        shown && !takes_from_sight(self.grants, before, kinds)
+    }
+
+    /// Whether a deny takes in some of what belongs to a resource, so that what shows these is left out.
+    pub(super) fn hides_children(&self, state: &State) -> bool {
+        let kinds = self.question.catalog.kinds();
+        self.grants.denying().any(|grant| {
             let only = grant.only.as_ref();
-            hides(grant)
-                && grant.actions.is_none()
-                && only.is_none_or(|only| strikes(only, before, Use::Look, kinds))
-        });
-        shown && !taken
+            only.is_some_and(|only| {
+                hides_some_child(grant, only, state.kind.as_str(), kinds)
+                    && only.strikes_children(state, kinds)
+            })
+        })
     }
 
     pub(super) fn not_covered(&self, touch: &Touch) -> Refusal {
@@ -224,9 +225,16 @@ impl<'j> Judge<'j> {
     /// Whether the answer must be judged or cut for what this touch shows.
     pub(super) fn narrows(&self, touch: &Touch) -> bool {
         let kinds = self.question.catalog.kinds();
+        let kind = touch.kind.as_str();
+        let shows_children = kinds
+            .find(kind)
+            .is_some_and(|kind| !kind.shows_children.is_empty());
         let struck = self.grants.denying().any(|grant| {
             let only = grant.only.as_ref();
-            only.is_some_and(|only| could_strike(only, touch.kind.as_str(), kinds))
+            only.is_some_and(|only| {
+                could_strike(only, kind, kinds)
+                    || shows_children && hides_some_child(grant, only, kind, kinds)
+            })
         });
         let free: Vec<_> = self
             .grants
@@ -236,8 +244,52 @@ impl<'j> Judge<'j> {
         let shown = touch.deferred || touch.verb == TouchVerb::List;
         let rule = self.endpoint.touches.rules().get(touch.rule);
         let others = rule.is_some_and(|rule| rule.stands_for.is_some()) && self.grants.has_only;
-        shown && (struck || others || !self.has_scopes(touch, &free))
+        let denied = rule.is_some_and(|rule| rule.denied_with.is_some())
+            && self.grants.denying().next().is_some();
+        shown && (struck || others || denied || !self.has_scopes(touch, &free))
     }
+}
+
+/// Whether a deny takes a resource from sight: gives the scope by which it is shown, under either of its kinds, and strikes it.
+pub fn takes_from_sight(grants: &Grants, state: &State, kinds: &Kinds) -> bool {
+    let reads = |kind: &str| kinds.find(kind).and_then(|kind| kind.reads);
+    let own = reads(state.kind.as_str());
+    let also = state.also.as_ref().and_then(|also| reads(also.as_str()));
+    grants.denying().any(|grant| {
+        let has = |scope| grant.covers.all().is_some_and(|all| all.has(scope));
+        let hides = own.into_iter().chain(also).any(has) && grant.actions.is_none();
+        let only = grant.only.as_ref();
+        hides && only.is_none_or(|only| strikes(only, state, Use::Look, kinds))
+    })
+}
+
+/// Whether a deny could take some resource of a kind from sight; of a kind that nobody knows, one that names no kind.
+pub fn could_take_from_sight(grants: &Grants, kind: Option<&Kind>, kinds: &Kinds) -> bool {
+    grants.denying().any(|grant| {
+        let only = grant.only.as_ref();
+        let Some(kind) = kind else {
+            return only.is_some_and(BoundOnly::is_of_any_kind);
+        };
+        let has = |view: &Kind| {
+            let reads = view.reads;
+            reads.is_some_and(|reads| grant.covers.all().is_some_and(|all| all.has(reads)))
+        };
+        let hides = kinds.views(kind).any(has) && grant.actions.is_none();
+        hides && only.is_none_or(|only| could_strike(only, kind.name.as_str(), kinds))
+    })
+}
+
+/// Whether a deny takes some of what belongs to resources of a kind from sight.
+fn hides_some_child(grant: &BoundGrant, only: &BoundOnly, kind: &str, kinds: &Kinds) -> bool {
+    let has = |child: &Kind| {
+        let reads = child.reads;
+        reads.is_some_and(|reads| grant.covers.all().is_some_and(|all| all.has(reads)))
+    };
+    let children = kinds.iter();
+    let mut children = children.filter(|child| is_under(kinds, child.name.as_str(), kind));
+    grant.actions.is_none()
+        && only.names_children_of(kind, kinds)
+        && children.any(|child| has(child) && only.names(child.name.as_str()))
 }
 
 /// Whether a deny that is narrowed to this strikes a resource put to that use: what can't be told counts as struck. What

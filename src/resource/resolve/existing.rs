@@ -164,6 +164,18 @@ impl<'r, L: Look> Resolver<'r, L> {
         Ok(())
     }
 
+    /// The bucket that a host name of Spaces begins with, `BUCKET.REGION.digitaloceanspaces.com`. Any other host could be of any.
+    pub(super) async fn hosted(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
+        for host in self.names(here.rule) {
+            let bucket = host
+                .strip_suffix(SPACES)
+                .and_then(|rest| rest.rsplit_once('.'))
+                .map_or("", |(bucket, _)| bucket);
+            self.named(here, bucket).await?;
+        }
+        Ok(())
+    }
+
     /// Whatever carries a tag, now and when the request runs: nothing else is known of it.
     pub(super) async fn carriers(
         &mut self,
@@ -268,6 +280,9 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.push(touch)
     }
 }
+
+/// Where the buckets are, by their regions.
+const SPACES: &str = ".digitaloceanspaces.com";
 
 pub(super) fn missing(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> Touch {
     Touch {

@@ -16,7 +16,8 @@ use existing::missing;
 pub(super) use values::both_names;
 
 use crate::catalog::{
-    Catalog, Kind, KindName, Name, Place, Segment, Source, TouchKind, TouchRule, TouchVerb, Touches,
+    Catalog, Kind, KindName, Kinds, Name, Place, Segment, Source, TouchKind, TouchRule, TouchVerb,
+    Touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
@@ -162,21 +163,25 @@ pub async fn acted_on<L: Look>(
     interest: &Interest<'_>,
     look: &L,
 ) -> Result<Option<State>, Refusal> {
-    let told = |name: &str| {
-        attributes
-            .get(name)
-            .and_then(|known| known.values.first().cloned())
-    };
-    let kind = told("resource_type").and_then(|name| catalog.kinds().counted(action, &name));
-    let named = kind.zip(told("resource"));
-    let named = named.and_then(|(kind, id)| Some((kind, kind.name(&id, catalog.kinds())?)));
-    let Some((kind, name)) = named else {
+    let Some((kind, name)) = names_acted_on(action, attributes, catalog.kinds()) else {
         return Ok(None);
     };
     let found = resolve_one(kind, &name, catalog, interest, look).await?;
     Ok(Some(found.unwrap_or_else(|| {
         State::new(kind, told_by_name(kind, &name), None)
     })))
+}
+
+/// What an action says that it acted on.
+pub fn names_acted_on<'k>(
+    action: &Kind,
+    attributes: &Attributes,
+    kinds: &'k Kinds,
+) -> Option<(&'k Kind, Name)> {
+    let told = |name: &str| attributes.get(name)?.values.first().cloned();
+    let kind = kinds.counted(action, &told("resource_type")?)?;
+    let name = kind.name(&told("resource")?, kinds)?;
+    Some((kind, name))
 }
 
 /// The resources that one request may name. Each may cost a look-up.
@@ -333,7 +338,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         let Some(kind) = self.catalog.kinds().find(kind) else {
             return Err(Self::unknown(kind));
         };
-        if rule.of_default.is_some() && self.names(rule).is_empty() {
+        let names_none = rule.names_something() && self.names(rule).is_empty();
+        if rule.of_default.is_some() && names_none {
             return Ok(()); // whose it would be is asked for nothing
         }
         if rule.every {
@@ -437,6 +443,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             _ if matches!(rule.by.as_slice(), [by] if by == "zone" || by == "zone_above") => {
                 self.zones(&here).await
             }
+            _ if rule.by == ["host"] => self.hosted(&here).await,
             _ if rule.or_nobody => self.own(&here).await,
             _ if let Some(through) = &rule.through => self.led(&here, through).await,
             _ if rule.by == ["tag"] => {
@@ -549,8 +556,11 @@ pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) ->
         && (!kind.has("public") || told.contains_key("public"))
 }
 
-/// Whether the path names what is touched, or what that belongs to.
+/// Whether the path names what is touched, or what that belongs to, or means it without naming it.
 fn is_in_path(rule: &TouchRule) -> bool {
+    if rule.of_default.is_some() && !rule.names_something() {
+        return true;
+    }
     let parents = rule.of.iter().map(|(_, place)| place);
     let mut places = rule.at.iter().chain(parents);
     places.any(|place| matches!(place, Place::Path(_)))

@@ -15,6 +15,7 @@ mod on_create;
 mod oracle;
 mod projects;
 mod registry;
+mod shown_elsewhere;
 mod spellings;
 mod tags;
 mod volumes;
