@@ -45,7 +45,7 @@ impl Question<'_> {
             }
             json.put(at, Json::Text(value.clone()))
                 .map_err(|NoList| not_an_object(at))?;
-            return Ok(Body::Json(json.write()));
+            return Ok(Body::Json(json.write().into()));
         }
         match (body, json, additions) {
             (Body::Json(_), Some(json), None) => Ok(Body::Json(json.write().into())),
