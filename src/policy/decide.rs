@@ -322,11 +322,22 @@ impl Question<'_> {
         if !needs.iter().any(|set| held.covers(set)) {
             return Err(self.not_covered(endpoint, grants, &needs, &held));
         }
-        let first = grants.allowing().filter(full).find(|grant| {
+        // One that is enough by itself, or else has part: then one that adds something, so that this is not left out.
+        let part = grants.allowing().filter(full).filter_map(|grant| {
+            let scopes = Self::scopes_of(endpoint, grant)?;
+            let rank = if needs.iter().any(|set| scopes.covers(set)) {
+                0
+            } else if self.added_by(grant).is_some() {
+                1
+            } else {
+                2
+            };
             needs
                 .iter()
-                .any(|set| Self::scopes_of(endpoint, grant).is_some_and(|scopes| scopes.meets(set)))
+                .any(|set| scopes.meets(set))
+                .then_some((rank, grant))
         });
+        let first = part.min_by_key(|(rank, _)| *rank).map(|(_, grant)| grant);
         first.map(allowed).ok_or_else(|| self.unknown())
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::every_endpoint::filled;
 use crate::support::gate::Gate;
-use crate::support::standin::{Fault, Reply, StandInApi};
+use crate::support::standin::StandInApi;
 
 /// The endpoints whose credentials have an expiry; `SCOPES` opens them.
 const WITH_AN_END: [&str; 4] = [
@@ -185,12 +185,8 @@ async fn keys_for_functions_end_with_the_sub_token_however_they_are_asked_for() 
     let policy = "version: 1\nroles:\n  named: { allow: [{ scopes: [function:admin] }] }\n  narrowed: { allow: [{ scopes: [function:admin], only: { namespace: any } }] }\n  pattern: { allow: [{ requests: ['POST /v2/functions/namespaces/fn-1/keys'] }] }\n";
     let gate = Gate::start(&api, policy).await;
     let path = "/v2/functions/namespaces/fn-1/keys";
-    let namespace = json!({ "namespace": { "namespace": "fn-1", "uuid": "x", "label": "one", "region": "nyc1" } });
-    api.fault_on(
-        Method::GET,
-        "/v2/functions/namespaces/fn-1",
-        Fault::reply_with(move |_| Reply::json(200, &namespace)),
-    );
+    let namespace = json!({ "namespace": "fn-1", "uuid": "x", "label": "one", "region": "nyc1" });
+    api.world(|world| world.put("functions/namespaces", namespace));
     let half_a_day = 12 * 3600;
     let bodies = [
         (json!({ "name": "k" }), half_a_day),

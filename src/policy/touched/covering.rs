@@ -207,8 +207,11 @@ impl<'j> Judge<'j> {
         firsts: &[&Touch],
     ) -> Result<Option<&'j BoundGrant>, Refusal> {
         let mut grants = self.covering_first(first);
-        // Stable: as they stand in the policy, those that are enough before the others.
-        grants.sort_by_key(|grant| !self.has_scopes(first, std::slice::from_ref(grant)));
+        // As they stand in the policy, but those that are enough first, and of the others those that add something.
+        grants.sort_by_key(|grant| {
+            let alone = self.has_scopes(first, std::slice::from_ref(grant));
+            (!alone, !alone && self.question.added_by(grant).is_none())
+        });
         let made = firsts
             .iter()
             .filter(|touch| touch.verb == TouchVerb::Create);

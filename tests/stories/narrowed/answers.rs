@@ -522,7 +522,6 @@ async fn a_page_that_is_asked_for_is_asked_for_upstream() {
     for path in [
         "/v2/images/7001/actions",
         "/v2/reserved_ips/45.55.96.47/actions",
-        "/v2/projects/default/resources",
         "/v2/customers/my/billing_history",
     ] {
         story.api.clear();
