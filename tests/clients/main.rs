@@ -14,6 +14,7 @@
 mod acme;
 mod authority;
 mod certificates;
+mod console;
 mod fixed_host;
 mod libraries;
 mod metrics;
