@@ -20,12 +20,23 @@ async fn a_leaked_token_is_found_and_ended_in_a_browser_by_the_keyboard() {
     let api = StandInApi::start().await;
     let gate = Gate::builder(&api)
         .policy(POLICY)
-        .set("admin", json!({ "address": "127.0.0.1:0", "console": true }))
+        .set(
+            "admin",
+            json!({ "address": "127.0.0.1:0", "console": true }),
+        )
         .start()
         .await;
     let operator = gate.issue(&["night", "--role", "chief"]).await;
     let leaked = gate
-        .issue(&["ci", "--role", "reader", "--owner", "alice", "--expires", "30d"])
+        .issue(&[
+            "ci",
+            "--role",
+            "reader",
+            "--owner",
+            "alice",
+            "--expires",
+            "30d",
+        ])
         .await;
     for path in ["/v2/droplets", "/v2/volumes", "/v2/volumes"] {
         gate.get(path).token(&leaked).send().await;
@@ -34,7 +45,10 @@ async fn a_leaked_token_is_found_and_ended_in_a_browser_by_the_keyboard() {
     command
         .arg(script("console.mjs"))
         .env("TIDEGATE_CLIENTS", installed())
-        .env("CONSOLE_URL", format!("http://{}", gate.admin_address().unwrap()))
+        .env(
+            "CONSOLE_URL",
+            format!("http://{}", gate.admin_address().unwrap()),
+        )
         .env("API_URL", gate.url())
         .env("TOKEN_OPERATOR", operator)
         .env("TOKEN_LEAKED", leaked)
@@ -49,8 +63,14 @@ async fn a_leaked_token_is_found_and_ended_in_a_browser_by_the_keyboard() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let views: Vec<_> = steps.iter().filter_map(|step| step["view"].as_str()).collect();
+    let views: Vec<_> = steps
+        .iter()
+        .filter_map(|step| step["view"].as_str())
+        .collect();
     assert_eq!(views, ["light", "dark", "narrow"]);
-    assert!(steps[3]["took"].as_u64().unwrap() < 1000, "within a second: {told}");
+    assert!(
+        steps[3]["took"].as_u64().unwrap() < 1000,
+        "within a second: {told}"
+    );
     gate.finish(&api).await;
 }
