@@ -90,9 +90,10 @@ impl Ground {
             || "the built-in templates have".to_owned(),
             |path| format!("`{}` has", path.display()),
         );
-        let policy = match arguments.learn {
-            true => learning(policy, arguments, &whence, &settings, &catalog)?,
-            false => of_this_run(policy, &arguments.roles, &whence)?,
+        let policy = if arguments.learn {
+            learning(policy, arguments, &whence, &settings, &catalog)?
+        } else {
+            of_this_run(policy, &arguments.roles, &whence)?
         };
         let mut ground = Self {
             real: Real {

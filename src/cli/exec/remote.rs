@@ -1,10 +1,11 @@
 //! `--url`: a sub-token of a tidegate elsewhere, for as long as the command runs; no gate runs here.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
@@ -286,7 +287,7 @@ impl Ask {
             let answer = sender.send_request(self.request).await?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MOST).collect().await;
-            let bytes = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let bytes = body.map(Collected::to_bytes).unwrap_or_default();
             Ok::<_, hyper::Error>((status, bytes))
         };
         match timeout(PATIENCE, exchange).await {
@@ -324,7 +325,7 @@ fn encode(text: &str, to: &mut String) {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             to.push(char::from(byte));
         } else {
-            to.push_str(&format!("%{byte:02X}"));
+            let _ = write!(to, "%{byte:02X}"); // a text can always be written to
         }
     }
 }
