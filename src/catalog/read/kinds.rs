@@ -64,10 +64,7 @@ impl Reader {
                 .map(|node| types(node, mistakes))
                 .unwrap_or_default(),
             shows_children: members(map.take("shows_children"), mistakes),
-            shows_no_children: map
-                .take("shows_no_children")
-                .and_then(|node| node.text("`shows_no_children`", mistakes))
-                .map(str::to_owned),
+            shows_no_children: super::text_of(&mut map, "shows_no_children", mistakes),
             everybody_has: map
                 .take("everybody_has")
                 .and_then(|node| node.flag("`everybody_has`", mistakes))
@@ -88,22 +85,10 @@ impl Reader {
                 .take("names_in_zone")
                 .map(|node| super::texts(node, "`names_in_zone`", mistakes))
                 .unwrap_or_default(),
-            derived: map
-                .take("derived")
-                .map(|node| derived(node, mistakes))
-                .unwrap_or_default(),
-            names: map
-                .take("names")
-                .map(|node| names(node, mistakes))
-                .unwrap_or_default(),
-            stands: map
-                .take("stands")
-                .map(|node| reasons(node, mistakes))
-                .unwrap_or_default(),
-            frees_nothing: map
-                .take("frees_nothing")
-                .and_then(|node| node.text("`frees_nothing`", mistakes))
-                .map(str::to_owned),
+            derived: super::taken(&mut map, "derived", mistakes, derived),
+            names: super::taken(&mut map, "names", mistakes, names),
+            stands: super::taken(&mut map, "stands", mistakes, reasons),
+            frees_nothing: super::text_of(&mut map, "frees_nothing", mistakes),
             passes_on: Vec::new(),
             feeds: Vec::new(),
             attributes: attributes

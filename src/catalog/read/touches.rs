@@ -122,10 +122,7 @@ impl Reader {
             implied: flag_of(map, "implied", mistakes),
             every: flag_of(map, "every", mistakes),
             or_nobody: flag_of(map, "or_nobody", mistakes),
-            when: map
-                .take("when")
-                .map(|node| conditions(node, mistakes))
-                .unwrap_or_default(),
+            when: super::taken(map, "when", mistakes, conditions),
             each: map
                 .take("each")
                 .and_then(|node| node.parsed("`each`", mistakes)),

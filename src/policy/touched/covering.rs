@@ -221,13 +221,11 @@ impl<'j> Judge<'j> {
         let mut fitting = grants
             .into_iter()
             .filter(|grant| made.clone().all(|touch| self.covers_made(touch, grant)));
-        match fitting.next() {
-            Some(grant) => Ok(Some(grant)),
-            None => {
-                let why = "what no one grant covers is made at once, and each grant adds what is its own (`on_create`); make one at a time";
-                Err(self.refused(last, why))
-            }
-        }
+        let Some(grant) = fitting.next() else {
+            let why = "what no one grant covers is made at once, and each grant adds what is its own (`on_create`); make one at a time";
+            return Err(self.refused(last, why));
+        };
+        Ok(Some(grant))
     }
 
     /// Whether what is made is covered with what one grant adds to it.
