@@ -195,6 +195,7 @@ impl Ground {
                 let refused = Refused {
                     method,
                     path,
+                    body: body.as_deref(),
                     refusal,
                 };
                 suggestion(&refused, grants, &self.catalog, judge)
@@ -412,8 +413,10 @@ impl Verdict {
             .flat_map(|refusal| &refusal.needs)
             .map(Scope::as_str)
             .collect();
+        let refusal = self.decided.as_ref().err();
+        let why = refusal.and_then(|refusal| refusal.detail.as_deref());
         let would = self.would.as_ref().map(Would::from);
-        json!({ "decision": decision, "reason": reason, "detail": detail, "needs": needs, "would": would, "suggestion": self.suggestion })
+        json!({ "decision": decision, "reason": reason, "detail": detail, "why": why, "needs": needs, "would": would, "suggestion": self.suggestion })
     }
 
     fn tell(&self, as_json: bool) -> Result<(), Failed> {
@@ -433,6 +436,9 @@ impl Verdict {
             Err(refusal) => {
                 print(format!("deny {}", refusal.code))?;
                 print(&refusal.message)?;
+                if let Some(detail) = &refusal.detail {
+                    print(format!("why: {detail}"))?;
+                }
                 match &self.suggestion {
                     Some(yaml) => print(format!("\nthis in a role would allow it:\n\n{yaml}")),
                     None => Ok(()),

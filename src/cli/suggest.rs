@@ -1,16 +1,22 @@
+//! What a role would need for a refused request to pass: exactly that, for the resources that the request names and no others.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::catalog::{Catalog, Method, Scope, ScopeSet};
-use crate::policy::{BoundCovers, BoundGrant, Grants, RequestPattern};
+use crate::catalog::{
+    Catalog, Endpoint, Kind, Method, Scope, ScopeSet, TouchKind, TouchRule, TouchVerb,
+};
+use crate::policy::{self, BoundCovers, BoundGrant, Grants, RequestPattern, Vars};
 use crate::refusal::{Code, Refusal};
-use crate::request::Target;
+use crate::request::{Asked, Target};
 
 /// The request that was refused.
 pub(super) struct Refused<'r> {
     pub method: Method,
     pub path: &'r str,
+    pub body: Option<&'r [u8]>,
     pub refusal: &'r Refusal,
 }
 
@@ -23,42 +29,256 @@ pub(super) fn suggestion(
     decide: impl Fn(&Grants) -> Result<String, Refusal>,
 ) -> Option<String> {
     match refused.refusal.code {
-        Code::Scope | Code::FieldScope => scopes(refused.refusal, grants, catalog, decide),
+        Code::Scope | Code::FieldScope | Code::Resource | Code::ResourceHidden | Code::Action => {
+            let search = Search {
+                grants,
+                catalog,
+                decide,
+            };
+            search.suggestion(refused)
+        }
         Code::UnknownEndpoint => pattern(refused, grants, decide),
         _ => None,
     }
 }
 
-/// The scopes that are missing, and those that turn out to be missing once it has them: of fields, of what it is made from.
-fn scopes(
-    first: &Refusal,
-    grants: &Grants,
-    catalog: &Catalog,
-    decide: impl Fn(&Grants) -> Result<String, Refusal>,
-) -> Option<String> {
-    let mut needs = first.needs.clone();
-    loop {
-        let mut named = ScopeSet::default();
-        needs
-            .iter()
-            .filter_map(|scope| catalog.scopes().id(scope))
-            .for_each(|scope| named.insert(scope));
-        let all = named.clone();
-        let Err(refusal) = decide(&with(grants, BoundCovers::Scopes { named, all })) else {
-            break;
+/// A grant to be tried.
+#[derive(Clone, Default)]
+struct Draft {
+    scopes: Vec<Scope>,
+    /// By kind, its attribute and the values.
+    only: BTreeMap<String, (String, BTreeSet<String>)>,
+    action: Option<String>,
+}
+
+struct Search<'s, D> {
+    grants: &'s Grants,
+    catalog: &'s Catalog,
+    decide: D,
+}
+
+impl<D: Fn(&Grants) -> Result<String, Refusal>> Search<'_, D> {
+    fn suggestion(&self, refused: &Refused<'_>) -> Option<String> {
+        let catalog = self.catalog;
+        let target = Target::read(refused.path).ok()?;
+        let mut asked = Asked::new(refused.method, target, catalog);
+        if let Some(body) = refused.body.filter(|body| !body.is_empty()) {
+            asked.take_body(body, catalog).ok()?;
+        }
+        let endpoint = asked.endpoint?;
+        let mut draft = Draft {
+            scopes: refused.refusal.needs.clone(),
+            only: named(&asked, endpoint, catalog),
+            action: asked.action().map(str::to_owned),
         };
-        let known = needs.len();
-        for scope in refusal.needs {
-            if !needs.contains(&scope) {
-                needs.push(scope);
+        if draft.scopes.is_empty() {
+            let first = endpoint.scopes.first()?;
+            draft.scopes = catalog.scopes().names(first).cloned().collect();
+        }
+        self.complete(&mut draft, endpoint)?;
+        self.prune(&mut draft);
+        Some(draft.to_string())
+    }
+
+    /// Adds the scopes that turn out to be missing once it has the others: of fields, of what is named beside.
+    fn complete(&self, draft: &mut Draft, endpoint: &Endpoint) -> Option<()> {
+        let mut beside = Some(beside(endpoint, self.catalog));
+        loop {
+            let Err(refusal) = self.tried(draft) else {
+                return Some(());
+            };
+            let known = draft.scopes.len();
+            let mut wanted = refusal.needs;
+            if wanted.iter().all(|scope| draft.scopes.contains(scope)) {
+                // No scope helps further where a deny strikes, or something is touched that the request does not name.
+                wanted.extend(beside.take()?);
+            }
+            for scope in wanted {
+                if !draft.scopes.contains(&scope) {
+                    draft.scopes.push(scope);
+                }
+            }
+            if draft.scopes.len() == known {
+                return None;
             }
         }
-        if needs.len() == known {
-            return None; // no scope helps: a deny strikes, an action is not listed, `only` is in the way
+    }
+
+    /// Takes out the scopes that it can do without.
+    fn prune(&self, draft: &mut Draft) {
+        for scope in draft.scopes.clone() {
+            let mut less = draft.clone();
+            less.scopes.retain(|kept| *kept != scope);
+            if !less.scopes.is_empty() && self.tried(&less).is_ok() {
+                *draft = less;
+            }
         }
     }
-    let listed: Vec<_> = needs.iter().map(Scope::as_str).collect();
-    Some(format!("allow:\n  - scopes: [{}]", listed.join(", ")))
+
+    fn tried(&self, draft: &Draft) -> Result<String, Refusal> {
+        let role = format!(
+            "version: 1\nroles:\n  suggestion:\n{}",
+            indented(&draft.to_string())
+        );
+        let unreadable = || Refusal::new(Code::Resource, "no grant can be written for it");
+        let policy = policy::read_alone("suggestion", &role, self.catalog);
+        let policy = policy.map_err(|_| unreadable())?;
+        let bound = policy::bind(&policy, &["suggestion".to_owned()], &Vars::new());
+        let bound = bound.map_err(|_| unreadable())?;
+        let mut grants = self.grants.clone();
+        grants.allow.extend(bound.allow);
+        grants.has_only |= bound.has_only;
+        (self.decide)(&grants)
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+/// What the request itself names, as far as it says of which kind that is.
+fn named(
+    asked: &Asked<'_>,
+    endpoint: &Endpoint,
+    catalog: &Catalog,
+) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let kinds = catalog.kinds();
+    let mut all = BTreeMap::new();
+    let mut put = |kind: &Kind, attribute: &str, name: &str| {
+        if kind.everybody_has {
+            return;
+        }
+        let attribute = match attribute {
+            "id" if matches!(kind.name.as_str(), "domain" | "tag") => "name",
+            other => other,
+        };
+        let entry: &mut (String, BTreeSet<String>) = all
+            .entry(kind.name.to_string())
+            .or_insert_with(|| (attribute.to_owned(), BTreeSet::new()));
+        if entry.0 == attribute {
+            entry.1.insert(exactly(name));
+        }
+    };
+    for rule in endpoint
+        .touches
+        .rules()
+        .iter()
+        .filter(|rule| asked.applies(rule))
+    {
+        // A name may be another's under another parent.
+        for (parent, at) in &rule.of {
+            let named = asked.names(at).into_iter();
+            let parent = kinds.find(parent.as_str());
+            parent
+                .into_iter()
+                .zip(named)
+                .for_each(|(kind, name)| put(kind, "id", name));
+        }
+        let by = rule.by.first().map_or("id", String::as_str);
+        match (&rule.at, &rule.kind) {
+            (Some(at), TouchKind::One(kind)) => {
+                let Some(kind) = kinds.find(kind.as_str()) else {
+                    continue;
+                };
+                let names = asked.names(at).into_iter();
+                let owned = names.filter(|name| !rule.public.iter().any(|public| public == name));
+                owned.for_each(|name| put(kind, by, name));
+            }
+            (Some(at), TouchKind::Urn) => {
+                let urns = asked.names(at).into_iter().filter_map(|urn| kinds.urn(urn));
+                urns.for_each(|(kind, name)| put(kind, "id", name.as_str()));
+            }
+            (None, TouchKind::One(kind)) => {
+                let (Some(kind), Some(name)) = (kinds.find(kind.as_str()), made_as(rule, asked))
+                else {
+                    continue;
+                };
+                put(kind, "name", name);
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+    all
+}
+
+/// The name that something which is made gets, where the request says one.
+fn made_as<'a>(rule: &TouchRule, asked: &'a Asked<'_>) -> Option<&'a str> {
+    let named = rule.after.iter().find(|(attribute, _)| attribute == "name");
+    let (_, places) = named?;
+    places.iter().flat_map(|place| asked.names(place)).next()
+}
+
+/// A value that stands for itself and nothing else.
+fn exactly(name: &str) -> String {
+    if name.contains(['*', '?']) || name.starts_with('/') {
+        format!("/{}/", regex::escape(name))
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The scopes that what an endpoint touches beside may come to by itself.
+fn beside(endpoint: &Endpoint, catalog: &Catalog) -> Vec<Scope> {
+    let mut all = ScopeSet::default();
+    for set in &endpoint.scopes {
+        all.add(set);
+    }
+    for rule in endpoint.touches.rules() {
+        let TouchKind::One(kind) = &rule.kind else {
+            continue;
+        };
+        let kind = catalog.kinds().find(kind.as_str());
+        let own = kind.and_then(|kind| match rule.verb {
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Join => kind.reads,
+            TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => kind.changes,
+            TouchVerb::Delete => kind.deletes,
+            TouchVerb::Create => None,
+        });
+        rule.scope
+            .into_iter()
+            .chain(own)
+            .for_each(|scope| all.insert(scope));
+    }
+    catalog.scopes().names(&all).cloned().collect()
+}
+
+/// The YAML of a role's `allow`.
+impl std::fmt::Display for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scopes: Vec<_> = self.scopes.iter().map(Scope::as_str).collect();
+        write!(f, "allow:\n  - scopes: [{}]", scopes.join(", "))?;
+        if !self.only.is_empty() {
+            let kinds = self.only.iter().map(|(kind, (attribute, values))| {
+                let values: Vec<_> = values.iter().map(|value| scalar(value)).collect();
+                match values.as_slice() {
+                    [one] => format!("{kind}: {{ {attribute}: {one} }}"),
+                    _ => format!("{kind}: {{ {attribute}: [{}] }}", values.join(", ")),
+                }
+            });
+            let kinds: Vec<_> = kinds.collect();
+            write!(f, "\n    only: {{ {} }}", kinds.join(", "))?;
+        }
+        if let Some(action) = &self.action {
+            write!(f, "\n    actions: [{}]", scalar(action))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text as YAML takes it in a list between brackets.
+fn scalar(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let word = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+    let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    if word && text.chars().all(plain) && !reserved.contains(&text.to_lowercase().as_str()) {
+        text.to_owned()
+    } else {
+        Value::from(text).to_string()
+    }
 }
 
 /// A pattern that matches this request alone: its path, or path and query where that has more than paging in it.
@@ -73,11 +293,17 @@ fn pattern(
     let patterns = lines.map(|line| format!("{} {}", refused.method, regex::escape(line)));
     let fits = |pattern: &&String| {
         RequestPattern::new(pattern).is_ok_and(|pattern| {
-            decide(&with(
-                grants,
-                BoundCovers::Requests(vec![Arc::new(pattern)]),
-            ))
-            .is_ok()
+            let mut grants = grants.clone();
+            grants.allow.push(Arc::new(BoundGrant {
+                place: "suggestion".to_owned(),
+                stands: "".into(),
+                covers: BoundCovers::Requests(vec![Arc::new(pattern)]),
+                only: None,
+                actions: None,
+                on_create: None,
+                written: Value::Null,
+            }));
+            decide(&grants).is_ok()
         })
     };
     let pattern = patterns.iter().find(fits)?;
@@ -85,17 +311,4 @@ fn pattern(
         "allow:\n  - requests: ['{}']",
         pattern.replace('\'', "''")
     ))
-}
-
-fn with(grants: &Grants, covers: BoundCovers) -> Grants {
-    let mut grants = grants.clone();
-    grants.allow.push(Arc::new(BoundGrant {
-        place: "suggestion".to_owned(),
-        covers,
-        only: None,
-        actions: None,
-        on_create: None,
-        written: Value::Null,
-    }));
-    grants
 }

@@ -34,6 +34,8 @@ pub struct Grants {
 pub struct BoundGrant {
     /// Which one: `client.allow[0]`.
     pub place: String,
+    /// Where it stands: `policy.yaml:14`.
+    pub stands: Arc<str>,
     /// What it covers.
     pub covers: BoundCovers,
     /// What it is narrowed to; `None` is not narrowed.
@@ -378,6 +380,7 @@ fn bound(grant: &Grant, vars: &Vars, side: Side) -> Result<BoundGrant, Unbound> 
     let Grant {
         place,
         at: _,
+        stands,
         covers,
         only,
         actions,
@@ -403,6 +406,7 @@ fn bound(grant: &Grant, vars: &Vars, side: Side) -> Result<BoundGrant, Unbound> 
     let only = only.as_ref().map(bound_only).transpose();
     Ok(BoundGrant {
         place: place.clone(),
+        stands: stands.clone(),
         covers,
         only: only.map_err(|_| Unbound::Pattern(place.clone()))?,
         actions: actions.clone(),

@@ -728,6 +728,7 @@ impl Question<'_> {
     pub(super) fn denies_this(&self, grant: &BoundGrant) -> bool {
         let BoundGrant {
             place: _,
+            stands: _,
             covers,
             only: _,
             actions,

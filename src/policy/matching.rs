@@ -65,6 +65,24 @@ impl Use {
     }
 }
 
+/// What of an `only` a resource does not meet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Missed {
+    /// It names other kinds.
+    Kind,
+    /// It names what belongs to the resource, which may then be read and no more.
+    Children,
+    /// It asks for this attribute, of a kind or of all.
+    Attribute {
+        /// The kind under which it asks.
+        kind: Option<String>,
+        /// Which.
+        attribute: String,
+        /// What is known of it; `None` where the kind does not have it.
+        known: Option<Known>,
+    },
+}
+
 /// As which of the kinds that the API has for it a resource is judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum As {
@@ -152,6 +170,41 @@ impl BoundOnly {
             return Fit::No; // narrowed to its children, a grant lets it be read and no more
         }
         self.fits(state, As::Itself)
+    }
+
+    /// What of this a resource does not meet, where it is not surely covered: the first that there is.
+    pub fn missed(&self, state: &State, r#use: Use, kinds: &Kinds) -> Option<Missed> {
+        if r#use != Use::Look && self.is_for_children_of(state, kinds) {
+            return Some(Missed::Children);
+        }
+        if self.selectors_fit(state, As::Itself).is_none() && !self.kinds.is_empty() {
+            return Some(Missed::Kind);
+        }
+        let of_kinds = state.chain().flat_map(|link| {
+            let same = self.kinds.iter().filter(|(kind, _)| *kind == link.kind);
+            same.flat_map(move |(kind, selector)| {
+                selector
+                    .attributes()
+                    .iter()
+                    .filter_map(|(attribute, values)| {
+                        let known = link.known(attribute);
+                        let fits = known.as_ref().map(|known| any_fits(values, known));
+                        (fits != Some(Fit::Yes)).then(|| Missed::Attribute {
+                            kind: Some(kind.as_str().to_owned()),
+                            attribute: attribute.clone(),
+                            known,
+                        })
+                    })
+            })
+        });
+        let shared = self.attributes.iter().filter_map(|(attribute, values)| {
+            (shared_fits(state, attribute, values) != Fit::Yes).then(|| Missed::Attribute {
+                kind: None,
+                attribute: attribute.clone(),
+                known: state.known(attribute),
+            })
+        });
+        of_kinds.chain(shared).next()
     }
 
     /// Whether an allow grant narrowed to this covers a resource that is looked at, under one of the kinds that the API has

@@ -42,7 +42,8 @@ pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern}
 pub use takes::{Added, Into as IntoProject};
 pub use test::{PolicyTest, judge as judge_test, run as run_test, touches};
 pub use touched::{
-    could_take_from_sight, goes_on, lacks_scope, one_tag, takes_from_sight, with_additions,
+    could_take_from_sight, goes_on, lacks_scope, one_tag, takes_from_sight, why_hidden,
+    with_additions,
 };
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
 
@@ -93,6 +94,8 @@ pub struct Grant {
     pub place: String,
     /// Where it stands in the file.
     pub at: At,
+    /// The same with the file's name: `policy.yaml:14`.
+    pub stands: Arc<str>,
     /// What it covers.
     pub covers: Covers,
     /// What it is narrowed to; `None` is not narrowed.

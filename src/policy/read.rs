@@ -370,6 +370,7 @@ impl Reader<'_> {
         Some(Grant {
             place,
             at: node.at,
+            stands: format!("{}:{}", self.mistakes.file(), node.at.line).into(),
             covers,
             only,
             actions,

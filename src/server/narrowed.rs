@@ -11,7 +11,7 @@ use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchV
 use crate::config::BaseUrl;
 use crate::json::Document;
 use crate::policy::{
-    Fields, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight,
+    Fields, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight, why_hidden,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
@@ -292,7 +292,8 @@ impl Question<'_> {
             Self::is_asked_for(showing, &slice)?;
             let attributes = Self::attributes(showing, &slice)?;
             let state = self.state_of(showing, attributes, reader).await?;
-            let kept = self.kept(showing, &slice, &state).ok_or_else(hidden)?;
+            let kept = self.kept(showing, &slice, &state);
+            let kept = kept.ok_or_else(|| self.hidden(showing, &state))?;
             if kept != slice {
                 cutting.put(&slice, &kept);
             }
@@ -461,6 +462,14 @@ impl Question<'_> {
             Shown::WithoutChildren => Some(without(raw, &showing.kind.shows_children)),
             Shown::Hidden => None,
         }
+    }
+
+    /// The refusal of what may not be seen, with the reason for the record.
+    fn hidden(&self, showing: &Showing<'_>, state: &State) -> Refusal {
+        let (grants, catalog) = (&self.grantee.grants, &self.serving.rules.catalog);
+        let mut refusal = Refusal::hidden();
+        refusal.detail = why_hidden(grants, &self.asked, showing.touch, state, catalog);
+        refusal
     }
 
     /// Checks that a resource of an answer is the one that the request names.
@@ -729,10 +738,6 @@ async fn in_whole_list(
     };
     let found = listed.and_then(|listed| listed.items.iter().find(is_it).cloned());
     Ok(found.map(|(_, found)| found))
-}
-
-fn hidden() -> Refusal {
-    Refusal::hidden()
 }
 
 /// The members that a judged answer may have: what its touches show, what tells of pages, and what the catalogue says stands

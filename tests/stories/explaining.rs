@@ -186,3 +186,159 @@ async fn it_names_the_deciding_grant_or_what_is_missing_and_the_yaml_for_it() {
     }
     gate.finish(&api).await;
 }
+
+const NARROWED: &str = "version: 1
+roles:
+  w:
+    allow:
+      - scopes: ['droplet:*', image:read, tag:create]
+        only: { droplet: { tag: client-a } }
+        actions: [power_on]
+      - scopes: [domain:read, domain:update]
+        only: { domain: { name: example.com }, domain_record: { type: TXT, name: '_acme-*' } }
+      - scopes: [block_storage:read]
+        only: { tag: client-a }
+    deny:
+      - scopes: [droplet:delete]
+        only: { droplet: { name: '*-keep' } }
+";
+
+const FACTS: &str = "
+droplet: [{ id: 12, name: web, tags: [client-a] }, { id: 13, name: db, tags: [client-b, big] }, { id: 14, name: a-keep, tags: [client-a] }]
+domain: [{ name: example.com }, { name: other.org }]
+domain_record: [{ id: 7, domain: example.com, type: TXT, name: _acme-challenge }, { id: 8, domain: example.com, type: A, name: www }]
+volume: [{ id: 506f78a4-e098-11e5-ad9f-000f53306ae1, name: v, tags: [] }]
+";
+
+/// What the operator reads of a refusal: which selector of which grant did not take which fact, and what would repair that alone.
+#[tokio::test]
+async fn it_says_which_selector_took_which_fact_amiss_and_repairs_no_more() {
+    let api = StandInApi::start().await;
+    let files = Gate::builder(&api)
+        .policy(NARROWED)
+        .file("facts.yaml", FACTS)
+        .files();
+    let facts = files.path("facts.yaml").display().to_string();
+    let policy = files.path("policy.yaml").display().to_string();
+    let cases = [
+        (
+            "GET /v2/droplets/13",
+            "",
+            "resource_hidden",
+            "the droplet `13`: `w.allow[0]` (POLICY:5) asks for `only.droplet.tag` `client-a`, and it has `client-b`, `big`",
+            "allow:\n  - scopes: [droplet:read]\n    only: { droplet: { id: 13 } }",
+        ),
+        (
+            "DELETE /v2/droplets/14",
+            "",
+            "denied",
+            "`w.deny[0]` (POLICY:13) strikes the droplet `14`",
+            "",
+        ),
+        (
+            "POST /v2/droplets/12/actions",
+            r#"{"type":"resize","size":"s-1vcpu-1gb"}"#,
+            "action",
+            "",
+            "allow:\n  - scopes: [droplet:update]\n    only: { droplet: { id: 12 } }\n    actions: [resize]",
+        ),
+        (
+            "DELETE /v2/domains/example.com",
+            "",
+            "scope",
+            "",
+            "allow:\n  - scopes: [domain:delete]\n    only: { domain: { name: example.com } }",
+        ),
+        (
+            "PUT /v2/domains/example.com/records/8",
+            r#"{"type":"A","data":"192.0.2.1"}"#,
+            "resource_hidden",
+            "the domain_record `8`: `w.allow[1]` (POLICY:8) asks for `only.domain_record.type` `TXT`, and it has `a`",
+            "allow:\n  - scopes: [domain:update]\n    only: { domain: { name: example.com }, domain_record: { id: 8 } }",
+        ),
+        (
+            "GET /v2/volumes/506f78a4-e098-11e5-ad9f-000f53306ae1",
+            "",
+            "resource_hidden",
+            "the volume `506f78a4-e098-11e5-ad9f-000f53306ae1`: `w.allow[2]` (POLICY:10) asks for `only.tag` `client-a`, and it has none",
+            "allow:\n  - scopes: [block_storage:read]\n    only: { volume: { id: 506f78a4-e098-11e5-ad9f-000f53306ae1 } }",
+        ),
+        (
+            "GET /v2/droplets/99",
+            "",
+            "resource_hidden",
+            "the droplet `99` is not there, or the real token may not see it",
+            "",
+        ),
+        (
+            "GET /v2/account",
+            "",
+            "scope",
+            "",
+            "allow:\n  - scopes: [account:read]",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (request, body, reason, detail, suggestion) in cases {
+        let (method, path) = request.split_once(' ').unwrap();
+        let mut arguments = vec![
+            "explain",
+            method,
+            path,
+            "--role",
+            "w",
+            "--json",
+            "--resource",
+            &facts,
+        ];
+        let file = files.path("body.json").display().to_string();
+        if !body.is_empty() {
+            files.write("body.json", body);
+            arguments.extend(["--body", &file]);
+        }
+        let output = files.cli(&arguments).await;
+        let said: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{request}: {output:?}"));
+        let told = said["why"]
+            .as_str()
+            .unwrap_or_default()
+            .replace(&policy, "POLICY");
+        let suggested = said["suggestion"].as_str().unwrap_or_default();
+        if said["reason"] != reason
+            || !detail.is_empty() && told != detail
+            || suggested != suggestion
+        {
+            wrong.push(format!(
+                "{request}\n  {}\n  {told}\n  {suggested}",
+                said["reason"]
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The record has the same sentence, for what a look-up and for what the answer itself tells; the client reads neither.
+#[tokio::test]
+async fn the_record_says_why_something_is_hidden_and_the_client_is_not_told() {
+    let api = StandInApi::start().await;
+    let policy = "version: 1\nroles:\n  w:\n    allow:\n      - { scopes: ['droplet:*'], only: { droplet: { name: 'no-such-*' } } }\n";
+    let gate = Gate::start(&api, policy).await;
+    let token = gate.issue(&["w", "--role", "w"]).await;
+    for method in [Method::GET, Method::DELETE] {
+        let answer = gate
+            .request(method, "/v2/droplets/12")
+            .token(&token)
+            .send()
+            .await;
+        assert_eq!(answer.reason(), Some("resource_hidden"));
+        assert!(!answer.text().contains("no-such"), "{}", answer.text());
+        let lines = gate.audit_of(&answer).await;
+        let detail = lines.last().unwrap()["detail"].as_str().unwrap();
+        assert!(
+            detail
+                .contains("policy.yaml:5) asks for `only.droplet.name` `no-such-*`, and it has `"),
+            "{detail}"
+        );
+    }
+    gate.finish(&api).await;
+}

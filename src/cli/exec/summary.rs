@@ -173,6 +173,7 @@ fn mending(
     let refused = Refused {
         method,
         path,
+        body: None,
         refusal: &refusal,
     };
     let mended = matches!(refusal.code, Code::Scope | Code::UnknownEndpoint);

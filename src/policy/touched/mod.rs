@@ -2,10 +2,12 @@
 
 mod covering;
 mod striking;
+mod why;
 mod widening;
 
 pub use covering::with_additions;
 pub use striking::{could_take_from_sight, takes_from_sight};
+pub use why::why_hidden;
 
 use super::bind::{BoundGrant, Grants};
 use super::decide::{Allowed, Question, Shown};

@@ -2,6 +2,7 @@
 
 use super::Judge;
 use super::covering::use_of;
+use super::why::struck;
 use crate::catalog::{Kind, Kinds, Place, TouchKind, TouchVerb};
 use crate::policy::bind::{BoundGrant, Grants};
 use crate::policy::matching::{BoundOnly, Fit, Use};
@@ -35,7 +36,7 @@ impl<'j> Judge<'j> {
             return Ok(());
         };
         if self.is_hidden(touch) {
-            return Err(Refusal::hidden().detail(&grant.place));
+            return Err(Refusal::hidden().detail(struck(grant, touch)));
         }
         let message = format!(
             "{} {} is denied by `{}`, which wins over every grant",
@@ -43,7 +44,7 @@ impl<'j> Judge<'j> {
             self.question.asked.target.path(),
             grant.place
         );
-        Err(Refusal::new(Code::Denied, message).detail(&grant.place))
+        Err(Refusal::new(Code::Denied, message).detail(struck(grant, touch)))
     }
 
     /// The deny grant that strikes a touch. What could not be learnt counts as struck; what is yet to be learnt does not.
@@ -164,9 +165,9 @@ impl<'j> Judge<'j> {
             ),
         };
         if list_of && touch.in_path {
-            return Refusal::hidden();
+            return Refusal::hidden().detail(self.why_not(touch));
         }
-        self.refused(touch, &why)
+        self.refused(touch, &why).detail(self.why_not(touch))
     }
 
     /// What the request itself calls a touched resource: its own words, which are the same whether that is there or not, and
