@@ -4,6 +4,7 @@
 //! what a token may add by another role, is passed over where it can't be told apart.
 
 mod clients;
+mod idle;
 mod narrowed;
 mod pattern;
 mod reach;
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb};
 use crate::config::{FieldScopes, Listen, Place, Plaintext, Settings};
-use crate::policy::{Grant, Only, Policy, Role, Selector};
+use crate::policy::{Grant, Only, Policy, PolicyTest, Role, Selector};
 use crate::yaml::At;
 
 pub(super) use reach::Reach;
@@ -35,6 +36,8 @@ pub(super) fn remarks(policy: &Policy, catalog: &Catalog, fields: FieldScopes) -
         FieldScopes::SecretsOnly => {}
         FieldScopes::Enforce => all.extend(clients::remarks(policy, catalog)),
     }
+    let unknown = |test: &PolicyTest| Some((test.at, idle::unknown_path(test, catalog)?));
+    all.extend(policy.tests.iter().filter_map(unknown));
     all.sort_by_key(|(at, _)| (at.line, at.column));
     all
 }
@@ -56,6 +59,7 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         let beside = [
             narrowed::remarks(&view, grant),
             shown::remarks(&view, grant),
+            idle::remarks(&view, grant),
         ];
         beside.into_iter().flatten().for_each(&mut say);
         for text in texts(grant, "requests") {
@@ -65,9 +69,18 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         }
     }
     for grant in &role.deny {
-        if let Some(what) = view.never_strikes(grant) {
-            found.push((grant.at, format!("`{}` {what}", grant.place)));
-        }
+        let mut say = |what: String| found.push((grant.at, format!("`{}` {what}", grant.place)));
+        view.never_strikes(grant).map(&mut say);
+        view.denies_paths_alone(grant).map(&mut say);
+        let beside = [
+            view.leaves_another_family(grant),
+            idle::remarks(&view, grant),
+        ];
+        beside.into_iter().flatten().for_each(&mut say);
+    }
+    if let Some(first) = role.allow.first().or(role.deny.first()) {
+        let unused = idle::unused_variables(role);
+        found.extend(unused.into_iter().map(|what| (first.at, what)));
     }
     found
 }

@@ -293,3 +293,147 @@ fn what_only_makes_of_a_scope_is_told() {
         assert_eq!(texts, expected, "role {role}");
     }
 }
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_can_never_match_or_strike_is_told_on_both_sides() {
+    let pattern = |text: &str| {
+        format!("deny: [{{ requests: ['{text}'] }}], allow: [{{ scopes: [account:read] }}]")
+    };
+    let only = |scopes: &str, only: &str| {
+        format!(
+            "deny: [{{ scopes: [{scopes}], only: {{ {only} }} }}], allow: [{{ scopes: ['{scopes}'] }}]"
+        )
+    };
+    let uuid = "506f78a4-e098-11e5-ad9f-000f53306ae1";
+    let cases: Vec<(String, Vec<&str>)> = vec![
+        (
+            pattern("/v2/droplets"),
+            vec!["has the pattern `/v2/droplets`, which matches no request: it has no method; write `GET /v2/droplets`, or `[A-Z]+ /v2/droplets` for all"],
+        ),
+        (
+            pattern("delete /v2/droplets/12"),
+            vec!["has the pattern `delete /v2/droplets/12`, which matches no request: methods have capitals; write `DELETE /v2/droplets/12`"],
+        ),
+        (
+            pattern("GET v2/droplets"),
+            vec!["has the pattern `GET v2/droplets`, which matches no request: a path begins with `/`; write `GET /v2/droplets`"],
+        ),
+        (
+            pattern("GET /v2/droplets/12/"),
+            vec!["has the pattern `GET /v2/droplets/12/`, which matches no request: the path is matched as `/v2/droplets/12`; write `GET /v2/droplets/12`"],
+        ),
+        (
+            pattern("GET /v2/droplets/[0-9]+/"),
+            vec!["has the pattern `GET /v2/droplets/[0-9]+/`, which matches no request: no canonical path ends with `/`; leave that out"],
+        ),
+        (
+            pattern("GET /v2/droplets?page=1"),
+            vec!["has the pattern `GET /v2/droplets?page=1`, which matches no request: `?` makes the character before it optional; write `GET /v2/droplets\\?page=1` for a query, and leave paging and sorting out, as they are never a part of what is matched"],
+        ),
+        (
+            pattern("GET /v2/volumes/506F78A4-E098-11E5-AD9F-000F53306AE1"),
+            vec!["has the pattern `GET /v2/volumes/506F78A4-E098-11E5-AD9F-000F53306AE1`, which matches no request: the path is matched as `/v2/volumes/506f78a4-e098-11e5-ad9f-000f53306ae1`; write `GET /v2/volumes/506f78a4\\-e098\\-11e5\\-ad9f\\-000f53306ae1`"],
+        ),
+        (pattern("GET /v2/droplets/(12|13)"), vec![]),
+        (pattern("GET /v2/domains/example\\.com"), vec![]),
+        (pattern("[A-Z]+ /v2/droplets/12"), vec![]),
+        (
+            only("droplet:delete", "droplet: { id: '0401000020' }"),
+            vec!["has the id `0401000020` of a droplet, which matches none, as that is"],
+        ),
+        (
+            only("droplet:delete", "droplet: { id: ['12', 'do:droplet:13', ' 14'] }"),
+            vec![
+                "has the id `do:droplet:13` of a droplet, which matches none, as that is",
+                "has the id ` 14` of a droplet, which matches none, as that is",
+            ],
+        ),
+        (only("block_storage:delete", &format!("volume: {{ id: {uuid} }}")), vec![]),
+        (only("droplet:delete", "droplet: { id: 12 }"), vec![]),
+        (
+            only("droplet:delete", "droplet: { id: '4010*' }"),
+            vec![],
+        ), // a glob is no id
+        (
+            "allow: [{ scopes: ['droplet:*'] }], deny: [{ scopes: [droplet:delete], only: { certificate: { name: a } } }]".to_owned(),
+            vec!["names `certificate` in its `only`, and nothing that its scopes open touches one; leave it out, or add the scopes that do"],
+        ),
+        (
+            "allow: [{ scopes: ['droplet:*', 'tag:*'] }], deny: [{ requests: ['DELETE /v2/droplets/(12|13)'] }]".to_owned(),
+            vec!["denies paths alone: what DELETE /v2/droplets/{droplet_id} does,"],
+        ),
+        (
+            "allow: [{ scopes: [droplet:read] }], deny: [{ requests: ['DELETE /v2/droplets/(12|13)'] }]".to_owned(),
+            vec![],
+        ), // nothing that it allows does that
+        (
+            "allow: [{ scopes: ['block_storage:*', 'block_storage_action:*', 'droplet:*'] }], deny: [{ scopes: ['block_storage:*'] }]".to_owned(),
+            vec!["denies `block_storage:*` and leaves attaching, detaching and resizing of volumes to `block_storage_action:create`, which this role has; deny that as well"],
+        ),
+        (
+            "allow: [{ scopes: ['block_storage:*', 'block_storage_action:*', 'droplet:*'] }], deny: [{ scopes: ['block_storage:*', 'block_storage_action:create'] }]".to_owned(),
+            vec![],
+        ),
+        (
+            "allow: [{ scopes: ['snapshot:*', 'block_storage_snapshot:read'] }], deny: [{ scopes: ['snapshot:*'] }]".to_owned(),
+            vec!["denies `snapshot:*` and leaves reading snapshots of volumes to `block_storage_snapshot:read`, which this role has; deny that as well"],
+        ),
+        (
+            "vars: [client, zone], allow: [{ scopes: ['droplet:*'], only: { tag: '${client}' } }]".to_owned(),
+            vec!["the role `r` asks for the variable `zone`, and nothing in it has `${zone}`; use it, or take it out of `vars`"],
+        ),
+    ];
+    let about = [
+        "which matches no request",
+        "which matches none",
+        "in its `only`, and nothing",
+        "denies paths alone",
+        "and leaves",
+        "asks for the variable",
+    ];
+    let mut wrong = Vec::new();
+    for (role, expected) in cases {
+        let said = told(&role);
+        let said: Vec<_> = said
+            .iter()
+            .filter(|line| about.iter().any(|about| line.contains(about)))
+            .map(|line| line.split_once("]` ").or(line.split_once(": ")).unwrap().1)
+            .collect();
+        let same = said.len() == expected.len()
+            && said.iter().zip(&expected).all(|(said, expected)| {
+                said == expected
+                    || (expected.ends_with("as that is") || expected.ends_with("does,"))
+                        && said.starts_with(expected)
+            });
+        if !same {
+            wrong.push(format!("{role}\n  {}", said.join("\n  ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_test_of_a_path_that_is_none_is_told() {
+    let told = |test: &str| {
+        let text = format!(
+            "version: 1\nroles:\n  r: {{ allow: [{{ scopes: [droplet:read] }}] }}\ntests:\n  - {{ role: r, {test} }}\n"
+        );
+        let policy = policy::read("p.yaml", &text, &["default".to_owned()], &CATALOG).unwrap();
+        let all = remarks(&policy, &CATALOG, FieldScopes::SecretsOnly).into_iter();
+        all.map(|(at, what)| format!("{at}: {what}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("request: DELETE /v2/droplet/12, expect: deny"),
+        [
+            "5:5: the test asks for `DELETE /v2/droplet/12`, which is no endpoint, and passes whatever the role allows; did you mean `droplets`? (if that is what it tests, write `reason: unknown_endpoint`)"
+        ]
+    );
+    for fine in [
+        "request: DELETE /v2/droplets/12, expect: deny",
+        "request: DELETE /v2/droplet/12, expect: deny, reason: unknown_endpoint",
+    ] {
+        assert_eq!(told(fine), [""; 0], "{fine}");
+    }
+}

@@ -1,0 +1,328 @@
+//! What can never match or strike: patterns of no canonical path, names in no form of their kind, kinds that no scope reaches.
+
+use serde_json::Value;
+
+use super::{View, scopes, texts};
+use crate::catalog::{Catalog, Endpoint, Kind, Method, Segment, TouchVerb, Touches, described};
+use crate::policy::{Grant, PolicyTest, RequestPattern};
+use crate::request::{Asked, Target};
+use crate::yaml::nearest;
+
+/// The remarks on a grant, on either side of a role.
+pub(super) fn remarks(view: &View<'_>, grant: &Grant) -> Vec<String> {
+    let patterns = texts(grant, "requests").filter_map(|text| pattern(text, view.catalog));
+    let names = selectors(grant).flat_map(|(kind, asked)| misnamed(kind, asked, view.catalog));
+    let kinds = selectors(grant).filter_map(|(kind, _)| unreached(kind, grant, view.catalog));
+    patterns.chain(names).chain(kinds).collect()
+}
+
+/// Why no request matches a pattern, as far as its text tells.
+fn pattern(text: &str, catalog: &Catalog) -> Option<String> {
+    let never = |why: String| {
+        Some(format!(
+            "has the pattern `{text}`, which matches no request: {why}"
+        ))
+    };
+    let (method, path) = match text.split_once(' ') {
+        Some((method, path)) => (method, path),
+        None if text.starts_with("/v") || text.starts_with("v2/") => {
+            let path = text.trim_start_matches('/');
+            return never(format!(
+                "it has no method; write `GET /{path}`, or `[A-Z]+ /{path}` for all"
+            ));
+        }
+        None => return None,
+    };
+    let upper = method.to_uppercase();
+    if method != upper && upper.parse::<Method>().is_ok() {
+        return never(format!("methods have capitals; write `{upper} {path}`"));
+    }
+    if path.starts_with("v2/") {
+        return never(format!("a path begins with `/`; write `{method} /{path}`"));
+    }
+    if let Some((before, after)) = query_unescaped(path) {
+        return never(format!(
+            "`?` makes the character before it optional; write `{method} {before}\\?{after}` for a query, and leave paging and sorting out, as they are never a part of what is matched"
+        ));
+    }
+    let Some(path) = literal(path) else {
+        let path = path.split("\\?").next().unwrap_or_default();
+        let slash = path.ends_with('/') && path.len() > 1;
+        return slash
+            .then(|| never("no canonical path ends with `/`; leave that out".to_owned()))
+            .flatten();
+    };
+    let method: Method = method.parse().ok()?;
+    match canonical(method, &path, catalog) {
+        Ok(known) if known == path => None,
+        Ok(known) => never(format!(
+            "the path is matched as `{known}`; write `{method} {}`",
+            regex::escape(&known)
+        )),
+        Err(why) => never(format!(
+            "{why}, so such a request is refused before it is matched"
+        )),
+    }
+}
+
+/// A path as it is matched.
+fn canonical(method: Method, path: &str, catalog: &Catalog) -> Result<String, String> {
+    let target = Target::read(path).map_err(|error| error.to_string())?;
+    let asked = Asked::new(method, target, catalog);
+    Ok(asked.target.path_and_query().into_owned())
+}
+
+/// A text that is no expression but stands for itself, its escapes undone.
+fn literal(text: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => plain.push(
+                letters
+                    .next()
+                    .filter(|next| !next.is_ascii_alphanumeric())?,
+            ),
+            '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '^' | '$' => {
+                return None;
+            }
+            other => plain.push(other),
+        }
+    }
+    Some(plain)
+}
+
+/// The two sides of a `?` behind which a parameter stands, where it is not escaped.
+fn query_unescaped(path: &str) -> Option<(&str, &str)> {
+    let (before, after) = path.split_once('?')?;
+    let name = after.split(['=', '&']).next().unwrap_or_default();
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let word = before.ends_with(|letter: char| letter.is_ascii_alphanumeric());
+    (word && after.contains('=') && is_name(name)).then_some((before, after))
+}
+
+/// The selectors of a grant as they were written.
+fn selectors(grant: &Grant) -> impl Iterator<Item = (&str, &Value)> {
+    let only = grant.written.get("only").and_then(Value::as_object);
+    only.into_iter()
+        .flatten()
+        .filter(|(_, asked)| asked.is_object() || asked.as_str() == Some("any")) // else it is an attribute of all
+        .map(|(kind, asked)| (kind.as_str(), asked))
+}
+
+/// The ids in a selector that are no names of its kind.
+fn misnamed(kind: &str, asked: &Value, catalog: &Catalog) -> Vec<String> {
+    let kinds = catalog.kinds();
+    let Some(kind) = kinds.find(kind) else {
+        return Vec::new();
+    };
+    let ids = asked.get("id");
+    let listed = ids.and_then(Value::as_array).into_iter().flatten();
+    let all = ids.into_iter().filter(|ids| !ids.is_array()).chain(listed);
+    let texts = all.filter_map(|id| match id {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
+    texts
+        .filter(|text| !text.contains(['*', '?']) && !text.starts_with('/') && !text.contains("${"))
+        .filter(|text| kind.name(text, kinds).is_none())
+        .map(|text| {
+            let named = &kind.name;
+            let form = described(&kind.named);
+            format!("has the id `{text}` of a {named}, which matches none, as that is {form}; write it in this form")
+        })
+        .collect()
+}
+
+/// That nothing which a grant is about touches a kind that its `only` names.
+fn unreached(kind: &str, grant: &Grant, catalog: &Catalog) -> Option<String> {
+    let all = scopes(grant)?;
+    let kinds = catalog.kinds();
+    let known = kinds.find(kind)?;
+    let related = |other: &Kind| {
+        let under =
+            |child: &Kind, above: &Kind| kinds.ancestors(child).any(|it| it.name == above.name);
+        let same = other.name == known.name
+            || other.also.as_ref() == Some(&known.name)
+            || known.also.as_ref() == Some(&other.name);
+        same || under(other, known) || under(known, other) || !other.counts_as.is_empty()
+    };
+    let own = [known.reads, known.changes, known.deletes];
+    let has_own = own.into_iter().flatten().any(|scope| all.has(scope));
+    let touches = |endpoint: &Endpoint| {
+        let Touches::These(rules) = &endpoint.touches else {
+            return false;
+        };
+        let by_endpoint = endpoint.scopes.iter().any(|set| all.meets(set));
+        rules.iter().any(|rule| {
+            let counts = by_endpoint || rule.scope.is_some_and(|scope| all.has(scope));
+            counts && super::reach::kinds_of(&rule.kind, catalog).any(related)
+        })
+    };
+    let reached = has_own || catalog.endpoints().iter().any(touches);
+    (!reached).then(|| {
+        format!("names `{kind}` in its `only`, and nothing that its scopes open touches one; leave it out, or add the scopes that do")
+    })
+}
+
+impl View<'_> {
+    /// A deny of paths beside a grant that reaches the same things by others.
+    pub(super) fn denies_paths_alone(&self, deny: &Grant) -> Option<String> {
+        let patterns: Vec<_> = texts(deny, "requests")
+            .filter_map(|text| Some((RequestPattern::new(text).ok()?, depth(text))))
+            .collect();
+        let denied = |endpoint: &&Endpoint| {
+            let segments = endpoint.template.segments.len();
+            let as_deep = |depth: &Option<usize>| depth.is_none_or(|depth| depth == segments);
+            patterns
+                .iter()
+                .any(|(pattern, depth)| as_deep(depth) && spells(pattern, endpoint))
+        };
+        let open = |endpoint: &&Endpoint| endpoint.scopes.iter().any(|set| self.held.covers(set));
+        let all = self.catalog.endpoints().iter();
+        let (path, other) = all.filter(denied).filter(open).find_map(|path| {
+            let (verb, kind) = changed(path)?;
+            let mut others = self.catalog.endpoints().iter().filter(open);
+            let other = others.find(|other| !denied(other) && does(other, verb, kind))?;
+            Some((path, other))
+        })?;
+        Some(format!(
+            "denies paths alone: what {path} does, {other} does too, and this role may call it; deny `scopes` with an `only`, which holds for a resource by whatever path"
+        ))
+    }
+
+    /// A deny of a family whose resources are changed under the scopes of another as well.
+    pub(super) fn leaves_another_family(&self, deny: &Grant) -> Vec<String> {
+        let Some(denied) = scopes(deny) else {
+            return Vec::new();
+        };
+        let id = |text: &str| {
+            let scope = text.parse().ok()?;
+            self.catalog.scopes().id(&scope)
+        };
+        let left = FAMILIES.iter().filter(|(family, other, _)| {
+            let written = texts(deny, "scopes").any(|text| text == *family);
+            let open = id(other).is_some_and(|it| self.held.has(it) && !denied.has(it));
+            written && open
+        });
+        left.map(|(family, other, what)| {
+            format!("denies `{family}` and leaves {what} to `{other}`, which this role has; deny that as well")
+        })
+        .collect()
+    }
+}
+
+/// Families of DigitalOcean's whose names tell less than their scopes open: what is denied, what stays, and what that does.
+const FAMILIES: [(&str, &str, &str); 4] = [
+    (
+        "block_storage:*",
+        "block_storage_action:create",
+        "attaching, detaching and resizing of volumes",
+    ),
+    (
+        "snapshot:*",
+        "block_storage_snapshot:create",
+        "making snapshots of volumes",
+    ),
+    (
+        "snapshot:*",
+        "block_storage_snapshot:read",
+        "reading snapshots of volumes",
+    ),
+    (
+        "snapshot:*",
+        "block_storage_snapshot:delete",
+        "deleting snapshots of volumes",
+    ),
+];
+
+/// How many segments the paths have that a pattern matches, where it does not go on past the next `/`.
+fn depth(pattern: &str) -> Option<usize> {
+    let path = pattern.split("\\?").next().unwrap_or_default();
+    let goes_on = path.contains(".*") || path.contains(".+");
+    (!goes_on).then(|| path.matches('/').count())
+}
+
+/// Whether a pattern is about an endpoint: it has its method and each fixed segment.
+fn spells(pattern: &RequestPattern, endpoint: &Endpoint) -> bool {
+    let fixed = endpoint
+        .template
+        .segments
+        .iter()
+        .all(|segment| match segment {
+            Segment::Fixed(text) => pattern.spells(text),
+            Segment::Parameter { .. } => true,
+        });
+    fixed && pattern.spells(endpoint.method.as_str())
+}
+
+/// What an endpoint is about and changes or destroys.
+fn changed(endpoint: &Endpoint) -> Option<(TouchVerb, &crate::catalog::TouchKind)> {
+    let Touches::These(rules) = &endpoint.touches else {
+        return None;
+    };
+    let grave = |verb: TouchVerb| matches!(verb, TouchVerb::Change | TouchVerb::Delete);
+    let rule = rules
+        .iter()
+        .find(|rule| rule.is_first() && grave(rule.verb))?;
+    Some((rule.verb, &rule.kind))
+}
+
+fn does(endpoint: &Endpoint, verb: TouchVerb, kind: &crate::catalog::TouchKind) -> bool {
+    changed(endpoint).is_some_and(|(other, of)| other == verb && of == kind)
+}
+
+/// The variables of a role that stand nowhere in it.
+pub(super) fn unused_variables(role: &crate::policy::Role) -> Vec<String> {
+    let grants = role.allow.iter().chain(&role.deny);
+    let written: String = grants.map(|grant| grant.written.to_string()).collect();
+    let unused = role
+        .vars
+        .iter()
+        .filter(|name| !written.contains(&format!("${{{name}}}")));
+    let said = |name: &String| {
+        format!(
+            "the role `{}` asks for the variable `{name}`, and nothing in it has `${{{name}}}`; use it, or take it out of `vars`",
+            role.name
+        )
+    };
+    unused.map(said).collect()
+}
+
+/// That a test expects a refusal and gets it because its path is none.
+pub(super) fn unknown_path(test: &PolicyTest, catalog: &Catalog) -> Option<String> {
+    if test.allowed || test.reason.is_some() {
+        return None;
+    }
+    let (method, path) = test.request.split_once(' ')?;
+    let target = Target::read(path).ok()?;
+    let method: Method = method.parse().ok()?;
+    if catalog.find(method, target.segments()).is_some() {
+        return None;
+    }
+    let mut firsts: Vec<&str> = catalog
+        .endpoints()
+        .iter()
+        .filter_map(|endpoint| match endpoint.template.segments.get(1) {
+            Some(Segment::Fixed(first)) => Some(first.as_str()),
+            Some(Segment::Parameter { .. }) | None => None,
+        })
+        .collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    let word = target.segments().nth(1).unwrap_or_default();
+    let hint = match nearest(word, firsts.iter().copied()).filter(|near| *near != word) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`tidegate catalog endpoints` lists them all".to_owned(),
+    };
+    Some(format!(
+        "the test asks for `{}`, which is no endpoint, and passes whatever the role allows; {hint} (if that is what it tests, write `reason: unknown_endpoint`)",
+        test.request
+    ))
+}
