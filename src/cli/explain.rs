@@ -257,7 +257,12 @@ impl Ground {
         body: Option<&[u8]>,
         given: Option<&Given>,
     ) -> Result<Allowed, NotTold> {
-        let mut asked = Asked::new(method, Target::read(path)?, &self.catalog);
+        let target = Target::read(path)?;
+        if Asked::has_token(method, &target, &self.catalog) {
+            let why = "the target has a token in it; send the sub-token in the `Authorization` header and nowhere else; consider it known";
+            return Err(Refusal::new(Code::AmbiguousRequest, why).into());
+        }
+        let mut asked = Asked::new(method, target, &self.catalog);
         asked.fits(&self.catalog)?;
         precheck(grants, &asked, &self.catalog)?;
         if let Some(body) = body.filter(|body| method != Method::Get && !body.is_empty()) {

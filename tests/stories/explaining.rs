@@ -74,6 +74,12 @@ async fn its_verdict_is_the_daemons_for_every_request_tried() {
         ("GET", "/v2/account", ""),
         ("GET", "/v2/nothing", ""),
         ("GET", "/v2/../x", ""),
+        ("GET", "/v2/droplets/012", ""),
+        (
+            "GET",
+            "/v2/droplets?tag_name=dop_v1_0000000000000000000000000000000000000000000000000000000000000000",
+            "",
+        ),
     ];
     for (method, path, body) in requests {
         let mut ask = gate
