@@ -222,6 +222,7 @@ fn role() -> Value {
                 list(&json!({ "enum": Right::ALL.map(Right::as_str) })),
             ),
             ("operator_issues", list(&local("text"))),
+            ("delegate", delegate()),
         ],
     );
     put(
@@ -335,6 +336,16 @@ fn token() -> Value {
             ("rate", rate()),
             ("owner", local("text")),
             ("description", local("text")),
+        ],
+    )
+}
+
+fn delegate() -> Value {
+    object(
+        &["ttl", "count"],
+        &[
+            ("ttl", span()),
+            ("count", json!({ "type": "integer", "minimum": 1 })),
         ],
     )
 }

@@ -27,6 +27,8 @@ pub struct Grants {
     pub has_only: bool,
     /// Where a ceiling holds: what the roles hold without it. What these would refuse is reported.
     pub alone: Option<Arc<Grants>>,
+    /// What a token says of itself that was made by another: each of these must allow as well what that one's grants allow.
+    pub within: Vec<Arc<Grants>>,
 }
 
 /// A grant with its variables filled in.
@@ -150,9 +152,20 @@ impl Grants {
         self.deny.iter().map(AsRef::as_ref)
     }
 
+    /// All sets of grants that must allow: these, and those that a token says of itself.
+    pub fn sets(&self) -> impl Iterator<Item = &Grants> + Clone {
+        std::iter::once(self).chain(self.within.iter().map(AsRef::as_ref))
+    }
+
+    /// Whether a grant of any set is narrowed to some resources.
+    pub fn is_narrowed(&self) -> bool {
+        self.sets().any(|set| set.has_only)
+    }
+
     /// Whether what a grant covers depends on how the request is written.
     pub fn covers_by_request(&self) -> bool {
-        let mut all = self.allowing().chain(self.denying());
+        let of_set = |set| Self::allowing(set).chain(Self::denying(set));
+        let mut all = self.sets().flat_map(of_set);
         all.any(|grant| matches!(grant.covers, BoundCovers::Requests(_)))
     }
 
@@ -267,10 +280,11 @@ impl Grants {
         tags.map(String::as_str).collect()
     }
 
+    /// The `only` of all grants of all sets.
     fn onlys(&self) -> impl Iterator<Item = &BoundOnly> {
-        self.allowing()
-            .chain(self.denying())
-            .filter_map(|grant| grant.only.as_ref())
+        let of_set = |set| Self::allowing(set).chain(Self::denying(set));
+        let all = self.sets().flat_map(of_set);
+        all.filter_map(|grant| grant.only.as_ref())
     }
 }
 
@@ -287,6 +301,30 @@ fn told_by_change(kind: &Kind, asked: &Asked<'_>) -> impl Iterator<Item = String
     let after = changes.flat_map(|rule| &rule.after);
     let telling = after.filter(|(attribute, _)| TELLING.contains(&attribute.as_str()));
     telling.map(|(attribute, _)| attribute.clone())
+}
+
+/// What a token holds that says of itself that it may less than its maker's grants: it may what these allow and what each of
+/// its own grants allows.
+///
+/// # Errors
+/// `Unbound`, where a pattern can't be built.
+pub fn narrowed(grants: &Grants, own: &[Grant]) -> Result<Grants, Unbound> {
+    let set = |grant: &Grant| {
+        let bound = bound(grant, &Vars::new(), Side::Allow)?;
+        Ok(Arc::new(Grants {
+            has_only: bound.only.is_some(),
+            allow: vec![Arc::new(bound)],
+            deny: Vec::new(),
+            account: grants.account.clone(),
+            alone: None,
+            within: Vec::new(),
+        }))
+    };
+    let within = own.iter().map(set).collect::<Result<_, _>>()?;
+    Ok(Grants {
+        within,
+        ..grants.clone()
+    })
 }
 
 /// Binds roles and variables to what they grant under a policy.
@@ -310,6 +348,7 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
         account: first.account.clone(),
         has_only: false,
         alone: None,
+        within: Vec::new(),
     };
     for role in &found {
         if role.account != first.account {

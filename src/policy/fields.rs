@@ -40,11 +40,13 @@ impl<'f> Fields<'f> {
         let Self { grants, question } = self;
         let goes = |grant: &&BoundGrant| matches!(grant.covers, BoundCovers::Requests(_));
         let allows = |grant| question.action_fits(grant) && question.request_matches(grant);
-        let allowing = grants.allowing().filter(goes).map(allows);
         let denies = |deny| question.denies_this(deny);
-        let denying = grants.denying().filter(goes).map(denies);
+        let fits = |set: &'f Grants| {
+            let allowing = set.allowing().filter(goes).map(allows);
+            allowing.chain(set.denying().filter(goes).map(denies))
+        };
         let mut bits = 0;
-        for (number, fits) in allowing.chain(denying).enumerate() {
+        for (number, fits) in grants.sets().flat_map(fits).enumerate() {
             let bit = 1_u64.checked_shl(u32::try_from(number).ok()?)?;
             bits |= if fits { bit } else { 0 };
         }
@@ -53,6 +55,21 @@ impl<'f> Fields<'f> {
 
     /// Whether what is asked for may be seen of every resource of a kind, of none, or of some.
     pub fn standing(&self, asks: Asks, kind: Option<&Kind>) -> Standing {
+        let by_set = self.sets().map(|set| set.standing_by_one(asks, kind));
+        by_set.fold(Standing::Shown, |all, one| match (all, one) {
+            (Standing::Hidden, _) | (_, Standing::Hidden) => Standing::Hidden,
+            (Standing::Judged, _) | (_, Standing::Judged) => Standing::Judged,
+            (Standing::Shown, Standing::Shown) => Standing::Shown,
+        })
+    }
+
+    /// The same by each of the sets of grants that must allow.
+    fn sets(&self) -> impl Iterator<Item = Self> {
+        let question = self.question;
+        self.grants.sets().map(move |grants| Self { grants, question })
+    }
+
+    fn standing_by_one(&self, asks: Asks, kind: Option<&Kind>) -> Standing {
         let mut striking = self.striking(asks).peekable();
         let mut giving = self.giving(asks).peekable();
         let always = |grant: &BoundGrant| grant.only.is_none();
@@ -69,7 +86,11 @@ impl<'f> Fields<'f> {
 
     /// Whether it may be seen of each of these resources, of which there is at least one.
     pub fn shown_of(&self, asks: Asks, kind: Option<&Kind>, states: &[State]) -> bool {
-        match self.standing(asks, kind) {
+        self.sets().all(|set| set.shown_by_one(asks, kind, states))
+    }
+
+    fn shown_by_one(&self, asks: Asks, kind: Option<&Kind>, states: &[State]) -> bool {
+        match self.standing_by_one(asks, kind) {
             Standing::Shown => true,
             Standing::Hidden => false,
             Standing::Judged => {

@@ -88,6 +88,7 @@ impl Question<'_> {
                 account: String::new(),
                 has_only: false,
                 alone: None,
+                within: Vec::new(),
             };
             grant.only.is_none() && self.by_scopes(&alone).is_ok()
         };

@@ -8,6 +8,7 @@ mod bind;
 mod ceiling;
 mod decide;
 mod done;
+mod delegate;
 mod fields;
 mod matching;
 mod members;
@@ -21,6 +22,7 @@ mod takes;
 mod test;
 mod touched;
 mod trust;
+mod within;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -28,9 +30,10 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, under};
+pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, narrowed, under};
 pub use ceiling::Ceiling;
-pub use decide::{Allowed, Decision, Shown, decide, precheck, scopes_used, shows, wants_touches};
+pub use decide::{Allowed, Decision, Shown, scopes_used};
+pub use delegate::{Delegate, read_narrowing};
 pub use fields::{Fields, Standing};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
@@ -42,9 +45,9 @@ pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern}
 pub use takes::{Added, Into as IntoProject};
 pub use test::{PolicyTest, judge as judge_test, run as run_test, touches};
 pub use touched::{
-    could_take_from_sight, goes_on, lacks_scope, one_tag, takes_from_sight, why_hidden,
-    with_additions,
+    could_take_from_sight, one_tag, takes_from_sight, why_hidden, with_additions,
 };
+pub use within::{decide, goes_on, lacks_scope, precheck, shows, wants_touches};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
 
 use crate::catalog::ScopeSet;
@@ -85,6 +88,8 @@ pub struct Role {
     pub deny: Vec<Grant>,
     /// What it gives at the console.
     pub operator: Option<Operator>,
+    /// Whether its tokens may make others.
+    pub delegate: Option<Delegate>,
 }
 
 /// One entry of `allow` or `deny`.

@@ -92,12 +92,12 @@ pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mi
 
 pub(super) struct Reader<'r> {
     pub(super) mistakes: Mistakes,
-    catalog: &'r Catalog,
+    pub(super) catalog: &'r Catalog,
     /// Which a role may name; `None` is any.
-    accounts: Option<&'r [String]>,
+    pub(super) accounts: Option<&'r [String]>,
     pub(super) policy: Policy,
     /// The roles that `operator_issues` names, and where.
-    issued: Vec<(At, String)>,
+    pub(super) issued: Vec<(At, String)>,
 }
 
 impl Reader<'_> {
@@ -210,7 +210,12 @@ impl Reader<'_> {
         let deny = deny
             .map(|node| self.grants(node, &entry.key, "deny", &vars))
             .unwrap_or_default();
+        let delegate = map.take("delegate").and_then(|node| self.delegate(node));
         map.finish(&mut self.mistakes);
+        if operator.is_some() && delegate.is_some() {
+            let what = format!("role `{}` has `operator`, which is handed on to nobody; leave `delegate` out, or give it to another role", entry.key);
+            self.mistakes.add(entry.at, what);
+        }
         let role = Role {
             name: entry.key.clone(),
             description,
@@ -219,6 +224,7 @@ impl Reader<'_> {
             allow,
             deny,
             operator,
+            delegate,
         };
         self.policy.roles.insert(entry.key.clone(), Arc::new(role));
     }
@@ -380,7 +386,7 @@ impl Reader<'_> {
         })
     }
 
-    fn scopes(&mut self, node: &Node, denies: bool) -> Covers {
+    pub(super) fn scopes(&mut self, node: &Node, denies: bool) -> Covers {
         let (mut named, mut all) = (ScopeSet::default(), ScopeSet::default());
         for item in self.not_empty_list(node, "`scopes`") {
             let Some(text) = self.text(Some(item), "a scope") else {
@@ -422,7 +428,7 @@ impl Reader<'_> {
         Covers::Scopes { named, all }
     }
 
-    fn requests(&mut self, node: &Node, vars: &[String]) -> Covers {
+    pub(super) fn requests(&mut self, node: &Node, vars: &[String]) -> Covers {
         let mut patterns = Vec::new();
         for item in self.not_empty_list(node, "`requests`") {
             let Some(text) = self.text(Some(item), "a request pattern") else {
@@ -439,7 +445,7 @@ impl Reader<'_> {
         Covers::Requests(patterns)
     }
 
-    fn actions(&mut self, node: &Node) -> Vec<String> {
+    pub(super) fn actions(&mut self, node: &Node) -> Vec<String> {
         let known: BTreeSet<&str> = self.catalog.actions().collect();
         let mut actions = Vec::new();
         for item in self.not_empty_list(node, "`actions`") {
@@ -878,7 +884,7 @@ pub(super) fn json_of(node: &Node) -> Json {
 }
 
 /// A grant as it was written, to be shown again.
-fn as_json(node: &Node) -> serde_json::Value {
+pub(super) fn as_json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Scalar { text, .. } => serde_json::Value::String(text.clone()),
         Value::List(items) => items.iter().map(as_json).collect(),

@@ -2,8 +2,8 @@ use futures_util::FutureExt;
 
 use super::Policy;
 use super::bind::{Grants, Vars, bind};
-use super::decide::{Decision, decide, wants_touches};
-use super::touched::{goes_on, lacks_scope};
+use super::decide::Decision;
+use super::within::{decide, goes_on, lacks_scope, wants_touches};
 use crate::catalog::{Catalog, Method};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};

@@ -70,6 +70,7 @@ mod tests {
             account: "default".to_owned(),
             has_only: false,
             alone: None,
+            within: Vec::new(),
         })
     }
 

@@ -312,7 +312,7 @@ impl Question<'_> {
             return Ok(None);
         }
         not_encoded(headers)?;
-        if self.grantee.grants.has_only {
+        if self.grantee.grants.is_narrowed() {
             let why = "the body is no JSON, so what it names can't be told, and a narrowed sub-token sends only what can; send the JSON form";
             return Err(Refusal::new(Code::AmbiguousRequest, why));
         }
@@ -323,7 +323,7 @@ impl Question<'_> {
     /// read and no others.
     fn decides_by_body(&self) -> bool {
         let inspected = self.asked.endpoint.is_some_and(Endpoint::inspects_body);
-        inspected || self.grantee.grants.has_only
+        inspected || self.grantee.grants.is_narrowed()
     }
 
     /// Checks that a body in which something decides was read: a reload on the way may have brought a catalogue that asks for
@@ -447,7 +447,7 @@ impl Question<'_> {
                 Box::pin(self.narrowed(answer, touches, reader)).await?
             } else if changes && self.is_followed_up(allowed) {
                 Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
-            } else if self.grantee.grants.has_only {
+            } else if self.grantee.grants.is_narrowed() {
                 self.of_named(answer, touches).await?
             } else {
                 answer
@@ -463,7 +463,7 @@ impl Question<'_> {
     /// Whether anything hangs on the answer to a change beside what it shows: its actions are remembered for who is narrowed, and
     /// what was made may have to be put somewhere.
     fn is_followed_up(&self, allowed: &Allowed) -> bool {
-        self.grantee.grants.has_only || allowed.additions().is_some()
+        self.grantee.grants.is_narrowed() || allowed.additions().is_some()
     }
 
     /// What is not there is told as what may not be seen. A change that the API answered so was let through and went; a read is
@@ -480,7 +480,7 @@ impl Question<'_> {
     /// The headers as they go on: what is judged, or may be cut, is asked for in JSON, since in another form it could not be read.
     fn headers_for(&self, allowed: &Allowed, headers: Carried) -> Carried {
         let may_be_cut = self.asked.endpoint.is_some_and(|it| it.answer.is_some());
-        let judged = allowed.narrows() || self.grantee.grants.has_only;
+        let judged = allowed.narrows() || self.grantee.grants.is_narrowed();
         if judged || may_be_cut && !headers.takes_json() {
             headers.for_json()
         } else {

@@ -253,6 +253,10 @@ fn the_keys_are_those_that_the_readers_know() {
         ("zzzzzzzz: 1\n", ""),
         ("roles: { r: { zzzzzzzz: 1 } }\n", "/$defs/role"),
         (
+            "roles: { r: { delegate: { zzzzzzzz: 1 } } }\n",
+            "/$defs/role/properties/delegate",
+        ),
+        (
             "roles: { r: { allow: [{ zzzzzzzz: 1 }] } }\n",
             "/$defs/allow",
         ),

@@ -1,0 +1,93 @@
+use std::num::NonZeroU32;
+use std::sync::OnceLock;
+
+use super::read::Reader;
+use super::{Covers, Grant, Policy, only};
+use crate::catalog::{Catalog, ScopeSet};
+use crate::units::Span;
+use crate::yaml::{self, Map, Mistakes, Node};
+
+/// That the tokens of a role may make others, which may less.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Delegate {
+    /// The longest that one may live.
+    pub ttl: Span,
+    /// How many there may be at once of one token.
+    pub count: NonZeroU32,
+}
+
+impl Reader<'_> {
+    pub(super) fn delegate(&mut self, node: &Node) -> Option<Delegate> {
+        let mut map = Map::of(node, "`delegate`", &mut self.mistakes)?;
+        let ttl = map.need("ttl", &mut self.mistakes);
+        let ttl = ttl.and_then(|node| node.parsed("`ttl`", &mut self.mistakes));
+        let count = map.need("count", &mut self.mistakes);
+        let count = count.and_then(|node| node.parsed("`count`", &mut self.mistakes));
+        map.finish(&mut self.mistakes);
+        Some(Delegate {
+            ttl: ttl?,
+            count: count?,
+        })
+    }
+
+    /// What a token says of itself: each grant by itself is more to be asked.
+    fn narrowing(&mut self, root: &Node) -> Vec<Grant> {
+        let Some(mut map) = Map::of(root, "what a token says of itself", &mut self.mistakes) else {
+            return Vec::new();
+        };
+        let (scopes, requests) = (map.take("scopes"), map.take("requests"));
+        let (only, actions) = (map.take("only"), map.take("actions"));
+        map.finish(&mut self.mistakes);
+        let scopes = scopes.map(|node| self.scopes(node, false));
+        let requests = requests.map(|node| self.requests(node, &[]));
+        let mut covers: Vec<_> = scopes.into_iter().chain(requests).collect();
+        if covers.is_empty() && (only.is_some() || actions.is_some()) {
+            covers.push(everything(self.catalog));
+        }
+        let grant = |covers| Grant {
+            place: "itself".to_owned(),
+            at: root.at,
+            covers,
+            only: only.map(|node| only::read(node, &[], self.catalog, &mut self.mistakes)),
+            actions: actions.map(|node| self.actions(node)),
+            on_create: None,
+            written: super::read::as_json(root),
+            fixed: OnceLock::new(),
+        };
+        covers.into_iter().map(grant).collect()
+    }
+}
+
+/// Every scope, as if each were named: who made the token decides over what is sensitive.
+fn everything(catalog: &Catalog) -> Covers {
+    let mut all = ScopeSet::default();
+    let table = catalog.scopes();
+    table.iter().filter_map(|scope| table.id(scope)).for_each(|id| all.insert(id));
+    Covers::Scopes {
+        named: all.clone(),
+        all,
+    }
+}
+
+/// Reads what a token says of itself, a JSON object with `only`, `scopes`, `requests` and `actions`: the grants of which each must
+/// allow as well.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn read_narrowing(text: &str, catalog: &Catalog) -> Result<Vec<Grant>, Mistakes> {
+    let mut mistakes = Mistakes::new("body");
+    let root = yaml::read(text, &mut mistakes);
+    let mut reader = Reader {
+        mistakes,
+        catalog,
+        accounts: None,
+        policy: Policy::default(),
+        issued: Vec::new(),
+    };
+    let grants = root.map(|root| reader.narrowing(&root)).unwrap_or_default();
+    if reader.mistakes.is_empty() {
+        Ok(grants)
+    } else {
+        Err(reader.mistakes)
+    }
+}
