@@ -38,6 +38,8 @@ pub enum Code {
     FieldScope,
     /// The request has a member or parameter that the catalogue does not know.
     FieldUnknown,
+    /// It may not make another.
+    Delegation,
     /// It does not reach that resource.
     Resource,
     /// It may not do that action.
@@ -78,7 +80,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AmbiguousRequest,
         Self::BodyUnreadable,
         Self::NoToken,
@@ -94,6 +96,7 @@ impl Code {
         Self::Scope,
         Self::FieldScope,
         Self::FieldUnknown,
+        Self::Delegation,
         Self::Resource,
         Self::Action,
         Self::Denied,
@@ -132,6 +135,7 @@ impl Code {
             Self::Scope => (403, "forbidden", "scope"),
             Self::FieldScope => (403, "forbidden", "field_scope"),
             Self::FieldUnknown => (403, "forbidden", "field_unknown"),
+            Self::Delegation => (403, "forbidden", "delegation"),
             Self::Resource => (403, "forbidden", "resource"),
             Self::Action => (403, "forbidden", "action"),
             Self::Denied => (403, "forbidden", "denied"),
@@ -185,6 +189,7 @@ impl Code {
             | Self::UsesExhausted
             | Self::SourceIp
             | Self::NotTrusted
+            | Self::Delegation
             | Self::RoleMissing
             | Self::Denied
             | Self::OutcomeUnknown
@@ -339,6 +344,7 @@ mod tests {
             Code::Scope,
             Code::FieldScope,
             Code::FieldUnknown,
+            Code::Delegation,
             Code::Resource,
             Code::Action,
             Code::Denied,

@@ -17,6 +17,12 @@ pub struct Record {
     /// The sub-token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
+    /// The name of the sub-token that made it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The sub-token that it makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Token>,
     /// Where the client is, without a port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<String>,
@@ -220,6 +226,8 @@ impl Record {
         Self {
             request_id,
             token: None,
+            parent: None,
+            created: None,
             client_ip: None,
             client_cert: None,
             method: None,

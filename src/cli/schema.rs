@@ -360,6 +360,7 @@ fn trust() -> Value {
             ("claims", claims),
             ("roles", list(&local("text"))),
             ("vars", vars()),
+            ("ceiling", local("text")),
             ("ttl", span()),
             ("max_uses", json!({ "type": "integer", "minimum": 0 })),
             ("rate", rate()),

@@ -460,10 +460,19 @@ impl Desk {
 
     fn rotate(&self, arguments: &Rotate) -> Result<(), Failed> {
         let found = self.find(&arguments.token)?;
-        let (token, grace) = rotate_found(&mut *self.state()?, &found, arguments.grace)?;
+        let now = Timestamp::now();
+        let mut state = self.state()?;
+        let children = state.children(&found.id).map_err(Failed::because)?;
+        let children = children.iter().filter(|child| lives(child, now)).count();
+        let (token, grace) = rotate_found(&mut *state, &found, arguments.grace)?;
+        let with_it = match children {
+            0 => String::new(),
+            1 => "; 1 living child ends with it".to_owned(),
+            many => format!("; {many} living children end with it"),
+        };
         match grace {
-            Some(until) => say(format!("the old secret is valid until {until:.0}")),
-            None => say("the old secret is not valid any more"),
+            Some(until) => say(format!("the old secret is valid until {until:.0}{with_it}")),
+            None => say(format!("the old secret is not valid any more{with_it}")),
         }
         tell(&token, &found, arguments.json)
     }
@@ -527,6 +536,20 @@ struct Asked {
 
 /// How long the state is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether a token of the state may be used now, or later.
+fn lives((token, usage, revoked_at): &Listed, now: Timestamp) -> bool {
+    let admission = Admission {
+        limits: &token.limits,
+        since: Some(token.created_at),
+        revoked_at: *revoked_at,
+        usage: *usage,
+    };
+    matches!(
+        standing(&admission, now),
+        Standing::Active | Standing::NotYetValid
+    )
+}
 
 const COLUMNS: [Column; 8] = [
     Column::text("NAME"),

@@ -163,6 +163,27 @@ impl Rules {
         known.any(|role| !role.vars.is_empty())
     }
 
+    /// What roles and variables come to for a token that says of itself that it may less.
+    ///
+    /// # Errors
+    /// `Unbound` if a role or variable is gone, or what it says of itself can't be read any more.
+    pub fn grants_within(
+        &self,
+        roles: &[String],
+        vars: &Vars,
+        narrowing: Option<&str>,
+    ) -> Result<Arc<Grants>, Unbound> {
+        let grants = self.grants(roles, vars)?;
+        let Some(narrowing) = narrowing else {
+            return Ok(grants);
+        };
+        let own = policy::read_narrowing(narrowing, &self.catalog);
+        let own = own.map_err(|_| Unbound::Pattern("itself".to_owned()))?;
+        let grants = Arc::new(policy::narrowed(&grants, &own)?);
+        self.keep(&grants);
+        Ok(grants)
+    }
+
     fn grants_of_one(&self, roles: &[String], vars: &Vars) -> Result<Arc<Grants>, Unbound> {
         let grants = Arc::new(bind(&self.policy, roles, vars)?);
         self.keep(&grants);

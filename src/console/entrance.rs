@@ -218,6 +218,10 @@ impl Console {
     ) -> Result<Operator, Trouble> {
         let found = admitted(&self.tokens, (id, &hash), client.origin(), serving, |_| {});
         let (kept, _, _) = found.await?;
+        if kept.parent().is_some() {
+            let why = "a sub-token that another made gives no right at the console; sign in with that one";
+            return Err(Trouble::Forbidden(why.to_owned()));
+        }
         let policy = &serving.rules.policy;
         let may = policy::Operator::of(policy, kept.roles()).map_err(|unbound| {
             Refusal::new(

@@ -62,7 +62,10 @@ impl Reader<'_> {
 fn everything(catalog: &Catalog) -> Covers {
     let mut all = ScopeSet::default();
     let table = catalog.scopes();
-    table.iter().filter_map(|scope| table.id(scope)).for_each(|id| all.insert(id));
+    table
+        .iter()
+        .filter_map(|scope| table.id(scope))
+        .for_each(|id| all.insert(id));
     Covers::Scopes {
         named: all.clone(),
         all,

@@ -66,7 +66,9 @@ impl<'f> Fields<'f> {
     /// The same by each of the sets of grants that must allow.
     fn sets(&self) -> impl Iterator<Item = Self> {
         let question = self.question;
-        self.grants.sets().map(move |grants| Self { grants, question })
+        self.grants
+            .sets()
+            .map(move |grants| Self { grants, question })
     }
 
     fn standing_by_one(&self, asks: Asks, kind: Option<&Kind>) -> Standing {

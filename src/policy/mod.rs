@@ -7,8 +7,8 @@
 mod bind;
 mod ceiling;
 mod decide;
-mod done;
 mod delegate;
+mod done;
 mod fields;
 mod matching;
 mod members;
@@ -47,8 +47,8 @@ pub use test::{PolicyTest, judge as judge_test, run as run_test, touches};
 pub use touched::{
     could_take_from_sight, one_tag, takes_from_sight, why_hidden, with_additions,
 };
-pub use within::{decide, goes_on, lacks_scope, precheck, shows, wants_touches};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
+pub use within::{decide, goes_on, lacks_scope, precheck, shows, wants_touches};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;

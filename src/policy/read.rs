@@ -213,7 +213,10 @@ impl Reader<'_> {
         let delegate = map.take("delegate").and_then(|node| self.delegate(node));
         map.finish(&mut self.mistakes);
         if operator.is_some() && delegate.is_some() {
-            let what = format!("role `{}` has `operator`, which is handed on to nobody; leave `delegate` out, or give it to another role", entry.key);
+            let what = format!(
+                "role `{}` has `operator`, which is handed on to nobody; leave `delegate` out, or give it to another role",
+                entry.key
+            );
             self.mistakes.add(entry.at, what);
         }
         let role = Role {
@@ -615,7 +618,7 @@ impl Reader<'_> {
         roles
     }
 
-    fn role_exists(&mut self, name: &str, at: At) {
+    pub(super) fn role_exists(&mut self, name: &str, at: At) {
         if !self.policy.roles.contains_key(name) {
             let instead = nearest(name, self.policy.roles.keys().map(String::as_str))
                 .map(|near| format!("; did you mean `{near}`?"))

@@ -1,10 +1,12 @@
 use std::fmt;
 
+use jiff::Timestamp;
+
 use super::matching::Matcher;
 use super::only::{self, Value};
 use super::pattern::Text;
 use super::read::{Reader, is_name};
-use super::{Limits, Vars};
+use super::{Ceiling, Limits, Vars};
 use crate::request::Json;
 use crate::units::Span;
 use crate::yaml::{At, Entry, Map, Node, Value as Written};
@@ -28,6 +30,8 @@ pub struct Trust {
     pub vars: Vec<(String, Text)>,
     /// The claims that stand in these.
     pub used: Vec<ClaimKey>,
+    /// The role under which a sub-token reports, for as long as it lives, what its roles would refuse.
+    pub ceiling: Option<String>,
     /// How long a sub-token lives.
     pub ttl: Span,
     /// What else it is bound to; it begins when it is made, and has no other end.
@@ -176,6 +180,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         let ttl = map.take("ttl").and_then(|node| self.ttl(node));
         let limits = self.issued_limits(&mut map);
+        let ceiling = map.take("ceiling").and_then(|node| self.ceiling_role(node));
         map.finish(&mut self.mistakes);
         let sample = vars.iter().map(|(name, _)| (name.clone(), "x".to_owned()));
         self.bound(
@@ -183,7 +188,7 @@ impl Reader<'_> {
             "the sub-tokens of this rule",
             &roles,
             &sample.collect(),
-            None,
+            ceiling.as_ref(),
         );
         let (Some(name), Some(issuer)) = (name, issuer) else {
             return;
@@ -197,11 +202,20 @@ impl Reader<'_> {
             roles,
             vars,
             used,
+            ceiling: ceiling.map(|ceiling| ceiling.role),
             ttl: ttl
                 .or_else(|| Span::from_seconds(USUAL_TTL))
                 .unwrap_or(Span::SECOND),
             limits,
         });
+    }
+
+    /// A role that holds as a ceiling for as long as its token lives.
+    fn ceiling_role(&mut self, node: &Node) -> Option<Ceiling> {
+        let role = self.text(Some(node), "`ceiling`")?;
+        self.role_exists(&role, node.at);
+        let until = Timestamp::MAX;
+        Some(Ceiling { role, until })
     }
 
     fn trust_name(&mut self, name: &str, at: At) {

@@ -80,7 +80,9 @@ pub fn shows(
     state: &State,
     catalog: &Catalog,
 ) -> Shown {
-    let by_set = grants.sets().map(|set| decide::shows(set, asked, touch, state, catalog));
+    let by_set = grants
+        .sets()
+        .map(|set| decide::shows(set, asked, touch, state, catalog));
     by_set.fold(Shown::Whole, |all, one| match (all, one) {
         (Shown::Hidden, _) | (_, Shown::Hidden) => Shown::Hidden,
         (Shown::WithoutChildren, _) | (_, Shown::WithoutChildren) => Shown::WithoutChildren,
@@ -93,7 +95,11 @@ pub fn shows(
 pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> bool {
     let created = touches.last().is_some_and(Added::is_for);
     touched::goes_on(grants, asked, touches, catalog)
-        && (created || grants.within.iter().all(|set| touched::goes_on(set, asked, touches, catalog)))
+        && (created
+            || grants
+                .within
+                .iter()
+                .all(|set| touched::goes_on(set, asked, touches, catalog)))
 }
 
 /// Whether a rule asks for the scope of a field that some set does not give.

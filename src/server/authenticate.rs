@@ -11,7 +11,7 @@ use crate::audit::Token;
 use crate::policy::{Ceiling, FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
-use crate::state::{Activity, Issued, KeptIn, Live, Unavailable};
+use crate::state::{self, Activity, Issued, KeptIn, Live, Parent, Unavailable};
 use crate::token::{Admission, NoToken, Origin, SubToken, TokenId, admit};
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -30,9 +30,35 @@ pub struct Grantee {
     pub grants: Arc<Grants>,
     /// How it is being used.
     pub activity: Arc<Activity>,
+    /// The token that made it, if one did.
+    pub parent: Option<Maker>,
+}
+
+/// A token that made another, which lives and is used with it.
+pub struct Maker {
+    /// Its public part.
+    pub id: TokenId,
+    /// What is kept of it.
+    pub kept: Kept,
+    /// How it is being used.
+    pub activity: Arc<Activity>,
+    /// When it ends, or the secret by which the other was made.
+    ends: Option<Timestamp>,
 }
 
 impl Grantee {
+    /// The tokens of which a use is one: that which made it, and itself.
+    pub fn counted(&self) -> impl Iterator<Item = (&Kept, &Arc<Activity>)> {
+        let parent = self.parent.iter();
+        let parent = parent.map(|parent| (&parent.kept, &parent.activity));
+        parent.chain(std::iter::once((&self.kept, &self.activity)))
+    }
+
+    /// The hash of the secret that was shown.
+    pub fn hash(&self) -> SecretHash {
+        self.hash
+    }
+
     /// The time by which it ends, now.
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now().checked_add(self.behind);
@@ -51,8 +77,10 @@ pub(super) async fn authenticate(
     let token = bearer(headers)?;
     let hash = token.hash();
     let grantee = recognise(tokens, &token.id, hash, from, serving, line).await?;
-    if let Some(rate) = grantee.kept.limits().rate {
-        grantee.activity.take_rate(rate).map_err(rate_limited)?;
+    for (kept, activity) in grantee.counted() {
+        if let Some(rate) = kept.limits().rate {
+            activity.take_rate(rate).map_err(rate_limited)?;
+        }
     }
     Ok(grantee)
 }
@@ -80,12 +108,18 @@ async fn recognise(
     let noted = |kept: &Kept| line.record.token = Some(kept.told(id));
     let (kept, grace, activity) = admitted(tokens, (id, &hash), from, serving, noted).await?;
     let now = tokens.now();
+    let parent = match kept.parent() {
+        None => None,
+        Some(parent) => Some(maker(tokens, parent, &kept, from, serving).await?),
+    };
+    line.record.parent = parent.as_ref().map(|parent| parent.kept.name().to_owned());
     let ceiling = kept.ceiling().filter(|ceiling| ceiling.holds(now.latest));
     let bound = activity.grants(serving.rules.generation, ceiling, || {
-        let ceiling = ceiling.map(|ceiling| ceiling.role.as_str());
-        serving
-            .rules
-            .grants_under(kept.roles(), kept.vars(), ceiling)
+        let (rules, roles, vars) = (&serving.rules, kept.roles(), kept.vars());
+        match kept.parent() {
+            Some(parent) => rules.grants_within(roles, vars, parent.narrowing.as_deref()),
+            None => rules.grants_under(roles, vars, ceiling.map(|ceiling| ceiling.role.as_str())),
+        }
     });
     let grants = bound.map_err(|unbound| {
         Refusal::new(
@@ -95,7 +129,9 @@ async fn recognise(
         .detail(unbound)
     })?;
     line.record.account = Some(grants.account.clone());
-    let ends = kept.limits().expires_at.into_iter().chain(grace).min();
+    let of_parent = parent.as_ref().and_then(|parent| parent.ends);
+    let own = kept.limits().expires_at.into_iter().chain(grace);
+    let ends = own.chain(of_parent).min();
     Ok(Grantee {
         id: id.clone(),
         kept,
@@ -104,6 +140,46 @@ async fn recognise(
         behind: now.latest.duration_since(now.clock),
         grants,
         activity,
+        parent,
+    })
+}
+
+/// The token that made another: it must live, by the secret that it had then, and have the roles that it handed on, which must
+/// still be such as are handed on. Whatever it is bound to binds the other one too.
+async fn maker(
+    tokens: &Live,
+    parent: &Parent,
+    child: &Kept,
+    from: Origin<'_>,
+    serving: &Serving,
+) -> Result<Maker, Refusal> {
+    let ended = |code, why: &str| {
+        let why = format!("the sub-token that made this one {why}; ask its holder for a new one");
+        Refusal::new(code, why)
+    };
+    let found = admitted(tokens, (&parent.id, &parent.hash), from, serving, |_| {}).await;
+    let (kept, grace, activity) = found.map_err(|refusal| match refusal.code {
+        Code::UnknownToken => ended(Code::Revoked, "is gone, or has another secret"),
+        Code::Revoked => ended(refusal.code, "was revoked"),
+        Code::Expired | Code::NotYetValid => ended(refusal.code, "has ended"),
+        Code::UsesExhausted => ended(refusal.code, "was used as often as it may be"),
+        _ => refusal,
+    })?;
+    let roles = &serving.rules.policy.roles;
+    let handed_on = |role: &String| {
+        let delegates = roles.get(role).is_some_and(|role| role.delegate.is_some());
+        kept.roles().contains(role) && delegates
+    };
+    if !child.roles().iter().all(handed_on) {
+        let why = "has lost a role that it handed on, or may hand it on no more";
+        return Err(ended(Code::RoleMissing, why));
+    }
+    let ends = kept.limits().expires_at.into_iter().chain(grace).min();
+    Ok(Maker {
+        id: parent.id.clone(),
+        kept,
+        activity,
+        ends,
     })
 }
 
@@ -219,7 +295,16 @@ impl Kept {
         }
     }
 
-    fn vars(&self) -> &Vars {
+    /// The token that made it, if one did.
+    pub fn parent(&self) -> Option<&Parent> {
+        match self {
+            Self::Listed(_) => None,
+            Self::Issued(token) => token.maker.as_deref().and_then(state::Maker::parent),
+        }
+    }
+
+    /// Its variables.
+    pub fn vars(&self) -> &Vars {
         match self {
             Self::Listed(token) => &token.vars,
             Self::Issued(token) => &token.vars,

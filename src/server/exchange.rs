@@ -26,7 +26,7 @@ use crate::audit::{self, Event, Verdict};
 use crate::catalog::Method;
 use crate::config::Exchange;
 use crate::identify::Client;
-use crate::policy::Limits;
+use crate::policy::{Ceiling, Limits};
 use crate::refusal::{Code, OauthError, Refusal};
 use crate::response::{Answer, made};
 use crate::state::{Exchanged, Issued, Maker, Taken};
@@ -193,13 +193,16 @@ impl Gate {
         let vars = vars
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let bound = serving.rules.grants(&roles, &vars);
+        let bound = serving
+            .rules
+            .grants_under(&roles, &vars, rule.ceiling.as_deref());
         bound.map_err(|unbound| {
             not_trusted("the sub-token could not be used as its claims fill in the variables of its roles; ask who runs tidegate".to_owned()).detail(unbound)
         })?;
         let token = SubToken::generate().map_err(|_| no_randomness())?;
         let now = self.tokens.now().latest;
-        let ends = now.saturating_add(rule.ttl.duration());
+        let ends = now.saturating_add(rule.ttl.duration()).unwrap_or(now);
+        let ceiling = rule.ceiling.clone();
         let run = run_of(&presented.claims).map_or_else(|| token.id.to_string(), printable);
         let issued = Issued {
             id: token.id.clone(),
@@ -209,11 +212,11 @@ impl Gate {
             roles: roles.into(),
             vars,
             limits: Arc::new(Limits {
-                expires_at: Some(ends.unwrap_or(now)),
+                expires_at: Some(ends),
                 ..rule.limits.clone()
             }),
             created_at: now,
-            ceiling: None,
+            ceiling: ceiling.map(|role| Arc::new(Ceiling { role, until: ends })),
             about: None,
             maker: None,
         };
@@ -444,7 +447,7 @@ fn refused_with(error: &'static str, why: &str) -> Refusal {
     refusal
 }
 
-fn no_randomness() -> Refusal {
+pub(super) fn no_randomness() -> Refusal {
     Refusal::new(
         Code::Overloaded,
         "the system gives no random bytes now, so no sub-token can be made; try again",

@@ -32,7 +32,7 @@ pub struct FinalLine {
     /// What it uses of its account's requests, where these are shared.
     pub spending: Option<Spending>,
     /// The rate of its sub-token, and where that is counted: the look-ups of a refusal count as requests do.
-    pub rated: Option<(Rate, Arc<Activity>)>,
+    pub rated: Vec<(Rate, Arc<Activity>)>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     refused: Option<Code>,
@@ -51,7 +51,7 @@ impl FinalLine {
             record: Record::new(request_id),
             place: None,
             spending: None,
-            rated: None,
+            rated: Vec::new(),
             permitted: false,
             looked_up: None,
             audit,
@@ -95,13 +95,14 @@ impl FinalLine {
     }
 
     fn settle(&mut self) {
-        let rated = self.rated.take();
-        if let Some((rate, activity)) = rated.filter(|_| self.refused.is_some() || !self.permitted)
-        {
+        let rated = std::mem::take(&mut self.rated);
+        if self.refused.is_some() || !self.permitted {
             let looked_up = self.looked_up.as_ref();
             let looked_up = looked_up.map_or(0, |calls| calls.load(Ordering::Relaxed));
             let calls = looked_up.max(self.record.upstream_calls.unwrap_or_default());
-            activity.take_more(rate, calls);
+            for (rate, activity) in rated {
+                activity.take_more(rate, calls);
+            }
         }
         if let Some(spending) = self.spending.take() {
             spending.settle(self.record.upstream_calls.unwrap_or_default());

@@ -8,7 +8,7 @@ use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
-use super::authenticate::{Grantee, authenticate, state_unavailable, still};
+use super::authenticate::{Grantee, Kept, Maker, authenticate, state_unavailable, still};
 use super::crowd::{Clients, Place, Requests, Seat};
 use super::exchange::Exchanges;
 use super::final_line::FinalLine;
@@ -26,8 +26,8 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::{Facts, Reader, Touch};
 use crate::response::{Answer, made, refused};
-use crate::state::Live;
-use crate::token::{ClientAddr, Origin};
+use crate::state::{Activity, Live};
+use crate::token::{ClientAddr, Origin, TokenId};
 
 /// Everything that the way through needs.
 pub struct Gate {
@@ -217,9 +217,17 @@ impl Gate {
                 format!("the target has a token in it; {how}"),
             ));
         }
-        if let Some(answer) = own::answer(method, &target, &grantee, &serving) {
+        if let Some(held) = own::held(method, &target) {
             line.record.decision = Some(Verdict::Allow);
-            return answer;
+            let asked = own::Asked {
+                target: &target,
+                headers: &head.headers,
+                body,
+                grantee,
+                serving,
+                client: &client,
+            };
+            return Box::pin(self.own(held?, asked, line)).await;
         }
         let asked = Asked::new(method, target, &serving.rules.catalog);
         let mut question = Question {
@@ -269,8 +277,10 @@ impl Gate {
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
-        let rate = question.grantee.kept.limits().rate;
-        line.rated = rate.map(|rate| (rate, question.grantee.activity.clone()));
+        let rated = |(kept, activity): (&Kept, &Arc<Activity>)| {
+            Some((kept.limits().rate?, activity.clone()))
+        };
+        line.rated = question.grantee.counted().filter_map(rated).collect();
         let touches = self.look(&question, &reader, client.origin(), line).await?;
         let allowed = match decided {
             Some(allowed) => allowed,
@@ -298,13 +308,71 @@ impl Gate {
 
     /// A use is for what was let through: what its own answer refused gives it back, and did not keep the token alive.
     async fn settle(&self, question: &Question<'_>, refused: Option<Code>) {
-        let Grantee {
-            id, kept, activity, ..
-        } = question.grantee;
+        let grantee = question.grantee;
         let went = !question.asked.reads(); // and then it was let through, whatever came of it
         if went || refused != Some(Code::ResourceHidden) {
-            self.tokens.touch(id, activity, self.tokens.now().latest);
-        } else if kept.limits().max_uses.is_some() {
+            let now = self.tokens.now().latest;
+            self.tokens.touch(&grantee.id, &grantee.activity, now);
+            if let Some(parent) = &grantee.parent {
+                self.tokens.touch(&parent.id, &parent.activity, now); // a child's use is its parent's
+            }
+        } else {
+            self.give_uses_back(grantee).await;
+        }
+    }
+
+    /// Takes a use of a sub-token, and one of that which made it: both or neither.
+    async fn take_uses(&self, grantee: &Grantee) -> Result<(), Refusal> {
+        let Some(parent) = &grantee.parent else {
+            return self
+                .take_use(&grantee.id, &grantee.kept, &grantee.activity)
+                .await;
+        };
+        let Maker {
+            id, kept, activity, ..
+        } = parent;
+        self.take_use(id, kept, activity).await?;
+        let taken = self
+            .take_use(&grantee.id, &grantee.kept, &grantee.activity)
+            .await;
+        if taken.is_err() {
+            self.give_use_back(id, kept, activity).await;
+        }
+        taken
+    }
+
+    async fn take_use(
+        &self,
+        id: &TokenId,
+        kept: &Kept,
+        activity: &Arc<Activity>,
+    ) -> Result<(), Refusal> {
+        let Some(most) = kept.limits().max_uses else {
+            return Ok(());
+        };
+        let taken = self.tokens.take_use(id, most, activity).await;
+        if taken.map_err(state_unavailable)? {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::UsesExhausted,
+            "this sub-token was used as often as it may be; ask its issuer for a new one",
+        ))
+    }
+
+    async fn give_uses_back(&self, grantee: &Grantee) {
+        self.give_use_back(&grantee.id, &grantee.kept, &grantee.activity)
+            .await;
+        if let Some(Maker {
+            id, kept, activity, ..
+        }) = &grantee.parent
+        {
+            self.give_use_back(id, kept, activity).await;
+        }
+    }
+
+    async fn give_use_back(&self, id: &TokenId, kept: &Kept, activity: &Arc<Activity>) {
+        if kept.limits().max_uses.is_some() {
             self.tokens.give_back(id, activity).await;
         }
     }
@@ -363,38 +431,18 @@ impl Gate {
         question: &Question<'_>,
         line: &mut FinalLine,
     ) -> Result<Permit, Refusal> {
-        let Grantee {
-            id,
-            kept,
-            activity,
-            grants,
-            ..
-        } = question.grantee;
+        let grants = &question.grantee.grants;
         line.record.decision = Some(Verdict::Allow);
         line.record.reason = Some(allowed.place().to_owned());
         if let Some(refusal) = allowed.would() {
             line.would(refusal);
         }
-        let counted = kept.limits().max_uses;
-        if let Some(most) = counted
-            && !self
-                .tokens
-                .take_use(id, most, activity)
-                .await
-                .map_err(state_unavailable)?
-        {
-            return Err(Refusal::new(
-                Code::UsesExhausted,
-                "this sub-token was used as often as it may be; ask its issuer for a new one",
-            ));
-        }
+        self.take_uses(question.grantee).await?;
         let hands_out = question.asked.is_sensitive() || question.hands_out();
         let first = !question.asked.reads() || hands_out || !self.audit.is_sound();
         let first = first.then(|| line.decision_line());
         let Ok(permit) = self.audit.permit(allowed, &grants.account, first).await else {
-            if counted.is_some() {
-                self.tokens.give_back(id, activity).await;
-            }
+            self.give_uses_back(question.grantee).await;
             return Err(Refusal::new(
                 Code::AuditUnavailable,
                 "tidegate can't write its audit record, so it lets nothing through; nothing was sent; tell who runs tidegate",

@@ -1,6 +1,7 @@
 //! The daemon: listeners, connections, reload and drain, and the one way through that every request takes.
 
 mod authenticate;
+mod children;
 mod connection;
 mod crowd;
 mod descriptors;

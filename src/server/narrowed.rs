@@ -259,7 +259,9 @@ impl Question<'_> {
     pub(super) fn is_missing(&self, answer: &Answer) -> bool {
         let endpoint = self.asked.endpoint;
         let names_something = endpoint.is_some_and(|it| !it.touches.rules().is_empty());
-        self.grantee.grants.is_narrowed() && names_something && answer.status() == StatusCode::NOT_FOUND
+        self.grantee.grants.is_narrowed()
+            && names_something
+            && answer.status() == StatusCode::NOT_FOUND
     }
 
     /// Reads what is to be cut, whole.

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -5,9 +8,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::authenticate::Grantee;
+use super::final_line::FinalLine;
+use super::gate::Gate;
 use super::serving::Serving;
 use crate::catalog::{Method, Scope, ScopeSet};
-use crate::policy::Source;
+use crate::identify::Client;
+use crate::policy::{Grants, Source};
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::response::{Answer, made};
@@ -17,6 +23,7 @@ use crate::token::TokenId;
 /// One of tidegate's own endpoints.
 struct Endpoint {
     method: Method,
+    /// Its path; `{id}` at its end stands for one segment.
     path: &'static str,
     answer: By,
 }
@@ -27,7 +34,7 @@ enum By {
     /// Anybody, before any sub-token is known.
     Anybody(Public),
     /// Who has a sub-token that may be used.
-    Holder(fn(&Grantee, &Serving) -> Value),
+    Holder(Held),
 }
 
 /// What anybody may ask. Each has limits of its own.
@@ -37,24 +44,66 @@ pub(super) enum Public {
     Exchange,
 }
 
+/// What who has a sub-token may ask. None of it is a use.
+#[derive(Clone, Copy)]
+pub(super) enum Held {
+    /// Who it is, and what it may.
+    Whoami,
+    /// The same in DigitalOcean's words.
+    TokenInfo,
+    /// A child.
+    MakeChild,
+    /// Its children.
+    ListChildren,
+    /// The end of a child, or of itself.
+    End,
+}
+
 /// All of them. Nothing else under `/.tidegate/` is there, and nothing under it is ever forwarded.
-const ENDPOINTS: [Endpoint; 3] = [
+const ENDPOINTS: [Endpoint; 6] = [
     Endpoint {
         method: Method::Get,
         path: "/.tidegate/v1/whoami",
-        answer: By::Holder(whoami),
+        answer: By::Holder(Held::Whoami),
     },
     Endpoint {
         method: Method::Get,
         path: "/v1/oauth/token/info",
-        answer: By::Holder(token_info),
+        answer: By::Holder(Held::TokenInfo),
     },
     Endpoint {
         method: Method::Post,
         path: "/.tidegate/v1/exchange",
         answer: By::Anybody(Public::Exchange),
     },
+    Endpoint {
+        method: Method::Post,
+        path: "/.tidegate/v1/tokens",
+        answer: By::Holder(Held::MakeChild),
+    },
+    Endpoint {
+        method: Method::Get,
+        path: "/.tidegate/v1/tokens",
+        answer: By::Holder(Held::ListChildren),
+    },
+    Endpoint {
+        method: Method::Delete,
+        path: "/.tidegate/v1/tokens/{id}",
+        answer: By::Holder(Held::End),
+    },
 ];
+
+impl Endpoint {
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.strip_suffix("{id}") {
+            None => self.path == path,
+            Some(before) => {
+                let id = path.strip_prefix(before);
+                id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+            }
+        }
+    }
+}
 
 /// What anybody may ask here, by the head alone: no more of it is read before this is known.
 pub(super) fn public(head: &Parts) -> Option<Public> {
@@ -64,27 +113,20 @@ pub(super) fn public(head: &Parts) -> Option<Public> {
     let path = head.uri.path();
     let path = path.strip_suffix('/').unwrap_or(path);
     let asked = |endpoint: &&Endpoint| {
-        endpoint.path == path && endpoint.method.as_str() == head.method.as_str()
+        endpoint.is_at(path) && endpoint.method.as_str() == head.method.as_str()
     };
-    ENDPOINTS
-        .iter()
-        .find(asked)
-        .and_then(|endpoint| match endpoint.answer {
-            By::Anybody(public) => Some(public),
-            By::Holder(_) => None,
-        })
+    let found = ENDPOINTS.iter().find(asked)?;
+    match found.answer {
+        By::Anybody(public) => Some(public),
+        By::Holder(_) => None,
+    }
 }
 
-/// Answers what is tidegate's own to answer; `None` for what is the API's. Nothing under `/.tidegate/` is the API's.
-pub(super) fn answer(
-    method: Method,
-    target: &Target,
-    grantee: &Grantee,
-    serving: &Serving,
-) -> Option<Result<Answer, Refusal>> {
-    let asked = |endpoint: &&Endpoint| endpoint.path == target.path() && endpoint.method == method;
+/// What of tidegate's own is asked; `None` for what is the API's.
+pub(super) fn held(method: Method, target: &Target) -> Option<Result<Held, Refusal>> {
+    let asked = |endpoint: &&Endpoint| endpoint.is_at(target.path()) && endpoint.method == method;
     match ENDPOINTS.iter().find(asked).map(|endpoint| endpoint.answer) {
-        Some(By::Holder(answer)) => Some(Ok(json_answer(&answer(grantee, serving)))),
+        Some(By::Holder(held)) => Some(Ok(held)),
         Some(By::Anybody(_)) | None if target.begins_with(".tidegate") => {
             let all = ENDPOINTS.map(|endpoint| format!("`{} {}`", endpoint.method, endpoint.path));
             let why = format!("tidegate's own paths are {}", all.join(", "));
@@ -94,7 +136,35 @@ pub(super) fn answer(
     }
 }
 
-fn json_answer(value: &Value) -> Answer {
+/// A request for something of tidegate's own.
+pub(super) struct Asked<'a> {
+    pub target: &'a Target,
+    pub headers: &'a HeaderMap,
+    pub body: Incoming,
+    pub grantee: Grantee,
+    pub serving: Arc<Serving>,
+    pub client: &'a Client,
+}
+
+impl Gate {
+    /// Answers what is tidegate's own to answer.
+    pub(super) async fn own(
+        &self,
+        held: Held,
+        asked: Asked<'_>,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
+        match held {
+            Held::Whoami => Ok(json_answer(&whoami(&asked.grantee, &asked.serving))),
+            Held::TokenInfo => Ok(json_answer(&token_info(&asked.grantee, &asked.serving))),
+            Held::MakeChild => self.make_child(asked, line).await,
+            Held::ListChildren => self.list_children(&asked.grantee).await,
+            Held::End => self.end(&asked, line).await,
+        }
+    }
+}
+
+pub(super) fn json_answer(value: &Value) -> Answer {
     let headers =
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     made(StatusCode::OK, headers, value.to_string().into_bytes())
@@ -107,6 +177,8 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         .sources
         .as_ref()
         .map(|sources| sources.iter().map(Source::to_string).collect::<Vec<_>>());
+    let within = grantee.grants.within.iter().flat_map(|set| &set.allow);
+    let within: Vec<_> = within.map(|grant| &grant.written).take(1).collect();
     let grants: Vec<_> = grantee
         .grants
         .allow
@@ -128,6 +200,8 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         "scopes": scopes(grantee, serving),
         "grants": grants,
         "denied": denied,
+        "within": within,
+        "parent": grantee.parent.as_ref().map(|parent| parent.kept.name()),
         "sources": sources,
         "client_cert": limits.client_cert.as_ref().map(ToString::to_string),
         "expires_at": limits.expires_at.map(|end| end.to_string()),
@@ -161,16 +235,23 @@ fn owner_number(id: &TokenId) -> u32 {
     first.fold(0, |number: u32, byte| number << 8 | u32::from(*byte)) >> 1
 }
 
-/// Every scope that a grant gives, over whatever it is narrowed to.
+/// Every scope that a grant gives, over whatever it is narrowed to, and that a token does not leave out of itself.
 fn scopes(grantee: &Grantee, serving: &Serving) -> Vec<String> {
-    let mut held = ScopeSet::default();
-    for grant in &grantee.grants.allow {
-        grant
-            .covers
-            .all()
-            .into_iter()
+    let of_set = |set: &Grants| {
+        let mut held = ScopeSet::default();
+        let grants = set.allow.iter();
+        grants
+            .filter_map(|grant| grant.covers.all())
             .for_each(|scopes| held.add(scopes));
-    }
+        held
+    };
+    let by_scope = |set: &&Grants| set.allow.iter().any(|grant| grant.covers.all().is_some());
+    let mut sets = grantee.grants.sets().filter(by_scope).map(of_set);
+    let first = sets.next().unwrap_or_default();
+    let held = sets.fold(first, |held, set| {
+        let left_out = held.without(&set);
+        held.without(&left_out)
+    });
     serving
         .rules
         .catalog

@@ -572,7 +572,7 @@ const LONGEST_WAIT: u64 = 60;
 const SHORT: usize = 16 << 10;
 
 /// A body must be JSON as it stands: compressed, or as a form, the API could read it otherwise than it was read here.
-fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn readable(headers: &HeaderMap) -> Result<(), Refusal> {
     not_encoded(headers)?;
     let json = headers
         .get_all(CONTENT_TYPE)

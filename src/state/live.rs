@@ -554,6 +554,18 @@ impl Live {
         answered.await.map_err(|_| Unavailable)?
     }
 
+    /// Ends a token, durably; here it is known at once.
+    ///
+    /// # Errors
+    /// `Unavailable` if it could not be written down.
+    pub async fn revoke(&self, id: TokenId, now: Timestamp) -> Result<(), Unavailable> {
+        let named = id.clone();
+        self.change_state(move |state| state.revoke(&named, now))
+            .await?;
+        self.change(std::iter::once((id, Change::Revoked(now))));
+        Ok(())
+    }
+
     /// Notes that a token was used now. It is written down within about a second.
     pub fn touch(&self, id: &TokenId, activity: &Arc<Activity>, now: Timestamp) {
         activity

@@ -1,12 +1,28 @@
 use serde::{Deserialize, Serialize};
 
+use crate::secret::SecretHash;
 use crate::token::TokenId;
 
 /// Who made a token, where nobody issued it by hand.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Maker {
     /// The exchange of an identity, by a rule of `trust`.
     Trust(Exchanged),
+    /// Another token, of which it is a child.
+    Parent(Parent),
+}
+
+/// The token that made another, and what that other one says of itself.
+#[derive(Clone, Debug)]
+pub struct Parent {
+    /// Its public part.
+    pub id: TokenId,
+    /// Its name, as it was then.
+    pub name: String,
+    /// The hash of the secret that was shown: with this the child ends.
+    pub hash: SecretHash,
+    /// What the child says of itself beyond its roles: a JSON object, as `policy::read_narrowing` takes it.
+    pub narrowing: Option<String>,
 }
 
 /// What a token was exchanged for.
@@ -35,6 +51,12 @@ pub struct Taken {
 #[serde(rename_all = "snake_case")]
 enum Written {
     Trust(Exchanged),
+    Parent {
+        id: String,
+        name: String,
+        hash: String,
+        narrowing: Option<String>,
+    },
 }
 
 impl Maker {
@@ -42,6 +64,12 @@ impl Maker {
     pub(super) fn to_json(&self) -> String {
         let written = match self {
             Self::Trust(exchanged) => Written::Trust(exchanged.clone()),
+            Self::Parent(parent) => Written::Parent {
+                id: parent.id.to_string(),
+                name: parent.name.clone(),
+                hash: parent.hash.to_hex(),
+                narrowing: parent.narrowing.clone(),
+            },
         };
         serde_json::to_string(&written).unwrap_or_default() // texts always serialise
     }
@@ -50,13 +78,25 @@ impl Maker {
     pub(super) fn from_json(text: &str) -> Option<Self> {
         match serde_json::from_str(text).ok()? {
             Written::Trust(exchanged) => Some(Self::Trust(exchanged)),
+            Written::Parent {
+                id,
+                name,
+                hash,
+                narrowing,
+            } => Some(Self::Parent(Parent {
+                id: id.parse().ok()?,
+                name,
+                hash: SecretHash::from_hex(&hash)?,
+                narrowing,
+            })),
         }
     }
 
     /// The token that made it, if one did.
-    pub fn parent(&self) -> Option<&TokenId> {
+    pub fn parent(&self) -> Option<&Parent> {
         match self {
             Self::Trust(_) => None,
+            Self::Parent(parent) => Some(parent),
         }
     }
 
@@ -64,6 +104,7 @@ impl Maker {
     pub fn rule(&self) -> Option<&str> {
         match self {
             Self::Trust(exchanged) => Some(&exchanged.rule),
+            Self::Parent(_) => None,
         }
     }
 }

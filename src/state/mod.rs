@@ -17,7 +17,7 @@ mod store;
 pub use live::{
     Activity, BehindClock, Entry, INTERVAL, KeptIn, Live, OlderState, Unavailable, older_than,
 };
-pub use maker::{Exchanged, Maker, Taken};
+pub use maker::{Exchanged, Maker, Parent, Taken};
 pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
 pub use sqlite::Sqlite;
 pub use store::Store;

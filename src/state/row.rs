@@ -9,7 +9,7 @@ use super::maker::Maker;
 use super::record::{About, Issued, StateError};
 use crate::policy::{Ceiling, Limits, Source};
 use crate::secret::SecretHash;
-use crate::token::{TokenId, Usage};
+use crate::token::Usage;
 use crate::units::Span;
 
 /// The columns of a token, in the order in which [`TokenRow`] is read.
@@ -79,7 +79,9 @@ impl TokenRow {
             owner,
             description,
             made_by: maker.map(Maker::to_json),
-            parent: maker.and_then(Maker::parent).map(TokenId::to_string),
+            parent: maker
+                .and_then(Maker::parent)
+                .map(|parent| parent.id.to_string()),
             ceiling: ceiling.map(|ceiling| ceiling.role.clone()),
             report_until: ceiling.map(|ceiling| ceiling.until.as_microsecond()),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::maker::Taken;
+use super::maker::{Maker, Taken};
 use super::record::{Changed, Count, Issued, Listed, StateError};
 use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
 use super::store::Store;
@@ -286,6 +286,48 @@ impl Store for Sqlite {
             let sequence = next(transaction)?;
             insert(transaction, &token, sequence)?;
             Ok(Some(token))
+        })
+    }
+
+    fn children(&self, parent: &TokenId) -> Result<Vec<Listed>, StateError> {
+        let wrong = |error| self.wrong(error);
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE parent = ?1 ORDER BY name");
+        let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
+        let rows = query
+            .query_map([parent.as_str()], |row| {
+                Ok(issued(row, &mut Alike::default()))
+            })
+            .map_err(wrong)?;
+        rows.map(|row| {
+            let token = row.map_err(wrong)??;
+            let (usage, revoked_at) = (self.usage(&token.id)?, self.revoked_at(&token.id)?);
+            Ok((token, usage, revoked_at))
+        })
+        .collect()
+    }
+
+    fn delegate(&mut self, token: &Issued, most: u32, now: Timestamp) -> Result<bool, StateError> {
+        let Some(parent) = token.maker.as_deref().and_then(Maker::parent) else {
+            return Ok(false);
+        };
+        self.write(|transaction| {
+            let sql = "SELECT made_by FROM tokens LEFT JOIN usage USING (id) WHERE parent = ?1 AND expires_at > ?2 AND (max_uses IS NULL OR max_uses > coalesce(used, 0)) AND id NOT IN (SELECT id FROM revocations)";
+            let mut living = transaction.prepare_cached(sql)?;
+            let living = living.query_map(params![parent.id.as_str(), now.as_microsecond()], |row| {
+                row.get::<_, String>(0)
+            })?;
+            let mut count = 0;
+            for made_by in living {
+                let maker = Maker::from_json(&made_by?);
+                let of_secret = maker.as_ref().and_then(Maker::parent);
+                count += u32::from(of_secret.is_some_and(|it| it.hash.matches(&parent.hash)));
+            }
+            if count >= most {
+                return Ok(false);
+            }
+            let sequence = next(transaction)?;
+            insert(transaction, token, sequence)?;
+            Ok(true)
         })
     }
 
@@ -749,9 +791,9 @@ mod tests {
                     (
                         kept.name.as_str(),
                         &kept.limits.client_cert,
-                        (&kept.maker, &kept.ceiling),
+                        (kept.maker.is_none(), &kept.ceiling),
                     ),
-                    ("ci", &None, (&None, &None))
+                    ("ci", &None, (true, &None))
                 );
                 assert_eq!(state.latest().unwrap(), None, "version {version}");
             }
@@ -828,10 +870,7 @@ mod tests {
             [None, None]
         );
         let kept = state.find(second.as_str()).unwrap().unwrap();
-        assert_eq!(
-            kept.maker.as_deref(),
-            Some(&Maker::Trust(exchanged.clone()))
-        );
+        assert_eq!(kept.maker.as_deref().and_then(Maker::rule), Some("ci"));
         state.sweep(at(901), at(301)).unwrap();
         assert_eq!(state.list().unwrap().len(), 1, "what ended is gone");
         assert_eq!(revoked(&state, &first), None);

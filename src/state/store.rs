@@ -97,6 +97,19 @@ pub trait Store: Send {
         now: Timestamp,
     ) -> Result<Option<Issued>, StateError>;
 
+    /// The children of a token, by name, with how they were used and when they were revoked.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn children(&self, parent: &TokenId) -> Result<Vec<Listed>, StateError>;
+
+    /// Keeps a child, if its parent has fewer than `most` living ones of the same secret, counted and kept in one step; false if it
+    /// has not. Children's names need not differ.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn delegate(&mut self, token: &Issued, most: u32, now: Timestamp) -> Result<bool, StateError>;
+
     /// Forgets what nobody issued by hand and what ended before a time, and the identities that could not be taken again
     /// anyhow.
     ///

@@ -22,6 +22,7 @@ mod checking;
 mod client_certificates;
 mod clients;
 mod console;
+mod delegating;
 mod derived;
 mod diffing;
 mod every_endpoint;

@@ -226,7 +226,7 @@ impl Console {
             let is_theirs = owned.as_ref().is_none_or(|owned| owned.contains(&token.id));
             let by_rule = match token.maker.as_deref() {
                 Some(Maker::Trust(exchanged)) => filter.trust.as_ref() == Some(&exchanged.rule),
-                None => false,
+                Some(Maker::Parent(_)) | None => false,
             };
             if is_theirs
                 && (by_rule || filter.trust.is_none())

@@ -1,0 +1,526 @@
+//! S18: who holds a sub-token hands on weaker ones, to a sub-process, a matrix job or an agent; none of them may what it may not, and
+//! all end with it.
+
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Gate, StandInApi, World};
+
+const POLICY: &str = r#"
+version: 1
+roles:
+  team:
+    delegate: { ttl: 1h, count: 3 }
+    allow:
+      - { scopes: ["droplet:*", "image:read", "domain:*", "tag:*", "regions:read", "database:read", "database:view_credentials"] }
+    deny: [{ scopes: ["droplet:delete"], only: { droplet: { name: "*-keep" } } }]
+  tagged:
+    delegate: { ttl: 1h, count: 3 }
+    allow:
+      - { scopes: ["droplet:*", "image:read", "tag:read", "tag:create", "ssh_key:read"], only: { tag: web }, on_create: { tags: [web] } }
+  keeps: { allow: [{ scopes: [account:read] }] }
+"#;
+
+const TOKENS: &str = "/.tidegate/v1/tokens";
+
+async fn gate() -> (StandInApi, Gate) {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    (api, gate)
+}
+
+async fn ask(gate: &Gate, parent: &str, child: &Value) -> Answer {
+    gate.post(TOKENS, child)
+        .token(parent)
+        .gives_a_token()
+        .send()
+        .await
+}
+
+async fn child(gate: &Gate, parent: &str, child: &Value) -> String {
+    let answer = ask(gate, parent, child).await;
+    assert_eq!(answer.status, 201, "{child}: {}", answer.text());
+    answer.json()["token"].as_str().unwrap().to_owned()
+}
+
+async fn whoami(gate: &Gate, token: &str) -> Answer {
+    gate.get("/.tidegate/v1/whoami").token(token).send().await
+}
+
+async fn refused_within_a_second(gate: &Gate, token: &str, reason: &str) {
+    let began = Instant::now();
+    loop {
+        let answer = whoami(gate, token).await;
+        if answer.reason() == Some(reason) {
+            return;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+/// S18, from the making of a child to its end.
+#[tokio::test]
+async fn s18_a_child_may_what_its_parent_may_and_what_it_says_itself() {
+    let (api, gate) = gate().await;
+    let parent = gate
+        .issue(&["ci", "--role", "team", "--role", "keeps"])
+        .await;
+    let made = ask(&gate, &parent, &json!({ "name": "job-1", "expires_in": 600, "scopes": ["droplet:read", "domain:*"], "only": { "domain": { "name": "example.com" }, "droplet": "any" } })).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(made.header("cache-control"), Some("no-store"));
+    let body = made.json();
+    assert_eq!(
+        (&body["name"], &body["roles"]),
+        (&json!("ci/job-1"), &json!(["team"])),
+        "a role without `delegate` is not handed on"
+    );
+    let token = body["token"].as_str().unwrap();
+    let told = whoami(&gate, token).await.json();
+    assert_eq!(
+        (&told["parent"], &told["name"]),
+        (&json!("ci"), &json!("ci/job-1"))
+    );
+    assert!(told["within"][0]["only"]["domain"].is_object(), "{told:#}");
+    let scopes = told["scopes"].to_string();
+    assert!(
+        scopes.contains("domain:delete")
+            && !scopes.contains("droplet:delete")
+            && !scopes.contains("tag:"),
+        "{scopes}"
+    );
+    let cases = [
+        (Method::GET, "/v2/droplets", 200),
+        (Method::DELETE, "/v2/droplets/12", 403), // a scope that it left out
+        (Method::GET, "/v2/images", 403),
+        (Method::GET, "/v2/account", 403), // not of the roles that were handed on
+        (Method::GET, "/v2/domains/other.example", 404),
+    ];
+    for (method, path, status) in cases {
+        let answer = gate.request(method, path).token(token).send().await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    let lines = gate.audit_of(&made).await;
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        events,
+        ["decision", "answer"],
+        "on record before it is handed out"
+    );
+    assert_eq!(
+        lines[0]["created"],
+        json!({ "id": body["id"], "name": "ci/job-1" })
+    );
+    let used = gate.get("/v2/droplets").token(token).send().await;
+    let lines = gate.audit_of(&used).await;
+    assert_eq!(
+        (&lines[0]["token"]["name"], &lines[0]["parent"]),
+        (&json!("ci/job-1"), &json!("ci"))
+    );
+
+    let listed = gate.get(TOKENS).token(&parent).send().await.json();
+    assert_eq!(listed["tokens"][0]["id"], body["id"]);
+    assert_eq!(listed["tokens"][0]["state"], "active");
+    assert!(listed["tokens"][0].get("token").is_none());
+    let end = format!("{TOKENS}/{}", body["id"].as_str().unwrap());
+    assert_eq!(gate.delete(&end).token(&parent).send().await.status, 204);
+    assert_eq!(
+        whoami(&gate, token).await.reason(),
+        Some("revoked"),
+        "at once, where it was ended"
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn what_a_child_says_narrows_lists_answers_and_what_it_makes() {
+    let api = StandInApi::start_with(World::empty()).await;
+    let gate = Gate::start(&api, POLICY).await;
+    let parent = gate.issue(&["ci", "--role", "tagged"]).await;
+    let own = child(&gate, &parent, &json!({ "expires_in": 600, "only": { "droplet": { "name": "web-*", "tag": "web" }, "image": "any" }, "scopes": ["droplet:*", "image:read"] })).await;
+    let create = |name: &str| json!({ "name": name, "region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64" });
+    // The parent's `on_create` adds the tag first, then the child's `only` is asked.
+    let made = gate
+        .post("/v2/droplets", &create("web-1"))
+        .token(&own)
+        .send()
+        .await;
+    assert_eq!(made.status, 202, "{}", made.text());
+    let other = gate
+        .post("/v2/droplets", &create("db-1"))
+        .token(&own)
+        .send()
+        .await;
+    assert_eq!(
+        (other.status.as_u16(), other.reason()),
+        (403, Some("resource")),
+        "{}",
+        other.text()
+    );
+    let of_parent = gate
+        .post("/v2/droplets", &create("db-1"))
+        .token(&parent)
+        .send()
+        .await;
+    assert_eq!(of_parent.status, 202, "{}", of_parent.text());
+    let names = async |token: &str| {
+        gate.get("/v2/droplets")
+            .token(token)
+            .send()
+            .await
+            .names("droplets")
+    };
+    assert_eq!(names(&own).await, ["web-1"]);
+    let mut all = names(&parent).await;
+    all.sort();
+    assert_eq!(all, ["db-1", "web-1"]);
+    let id = |answer: &Answer| answer.json()["droplet"]["id"].to_string();
+    let path = format!("/v2/droplets/{}", id(&of_parent));
+    assert_eq!(gate.get(&path).token(&own).send().await.status, 404);
+    assert_eq!(gate.get(&path).token(&parent).send().await.status, 200);
+    // No wider selector of its own opens what the parent's does not.
+    let wide = child(
+        &gate,
+        &parent,
+        &json!({ "expires_in": 600, "only": { "droplet": "any" } }),
+    )
+    .await;
+    let mut seen = names(&wide).await;
+    seen.sort();
+    assert_eq!(seen, all);
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn nothing_that_a_child_says_widens() {
+    let (api, gate) = gate().await;
+    let parent = gate.issue(&["ci", "--role", "team"]).await;
+    let credentials = "/v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30/ca";
+    let cases = [
+        (json!({ "scopes": ["*"] }), Method::GET, "/v2/account", 403), // what the parent lacks
+        (
+            json!({ "scopes": ["account:read"] }),
+            Method::GET,
+            "/v2/account",
+            403,
+        ),
+        (
+            json!({ "requests": ["GET /v2/account"] }),
+            Method::GET,
+            "/v2/account",
+            403,
+        ),
+        (
+            json!({ "requests": ["GET /v2/droplets"] }),
+            Method::GET,
+            "/v2/droplets",
+            200,
+        ),
+        (
+            json!({ "requests": ["GET /v2/droplets"] }),
+            Method::GET,
+            "/v2/droplets/12",
+            403,
+        ),
+        (
+            json!({ "requests": ["GET /v2/droplets"], "scopes": ["domain:read"] }),
+            Method::GET,
+            "/v2/droplets",
+            403,
+        ), // both must cover
+        (
+            json!({ "requests": ["GET /v2/droplets"], "scopes": ["*:read"] }),
+            Method::GET,
+            "/v2/droplets",
+            200,
+        ),
+        (
+            json!({ "actions": ["reboot"] }),
+            Method::POST,
+            "/v2/droplets/12/actions",
+            403,
+        ),
+        (json!({ "scopes": ["*"] }), Method::GET, credentials, 403), // no wildcard covers the sensitive
+    ];
+    for (mut says, method, path, status) in cases {
+        let made = says.clone();
+        says["expires_in"] = json!(60);
+        let answer = ask(&gate, &parent, &says).await;
+        assert_eq!(answer.status, 201, "{made}: {}", answer.text());
+        let (token, id) = (
+            answer.json()["token"].as_str().unwrap().to_owned(),
+            answer.json()["id"].as_str().unwrap().to_owned(),
+        );
+        let mut asked = gate.request(method.clone(), path).token(&token);
+        if method == Method::POST {
+            asked = asked.json(&json!({ "type": "power_off" }));
+        }
+        let answer = asked.send().await;
+        assert_eq!(
+            answer.status,
+            status,
+            "{made} {method} {path}: {}",
+            answer.text()
+        );
+        assert_eq!(
+            gate.delete(&format!("{TOKENS}/{id}"))
+                .token(&parent)
+                .send()
+                .await
+                .status,
+            204
+        );
+    }
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn what_can_t_be_handed_on_is_told() {
+    let (api, gate) = gate().await;
+    let parent = gate
+        .issue(&["ci", "--role", "team", "--role", "keeps"])
+        .await;
+    let no_delegate = gate.issue(&["plain", "--role", "keeps"]).await;
+    let first = child(&gate, &parent, &json!({ "expires_in": 60 })).await;
+    let refusals = [
+        (&first, json!({ "expires_in": 60 }), "makes none"), // a grandchild
+        (&no_delegate, json!({ "expires_in": 60 }), "`delegate`"),
+        (&parent, json!({ "expires_in": 3601 }), "3600 s at most"),
+        (
+            &parent,
+            json!({ "expires_in": 60, "roles": ["keeps"] }),
+            "can't hand on the role `keeps`",
+        ),
+        (
+            &parent,
+            json!({ "expires_in": 60, "roles": ["none"] }),
+            "can't hand on the role `none`",
+        ),
+    ];
+    for (token, says, why) in refusals {
+        let answer = ask(&gate, token, &says).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.reason()),
+            (403, Some("delegation")),
+            "{says}"
+        );
+        assert!(
+            answer.message().contains(why),
+            "{:?} has no {why:?}",
+            answer.message()
+        );
+    }
+    let malformed = [
+        (json!({}), "`expires_in` is missing"),
+        (json!({ "expires_in": "60" }), "whole number"),
+        (json!({ "expires_in": 0 }), "whole number"),
+        (json!({ "expires_in": 1.5 }), "whole number"),
+        (
+            json!({ "expires_in": 60, "ceiling": "team" }),
+            "unknown member `ceiling`",
+        ),
+        (
+            json!({ "expires_in": 60, "scopes": ["droplet:reed"] }),
+            "unknown scope `droplet:reed`",
+        ),
+        (json!({ "expires_in": 60, "scopes": [] }), "is empty"),
+        (
+            json!({ "expires_in": 60, "only": {} }),
+            "would narrow nothing",
+        ),
+        (
+            json!({ "expires_in": 60, "only": { "dropelt": "any" } }),
+            "unknown kind `dropelt`",
+        ),
+        (
+            json!({ "expires_in": 60, "only": null, "scopes": null }),
+            "not nothing",
+        ),
+        (json!({ "expires_in": 60, "roles": [] }), "`roles` is empty"),
+        (
+            json!({ "expires_in": 60, "sources": ["nowhere"] }),
+            "a source is",
+        ),
+        (
+            json!({ "expires_in": 60, "rate": "often" }),
+            "`rate` can't be",
+        ),
+        (json!({ "expires_in": 60, "name": "a\nb" }), "control"),
+        (json!([]), "no JSON object"),
+    ];
+    for (says, why) in malformed {
+        let answer = ask(&gate, &parent, &says).await;
+        assert_eq!(answer.status, 400, "{says}: {}", answer.text());
+        assert!(
+            answer.message().contains(why),
+            "{:?} has no {why:?}",
+            answer.message()
+        );
+    }
+    // As many living ones as the role says, and one more once one has ended.
+    let second = child(&gate, &parent, &json!({ "expires_in": 60 })).await;
+    child(&gate, &parent, &json!({ "expires_in": 60 })).await;
+    let full = ask(&gate, &parent, &json!({ "expires_in": 60 })).await;
+    assert_eq!(
+        (full.status.as_u16(), full.reason()),
+        (403, Some("delegation"))
+    );
+    assert!(
+        full.message().contains("3 living children"),
+        "{}",
+        full.message()
+    );
+    assert_eq!(
+        gate.delete(&format!("{TOKENS}/self"))
+            .token(&second)
+            .send()
+            .await
+            .status,
+        204
+    );
+    child(&gate, &parent, &json!({ "expires_in": 60 })).await;
+    // Nobody ends another's child.
+    let stranger = gate.issue(&["other", "--role", "team"]).await;
+    let id = whoami(&gate, &first).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for named in [id.as_str(), "000000000000", "nonsense"] {
+        let answer = gate
+            .delete(&format!("{TOKENS}/{named}"))
+            .token(&stranger)
+            .send()
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.reason()),
+            (404, Some("resource_hidden")),
+            "{named}"
+        );
+    }
+    assert_eq!(
+        gate.get(TOKENS).token(&stranger).send().await.json(),
+        json!({ "tokens": [] })
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn a_child_ends_with_its_parent_its_secret_and_its_role() {
+    let (api, gate) = gate().await;
+    let make = async |name: &str| {
+        let parent = gate.issue(&[name, "--role", "team"]).await;
+        let own = child(&gate, &parent, &json!({ "expires_in": 600 })).await;
+        assert_eq!(whoami(&gate, &own).await.status, 200);
+        (parent, own)
+    };
+    let (_, of_revoked) = make("revoked").await;
+    gate.cli(&["token", "revoke", "revoked"]).await;
+    refused_within_a_second(&gate, &of_revoked, "revoked").await;
+
+    let (parent, of_self) = make("self").await;
+    assert_eq!(
+        gate.delete(&format!("{TOKENS}/self"))
+            .token(&parent)
+            .send()
+            .await
+            .status,
+        204
+    );
+    assert_eq!(whoami(&gate, &of_self).await.reason(), Some("revoked"));
+
+    let (_, of_rotated) = make("rotated").await;
+    let rotated = gate.cli(&["token", "rotate", "rotated"]).await;
+    let said = String::from_utf8_lossy(&rotated.stderr).into_owned();
+    assert!(said.contains("1 living child"), "{said}");
+    refused_within_a_second(&gate, &of_rotated, "revoked").await;
+
+    let (_, of_graced) = make("graced").await;
+    gate.cli(&["token", "rotate", "graced", "--grace", "1h"])
+        .await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(
+        whoami(&gate, &of_graced).await.status,
+        200,
+        "as long as its parent's old secret"
+    );
+
+    let (_, of_role) = make("role").await;
+    gate.write_policy(&POLICY.replacen(
+        "delegate: { ttl: 1h, count: 3 }",
+        "description: no more",
+        1,
+    ));
+    gate.log_until("reloaded").await;
+    assert_eq!(whoami(&gate, &of_role).await.reason(), Some("role_missing"));
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn uses_rates_and_sources_of_both_count() {
+    let (api, gate) = gate().await;
+    let parent = gate
+        .issue(&["few", "--role", "team", "--max-uses", "3"])
+        .await;
+    let own = child(&gate, &parent, &json!({ "expires_in": 600, "max_uses": 2 })).await;
+    let get = async |token: &str| gate.get("/v2/droplets").token(token).send().await;
+    for status in [200, 200, 401] {
+        assert_eq!(get(&own).await.status, status);
+    }
+    let left = whoami(&gate, &parent).await.json()["uses_left"].clone();
+    assert_eq!(
+        left, 1,
+        "a use is taken of both, and one that is refused of neither"
+    );
+    let second = child(&gate, &parent, &json!({ "expires_in": 600 })).await;
+    assert_eq!(get(&parent).await.status, 200);
+    let used_up = get(&second).await;
+    assert_eq!(used_up.reason(), Some("uses_exhausted"));
+
+    let slow = gate
+        .issue(&["slow", "--role", "team", "--rate", "2/h"])
+        .await;
+    let own = child(&gate, &slow, &json!({ "expires_in": 600, "rate": "100/s" })).await;
+    assert_eq!(get(&own).await.status, 200);
+    assert_eq!(
+        get(&own).await.reason(),
+        Some("rate_limited"),
+        "the parent's own request was the first"
+    );
+
+    let office = gate.issue(&["office", "--role", "team"]).await;
+    let own = child(
+        &gate,
+        &office,
+        &json!({ "expires_in": 600, "sources": ["203.0.113.0/24"] }),
+    )
+    .await;
+    assert_eq!(get(&own).await.reason(), Some("source_ip"));
+    let ends = whoami(
+        &gate,
+        &child(
+            &gate,
+            &gate
+                .issue(&["short", "--role", "team", "--expires", "5m"])
+                .await,
+            &json!({ "expires_in": 3000 }),
+        )
+        .await,
+    )
+    .await
+    .json();
+    let listed = gate.cli(&["token", "show", "short", "--json"]).await;
+    let parent: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(
+        ends["expires_at"], parent["expires_at"],
+        "no child outlives its parent"
+    );
+    gate.finish(&api).await;
+}
