@@ -114,6 +114,10 @@ fn the_configuration_shows_every_key_with_its_default() {
         "sync",
         "catalog",
         "extra",
+        "issuers",
+        "audience",
+        "jwks",
+        "once",
         "limits",
         "header_bytes",
         "inspected_body",
@@ -242,6 +246,10 @@ fn check_is_content_with_what_the_examples_run() {
             of_directory("ci/tidegate"),
         ),
         (
+            vec![example("ci/exchange/policy.yaml") + "--role deploy --role dns"],
+            of_directory("ci/exchange"),
+        ),
+        (
             vec![kubernetes.clone()],
             ["tidegate.yaml", "policy.yaml"].map(|key| block(&kubernetes, key)),
         ),
@@ -256,7 +264,10 @@ fn check_is_content_with_what_the_examples_run() {
             .replace("/etc/tidegate-tls/tls.crt", "tls/server.pem")
             .replace("/etc/tidegate-tls/tls.key", "tls/server.key")
             .replace("/var/lib/tidegate/", "");
-        assert!(config.contains("admin: { address: 127.0.0.1:"), "{config}"); // the health checks ask it
+        let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        example.write("cluster-keys.json", keys); // RFC 8037, appendix A
+        let is_asked = config.contains("admin: { address: 127.0.0.1:");
+        assert!(is_asked || config.contains("issuers:"), "{config}"); // the health checks ask it
         example.write("tidegate.yaml", &config);
         example.write("policy.yaml", &policy);
         let (good, said) = example.check();

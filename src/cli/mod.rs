@@ -26,6 +26,7 @@ mod serve;
 mod suggest;
 mod template;
 mod token;
+mod weaken;
 mod wide;
 
 use std::fmt;

@@ -117,7 +117,7 @@ pub(super) fn no_token(desk: &Desk, text: &str, why: NoToken) -> Failed {
 }
 
 /// One line of standard input, without what is around it.
-fn heard() -> Result<Zeroizing<String>, Failed> {
+pub(super) fn heard() -> Result<Zeroizing<String>, Failed> {
     if io::stdin().is_terminal() {
         say("the name or id of a token, or the whole sub-token:");
     }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fitting::{self, Column};
-use super::{Failed, Outcome, print, print_table, revoke, say};
+use super::{Failed, Outcome, print, print_table, revoke, say, weaken};
 use crate::catalog::is_plain_text;
 use crate::config::{self, Rules, Settings};
 use crate::policy::{self, Ceiling, FileToken, Limits, Policy, Source, SubjectPattern};
 use crate::refusal::Code;
 use crate::secret::{SecretHash, has_token};
-use crate::state::{self, About, Issued, Listed, Maker, StateError, Store};
+use crate::state::{self, About, Issued, Listed, Maker, Parent, StateError, Store};
 use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, standing};
 use crate::units::{Rate, Span};
 
@@ -30,7 +30,9 @@ pub(super) enum Command {
     )]
     Issue(Issue),
     /// List the sub-tokens, issued ones and those of the policy file.
-    #[command(after_help = "Example:\n  tidegate token list --json")]
+    #[command(
+        after_help = "Example:\n  tidegate token list --json\n  tidegate token list --state active --expiring 7d"
+    )]
     List(List),
     /// Show one sub-token: what is kept of it, never the token itself.
     #[command(after_help = "Example:\n  tidegate token show ci")]
@@ -44,6 +46,11 @@ pub(super) enum Command {
     /// Give a sub-token a new secret, and print it; the old one ends at once, or after a time of grace.
     #[command(after_help = "Example:\n  tidegate token rotate ci --grace 1h")]
     Rotate(Rotate),
+    /// Make a weaker sub-token of one whose roles let it (`delegate`), and print it, once; it ends with that one.
+    #[command(
+        after_help = "Example:\n  tidegate token weaken ci --name job-1 --expires 15m --scope droplet:read --only '{droplet: {tag: web}}'\n  tidegate token weaken - --expires 15m < token.txt    # of the secret that is read there"
+    )]
+    Weaken(weaken::Arguments),
     /// Take the state as it is, while no daemon runs: after one that is an older copy was looked through, or where the clock was
     /// ahead before.
     #[command(
@@ -111,6 +118,24 @@ pub(super) struct Issue {
 
 #[derive(Args)]
 pub(super) struct List {
+    /// Those that stand so: active, expired, not_yet_valid, revoked, or role_missing.
+    #[arg(long, value_name = "STATE", value_parser = ["active", "expired", "not_yet_valid", "revoked", "role_missing"])]
+    state: Option<String>,
+    /// Those of this owner.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Those that have this role.
+    #[arg(long)]
+    role: Option<String>,
+    /// Those that this rule of `trust` gave.
+    #[arg(long, value_name = "RULE")]
+    trust: Option<String>,
+    /// The children of this token, by its name or id.
+    #[arg(long, value_name = "TOKEN")]
+    parent: Option<String>,
+    /// The active ones that end within this time, as `7d`.
+    #[arg(long, value_name = "SPAN")]
+    expiring: Option<Span>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -188,6 +213,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
         Command::Show(arguments) => desk.show(&arguments),
         Command::Revoke(arguments) => return revoke::run(&desk, &arguments),
         Command::Rotate(arguments) => desk.rotate(&arguments),
+        Command::Weaken(arguments) => weaken::run(&desk, &arguments),
         Command::AcceptState => desk.accept_state(),
     }?;
     Ok(Outcome::Good)
@@ -195,7 +221,7 @@ pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
 
 /// Where sub-tokens are given out and taken back.
 pub(super) struct Desk {
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 /// A sub-token as lists show it, wherever it is kept.
@@ -205,8 +231,8 @@ pub(crate) struct Shown {
     /// Of the secrets by which it may come, the one before the last rotation too while that holds.
     pub(super) hashes: Vec<SecretHash>,
     pub(crate) roles: Vec<String>,
-    vars: policy::Vars,
-    limits: Limits,
+    pub(super) vars: policy::Vars,
+    pub(super) limits: Limits,
     since: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     usage: Usage,
@@ -426,13 +452,16 @@ impl Desk {
 
     fn list(&self, arguments: &List) -> Result<(), Failed> {
         let now = Timestamp::now();
-        let all = self.shown(|state| state.list())?;
+        let mut all = self.shown(|state| state.list())?;
+        all.retain(|token| arguments.takes(token, now));
         if arguments.json {
             return print(Value::Array(
                 all.iter().map(|token| token.as_json(now)).collect(),
             ));
         }
-        fitting::print(&COLUMNS, all.iter().map(|token| token.row(now)).collect())
+        let rows = tree(&all);
+        let row = |(depth, token): &(usize, &Shown)| token.row(*depth, now);
+        fitting::print(&COLUMNS, rows.iter().map(row).collect())
     }
 
     fn show(&self, arguments: &Named) -> Result<(), Failed> {
@@ -536,6 +565,60 @@ struct Asked {
 
 /// How long the state is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+impl List {
+    fn takes(&self, token: &Shown, now: Timestamp) -> bool {
+        let Self {
+            state,
+            owner,
+            role,
+            trust,
+            parent,
+            expiring,
+            json: _,
+        } = self;
+        let ends_within = |span: &Span| {
+            let until = now
+                .saturating_add(span.duration())
+                .unwrap_or(Timestamp::MAX);
+            let ends = token.limits.expires_at;
+            token.state(now) == "active" && ends.is_some_and(|end| end <= until)
+        };
+        let of_parent = |wanted: &String| {
+            let parent = token.parent();
+            parent.is_some_and(|it| it.name == *wanted || it.id.as_str() == wanted)
+        };
+        state.as_ref().is_none_or(|state| token.state(now) == state)
+            && owner
+                .as_ref()
+                .is_none_or(|owner| token.owner.as_ref() == Some(owner))
+            && role.as_ref().is_none_or(|role| token.roles.contains(role))
+            && trust.as_ref().is_none_or(|rule| token.rule() == Some(rule))
+            && parent.as_ref().is_none_or(of_parent)
+            && expiring.as_ref().is_none_or(ends_within)
+    }
+}
+
+/// Each token with its children beneath it, and how deep it stands. A child whose parent is not there stands by itself.
+fn tree(all: &[Shown]) -> Vec<(usize, &Shown)> {
+    let ids: HashSet<&TokenId> = all.iter().map(|token| &token.id).collect();
+    let is_there = |token: &&Shown| {
+        let parent = token.parent();
+        parent.is_some_and(|parent| ids.contains(&parent.id))
+    };
+    let mut children: BTreeMap<&str, Vec<&Shown>> = BTreeMap::new();
+    for token in all.iter().filter(is_there) {
+        let parent = token.parent().map_or("", |parent| parent.id.as_str());
+        children.entry(parent).or_default().push(token);
+    }
+    let mut rows = Vec::new();
+    for token in all.iter().filter(|token| !is_there(token)) {
+        rows.push((0, token));
+        let own = children.get(token.id.as_str()).into_iter().flatten();
+        rows.extend(own.map(|child| (1, *child)));
+    }
+    rows
+}
 
 /// Whether a token of the state may be used now, or later.
 fn lives((token, usage, revoked_at): &Listed, now: Timestamp) -> bool {
@@ -654,7 +737,7 @@ pub(super) fn variables(
 }
 
 /// Prints a new token on standard output, and what it is beside.
-fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
+pub(super) fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
     let now = Timestamp::now();
     if json {
         let mut all = shown.as_json(now);
@@ -864,6 +947,11 @@ impl Shown {
         standing(&admission, now)
     }
 
+    /// The token that made it, if one did.
+    pub(super) fn parent(&self) -> Option<&Parent> {
+        self.maker.as_deref().and_then(Maker::parent)
+    }
+
     /// The rule of `trust` that gave it, if one did.
     pub(super) fn rule(&self) -> Option<&str> {
         self.maker.as_deref().and_then(Maker::rule)
@@ -943,11 +1031,13 @@ impl Shown {
             "report_until": text(self.ceiling.as_ref().map(|ceiling| ceiling.until)),
             "revoked_at": text(self.revoked_at),
             "trust": self.rule(),
+            "parent": self.parent().map(|parent| &parent.name),
+            "within": self.parent().and_then(|parent| parent.narrowing.as_deref()),
             "kept_in": if self.of_policy { "policy" } else { "state" },
         })
     }
 
-    fn row(&self, now: Timestamp) -> Vec<String> {
+    fn row(&self, depth: usize, now: Timestamp) -> Vec<String> {
         let minute = |time: Option<Timestamp>| {
             time.map_or_else(
                 || "-".to_owned(),
@@ -955,7 +1045,11 @@ impl Shown {
             )
         };
         vec![
-            self.name.clone(),
+            if depth == 0 {
+                self.name.clone()
+            } else {
+                format!("  {}", self.name)
+            },
             self.id.to_string(),
             self.state(now).to_owned(),
             self.roles_with_ceiling(now),

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+mod child;
 mod live;
 mod maker;
 mod record;
@@ -14,6 +15,7 @@ mod row;
 mod sqlite;
 mod store;
 
+pub use child::{Child, Delegator, Wish};
 pub use live::{
     Activity, BehindClock, Entry, INTERVAL, KeptIn, Live, OlderState, Unavailable, older_than,
 };

@@ -14,7 +14,7 @@ roles:
   team:
     delegate: { ttl: 1h, count: 3 }
     allow:
-      - { scopes: ["droplet:*", "image:read", "domain:*", "tag:*", "regions:read", "database:read", "database:view_credentials"] }
+      - { scopes: ["droplet:*", "image:read", "domain:*", "tag:*", "regions:read", "kubernetes:read", "kubernetes:access_cluster"] }
     deny: [{ scopes: ["droplet:delete"], only: { droplet: { name: "*-keep" } } }]
   tagged:
     delegate: { ttl: 1h, count: 3 }
@@ -203,7 +203,7 @@ async fn what_a_child_says_narrows_lists_answers_and_what_it_makes() {
 async fn nothing_that_a_child_says_widens() {
     let (api, gate) = gate().await;
     let parent = gate.issue(&["ci", "--role", "team"]).await;
-    let credentials = "/v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30/ca";
+    let credentials = "/v2/kubernetes/clusters/bd5f5959-5e1e-4205-a714-a914373942af/kubeconfig";
     let cases = [
         (json!({ "scopes": ["*"] }), Method::GET, "/v2/account", 403), // what the parent lacks
         (

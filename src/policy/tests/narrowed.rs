@@ -111,6 +111,8 @@ impl Page {
             Some(path) => seen(self.world.shown(grants, &format!("GET {}", path.trim()))),
             None => verdict(&self.world, grants, head.trim(), body.trim()),
         };
+        self.children_may_no_more(grants, head, body.trim(), &got)
+            .map_err(|how| format!("{at}: {how}\n    role {role}"))?;
         if got == expected {
             return Ok(());
         }
@@ -118,6 +120,69 @@ impl Page {
             "{at}: {} is {got}, not {expected} ({why})\n    role {role}",
             request.trim()
         ))
+    }
+}
+
+/// What children say of themselves, each of which must hold to the law that it may no more than its parent.
+const NARROWINGS: [&str; 9] = [
+    "{}",
+    r#"{"scopes":["*"]}"#,
+    r#"{"scopes":["*:read"]}"#,
+    r#"{"scopes":["droplet:*","domain:*","tag:read","tag:create"]}"#,
+    r#"{"requests":["(GET|POST|PUT|PATCH|DELETE) /v2/.*"]}"#,
+    r#"{"only":{"droplet":"any","image":"any","volume":"any","domain":"any","firewall":"any"}}"#,
+    r#"{"only":{"tag":["web","client-a"]}}"#,
+    r#"{"only":{"droplet":{"name":"a-*"}},"scopes":["droplet:*"],"requests":["GET /v2/droplets.*"]}"#,
+    r#"{"actions":["power_off","snapshot"]}"#,
+];
+
+impl Page {
+    /// Whatever a child says of itself, it is allowed and shown no more than its parent, and than what it says.
+    fn children_may_no_more(
+        &self,
+        grants: &Grants,
+        head: &str,
+        body: &str,
+        got: &str,
+    ) -> Result<(), String> {
+        for text in NARROWINGS {
+            let own = read_narrowing(text, &super::CATALOG).unwrap();
+            let child = super::super::narrowed(grants, &own).unwrap();
+            if let Some(path) = head.strip_prefix("SEE ") {
+                let request = format!("GET {}", path.trim());
+                let shown = self.world.shown(&child, &request);
+                let most = self.world.shown(grants, &request);
+                let rank = |shown| match shown {
+                    Shown::Hidden => 0,
+                    Shown::WithoutChildren => 1,
+                    Shown::Whole => 2,
+                };
+                if rank(shown) > rank(most) || text == "{}" && shown != most {
+                    return Err(format!(
+                        "a child of {text} is shown {shown:?} of {path}, its parent {most:?}"
+                    ));
+                }
+                continue;
+            }
+            let (request, adds) = (
+                head.trim(),
+                !grants.added_tags().is_empty() || !grants.added_projects().is_empty(),
+            );
+            let allowed = self.world.allows(&child, request, body);
+            let by_itself = adds
+                || child
+                    .within
+                    .iter()
+                    .all(|set| self.world.allows(set, request, body));
+            if allowed && (got != "allow" || !by_itself)
+                || text == "{}" && allowed != (got == "allow")
+            {
+                return Err(format!(
+                    "a child of {text} is allowed {request} {body}: {allowed}, its parent: {got}, by what it says: {by_itself}"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,266 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::maker::{Maker, Parent};
+use super::record::Issued;
+use crate::catalog::Catalog;
+use crate::policy::{self, Delegate, Limits, Policy, Source, Vars, read_narrowing};
+use crate::refusal::{Code, Refusal};
+use crate::request::Json;
+use crate::secret::SecretHash;
+use crate::token::{SubToken, TokenId, no_name};
+use crate::units::{NoAmount, Rate};
+
+/// What somebody wants of a child, in the words of `POST /.tidegate/v1/tokens`.
+pub struct Wish {
+    name: Option<String>,
+    seconds: u64,
+    roles: Option<Vec<String>>,
+    /// `only`, `scopes`, `requests` and `actions`, as they were written.
+    narrowing: Option<String>,
+    max_uses: Option<u64>,
+    rate: Option<Rate>,
+    sources: Option<Vec<Source>>,
+}
+
+/// The token that is to make it.
+pub struct Delegator<'d> {
+    /// Its public part.
+    pub id: &'d TokenId,
+    /// Its name.
+    pub name: &'d str,
+    /// The hash of the secret that it is made by.
+    pub hash: SecretHash,
+    /// Its roles.
+    pub roles: &'d [String],
+    /// Its variables.
+    pub vars: &'d Vars,
+    /// When it ends, or that secret.
+    pub ends: Option<Timestamp>,
+}
+
+/// A child that is yet to be kept.
+pub struct Child {
+    /// The sub-token itself.
+    pub token: SubToken,
+    /// What is kept of it.
+    pub issued: Issued,
+    /// How many living ones there may be.
+    pub most: u32,
+}
+
+const NARROWING: [&str; 4] = ["only", "scopes", "requests", "actions"];
+const LIMITS: [&str; 6] = ["name", "expires_in", "roles", "max_uses", "rate", "sources"];
+
+impl Delegator<'_> {
+    /// The child that somebody wants of it: what it hands on, and no more.
+    ///
+    /// # Errors
+    /// `delegation` for what it can't hand on, `body_unreadable` for what is nothing.
+    pub fn child(
+        &self,
+        wish: &Wish,
+        policy: &Policy,
+        catalog: &Catalog,
+        now: Timestamp,
+    ) -> Result<Child, Refusal> {
+        let delegate = |role: &String| policy.roles.get(role).and_then(|role| role.delegate);
+        let roles = self.handed_on(wish, &delegate)?;
+        let all: Vec<Delegate> = roles.iter().filter_map(&delegate).collect();
+        let ttl = all.iter().map(|one| one.ttl.seconds()).min();
+        let ttl = ttl.unwrap_or_default();
+        let most = all.iter().map(|one| one.count.get()).min();
+        if wish.seconds > ttl {
+            return Err(not_handed_on(&format!(
+                "a child of this sub-token lives {ttl} s at most (`delegate.ttl` of its roles); ask for fewer `expires_in`"
+            )));
+        }
+        if let Some(text) = &wish.narrowing {
+            self.can_be_built(text, &roles, policy, catalog)?;
+        }
+        let token = SubToken::generate().map_err(|_| {
+            let why =
+                "the system gives no random bytes now, so no sub-token can be made; try again";
+            Refusal::new(Code::Overloaded, why)
+        })?;
+        let own = wish.name.as_deref().unwrap_or(token.id.as_str());
+        let name = format!("{}/{own}", self.name);
+        if let Some(why) = no_name(&name) {
+            return Err(invalid(&format!("`{name}` is no name: {why}")));
+        }
+        let ends = now.saturating_add(Duration::from_secs(wish.seconds));
+        let issued = Issued {
+            id: token.id.clone(),
+            name,
+            hash: token.hash(),
+            old: None,
+            roles: roles.into(),
+            vars: self.vars.clone(),
+            limits: Arc::new(Limits {
+                expires_at: ends.into_iter().chain(self.ends).min(),
+                max_uses: wish.max_uses,
+                rate: wish.rate,
+                sources: wish.sources.clone(),
+                ..Limits::default()
+            }),
+            created_at: now,
+            about: None,
+            ceiling: None, // it may less than its parent, never more
+            maker: Some(Arc::new(Maker::Parent(Parent {
+                id: self.id.clone(),
+                name: self.name.to_owned(),
+                hash: self.hash,
+                narrowing: wish.narrowing.clone(),
+            }))),
+        };
+        let most = most.unwrap_or_default();
+        Ok(Child {
+            token,
+            issued,
+            most,
+        })
+    }
+
+    /// Checks that what a child says of itself can be read, and built with its variables.
+    fn can_be_built(
+        &self,
+        text: &str,
+        roles: &[String],
+        policy: &Policy,
+        catalog: &Catalog,
+    ) -> Result<(), Refusal> {
+        let own = read_narrowing(text, catalog).map_err(|mistakes| {
+            let (_, found) = mistakes.into_parts();
+            let found: Vec<_> = found.into_iter().map(|(_, what)| what).collect();
+            invalid(&found.join("; "))
+        })?;
+        let bound = policy::bind(policy, roles, self.vars);
+        let bound = bound.and_then(|grants| policy::narrowed(&grants, &own));
+        bound.map(drop).map_err(|_| {
+            invalid("what it says of itself can't be built; make its patterns shorter")
+        })
+    }
+
+    /// The roles that the child gets: those that are handed on, or of these those that were asked for.
+    fn handed_on(
+        &self,
+        wish: &Wish,
+        delegate: &impl Fn(&String) -> Option<Delegate>,
+    ) -> Result<Vec<String>, Refusal> {
+        let delegates = |role: &&String| delegate(role).is_some();
+        let handed_on: Vec<_> = self.roles.iter().filter(delegates).cloned().collect();
+        if handed_on.is_empty() {
+            return Err(not_handed_on(
+                "no role of this sub-token lets it make others (`delegate`); ask who runs tidegate",
+            ));
+        }
+        let Some(wanted) = &wish.roles else {
+            return Ok(handed_on);
+        };
+        if wanted.is_empty() {
+            return Err(invalid(
+                "`roles` is empty; name some of this sub-token's, or leave it out",
+            ));
+        }
+        if let Some(other) = wanted.iter().find(|role| !handed_on.contains(role)) {
+            return Err(not_handed_on(&format!(
+                "this sub-token can't hand on the role `{other}`; it hands on {}",
+                handed_on.join(", ")
+            )));
+        }
+        let wanted = |role: &String| wanted.contains(role);
+        Ok(handed_on.into_iter().filter(wanted).collect())
+    }
+}
+
+impl Wish {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// `body_unreadable`, with what is wrong.
+    pub fn of_json(body: &Json) -> Result<Self, Refusal> {
+        let Json::Map(members) = body else {
+            return Err(invalid("the body is no JSON object"));
+        };
+        let known = |key: &str| LIMITS.contains(&key) || NARROWING.contains(&key);
+        if let Some((key, _)) = members.iter().find(|(key, _)| !known(key)) {
+            let key: String = key.chars().take(64).collect();
+            let all = [&LIMITS[..], &NARROWING].concat().join("`, `");
+            return Err(invalid(&format!(
+                "unknown member `{key}`; there are `{all}`"
+            )));
+        }
+        let said = |key: &str| body.member(key).filter(|value| **value != Json::Null);
+        let number = |key: &str| match said(key) {
+            None => Ok(None),
+            Some(Json::Number(text)) => match text.parse::<u64>() {
+                Ok(number) if number > 0 => Ok(Some(number)),
+                Ok(_) | Err(_) => Err(invalid(&format!("`{key}` is a whole number above 0"))),
+            },
+            Some(_) => Err(invalid(&format!("`{key}` is a whole number above 0"))),
+        };
+        let text = |key: &str| match said(key) {
+            None => Ok(None),
+            Some(Json::Text(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(invalid(&format!("`{key}` is a text"))),
+        };
+        let texts = |key: &str| match said(key) {
+            None => Ok(None),
+            Some(Json::List(items)) => {
+                let texts = items.iter().map(|item| match item {
+                    Json::Text(text) => Some(text.clone()),
+                    _ => None,
+                });
+                let texts = texts.collect::<Option<Vec<_>>>();
+                texts
+                    .map(Some)
+                    .ok_or_else(|| invalid(&format!("`{key}` is a list of texts")))
+            }
+            Some(_) => Err(invalid(&format!("`{key}` is a list of texts"))),
+        };
+        let seconds = number("expires_in")?;
+        let parsed = |key, text: &str, why: &dyn std::fmt::Display| {
+            invalid(&format!("`{key}` can't be `{text}`: {why}"))
+        };
+        let rate = text("rate")?.map(|text| {
+            text.parse()
+                .map_err(|why: NoAmount| parsed("rate", &text, &why))
+        });
+        let sources = texts("sources")?.map(|sources| {
+            let sources = sources
+                .iter()
+                .map(|text| text.parse().map_err(|why| parsed("sources", text, &why)));
+            sources.collect::<Result<Vec<Source>, Refusal>>()
+        });
+        let narrowing: Vec<_> = members
+            .iter()
+            .filter(|(key, _)| NARROWING.contains(&key.as_str()))
+            .cloned()
+            .collect();
+        let narrowing = (!narrowing.is_empty()).then(|| {
+            let text = Json::Map(narrowing).write();
+            String::from_utf8(text).unwrap_or_default() // what was read as text is written as text
+        });
+        Ok(Self {
+            name: text("name")?,
+            seconds: seconds.ok_or_else(|| {
+                invalid("`expires_in` is missing: how many seconds the child lives")
+            })?,
+            roles: texts("roles")?,
+            narrowing,
+            max_uses: number("max_uses")?,
+            rate: rate.transpose()?,
+            sources: sources.transpose()?,
+        })
+    }
+}
+
+fn invalid(why: &str) -> Refusal {
+    Refusal::new(Code::BodyUnreadable, why)
+}
+
+fn not_handed_on(why: &str) -> Refusal {
+    Refusal::new(Code::Delegation, why)
+}
