@@ -47,6 +47,7 @@ impl Reader<'_> {
         let grant = |covers| Grant {
             place: "itself".to_owned(),
             at: root.at,
+            stands: "itself".into(),
             covers,
             only: only.map(|node| only::read(node, &[], self.catalog, &mut self.mistakes)),
             actions: actions.map(|node| self.actions(node)),
