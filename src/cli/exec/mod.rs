@@ -83,12 +83,21 @@ pub(super) struct Arguments {
     /// Write the record to this file too.
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
-    /// No gate here, but a tidegate elsewhere, which gives the command a sub-token for the job's identity.
-    #[arg(long, value_name = "URL", requires = "oidc", conflicts_with_all = ["policy", "vars", "token_file", "upstream", "ttl", "https", "intercept", "audit", "summary"])]
+    /// No gate here, but a tidegate elsewhere, which gives the command a sub-token: weaker than the one in `TIDEGATE_TOKEN` or a file, or
+    /// for the job's identity.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["policy", "vars", "token_file", "upstream", "https", "intercept", "audit", "summary"])]
     url: Option<BaseUrl>,
+    /// The file with the sub-token of which a weaker one is made, in place of `TIDEGATE_TOKEN`.
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with = "oidc")]
+    sub_token_file: Option<PathBuf>,
     /// Whose identity that is: `github` (Actions, with `permissions: { id-token: write }`), `gitlab` (`id_tokens: { TIDEGATE_ID_TOKEN:
     /// … }`), or a file with one, as Kubernetes projects it.
-    #[arg(long, value_name = "github|gitlab|FILE", requires = "url")]
+    #[arg(
+        long,
+        value_name = "github|gitlab|FILE",
+        requires = "url",
+        conflicts_with = "ttl"
+    )]
     oidc: Option<OsString>,
     /// For whom the identity is to be: the audience of the issuer, as the configuration over there has it.
     #[arg(
@@ -146,8 +155,8 @@ fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
     let own = handover::environment();
     child::keep_out_of_memory();
     log::begin(LogFormat::Text, "warn");
-    if let (Some(url), Some(identity)) = (&arguments.url, &arguments.oidc) {
-        return ran_elsewhere(url.clone(), &identity.as_os_str().into(), arguments, &own);
+    if let Some(url) = &arguments.url {
+        return ran_elsewhere(url.clone(), arguments, &own);
     }
     let ground = Ground::read(config, arguments, &own)?;
     not_told(&arguments.command, &ground.real.traces)?;
@@ -206,7 +215,6 @@ fn not_told(command: &[OsString], traces: &Traces) -> Result<(), Unusable> {
 /// Runs the command with a sub-token that a tidegate elsewhere gives, and ends that with it.
 fn ran_elsewhere(
     url: BaseUrl,
-    identity: &Identity,
     arguments: &Arguments,
     own: &[(OsString, OsString)],
 ) -> Result<Ended, Unusable> {
@@ -217,9 +225,21 @@ fn ran_elsewhere(
     let runtime = runtime()?;
     let signals = Signals::take().map_err(Failed::because)?;
     let scratch = Scratch::new()?;
-    let (audience, roles) = (&arguments.audience, &arguments.roles);
-    let exchange = remote.exchange(identity, audience, roles, own, &mut real.traces);
-    let given = runtime.block_on(exchange)?;
+    let roles = &arguments.roles;
+    let given = match &arguments.oidc {
+        Some(identity) => {
+            let identity = Identity::from(identity.as_os_str());
+            let audience = &arguments.audience;
+            let exchange = remote.exchange(&identity, audience, roles, own, &mut real.traces);
+            runtime.block_on(exchange)?
+        }
+        None => {
+            let parent = remote::parent(arguments.sub_token_file.as_deref(), own)?;
+            real.traces.learn(parent.expose());
+            let seconds = arguments.ttl.seconds();
+            runtime.block_on(remote.weaken(&parent, seconds, roles))?
+        }
+    };
     let empty_file = scratch.put("doctl.yaml", "")?;
     let url = remote.url();
     let for_command = Given {

@@ -12,7 +12,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,7 +21,8 @@ use super::environment::Traces;
 use super::intercept::{Stream, trusting};
 use super::{Failed, say};
 use crate::config::{self, BaseUrl};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
+use crate::token::SubToken;
 
 /// Whose identity a job has, or the file that it is in.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ impl From<&OsStr> for Identity {
     }
 }
 
+/// The variable that has a sub-token which is to be weakened.
+const PARENT: &str = "TIDEGATE_TOKEN";
 /// The variable that GitLab's `id_tokens:` is to name.
 pub(super) const GITLAB: &str = "TIDEGATE_ID_TOKEN";
 /// Where Actions gives out identities, and what it is shown for that.
@@ -53,6 +56,8 @@ const GITHUB: [&str; 2] = [
 ];
 /// Where identities are exchanged.
 const EXCHANGE: &str = "/.tidegate/v1/exchange";
+/// Where a sub-token makes a weaker one.
+const CHILDREN: &str = "/.tidegate/v1/tokens";
 /// Where a sub-token ends itself.
 const OWN: &str = "/.tidegate/v1/tokens/self";
 /// How long an answer may take.
@@ -71,7 +76,36 @@ pub(super) struct Given {
     pub roles: Vec<String>,
 }
 
+impl Given {
+    fn of(token: &str, answer: &Value) -> Self {
+        let roles = answer.get("roles").and_then(Value::as_array);
+        let roles = roles.into_iter().flatten().filter_map(Value::as_str);
+        Self {
+            token: Secret::new(token.to_owned()),
+            roles: roles.map(str::to_owned).collect(),
+        }
+    }
+}
+
 type Variables = [(OsString, OsString)];
+
+/// The sub-token that is to be weakened: of a file, or of its variable.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn parent(file: Option<&Path>, own: &Variables) -> Result<Secret, Failed> {
+    let text = match file {
+        Some(path) => secret::file::read(path).map_err(Failed::because)?,
+        None => Secret::new(variable(
+            own,
+            PARENT,
+            "or name a file with `--sub-token-file`, or a job's identity with `--oidc`",
+        )?),
+    };
+    let token = SubToken::read(text.expose().trim());
+    let token = token.map_err(|_| Failed::because("what is to be weakened is no sub-token"))?;
+    Ok(token.secret)
+}
 
 impl Remote {
     /// The one at that address.
@@ -125,12 +159,36 @@ impl Remote {
                 why.unwrap_or("it does not say why; is it a tidegate, with `issuers`?")
             )));
         };
-        let roles = answer.get("roles").and_then(Value::as_array);
-        let roles = roles.into_iter().flatten().filter_map(Value::as_str);
-        Ok(Given {
-            token: Secret::new(token.to_owned()),
-            roles: roles.map(str::to_owned).collect(),
-        })
+        Ok(Given::of(token, &answer))
+    }
+
+    /// Makes a weaker sub-token of one, for so many seconds, with these of its roles if any are named.
+    ///
+    /// # Errors
+    /// What is said to it.
+    pub async fn weaken(
+        &self,
+        parent: &Secret,
+        seconds: u64,
+        roles: &[String],
+    ) -> Result<Given, Failed> {
+        let mut wish = json!({ "name": "exec", "expires_in": seconds });
+        if let (false, Some(wish)) = (roles.is_empty(), wish.as_object_mut()) {
+            wish.insert("roles".to_owned(), json!(roles));
+        }
+        let mut request = Ask::new(Method::POST, format!("{}{CHILDREN}", self.0))?;
+        request.show(parent.expose())?;
+        request.json(&wish);
+        let (status, answer) = request.send().await?;
+        let member = |name: &str| answer.get(name).and_then(Value::as_str);
+        let Some(token) = member("token").filter(|_| status == StatusCode::CREATED) else {
+            return Err(Failed::because(format!(
+                "{} makes no weaker sub-token of this one ({status}): {}",
+                self.0,
+                member("message").unwrap_or("it does not say why; is it a tidegate?")
+            )));
+        };
+        Ok(Given::of(token, &answer))
     }
 
     /// Ends a sub-token. That it can't be ended is said, and no more: it ends by itself.
@@ -254,6 +312,12 @@ impl Ask {
         value.set_sensitive(true);
         self.request.headers_mut().insert(AUTHORIZATION, value);
         Ok(())
+    }
+
+    fn json(&mut self, body: &Value) {
+        let json = HeaderValue::from_static("application/json");
+        self.request.headers_mut().insert(CONTENT_TYPE, json);
+        *self.request.body_mut() = Full::new(body.to_string().into());
     }
 
     fn form(&mut self, fields: &[(&str, &str)]) {

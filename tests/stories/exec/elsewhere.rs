@@ -163,7 +163,14 @@ async fn who_is_not_trusted_runs_nothing_and_learns_why() {
         );
     }
     for mixed in [
-        &["--url", "http://127.0.0.1:1"][..],
+        &[
+            "--url",
+            "http://127.0.0.1:1",
+            "--oidc",
+            "github",
+            "--ttl",
+            "5m",
+        ][..],
         &["--oidc", "github"],
         &["--url", "http://127.0.0.1:1", "--oidc", "github", "--https"],
     ] {
@@ -173,5 +180,53 @@ async fn who_is_not_trusted_runs_nothing_and_learns_why() {
             "{mixed:?}"
         );
     }
+    gate.finish(&api).await;
+}
+
+/// S18: the holder of a sub-token gives its command a weaker one, which ends with it.
+#[tokio::test]
+async fn s18_a_command_gets_a_weaker_token_than_its_caller_has() {
+    let api = StandInApi::start().await;
+    let policy = "version: 1\nroles:\n  look: { allow: [{ scopes: [droplet:read] }], delegate: { ttl: 1h, count: 2 } }\n  both: { allow: [{ scopes: [domain:read] }], delegate: { ttl: 1h, count: 2 } }\n  kept: { allow: [{ scopes: [domain:read] }] }\n";
+    let gate = Gate::start(&api, policy).await;
+    let parent = gate
+        .issue(&["parent", "--role", "look", "--role", "both"])
+        .await;
+    let script = format!(
+        r#"{LIST} -f -o list && echo list; env | grep -c "$(tail -c 30 parent)"; curl -s -H "Authorization: Bearer $DO_TOKEN" $DIGITALOCEAN_API_URL/.tidegate/v1/whoami"#
+    );
+    for by_file in [true, false] {
+        let options = ["--url", &gate.url(), "--role", "look", "--ttl", "5m"];
+        let mut run = Run::bare(&options).file("parent", &parent);
+        run = if by_file {
+            run.options(&["--sub-token-file", "parent"])
+        } else {
+            run.env("TIDEGATE_TOKEN", &parent).env("MINE", &parent)
+        };
+        let ran = run.shell(&script).await;
+        let lines: Vec<_> = ran.stdout.lines().collect();
+        assert_eq!(lines[..2], ["list", "0"], "{}", ran.stderr);
+        let whoami: serde_json::Value = serde_json::from_str(lines[2]).unwrap();
+        assert_eq!(whoami["roles"], json!(["look"]));
+        assert_eq!(whoami["name"], "parent/exec");
+    }
+    let listed = gate.get("/.tidegate/v1/tokens").token(&parent).send().await;
+    let kept = gate.issue(&["kept", "--role", "kept"]).await;
+    let run = Run::bare(&["--url", &gate.url()]).env("TIDEGATE_TOKEN", &kept);
+    let ran = run.shell("echo ran").await;
+    assert_eq!((ran.status, &*ran.stdout), (Some(1), ""));
+    assert!(
+        ran.stderr
+            .contains("makes no weaker sub-token of this one (403 Forbidden): "),
+        "{}",
+        ran.stderr
+    );
+    let listed = listed.json();
+    let children = listed["tokens"].as_array().unwrap();
+    assert_eq!(children.len(), 2, "{listed}");
+    assert!(
+        children.iter().all(|child| child["state"] == "revoked"),
+        "they ended with their commands: {listed}"
+    );
     gate.finish(&api).await;
 }
