@@ -68,7 +68,11 @@ impl<D: Fn(&Grants) -> Result<String, Refusal>> Search<'_, D> {
         let endpoint = asked.endpoint?;
         let mut draft = Draft {
             scopes: refused.refusal.needs.clone(),
-            only: named(&asked, endpoint, catalog),
+            only: if lists_all(endpoint) {
+                BTreeMap::new() // a list names none of what it shows: what narrows it is no resource
+            } else {
+                named(&asked, endpoint, catalog)
+            },
             action: asked.action().map(str::to_owned),
         };
         if draft.scopes.is_empty() {
@@ -134,6 +138,16 @@ impl<D: Fn(&Grants) -> Result<String, Refusal>> Search<'_, D> {
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+/// Whether an endpoint lists what stands under nothing that its path names.
+fn lists_all(endpoint: &Endpoint) -> bool {
+    let mut firsts = endpoint
+        .touches
+        .rules()
+        .iter()
+        .filter(|rule| rule.is_first());
+    firsts.any(|rule| rule.verb == TouchVerb::List && rule.of.is_empty())
 }
 
 /// What the request itself names, as far as it says of which kind that is.

@@ -35,7 +35,9 @@ async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone
         let said = explained(&before, &gate, &role.name, request);
         trial.ask(role, request, &tokens, &said).await;
         codes.insert(said["reason"].as_str().unwrap().to_owned());
-        if let Some(yaml) = said["suggestion"].as_str() {
+        // A narrowed one is judged by facts, which this API does not have; `explaining` gives them.
+        let suggestion = said["suggestion"].as_str();
+        if let Some(yaml) = suggestion.filter(|yaml| !yaml.contains("only:")) {
             let extended = role.extended(suggested.len(), yaml);
             suggested.push((extended, role, request, said));
         }
@@ -43,7 +45,7 @@ async fn explain_and_the_daemon_agree_and_a_suggestion_allows_that_request_alone
     for code in CODES {
         assert!(codes.contains(code), "nothing was refused with {code}");
     }
-    assert!(suggested.len() > 100, "{} suggestions", suggested.len());
+    assert!(suggested.len() > 60, "{} suggestions", suggested.len());
 
     let extended: Vec<Role> = suggested.iter().map(|(role, ..)| role.clone()).collect();
     let tokens = tokens.with(&extended);
