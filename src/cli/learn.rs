@@ -13,7 +13,7 @@ use crate::admin::Metrics;
 use crate::audit::files;
 use crate::catalog::Catalog;
 use crate::config::{self, Rules};
-use crate::learn::{By, Facts, Options, Suggested, suggest};
+use crate::learn::{By, LookUp, Options, Suggested, suggest};
 use crate::resource::{self, Look, Reader, urn_of};
 use crate::upstream::Upstream;
 
@@ -84,7 +84,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
             "unknown role `{role}`; the policy does not have it"
         )));
     }
-    let told = |look_up: Option<&dyn Fn(&str, &str) -> Option<Facts>>| {
+    let told = |look_up: Option<&LookUp<'_>>| {
         let options = Options {
             name: arguments.name.clone(),
             by: arguments.by,

@@ -75,6 +75,7 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
 }
 
 /// The schema of a configuration file.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn config() -> Value {
     let tls = object(
         &["certificate", "private_key"],

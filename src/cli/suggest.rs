@@ -137,7 +137,7 @@ impl<D: Fn(&Grants) -> Result<String, Refusal>> Search<'_, D> {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    text.lines().fold(String::new(), |indented, line| indented + "    " + line + "\n")
 }
 
 /// Whether an endpoint lists what stands under nothing that its path names.

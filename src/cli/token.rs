@@ -19,10 +19,6 @@ use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, stand
 use crate::units::{Rate, Span};
 
 #[derive(Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, for the life of the command"
-)]
 pub(super) enum Command {
     /// Create a sub-token and print it, once.
     #[command(
@@ -118,7 +114,7 @@ pub(super) struct Issue {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// Those that stand so: active, expired, not_yet_valid, revoked, or role_missing.
+    /// Those that stand so: `active`, `expired`, `not_yet_valid`, `revoked`, or `role_missing`.
     #[arg(long, value_name = "STATE", value_parser = ["active", "expired", "not_yet_valid", "revoked", "role_missing"])]
     state: Option<String>,
     /// Those of this owner.

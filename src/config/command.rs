@@ -39,7 +39,7 @@ pub enum NoToken {
     /// It printed more than any token has.
     TooLong,
     /// What it printed is none, for this reason.
-    NoToken(&'static str),
+    Unfit(&'static str),
 }
 
 impl fmt::Display for NoToken {
@@ -62,7 +62,7 @@ impl fmt::Display for NoToken {
                 f,
                 "`token_command` printed more than {MOST} bytes; it must print the token and nothing else"
             ),
-            Self::NoToken(why) => write!(f, "what `token_command` prints is no real token: {why}"),
+            Self::Unfit(why) => write!(f, "what `token_command` prints is no real token: {why}"),
         }
     }
 }
@@ -117,9 +117,9 @@ impl TokenCommand {
             Ok(status) => return Err(NoToken::Failed(status)),
             Err(error) => return Err(NoToken::Unstarted(error)),
         }
-        let text = std::str::from_utf8(&printed).map_err(|_| NoToken::NoToken(NO_TEXT))?;
+        let text = std::str::from_utf8(&printed).map_err(|_| NoToken::Unfit(NO_TEXT))?;
         match no_real_token(text.trim()) {
-            Some(why) => Err(NoToken::NoToken(why)),
+            Some(why) => Err(NoToken::Unfit(why)),
             None => Ok(Secret::new(text.trim().to_owned())),
         }
     }

@@ -165,7 +165,7 @@ impl fmt::Display for KeyUrl {
 }
 
 impl KeyUrl {
-    /// Where the metadata of the issuer at this address is (OpenID Connect Discovery 1.0 §4).
+    /// Where the metadata of the issuer at this address is (`OpenID` Connect Discovery 1.0 §4).
     #[must_use]
     pub fn metadata(&self) -> Self {
         let path = self.path.trim_end_matches('/');

@@ -46,8 +46,11 @@ pub struct Options<'o> {
     /// A policy and a role of it: only what that lacks is suggested.
     pub extends: Option<(&'o Policy, String)>,
     /// What else is known of a resource, by its kind and what it is called: name, tags and project.
-    pub look_up: Option<&'o dyn Fn(&str, &str) -> Option<Facts>>,
+    pub look_up: Option<&'o LookUp<'o>>,
 }
+
+/// Looks a resource up, by its kind and what it is called.
+pub type LookUp<'l> = dyn Fn(&str, &str) -> Option<Facts> + 'l;
 
 /// What is known of a resource.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -110,8 +113,8 @@ pub fn suggest(
         let mut failing = Vec::new();
         let mut widened = false;
         for seen in &lacking {
-            let test = rebuilt::test(seen, &options.name, catalog);
-            match judge_test(&test, &policy, catalog) {
+            let rebuilt = rebuilt::test(seen, &options.name, catalog);
+            match judge_test(&rebuilt, &policy, catalog) {
                 Ok(Decision::Allow(_)) => {}
                 Ok(Decision::Deny(refusal)) => {
                     widened |= narrowing.widen(seen, &refusal.needs, catalog);

@@ -71,7 +71,11 @@ impl Narrowing {
             return true;
         }
         let kinds = seen.resources.iter().map(|it| root(&it.kind, catalog));
-        kinds.fold(false, |widened, kind| self.free.insert(kind) || widened)
+        let mut widened = false;
+        for kind in kinds {
+            widened |= self.free.insert(kind);
+        }
+        widened
     }
 }
 

@@ -68,12 +68,11 @@ impl Trail {
             }
             let seen = Seen::of(&record, method, path);
             let key = seen.key();
-            match known.get(&key).and_then(|at| trail.seen.get_mut(*at)) {
-                Some(before) => before.again(&seen),
-                None => {
-                    known.insert(key, trail.seen.len());
-                    trail.seen.push(seen);
-                }
+            if let Some(before) = known.get(&key).and_then(|at| trail.seen.get_mut(*at)) {
+                before.again(&seen);
+            } else {
+                known.insert(key, trail.seen.len());
+                trail.seen.push(seen);
             }
         }
         trail

@@ -197,12 +197,13 @@ impl BoundOnly {
                     })
             })
         });
-        let shared = self.attributes.iter().filter_map(|(attribute, values)| {
-            (shared_fits(state, attribute, values) != Fit::Yes).then(|| Missed::Attribute {
-                kind: None,
-                attribute: attribute.clone(),
-                known: state.known(attribute),
-            })
+        let missed = self.attributes.iter().filter(|(attribute, values)| {
+            shared_fits(state, attribute, values) != Fit::Yes
+        });
+        let shared = missed.map(|(attribute, _)| Missed::Attribute {
+            kind: None,
+            attribute: attribute.clone(),
+            known: state.known(attribute),
         });
         of_kinds.chain(shared).next()
     }

@@ -12,6 +12,7 @@ use crate::policy::{Ceiling, FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
 use crate::state::{self, Activity, Issued, KeptIn, Live, Parent, Unavailable};
+use crate::units::Rate;
 use crate::token::{Admission, NoToken, Origin, SubToken, TokenId, admit};
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -20,6 +21,14 @@ pub struct Grantee {
     pub id: TokenId,
     /// What is kept of it.
     pub kept: Kept,
+    /// Those of them that have a rate, with it.
+    pub fn rated(&self) -> Vec<(Rate, Arc<Activity>)> {
+        let rate = |(kept, activity): (&Kept, &Arc<Activity>)| {
+            Some((kept.limits().rate?, Arc::clone(activity)))
+        };
+        self.counted().filter_map(rate).collect()
+    }
+
     /// The hash of the secret that was shown.
     hash: SecretHash,
     /// When it ends: its expiry, or the end of its grace if it was rotated.
@@ -115,10 +124,10 @@ async fn recognise(
     line.record.parent = parent.as_ref().map(|parent| parent.kept.name().to_owned());
     let ceiling = kept.ceiling().filter(|ceiling| ceiling.holds(now.latest));
     let bound = activity.grants(serving.rules.generation, ceiling, || {
-        let (rules, roles, vars) = (&serving.rules, kept.roles(), kept.vars());
+        let (roles, vars) = (kept.roles(), kept.vars());
         match kept.parent() {
-            Some(parent) => rules.grants_within(roles, vars, parent.narrowing.as_deref()),
-            None => rules.grants_under(roles, vars, ceiling.map(|ceiling| ceiling.role.as_str())),
+            Some(parent) => serving.rules.grants_within(roles, vars, parent.narrowing.as_deref()),
+            None => serving.rules.grants_under(roles, vars, ceiling.map(|ceiling| ceiling.role.as_str())),
         }
     });
     let grants = bound.map_err(|unbound| {

@@ -150,20 +150,20 @@ impl Gate {
         let chosen = chosen.map_err(|why| untrusted(&NotTrusted::Rule(why)))?;
         told.rule(&chosen.rule.name, &chosen.matched);
         line.record.exchange = Some(Box::new(told));
-        let (token, mut issued) = self.sub_token(wish, presented, &chosen, client, serving)?;
-        issued.maker = Some(Arc::new(Maker::Trust(Exchanged {
+        let (token, mut unkept) = self.sub_token(wish, presented, &chosen, client, serving)?;
+        unkept.maker = Some(Arc::new(Maker::Trust(Exchanged {
             rule: chosen.rule.name.clone(),
             issuer: issuer.name.clone(),
         })));
-        let taken = Taken {
+        let once = Taken {
             identity: presented.once(),
             rule: chosen.rule.name.clone(),
             again: settings.exchange == Exchange::Again,
             until,
         };
-        let issued = self.keep(issued, taken).await?;
-        self.on_record(&issued, line).await?;
-        Ok(answer(&token, &issued, chosen.rule.ttl.seconds()))
+        let kept = self.keep(unkept, once).await?;
+        self.on_record(&kept, line).await?;
+        Ok(answer(&token, &kept, chosen.rule.ttl.seconds()))
     }
 
     /// The sub-token that a rule gives, yet to be kept.

@@ -334,7 +334,7 @@ mod tests {
         let twice = "POST / HTTP/1.1\r\nContent-Length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         let get = "GET /v2/x HTTP/1.1\r\nhost: gate\r\n\r\n";
-        let cases: Vec<(String, &[(u64, Oddity)], u64)> = vec![
+        let cases: [(String, &[(u64, Oddity)], u64); _] = [
             (format!("{get}{get}"), &[], 2),
             (twice.to_owned(), &[(1, Oddity::FramedTwice)], 1),
             (format!("{get}{twice}"), &[(2, Oddity::FramedTwice)], 2),

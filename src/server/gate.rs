@@ -19,7 +19,7 @@ use super::request_id::request_id;
 use super::serving::{Current, Serving};
 use crate::admin::{Outcome, Unreadable};
 use crate::audit::{Audit, Permit, Verdict};
-use crate::catalog::Method;
+use crate::catalog::{Catalog, Method};
 use crate::identify::{self, Client, Peer, is_trusted};
 use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
@@ -206,17 +206,7 @@ impl Gate {
             authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await;
         let grantee = grantee.map_err(|refusal| as_a_proxy(&head, refusal))?;
         says_one_thing(&head)?;
-        let method = method_of(&head)?;
-        line.record.method = Some(method);
-        let target = target_of(&head)?;
-        line.record.path = Some(target.path().to_owned());
-        if Asked::has_token(method, &target, &serving.rules.catalog) {
-            let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
-            return Err(Refusal::new(
-                Code::AmbiguousRequest,
-                format!("the target has a token in it; {how}"),
-            ));
-        }
+        let (method, target) = what_is_asked(&head, &serving.rules.catalog, line)?;
         if let Some(held) = own::held(method, &target) {
             line.record.decision = Some(Verdict::Allow);
             let asked = own::Asked {
@@ -277,10 +267,7 @@ impl Gate {
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
-        let rated = |(kept, activity): (&Kept, &Arc<Activity>)| {
-            Some((kept.limits().rate?, activity.clone()))
-        };
-        line.rated = question.grantee.counted().filter_map(rated).collect();
+        line.rated = question.grantee.rated();
         let touches = self.look(&question, &reader, client.origin(), line).await?;
         let allowed = match decided {
             Some(allowed) => allowed,
@@ -454,6 +441,26 @@ impl Gate {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("tidegate-request-id");
+/// Method and target, on record as far as they can be read; none with a token in it.
+fn what_is_asked(
+    head: &Parts,
+    catalog: &Catalog,
+    line: &mut FinalLine,
+) -> Result<(Method, Target), Refusal> {
+    let method = method_of(head)?;
+    line.record.method = Some(method);
+    let target = target_of(head)?;
+    line.record.path = Some(target.path().to_owned());
+    if Asked::has_token(method, &target, catalog) {
+        let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
+        return Err(Refusal::new(
+            Code::AmbiguousRequest,
+            format!("the target has a token in it; {how}"),
+        ));
+    }
+    Ok((method, target))
+}
+
 fn finished(refusal: &Refusal, request_id: &str) -> Answer {
     let (status, headers, body) = refused(refusal, request_id);
     made(status, headers, body)

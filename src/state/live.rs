@@ -87,11 +87,14 @@ enum Question {
     Refresh(oneshot::Sender<()>),
 }
 
+/// A change that is made where the store is.
+type Making = Box<dyn FnOnce(&mut dyn Store) + Send>;
+
 /// What is to be written down.
 enum Work {
     Count(Counting),
     /// A change of tokens, and the answer to who asked for it.
-    Change(Box<dyn FnOnce(&mut dyn Store) + Send>),
+    Change(Making),
 }
 
 struct Counting {

@@ -275,11 +275,11 @@ impl Store for Sqlite {
     fn exchange(
         &mut self,
         mut token: Issued,
-        taken: &Taken,
+        once: &Taken,
         now: Timestamp,
     ) -> Result<Option<Issued>, StateError> {
         self.write(|transaction| {
-            if !take(transaction, taken, &token.id, now)? {
+            if !take(transaction, once, &token.id, now)? {
                 return Ok(None);
             }
             token.name = free_name(transaction, &token.name, now)?;
@@ -607,7 +607,7 @@ fn revoke(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> rusqlite::
 /// Notes that an identity was taken for this token; false if that may not be, as it was before.
 fn take(
     transaction: &Transaction<'_>,
-    taken: &Taken,
+    once: &Taken,
     token: &TokenId,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
@@ -616,7 +616,7 @@ fn take(
         rule,
         again,
         until,
-    } = taken;
+    } = once;
     let before = if *again {
         let sql = "SELECT token FROM taken WHERE identity = ?1 AND rule = ?2";
         let mut query = transaction.prepare_cached(sql)?;
@@ -828,7 +828,7 @@ mod tests {
                 maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
             }
         };
-        let taken = |identity, rule: &str, again| Taken {
+        let once = |identity, rule: &str, again| Taken {
             identity: [identity; 32],
             rule: rule.to_owned(),
             again,
@@ -837,7 +837,7 @@ mod tests {
         let open = || Sqlite::open(&path, Duration::from_secs(1)).unwrap();
         let mut state = open();
         let mut exchange = |identity, rule: &str, again, ends| {
-            let issued = state.exchange(token("ci/7", ends), &taken(identity, rule, again), at(1));
+            let issued = state.exchange(token("ci/7", ends), &once(identity, rule, again), at(1));
             issued.unwrap().map(|issued| (issued.name, issued.id))
         };
         let name = |issued: Option<(String, TokenId)>| issued.map(|(name, _)| name);

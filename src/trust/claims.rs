@@ -190,6 +190,7 @@ trust:
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn the_first_rule_of_which_all_claims_match_is_taken() {
         let policy = policy();
         let main = r#"{"repo":81236,"ref":"refs/heads/main","env":"production"}"#;

@@ -300,6 +300,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn the_classic_mistakes_of_trust_are_told() {
         use IssuerKind::{Github, Gitlab, Kubernetes, Other};
         let cases: [(IssuerKind, &str, &[&str]); 37] = [

@@ -29,7 +29,7 @@ enum Source {
     /// Read with the configuration, and watched as its other files are.
     File(Keys),
     /// Asked for.
-    Fetched(Fetcher, Arc<Kept>),
+    Fetched(Box<Fetcher>, Arc<Kept>),
 }
 
 /// Why an identity could not be verified.
@@ -252,13 +252,13 @@ impl Issuer {
         if let Some(settled) = settled(step, keys.clone()) {
             return settled;
         }
-        let fetched = self.fetch(fetcher).await;
+        let came = self.fetch(fetcher).await;
         let mut known = kept.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if keys.is_some_and(|keys| !has(&keys, presented)) {
             known.asked_for_unknown = Some(now);
         }
-        match fetched {
+        match came {
             Ok((keys, kept_for)) => {
                 let keys = Arc::new(keys);
                 known.failed = None;
@@ -287,11 +287,11 @@ impl Issuer {
             KeySource::Url(url) => url.clone(),
             KeySource::Discovery(url) => {
                 let metadata = url.metadata();
-                let fetched = fetcher
+                let document = fetcher
                     .get(&metadata)
                     .await
                     .map_err(|why| told(&metadata, &why))?;
-                self.keys_address(&fetched)
+                self.keys_address(&document)
                     .map_err(|why| told(&metadata, &why))?
             }
             KeySource::File(_) => return Err("its keys are in a file".to_owned()),
@@ -302,7 +302,7 @@ impl Issuer {
         Ok((keys, kept_for))
     }
 
-    /// Where its metadata says that its keys are. It must be its own metadata (OpenID Connect Discovery 1.0 §4.3).
+    /// Where its metadata says that its keys are. It must be its own metadata (`OpenID` Connect Discovery 1.0 §4.3).
     fn keys_address(&self, metadata: &Fetched) -> Result<KeyUrl, String> {
         let read =
             Json::read(&metadata.bytes).map_err(|_| "it is no metadata: no JSON".to_owned())?;

@@ -184,6 +184,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use Algorithm::{EdDsa, Es256, Ps256, Rs256};
 
     fn encoded(bytes: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(bytes)
@@ -199,7 +200,6 @@ mod tests {
         let point = encoded(&[7; 32]);
         let p256 = json!({ "kty": "EC", "crv": "P-256", "kid": "k", "x": point, "y": point });
         let ed25519 = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": point });
-        use Algorithm::{EdDsa, Es256, Ps256, Rs256};
         let cases: [(Value, &[Algorithm]); 20] = [
             (rsa(256), &[Rs256, Ps256]),
             (with(rsa(256), "alg", json!("RS256")), &[Rs256]),

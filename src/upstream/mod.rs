@@ -241,7 +241,7 @@ impl Upstream {
                 return Ok((answer, calls));
             }
             let other = match &again {
-                Some(_) if shown.len() < MOST_SHOWN => token.instead_of(&shown).await,
+                Some(_) if shown.len() < MOST_SHOWN => Box::pin(token.instead_of(&shown)).await,
                 Some(_) | None => None,
             };
             let (Some(other), Some(checked)) = (other, again.take()) else {

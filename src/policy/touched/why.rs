@@ -46,12 +46,12 @@ impl Judge<'_> {
         let scopes = Question::scopes_of(self.endpoint, grant);
         let own = touch.own_scope(self.question.catalog.kinds());
         let wanted = touch.scope.or(own.filter(|_| !touch.first));
-        let by_scope = scopes.is_some_and(|scopes| match wanted {
-            Some(scope) => scopes.has(scope),
-            None => {
-                let needs = self.question.needs(self.endpoint);
-                needs.iter().any(|set| scopes.meets(set))
+        let by_scope = scopes.is_some_and(|scopes| {
+            if let Some(scope) = wanted {
+                return scopes.has(scope);
             }
+            let needs = self.question.needs(self.endpoint);
+            needs.iter().any(|set| scopes.meets(set))
         });
         by_scope || self.question.request_matches(grant)
     }
