@@ -147,7 +147,7 @@ async fn a_command_reads_with_a_sub_token_of_a_built_in_role_and_writes_nothing(
     assert_eq!(heard.len(), 1, "the list alone: {heard:?}");
     assert_eq!(
         ran.stderr,
-        "tidegate exec: 1 call let through, 1 refused\n  DELETE /v2/droplets/12: scope, needs droplet:delete\n    this in a role would allow it:\n      allow:\n        - scopes: [droplet:delete]\n"
+        "tidegate exec: 1 call let through, 1 refused\n  DELETE /v2/droplets/12: scope, needs droplet:delete\n    this in a role would allow it:\n      allow:\n        - scopes: [droplet:delete]\n          only: { droplet: { id: 12 } }\n"
     );
 }
 
