@@ -13,7 +13,7 @@ use crate::admin::Metrics;
 use crate::audit::files;
 use crate::catalog::Catalog;
 use crate::config::{self, Rules};
-use crate::learn::{By, LookUp, Options, Suggested, suggest};
+use crate::learn::{By, Facts, LookUp, Options, Suggested, suggest};
 use crate::resource::{self, Look, Reader, urn_of};
 use crate::upstream::Upstream;
 

@@ -21,14 +21,6 @@ pub struct Grantee {
     pub id: TokenId,
     /// What is kept of it.
     pub kept: Kept,
-    /// Those of them that have a rate, with it.
-    pub fn rated(&self) -> Vec<(Rate, Arc<Activity>)> {
-        let rate = |(kept, activity): (&Kept, &Arc<Activity>)| {
-            Some((kept.limits().rate?, Arc::clone(activity)))
-        };
-        self.counted().filter_map(rate).collect()
-    }
-
     /// The hash of the secret that was shown.
     hash: SecretHash,
     /// When it ends: its expiry, or the end of its grace if it was rotated.
@@ -61,6 +53,14 @@ impl Grantee {
         let parent = self.parent.iter();
         let parent = parent.map(|parent| (&parent.kept, &parent.activity));
         parent.chain(std::iter::once((&self.kept, &self.activity)))
+    }
+
+    /// Those of them that have a rate, with it.
+    pub fn rated(&self) -> Vec<(Rate, Arc<Activity>)> {
+        let rate = |(kept, activity): (&Kept, &Arc<Activity>)| {
+            Some((kept.limits().rate?, Arc::clone(activity)))
+        };
+        self.counted().filter_map(rate).collect()
     }
 
     /// The hash of the secret that was shown.
