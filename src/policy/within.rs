@@ -90,16 +90,21 @@ pub fn shows(
     })
 }
 
-/// Whether it may come to an allowance yet, by the last of these touches, the others having been judged so. What is created is judged
-/// by its token's own words once it is known what is added to it.
+/// Whether it may come to an allowance yet, by the last of these touches, the others having been judged so.
+///
+/// INVARIANT: whoever says no here refuses the request when it is decided, by these touches alone: nothing more is looked up, so that
+/// no other set is shown the rest of them. A set that scopes alone decide, or that is yet to learn what is added to what is created,
+/// has no say.
 pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> bool {
-    let created = touches.last().is_some_and(Added::is_for);
-    touched::goes_on(grants, asked, touches, catalog)
-        && (created
-            || grants
-                .within
-                .iter()
-                .all(|set| touched::goes_on(set, asked, touches, catalog)))
+    if grants.within.is_empty() {
+        return touched::goes_on(grants, asked, touches, catalog);
+    }
+    let says_no = |set: &Grants| {
+        decide::wants_touches(set, asked) && !touched::goes_on(set, asked, touches, catalog)
+    };
+    let makes = touches.iter().any(Added::is_for);
+    let own_says_no = || grants.within.iter().any(|set| says_no(set));
+    !says_no(grants) && (makes || !own_says_no())
 }
 
 /// Whether a rule asks for the scope of a field that some set does not give.

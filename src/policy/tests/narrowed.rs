@@ -124,7 +124,7 @@ impl Page {
 }
 
 /// What children say of themselves, each of which must hold to the law that it may no more than its parent.
-const NARROWINGS: [&str; 9] = [
+const NARROWINGS: [&str; 11] = [
     "{}",
     r#"{"scopes":["*"]}"#,
     r#"{"scopes":["*:read"]}"#,
@@ -134,6 +134,8 @@ const NARROWINGS: [&str; 9] = [
     r#"{"only":{"tag":["web","client-a"]}}"#,
     r#"{"only":{"droplet":{"name":"a-*"}},"scopes":["droplet:*"],"requests":["GET /v2/droplets.*"]}"#,
     r#"{"actions":["power_off","snapshot"]}"#,
+    r#"{"only":{"droplet":{"tag":"web"},"volume":{"name":"b-*"},"image":"any","vpc":"any","tag":{"name":"web"}}}"#,
+    r#"{"only":{"droplet":"any","volume":{"name":"b-*"},"image":"any","vpc":"any"}}"#,
 ];
 
 impl Page {
