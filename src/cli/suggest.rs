@@ -137,7 +137,9 @@ impl<D: Fn(&Grants) -> Result<String, Refusal>> Search<'_, D> {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().fold(String::new(), |indented, line| indented + "    " + line + "\n")
+    text.lines().fold(String::new(), |indented, line| {
+        indented + "    " + line + "\n"
+    })
 }
 
 /// Whether an endpoint lists what stands under nothing that its path names.

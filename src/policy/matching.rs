@@ -197,9 +197,10 @@ impl BoundOnly {
                     })
             })
         });
-        let missed = self.attributes.iter().filter(|(attribute, values)| {
-            shared_fits(state, attribute, values) != Fit::Yes
-        });
+        let missed = self
+            .attributes
+            .iter()
+            .filter(|(attribute, values)| shared_fits(state, attribute, values) != Fit::Yes);
         let shared = missed.map(|(attribute, _)| Missed::Attribute {
             kind: None,
             attribute: attribute.clone(),

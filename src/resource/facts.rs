@@ -333,7 +333,7 @@ impl<'r> Reader<'r> {
         let found = if self.anew {
             Arc::new(self.ask(path_and_query).await?)
         } else {
-            let asked = async { self.ask(path_and_query).await.map(Arc::new) };
+            let asked = Box::pin(async { self.ask(path_and_query).await.map(Arc::new) }); // large, and carried on
             self.kept(Kept::Facts, &self.facts.single, path_and_query, asked)
                 .await?
         };
@@ -406,7 +406,7 @@ impl<'r> Reader<'r> {
         let found = if self.anew {
             Arc::new(self.read_list(kind, look_up).await?)
         } else {
-            let read = async { self.read_list(kind, look_up).await.map(Arc::new) };
+            let read = Box::pin(async { self.read_list(kind, look_up).await.map(Arc::new) });
             self.kept(Kept::Lists, &self.facts.lists, &name, read)
                 .await?
         };

@@ -12,8 +12,8 @@ use crate::policy::{Ceiling, FileToken, Grants, Limits, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::secret::SecretHash;
 use crate::state::{self, Activity, Issued, KeptIn, Live, Parent, Unavailable};
-use crate::units::Rate;
 use crate::token::{Admission, NoToken, Origin, SubToken, TokenId, admit};
+use crate::units::Rate;
 
 /// A sub-token that may be used here and now, and what it holds.
 pub struct Grantee {
@@ -126,8 +126,14 @@ async fn recognise(
     let bound = activity.grants(serving.rules.generation, ceiling, || {
         let (roles, vars) = (kept.roles(), kept.vars());
         match kept.parent() {
-            Some(parent) => serving.rules.grants_within(roles, vars, parent.narrowing.as_deref()),
-            None => serving.rules.grants_under(roles, vars, ceiling.map(|ceiling| ceiling.role.as_str())),
+            Some(parent) => serving
+                .rules
+                .grants_within(roles, vars, parent.narrowing.as_deref()),
+            None => serving.rules.grants_under(
+                roles,
+                vars,
+                ceiling.map(|ceiling| ceiling.role.as_str()),
+            ),
         }
     });
     let grants = bound.map_err(|unbound| {

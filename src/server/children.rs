@@ -111,13 +111,18 @@ impl Gate {
                 usage: *usage,
             };
             let mut shown = told(token);
-            shown["state"] = standing(&admission, now).as_str().into();
-            shown["last_used_at"] = usage.last_used_at.map(|at| at.to_string()).into();
+            let used_at = usage.last_used_at.map(|at| at.to_string());
+            put(
+                &mut shown,
+                "state",
+                standing(&admission, now).as_str().into(),
+            );
+            put(&mut shown, "last_used_at", used_at.into());
             let left = token
                 .limits
                 .max_uses
                 .map(|most| most.saturating_sub(usage.used));
-            shown["uses_left"] = left.into();
+            put(&mut shown, "uses_left", left.into());
             shown
         };
         let children: Vec<_> = children.iter().map(shown).collect();
@@ -190,9 +195,16 @@ fn told(token: &Issued) -> Value {
     })
 }
 
+/// Puts a member into what is an object.
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+}
+
 fn answer(token: &SubToken, issued: &Issued) -> Answer {
     let mut body = told(issued);
-    body["token"] = token.secret.expose().into();
+    put(&mut body, "token", token.secret.expose().into());
     let mut answer = json_answer(&body);
     *answer.status_mut() = StatusCode::CREATED;
     let no_store = HeaderValue::from_static("no-store");

@@ -329,12 +329,15 @@ mod tests {
         (all, scan.heads)
     }
 
+    /// Bytes, what is odd of which of their heads, and how many heads there are.
+    type Case<'c> = (String, &'c [(u64, Oddity)], u64);
+
     #[test]
     fn what_is_odd_is_told_of_the_head_that_says_it() {
         let twice = "POST / HTTP/1.1\r\nContent-Length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         let get = "GET /v2/x HTTP/1.1\r\nhost: gate\r\n\r\n";
-        let cases: [(String, &[(u64, Oddity)], u64); _] = [
+        let cases: Vec<Case> = vec![
             (format!("{get}{get}"), &[], 2),
             (twice.to_owned(), &[(1, Oddity::FramedTwice)], 1),
             (format!("{get}{twice}"), &[(2, Oddity::FramedTwice)], 2),

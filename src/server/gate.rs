@@ -194,9 +194,7 @@ impl Gate {
         let (head, body) = request.into_parts();
         self.awake(&head, &serving)?;
         is_framed_once(&head)?;
-        let client = client?;
-        line.record.client_ip = Some(client.addr.to_string());
-        line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
+        let client = on_record(client?, line);
         if let Some(public) = own::public(&head) {
             return match public {
                 own::Public::Exchange => self.exchange(&head, body, &client, line).await,
@@ -441,6 +439,13 @@ impl Gate {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("tidegate-request-id");
+/// Who asks, on record.
+fn on_record(client: Client, line: &mut FinalLine) -> Client {
+    line.record.client_ip = Some(client.addr.to_string());
+    line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
+    client
+}
+
 /// Method and target, on record as far as they can be read; none with a token in it.
 fn what_is_asked(
     head: &Parts,
@@ -452,7 +457,8 @@ fn what_is_asked(
     let target = target_of(head)?;
     line.record.path = Some(target.path().to_owned());
     if Asked::has_token(method, &target, catalog) {
-        let how = "send the sub-token in the `Authorization` header and nowhere else; consider it known";
+        let how =
+            "send the sub-token in the `Authorization` header and nowhere else; consider it known";
         return Err(Refusal::new(
             Code::AmbiguousRequest,
             format!("the target has a token in it; {how}"),

@@ -78,12 +78,15 @@ impl Workers {
                     match S::attach(loose) {
                         Ok(stream) => serve(stream).await,
                         Err(error) => {
-                            warn!(%error, "a connection could not be handed to its thread")
+                            warn!(%error, "a connection could not be handed to its thread");
                         }
                     }
                 }
             }
-            Err(error) => return warn!(%error, "a connection could not be handed to its thread"),
+            Err(error) => {
+                warn!(%error, "a connection could not be handed to its thread");
+                return;
+            }
         };
         connections.spawn_on(served, thread);
     }

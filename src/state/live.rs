@@ -883,13 +883,10 @@ impl Reader {
     }
 
     fn find(&self, live: &Live, id: &TokenId) {
-        if let Ok(Some(token)) = self.state.find(id.as_str()) {
-            let revoked = self
-                .state
-                .revoked_at(id)
-                .ok()
-                .flatten()
-                .map(|at| (id.clone(), at));
+        // Where it can't be told whether it is revoked, it is not known either.
+        let found = (self.state.find(id.as_str()), self.state.revoked_at(id));
+        if let (Ok(Some(token)), Ok(revoked)) = found {
+            let revoked = revoked.map(|at| (id.clone(), at));
             live.apply(Changes {
                 issued: vec![token],
                 revoked: revoked.into_iter().collect(),

@@ -861,7 +861,7 @@ mod tests {
         let (_, second) = exchange(4, "ci", true, 90_000).unwrap();
         drop(state);
         let mut state = open(); // and so it stays
-        let issued = state.exchange(token("ci/8", 900), &taken(1, "ci", false), at(200));
+        let issued = state.exchange(token("ci/8", 900), &once(1, "ci", false), at(200));
         assert!(issued.unwrap().is_none());
         let revoked = |state: &Sqlite, id: &TokenId| state.revoked_at(id).unwrap();
         assert_eq!(revoked(&state, &first), Some(at(1)));
@@ -874,7 +874,7 @@ mod tests {
         state.sweep(at(901), at(301)).unwrap();
         assert_eq!(state.list().unwrap().len(), 1, "what ended is gone");
         assert_eq!(revoked(&state, &first), None);
-        let issued = state.exchange(token("ci/8", 900), &taken(1, "ci", false), at(301));
+        let issued = state.exchange(token("ci/8", 900), &once(1, "ci", false), at(301));
         assert!(issued.unwrap().is_some(), "the identity itself has ended");
     }
 

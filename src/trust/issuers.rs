@@ -187,9 +187,10 @@ impl Issuer {
                 let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
                 Source::File(Keys::read(&text).map_err(|why| unreadable(why.to_string()))?)
             }
-            KeySource::Discovery(url) | KeySource::Url(url) => {
-                Source::Fetched(Fetcher::new(url, ca_file)?, known.unwrap_or_default())
-            }
+            KeySource::Discovery(url) | KeySource::Url(url) => Source::Fetched(
+                Box::new(Fetcher::new(url, ca_file)?),
+                known.unwrap_or_default(),
+            ),
         };
         Ok(Self {
             name: name.to_owned(),

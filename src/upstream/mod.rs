@@ -145,7 +145,7 @@ impl Upstream {
         match (self.send(Purpose::Forward, token, checked).await, again) {
             // A kept connection that the API closes as a request comes is nobody's fault.
             (Err(failure), Some(again)) if failure.may_be_repeated(reads) => {
-                let sent = self.send(Purpose::Forward, token, again).await;
+                let sent = Box::pin(self.send(Purpose::Forward, token, again)).await;
                 sent.map(|(answer, calls)| (answer, calls + 1))
             }
             (result, _) => result,
@@ -187,9 +187,9 @@ impl Upstream {
             headers: Carried::default(),
             body: Body::None,
         };
-        let answer = match self.send(purpose, token, checked()).await {
+        let answer = match Box::pin(self.send(purpose, token, checked())).await {
             Err(failure) if failure.may_be_repeated(true) => {
-                self.send(purpose, token, checked()).await
+                Box::pin(self.send(purpose, token, checked())).await
             }
             result => result,
         }?;

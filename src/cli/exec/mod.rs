@@ -226,19 +226,16 @@ fn ran_elsewhere(
     let signals = Signals::take().map_err(Failed::because)?;
     let scratch = Scratch::new()?;
     let roles = &arguments.roles;
-    let given = match &arguments.oidc {
-        Some(identity) => {
-            let identity = Identity::from(identity.as_os_str());
-            let audience = &arguments.audience;
-            let exchange = remote.exchange(&identity, audience, roles, own, &mut real.traces);
-            runtime.block_on(exchange)?
-        }
-        None => {
-            let parent = remote::parent(arguments.sub_token_file.as_deref(), own)?;
-            real.traces.learn(parent.expose());
-            let seconds = arguments.ttl.seconds();
-            runtime.block_on(remote.weaken(&parent, seconds, roles))?
-        }
+    let given = if let Some(identity) = &arguments.oidc {
+        let identity = Identity::from(identity.as_os_str());
+        let audience = &arguments.audience;
+        let exchange = remote.exchange(&identity, audience, roles, own, &mut real.traces);
+        runtime.block_on(exchange)?
+    } else {
+        let parent = remote::parent(arguments.sub_token_file.as_deref(), own)?;
+        real.traces.learn(parent.expose());
+        let seconds = arguments.ttl.seconds();
+        runtime.block_on(remote.weaken(&parent, seconds, roles))?
     };
     let empty_file = scratch.put("doctl.yaml", "")?;
     let url = remote.url();
