@@ -1,5 +1,6 @@
 //! The console: who gets in, what it shows, what it does, and what it never does.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -57,12 +58,12 @@ async fn ask(at: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -
     let mut head = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
     let has_host = headers.iter().any(|(name, _)| *name == "host");
     if !has_host {
-        head.push_str(&format!("host: {at}\r\n"));
+        let _ = write!(head, "host: {at}\r\n");
     }
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
-    head.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let _ = write!(head, "content-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut all = Vec::new();
     stream.read_to_end(&mut all).await.unwrap();
@@ -997,7 +998,10 @@ async fn who_signs_in_is_led_back_to_a_page_of_the_console_and_nowhere_else() {
     ];
     for (next, place) in cases {
         let headers = [FORM, ("origin", &format!("http://{at}"))];
-        let next: String = next.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let next = next.bytes().fold(String::new(), |mut encoded, byte| {
+            let _ = write!(encoded, "%{byte:02x}");
+            encoded
+        });
         let told = ask(
             at,
             "POST /sign-in",

@@ -8,6 +8,9 @@ use crate::support::gate::{GateBuilder, Signal};
 use crate::support::issuer::{encoded, now, part};
 use crate::support::{Answer, Behaviour, Gate, Issuer, SigningKey, StandInApi};
 
+/// The fields of a form beside those that each has, and what it comes to: status, error, and words of why.
+type Asked<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
@@ -242,7 +245,7 @@ async fn the_rule_and_fewer_of_its_roles_can_be_asked_for() {
     )
     .await;
     assert_eq!(answer.status, 200);
-    let cases: [(&[(&str, &str)], u16, &str, &str); 8] = [
+    let cases: [Asked<'_>; 8] = [
         (
             &[("trust", "any-branch"), ("scope", "both deploy")],
             400,
@@ -695,8 +698,8 @@ async fn an_identity_is_taken_once_also_after_a_restart() {
     // Of many at once one gets it.
     let token = issuer.token(&of_github());
     let all = futures_util::future::join_all((0..8).map(|_| exchange(&gate, &token))).await;
-    let taken = all.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(taken, 1);
+    let given = all.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(given, 1);
     gate.finish(&api).await;
 }
 

@@ -33,10 +33,9 @@ fn without(mut policy: Value, scope: &str) -> String {
     for role in roles.values_mut() {
         let allow = role["allow"].as_array_mut().expect("grants are a list");
         for grant in allow.iter_mut() {
-            let scopes = grant["scopes"].as_array_mut();
-            scopes
-                .into_iter()
-                .for_each(|scopes| scopes.retain(|named| named != scope));
+            if let Some(scopes) = grant["scopes"].as_array_mut() {
+                scopes.retain(|named| named != scope);
+            }
         }
         allow.retain(|grant| grant["scopes"] != Value::Array(Vec::new()));
         if allow.is_empty() {

@@ -57,7 +57,7 @@ async fn what_the_command_reads_and_writes_is_its_own() {
 }
 
 /// A script that says when it begins, and counts the signals that it gets until it gets SIGUSR1.
-const COUNTING: &str = r#"n=0; trap 'n=$((n+1))' INT TERM HUP QUIT; trap 'echo $n; exit 3' USR1; echo begun; while :; do sleep 0.01; done"#;
+const COUNTING: &str = r"n=0; trap 'n=$((n+1))' INT TERM HUP QUIT; trap 'echo $n; exit 3' USR1; echo begun; while :; do sleep 0.01; done";
 
 #[tokio::test]
 async fn what_is_sent_to_it_goes_on_to_the_command_once() {

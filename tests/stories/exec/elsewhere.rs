@@ -101,16 +101,11 @@ async fn s17_a_job_runs_a_command_with_a_token_for_its_identity() {
             ran.stderr
         );
     }
-    let (roles, issued) = (
-        json!(["look"]),
-        gate.cli(&["token", "list", "--json"]).await.stdout,
-    );
-    let issued: Vec<serde_json::Value> = serde_json::from_slice(&issued).unwrap();
-    assert_eq!(issued.len(), 3);
-    assert!(
-        issued.iter().all(|token| token["roles"] == roles),
-        "{issued:?}"
-    );
+    let list = gate.cli(&["token", "list", "--json"]).await.stdout;
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&list).unwrap();
+    assert_eq!(list.len(), 3);
+    let looks = |token: &serde_json::Value| token["roles"] == json!(["look"]);
+    assert!(list.iter().all(looks), "{list:?}");
     gate.finish(&api).await;
 }
 

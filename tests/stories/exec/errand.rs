@@ -49,13 +49,13 @@ async fn the_errand_of_the_papers_is_what_happens() {
             .file("job.sh", JOB)
             .shell(script)
             .await;
-        told += &format!("$ {typed}\n{}", ran.stdout);
+        told += &["$ ", typed, "\n", &ran.stdout].concat();
         if !ran.stdout.is_empty() && !ran.stdout.ends_with('\n') {
             told.push('\n');
         }
         told += &ran.stderr.replace(role.to_str().unwrap(), "role.yaml");
         if number == 0 {
-            told += &format!("$ cat role.yaml\n{}", fs::read_to_string(&role).unwrap());
+            told += &["$ cat role.yaml\n", &fs::read_to_string(&role).unwrap()].concat();
         }
     }
     let times = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?").unwrap();

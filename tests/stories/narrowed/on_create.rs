@@ -111,7 +111,11 @@ async fn a_child_is_made_without_what_it_has_from_its_parent() {
             let (request, body, _) = &rows[0];
             story.ask(request, body).await;
             let sent: Vec<Value> = story.api.writes().iter().map(super::Heard::json).collect();
-            assert_eq!(sent, [body.clone()], "nothing is added to it: {added}");
+            assert_eq!(
+                sent,
+                std::slice::from_ref(body),
+                "nothing is added to it: {added}"
+            );
             story.finish().await;
         }
     }

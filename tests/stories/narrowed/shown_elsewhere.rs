@@ -253,7 +253,7 @@ async fn a_list_of_actions_costs_no_call_for_each() {
                 "actions",
                 action(
                     90_000 + number,
-                    [12, 13, 14, 22, 23, 31][number as usize % 6],
+                    [12, 13, 14, 22, 23, 31][usize::try_from(number).unwrap() % 6],
                 ),
             );
         }
