@@ -501,19 +501,25 @@ async fn turn_away(mut stream: impl AsyncWrite + Unpin, why: &str) {
 }
 
 /// An answer's body, which keeps its connection busy until it has gone, and tells whether its client takes it.
-struct Held<B> {
+struct Held<B: Body> {
     body: B,
     busy: Busy,
+    /// Why the answer breaks off, once all before that is on its way.
+    broken: Option<B::Error>,
 }
 
-impl<B> Held<B> {
+impl<B: Body> Held<B> {
     fn new(body: B, busy: Busy) -> Self {
         busy.offers();
-        Self { body, busy }
+        Self {
+            body,
+            busy,
+            broken: None,
+        }
     }
 }
 
-impl<B: Body + Unpin> Body for Held<B> {
+impl<B: Body<Error: Unpin> + Unpin> Body for Held<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -521,7 +527,18 @@ impl<B: Body + Unpin> Body for Held<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            // hyper drops what it has not written yet, the head among it, as soon as a body fails. It writes where one pauses.
+            Poll::Ready(Some(Err(error))) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            frame => frame,
+        };
         match &frame {
             // The next piece is asked for once this one has gone.
             Poll::Ready(_) => self.busy.offers(),

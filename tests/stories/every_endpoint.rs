@@ -567,6 +567,9 @@ fn refused(
     Ok(())
 }
 
+/// What hands out keys that are told how long they last.
+const KEYS_THAT_END: Row = ["POST", "/v2/functions/namespaces/{namespace_id}/keys"];
+
 fn let_through(call: &Call, answer: &Answer, heard: &[&Heard], secret: &str) -> Result<(), String> {
     if let Some(reason) = answer.reason() {
         let needs = answer.header("tidegate-needs");
@@ -589,7 +592,11 @@ fn let_through(call: &Call, answer: &Answer, heard: &[&Heard], secret: &str) -> 
     {
         return Err(format!("the API heard the header {name}"));
     }
-    if heard.json() != *call.body.as_ref().unwrap_or(&Value::Null) {
+    let mut body = call.body.clone().unwrap_or(Value::Null);
+    if call.row == KEYS_THAT_END {
+        body["expires_in"] = "12h".into(); // `limits.derived_credentials`
+    }
+    if heard.json() != body {
         return Err(format!("the API heard the body {}", heard.json()));
     }
     match betrayal(heard, secret) {
