@@ -1,7 +1,7 @@
 //! The page for those who run tidegate, and the same as JSON: what is served beside health and metrics on the `admin` listener, where
 //! `console: true` asks for it.
 //!
-//! It is the most powerful door of the house, so it is kept narrow. [`route`] is the whole of it as a table; [`entrance`] says who comes
+//! It is the most powerful door of the house, so it is kept narrow. `route` is the whole of it as a table; `entrance` says who comes
 //! in; every text that comes from outside is escaped by the type that pages are made of; what it does is in the record before it is
 //! done. It answers from memory, and no request of a client ever waits for it. It gives nobody more than the command line gives, and
 //! does it by the same functions.

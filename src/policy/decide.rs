@@ -17,7 +17,7 @@ pub enum Decision {
     Deny(Refusal),
 }
 
-/// That a request was allowed, by which grant, and what follows from that. Only [`decide`] makes one.
+/// That a request was allowed, by which grant, and what follows from that. Only `decide` makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Allowed {
     pub(super) place: String,
@@ -44,7 +44,7 @@ impl Allowed {
         self.sent
     }
 
-    /// Whether the answer must be judged, or cut to what the token may see: [`shows`] tells what that is.
+    /// Whether the answer must be judged, or cut to what the token may see: `shows` tells what that is.
     pub fn narrows(&self) -> bool {
         self.narrows
     }
