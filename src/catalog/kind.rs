@@ -193,6 +193,20 @@ impl Kind {
         says(&self.absent_is_none) || is_null && says(&self.null_is_none)
     }
 
+    /// The scope that what is done to one comes to by itself. For making one a family may have several: see `creates`.
+    pub fn scope_of(&self, verb: TouchVerb) -> Option<ScopeId> {
+        match verb {
+            TouchVerb::Read
+            | TouchVerb::List
+            | TouchVerb::Use
+            | TouchVerb::Source
+            | TouchVerb::Join => self.reads,
+            TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => self.changes,
+            TouchVerb::Delete => self.deletes,
+            TouchVerb::Create => None,
+        }
+    }
+
     /// Whether it has that attribute.
     pub fn has(&self, attribute: &str) -> bool {
         self.attribute(attribute).is_some()
@@ -201,6 +215,12 @@ impl Kind {
     /// The attribute of that name.
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|known| known.name == name)
+    }
+
+    /// Whether its name is what identifies it: a tag, a domain.
+    pub fn is_identified_by_name(&self) -> bool {
+        let source = |name: &str| self.attribute(name).map(|attribute| &attribute.from);
+        source("name").is_some() && source("name") == source("id")
     }
 
     /// The names of its attributes.

@@ -11,7 +11,7 @@ use super::findings::{Findings, Severity};
 use super::wide::Reach;
 use super::{Failed, Outcome, counted, print, say, wide};
 use crate::audit::recorded_until;
-use crate::catalog::{Catalog, Endpoint, Segment};
+use crate::catalog::{Catalog, Endpoint};
 use crate::config::{self, FieldScopes, IssuerKind, Listen, Rules, load};
 use crate::policy::{self, Ceiling, Covers, Grant, Limits, Policy, RequestPattern};
 use crate::state::{self, BehindClock, Listed, OlderState, Sqlite, StateError, older_than};
@@ -302,21 +302,8 @@ fn patterns(grant: &Grant) -> Vec<Arc<RequestPattern>> {
 fn reaches(grant: &Grant, patterns: &[Arc<RequestPattern>], endpoint: &Endpoint) -> bool {
     match &grant.covers {
         Covers::Scopes { named, all: _ } => endpoint.scopes.iter().any(|set| named.covers(set)),
-        Covers::Requests(_) => patterns.iter().any(|pattern| spells_all(pattern, endpoint)),
+        Covers::Requests(_) => patterns.iter().any(|it| it.spells_endpoint(endpoint)),
     }
-}
-
-/// Whether a pattern is likely about this endpoint: it has the method and every fixed segment in it.
-fn spells_all(pattern: &RequestPattern, endpoint: &Endpoint) -> bool {
-    let fixed = endpoint
-        .template
-        .segments
-        .iter()
-        .all(|segment| match segment {
-            Segment::Fixed(text) => pattern.spells(text),
-            Segment::Parameter { .. } => true,
-        });
-    fixed && pattern.spells(endpoint.method.as_str())
 }
 
 /// Says which issued tokens can't be used any more, or not for long. That stops no reload, so it is a warning.

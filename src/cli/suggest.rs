@@ -244,16 +244,7 @@ fn beside(endpoint: &Endpoint, catalog: &Catalog) -> Vec<Scope> {
             continue;
         };
         let kind = catalog.kinds().find(kind.as_str());
-        let own = kind.and_then(|kind| match rule.verb {
-            TouchVerb::Read
-            | TouchVerb::List
-            | TouchVerb::Use
-            | TouchVerb::Source
-            | TouchVerb::Join => kind.reads,
-            TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => kind.changes,
-            TouchVerb::Delete => kind.deletes,
-            TouchVerb::Create => None,
-        });
+        let own = kind.and_then(|kind| kind.scope_of(rule.verb));
         rule.scope
             .into_iter()
             .chain(own)

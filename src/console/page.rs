@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
+use serde_json::Value;
 
 use super::entrance::Operator;
 use super::reply::Trouble;
@@ -147,4 +148,15 @@ pub(super) fn trouble(trouble: &Trouble, frame: Option<&Frame<'_>>, request_id: 
         }
     };
     whole(reason, "", frame, &content)
+}
+
+/// A member that is a list of texts, on one line.
+pub(super) fn texts(value: &Value, member: &str) -> String {
+    let list = value.get(member).and_then(Value::as_array);
+    let list: Vec<_> = list
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    list.join(", ")
 }

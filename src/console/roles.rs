@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::form::encoded;
-use super::page::{self, Frame, badge};
+use super::page::{self, Frame, badge, texts};
 use super::reply::{Reply, Trouble};
 use super::{Asked, Console};
 use crate::audit::text;
@@ -303,13 +303,7 @@ impl Console {
 }
 
 fn rights(role: &Value) -> String {
-    let list = role.get("operator").and_then(Value::as_array);
-    let list: Vec<_> = list
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    list.join(", ")
+    texts(role, "operator")
 }
 
 fn told(role: &Role, warnings: &[String], tokens: Option<u64>) -> Value {

@@ -2,10 +2,10 @@ use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
 use super::read::Reader;
-use super::{Covers, Grant, Policy, only};
+use super::{Covers, Grant, only};
 use crate::catalog::{Catalog, ScopeSet};
 use crate::units::Span;
-use crate::yaml::{self, Map, Mistakes, Node};
+use crate::yaml::{Map, Mistakes, Node};
 
 /// That the tokens of a role may make others, which may less.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,15 +79,7 @@ fn everything(catalog: &Catalog) -> Covers {
 /// # Errors
 /// Every mistake in it.
 pub fn read_narrowing(text: &str, catalog: &Catalog) -> Result<Vec<Grant>, Mistakes> {
-    let mut mistakes = Mistakes::new("body");
-    let root = yaml::read(text, &mut mistakes);
-    let mut reader = Reader {
-        mistakes,
-        catalog,
-        accounts: None,
-        policy: Policy::default(),
-        issued: Vec::new(),
-    };
+    let (mut reader, root) = Reader::of("body", text, None, catalog);
     let grants = root.map(|root| reader.narrowing(&root)).unwrap_or_default();
     if reader.mistakes.is_empty() {
         Ok(grants)

@@ -9,6 +9,7 @@ use regex_automata::nfa::thompson::{Config, NFA, WhichCaptures};
 use regex_automata::util::syntax;
 
 use super::selections::search;
+use crate::catalog::{Endpoint, Segment};
 
 /// A text that may hold variables, as `client-${client}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -190,6 +191,16 @@ impl RequestPattern {
     /// be left out.
     pub fn matches_some_of(&self, line: &str, parameters: &[String]) -> bool {
         search(self.short.get_nfa(), line, parameters).0
+    }
+
+    /// Whether it is likely about this endpoint: it spells the method and every fixed segment.
+    pub fn spells_endpoint(&self, endpoint: &Endpoint) -> bool {
+        let mut segments = endpoint.template.segments.iter();
+        let all = segments.all(|segment| match segment {
+            Segment::Fixed(text) => self.spells(text),
+            Segment::Parameter { .. } => true,
+        });
+        all && self.spells(endpoint.method.as_str())
     }
 
     /// Whether it spells this fixed segment of a path as a segment: a wildcard does not.

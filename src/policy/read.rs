@@ -49,15 +49,7 @@ fn read_for(
     accounts: Option<&[String]>,
     catalog: &Catalog,
 ) -> Result<Policy, Mistakes> {
-    let mut mistakes = Mistakes::new(file);
-    let root = yaml::read(text, &mut mistakes);
-    let mut reader = Reader {
-        mistakes,
-        catalog,
-        accounts,
-        policy: Policy::default(),
-        issued: Vec::new(),
-    };
+    let (mut reader, root) = Reader::of(file, text, accounts, catalog);
     if let Some(root) = root {
         reader.file(&root);
     }
@@ -73,15 +65,7 @@ fn read_for(
 /// # Errors
 /// What is wrong with the text.
 pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mistakes> {
-    let mut mistakes = Mistakes::new(file);
-    let root = yaml::read(text, &mut mistakes);
-    let mut reader = Reader {
-        mistakes,
-        catalog,
-        accounts: None,
-        policy: Policy::default(),
-        issued: Vec::new(),
-    };
+    let (mut reader, root) = Reader::of(file, text, None, catalog);
     let given = root.map(|root| reader.given(&root)).unwrap_or_default();
     if reader.mistakes.is_empty() {
         Ok(given)
@@ -98,6 +82,27 @@ pub(super) struct Reader<'r> {
     pub(super) policy: Policy,
     /// The roles that `operator_issues` names, and where.
     pub(super) issued: Vec<(At, String)>,
+}
+
+impl<'r> Reader<'r> {
+    /// A reader of this text, and what stands in it, if that is YAML.
+    pub(super) fn of(
+        file: &str,
+        text: &str,
+        accounts: Option<&'r [String]>,
+        catalog: &'r Catalog,
+    ) -> (Self, Option<Node>) {
+        let mut mistakes = Mistakes::new(file);
+        let root = yaml::read(text, &mut mistakes);
+        let reader = Self {
+            mistakes,
+            catalog,
+            accounts,
+            policy: Policy::default(),
+            issued: Vec::new(),
+        };
+        (reader, root)
+    }
 }
 
 impl Reader<'_> {

@@ -49,17 +49,7 @@ pub struct Touch {
 impl Touch {
     /// The scope that this touch comes to by itself, whatever the endpoint asks for: `<family>:update` for what is changed.
     pub fn own_scope(&self, kinds: &Kinds) -> Option<ScopeId> {
-        let kind = kinds.find(self.kind.as_str())?;
-        match self.verb {
-            TouchVerb::Read
-            | TouchVerb::List
-            | TouchVerb::Use
-            | TouchVerb::Source
-            | TouchVerb::Join => kind.reads,
-            TouchVerb::Change | TouchVerb::Attach | TouchVerb::Label => kind.changes,
-            TouchVerb::Delete => kind.deletes,
-            TouchVerb::Create => None, // a family may have several, see `struck_by`
-        }
+        kinds.find(self.kind.as_str())?.scope_of(self.verb)
     }
 
     /// What a deny grant has that takes this touch in by itself, whatever the endpoint asks for: any of these sets whole.

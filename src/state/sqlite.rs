@@ -78,6 +78,22 @@ const LATEST: &str = "latest";
 const OLDER_THAN: &str = "older_than";
 
 impl Sqlite {
+    /// The tokens of which that is true, with their counters; `?1` stands for the parameter.
+    fn listed_where(&self, that: &str, parameter: &str) -> Result<Vec<Listed>, StateError> {
+        let wrong = |error| self.wrong(error);
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {that}");
+        let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
+        let rows = query
+            .query_map([parameter], |row| Ok(issued(row, &mut Alike::default())))
+            .map_err(wrong)?;
+        rows.map(|row| {
+            let token = row.map_err(wrong)??;
+            let (usage, revoked_at) = (self.usage(&token.id)?, self.revoked_at(&token.id)?);
+            Ok((token, usage, revoked_at))
+        })
+        .collect()
+    }
+
     /// Opens the file, and makes it if there is none: readable by its owner alone.
     ///
     /// A file that root makes in another's directory is given to the directory's owner: `token issue` by root must not lock
@@ -290,20 +306,7 @@ impl Store for Sqlite {
     }
 
     fn children(&self, parent: &TokenId) -> Result<Vec<Listed>, StateError> {
-        let wrong = |error| self.wrong(error);
-        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE parent = ?1 ORDER BY name");
-        let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
-        let rows = query
-            .query_map([parent.as_str()], |row| {
-                Ok(issued(row, &mut Alike::default()))
-            })
-            .map_err(wrong)?;
-        rows.map(|row| {
-            let token = row.map_err(wrong)??;
-            let (usage, revoked_at) = (self.usage(&token.id)?, self.revoked_at(&token.id)?);
-            Ok((token, usage, revoked_at))
-        })
-        .collect()
+        self.listed_where("parent = ?1 ORDER BY name", parent.as_str())
     }
 
     fn delegate(&mut self, token: &Issued, most: u32, now: Timestamp) -> Result<bool, StateError> {
@@ -374,18 +377,7 @@ impl Store for Sqlite {
     }
 
     fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError> {
-        let wrong = |error| self.wrong(error);
-        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 OR name = ?1");
-        let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
-        let rows = query
-            .query_map([wanted], |row| Ok(issued(row, &mut Alike::default())))
-            .map_err(wrong)?;
-        rows.map(|row| {
-            let token = row.map_err(wrong)??;
-            let (usage, revoked_at) = (self.usage(&token.id)?, self.revoked_at(&token.id)?);
-            Ok((token, usage, revoked_at))
-        })
-        .collect()
+        self.listed_where("id = ?1 OR name = ?1", wanted)
     }
 
     fn owned_by(&self, owner: &str) -> Result<Vec<TokenId>, StateError> {

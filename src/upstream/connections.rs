@@ -121,10 +121,7 @@ impl Shared {
 }
 
 impl Connections {
-    /// None is made yet.
-    ///
-    /// # Errors
-    /// If `base` is no absolute URI.
+    /// None is made yet; `None` if `base` is no absolute URI.
     pub fn new(connector: Connector, base: &str) -> Option<Arc<Self>> {
         let base: Uri = base.parse().ok()?;
         let parts = base.clone().into_parts();

@@ -105,7 +105,7 @@ impl Names<'_> {
                 let Some(kind) = self.kinds.find(kind.as_str()) else {
                     return;
                 };
-                let by_name = rule.by == ["name"] && !is_named_by_name(kind);
+                let by_name = rule.by == ["name"] && !kind.is_identified_by_name();
                 let forms = if by_name {
                     vec![NameForm::Text]
                 } else {
@@ -146,7 +146,7 @@ impl Names<'_> {
             return Some(vec![NameForm::Record]);
         }
         if attribute == "name" {
-            let by_name = verb == TouchVerb::Create && is_named_by_name(kind);
+            let by_name = verb == TouchVerb::Create && kind.is_identified_by_name();
             return Some(if by_name {
                 kind.named.clone()
             } else {
@@ -181,10 +181,4 @@ impl Names<'_> {
             }),
         }
     }
-}
-
-/// Whether a kind's name is what identifies it.
-fn is_named_by_name(kind: &Kind) -> bool {
-    let source = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
-    source("name").is_some() && source("name") == source("id")
 }

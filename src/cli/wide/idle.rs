@@ -182,7 +182,7 @@ impl View<'_> {
             let as_deep = |depth: &Option<usize>| depth.is_none_or(|depth| depth == segments);
             patterns
                 .iter()
-                .any(|(pattern, depth)| as_deep(depth) && spells(pattern, endpoint))
+                .any(|(pattern, depth)| as_deep(depth) && pattern.spells_endpoint(endpoint))
         };
         let open = |endpoint: &&Endpoint| endpoint.scopes.iter().any(|set| self.held.covers(set));
         let all = self.catalog.endpoints().iter();
@@ -247,19 +247,6 @@ fn depth(pattern: &str) -> Option<usize> {
     let path = pattern.split("\\?").next().unwrap_or_default();
     let goes_on = path.contains(".*") || path.contains(".+");
     (!goes_on).then(|| path.matches('/').count())
-}
-
-/// Whether a pattern is about an endpoint: it has its method and each fixed segment.
-fn spells(pattern: &RequestPattern, endpoint: &Endpoint) -> bool {
-    let fixed = endpoint
-        .template
-        .segments
-        .iter()
-        .all(|segment| match segment {
-            Segment::Fixed(text) => pattern.spells(text),
-            Segment::Parameter { .. } => true,
-        });
-    fixed && pattern.spells(endpoint.method.as_str())
 }
 
 /// What an endpoint is about and changes or destroys.

@@ -17,7 +17,7 @@ use super::form::{Form, encoded};
 use super::page::Frame;
 use super::reply::{Reply, Trouble};
 use super::{Asked, Console, Done};
-use crate::audit::{Resource, Wanted};
+use crate::audit::{Resource, Wanted, text};
 use crate::cli::{Failed, Shown, made_by, rotate_found};
 use crate::config::Rules;
 use crate::policy::{FileToken, bind};
@@ -26,7 +26,7 @@ use crate::state::{self, INTERVAL, Issued, Maker, StateError, Store};
 use crate::token::{Admission, SubToken, TokenId, Usage, standing};
 use crate::units::Span;
 use new::New;
-use pages::{list_page, new_page, text, token_page};
+use pages::{list_page, new_page, token_page};
 
 /// Which tokens are looked for. What is absent does not narrow.
 #[derive(Default)]

@@ -4,9 +4,10 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::form::{Form, encoded};
-use super::super::page::{self, Frame, badge, field, time_text, token_field};
+use super::super::page::{self, Frame, badge, field, texts, time_text, token_field};
 use super::super::{records, roles};
 use super::{Filter, STATES};
+use crate::audit::text;
 use crate::config::Rules;
 use crate::policy::Right;
 
@@ -91,20 +92,6 @@ pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Fr
         }
     };
     page::whole("Sub-tokens", "/tokens", Some(frame), &content)
-}
-
-pub(super) fn text<'v>(value: &'v Value, member: &str) -> &'v str {
-    crate::audit::text(value, member)
-}
-
-fn texts(value: &Value, member: &str) -> String {
-    let list = value.get(member).and_then(Value::as_array);
-    let list: Vec<_> = list
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    list.join(", ")
 }
 
 fn or_dash(text: &str) -> Markup {

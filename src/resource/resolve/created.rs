@@ -1,7 +1,7 @@
 //! What is to be, and what a list may show.
 
 use super::values::both_names;
-use super::{Here, Resolver, is_name_id, touch};
+use super::{Here, Resolver, touch};
 use crate::catalog::Kind;
 use crate::refusal::Refusal;
 use crate::resource::look::{Look, with_parents};
@@ -110,7 +110,7 @@ fn gotten(parent: Option<&State>, attribute: &str) -> Known {
 
 /// Where a kind's name is what identifies it, what is created has its id by its name.
 fn same_as_id(kind: &Kind, attributes: &mut Attributes) {
-    if is_name_id(kind)
+    if kind.is_identified_by_name()
         && let Some(name) = attributes.get("name").cloned()
     {
         attributes.insert("id".to_owned(), name);

@@ -452,7 +452,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             _ if rule.by == ["name"]
                 && here.kind.identified_by.len() == 1
-                && !is_name_id(here.kind) =>
+                && !here.kind.is_identified_by_name() =>
             {
                 self.by_name(&here).await
             }
@@ -585,10 +585,4 @@ fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> To
         deferred: false,
         follows: false,
     }
-}
-
-/// Whether a kind's name is what identifies it.
-fn is_name_id(kind: &Kind) -> bool {
-    let source = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
-    source("name").is_some() && source("name") == source("id")
 }

@@ -109,14 +109,11 @@ async fn one_that_does_not_heed_it_ends_by_it() {
     );
 }
 
-#[tokio::test]
-async fn what_the_caller_ignores_stays_ignored() {
-    let api = StandInApi::start().await;
-    let run = Run::before(&api, &["--role", "read-only"]);
-    let (command, _place) = run.command(&["sh", "-c", "grep SigIgn /proc/self/status"]);
-    let mut ignoring = std::process::Command::new("sh");
-    ignoring
-        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+/// What comes of a command that another program runs: its words stand before the command's own.
+async fn run_by(program: &[&str], command: &std::process::Command) -> std::process::Output {
+    let mut outer = std::process::Command::new(program[0]);
+    outer
+        .args(&program[1..])
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
@@ -126,9 +123,18 @@ async fn what_the_caller_ignores_stays_ignored() {
                 .filter_map(|(name, value)| Some((name, value?))),
         )
         .current_dir(command.get_current_dir().unwrap());
-    let output = tokio::task::spawn_blocking(move || ignoring.output().unwrap())
+    tokio::task::spawn_blocking(move || outer.output().unwrap())
         .await
-        .unwrap();
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_the_caller_ignores_stays_ignored() {
+    let api = StandInApi::start().await;
+    let run = Run::before(&api, &["--role", "read-only"]);
+    let (command, _place) = run.command(&["sh", "-c", "grep SigIgn /proc/self/status"]);
+    let ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"];
+    let output = run_by(&ignoring, &command).await;
     let said = String::from_utf8(output.stdout).unwrap();
     let mask = said.trim().rsplit('\t').next().unwrap();
     let mask = u64::from_str_radix(mask, 16).unwrap();
@@ -164,21 +170,7 @@ print(said.decode().split()[-1].removeprefix("^C"), os.waitstatus_to_exitcode(os
 "#,
         );
     let (command, _place) = run.command(&["sh", "count.sh"]);
-    let mut terminal = std::process::Command::new("python3");
-    terminal
-        .arg("terminal.py")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .envs(
-            command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(command.get_current_dir().unwrap());
-    let output = tokio::task::spawn_blocking(move || terminal.output().unwrap())
-        .await
-        .unwrap();
+    let output = run_by(&["python3", "terminal.py"], &command).await;
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
         said.trim(),
