@@ -15,7 +15,7 @@ async fn every_variable_that_clients_read_has_the_sub_token_or_the_gate() {
         .env("DO_AUTH_TOKEN_FILE", "/etc/hostname")
         .env("DIGITALOCEAN_TOKEN", OTHER)
         .env("DIGITALOCEAN_CONTEXT", "prod")
-        .env("DIGITALOCEAN_CONFIG", "/root/doctl.yaml")
+        .env("DIGITALOCEAN_CONFIG", "/nowhere/doctl.yaml")
         .env("DIGITALOCEAN_AUTH_CONTEXTS", r#"{"prod":"x"}"#)
         .env("KEPT", "as it is");
     let ran = run.run(&["env", "-0"]).await;
