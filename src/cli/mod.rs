@@ -5,6 +5,7 @@ mod audit;
 mod catalog;
 mod cert;
 mod check;
+mod compare;
 mod completions;
 mod diff;
 mod exec;
@@ -69,6 +70,8 @@ enum Command {
     Explain(explain::Arguments),
     /// From the record, print the least role that still lets through what was let through, with tests.
     Suggest(learn::Arguments),
+    /// Compare two policies: every operation that a change newly allows or refuses.
+    Diff(compare::Arguments),
     /// Print a JSON Schema of the policy or the configuration, for editors and CI.
     Schema(schema::Arguments),
     /// List and print ready roles with their tests.
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Suggest(arguments) => learn::run(&config, &arguments),
+        Command::Diff(arguments) => compare::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Template(command) => template::run(&command),
         Command::Audit(command) => audit::run(&config, &command),

@@ -5,6 +5,7 @@
 //! it by that role, with the daemon's own decision. Where a narrowed grant refuses one of them it is widened again: a role that
 //! would break what has run is no suggestion.
 
+mod diff;
 mod rebuilt;
 mod role;
 mod trail;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use crate::catalog::{Catalog, Scope};
 use crate::policy::{Decision, Policy, judge_test, read_alone};
+pub use diff::{Difference, differences};
 use role::{Narrowing, Needs};
 use trail::{Seen, Trail};
 

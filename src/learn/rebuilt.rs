@@ -131,7 +131,7 @@ fn named_by(
             return;
         };
         for (attribute, places) in &rule.after {
-            let values = match attribute.as_str() {
+            let values: Vec<Value> = match attribute.as_str() {
                 "name" => created.facts.name.iter().map(|name| json!(name)).collect(),
                 "tag" => created.facts.tags.iter().map(|tag| json!(tag)).collect(),
                 "project" => created
@@ -140,7 +140,10 @@ fn named_by(
                     .iter()
                     .map(|project| json!(project))
                     .collect(),
-                _ => Vec::new(),
+                other => {
+                    let more = created.more.iter().filter(|(name, _)| name == other);
+                    more.map(|(_, value)| json!(value)).collect()
+                }
             };
             if let Some(place) = places.first().filter(|_| !values.is_empty()) {
                 put(place, &values, body, query);
@@ -233,7 +236,7 @@ fn put_at(path: &FieldPath, values: &[Value], body: &mut Map<String, Value>) {
 }
 
 /// Something that can stand at a place of which it is known only that it was used.
-fn sample(place: &Place, endpoint: &Endpoint) -> String {
+pub(super) fn sample(place: &Place, endpoint: &Endpoint) -> String {
     let stands_at = |at: &Place| at.to_string().trim_end_matches("[]") == place.to_string();
     let named = endpoint.names.iter().find(|named| stands_at(&named.at));
     let forms = match named.map(|named| &named.naming) {
@@ -313,6 +316,9 @@ fn told(kind: &Kind, id: &str, resource: &Resource) -> Value {
         .filter(|_| kind.has("project"))
     {
         told.insert("project".to_owned(), json!(project));
+    }
+    for (attribute, value) in &resource.more {
+        told.insert(attribute.clone(), json!(value));
     }
     Value::Object(told)
 }

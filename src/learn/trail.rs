@@ -34,6 +34,8 @@ pub(super) struct Resource {
     pub id: Option<String>,
     pub scope: Option<String>,
     pub facts: Facts,
+    /// Other attributes.
+    pub more: Vec<(String, String)>,
 }
 
 impl Trail {
@@ -120,6 +122,7 @@ impl Seen {
                     tags: texts(resource, "tags"),
                     project: text("project"),
                 },
+                more: Vec::new(),
             }
         });
         Self {

@@ -66,6 +66,14 @@ pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), 
 pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<Decision, String> {
     let grants = bind(policy, std::slice::from_ref(&test.role), &test.vars)
         .map_err(|error| format!("the test can't run: {error}"))?;
+    judge_by(test, &grants, catalog)
+}
+
+/// What these grants say to the request of a test, whatever role that names.
+///
+/// # Errors
+/// Why it can't be told: there is no such request.
+pub fn judge_by(test: &PolicyTest, grants: &Grants, catalog: &Catalog) -> Result<Decision, String> {
     let (method, target) = test
         .request
         .split_once(' ')
@@ -81,9 +89,9 @@ pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<De
         None => Ok(()),
     };
     let fits = read.and_then(|()| asked.fits(catalog));
-    let found = fits.and_then(|()| touches(&grants, &asked, &test.given, catalog));
+    let found = fits.and_then(|()| touches(grants, &asked, &test.given, catalog));
     Ok(match found {
-        Ok(touches) => decide(&grants, &asked, &touches, catalog),
+        Ok(touches) => decide(grants, &asked, &touches, catalog),
         Err(refusal) => Decision::Deny(refusal),
     })
 }

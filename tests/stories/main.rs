@@ -21,6 +21,7 @@ mod certificate;
 mod checking;
 mod client_certificates;
 mod clients;
+mod comparing;
 mod console;
 mod delegating;
 mod derived;

@@ -1,0 +1,130 @@
+//! `diff`: what a change of policy newly allows or refuses, by requests that are tried with either.
+
+use serde_json::Value;
+
+use crate::support::{Gate, StandInApi};
+
+const OLD: &str = "
+version: 1
+roles:
+  deploy:
+    allow:
+      - scopes: [droplet:read, droplet:update]
+        only: { droplet: { tag: client-a } }
+        actions: [reboot]
+      - scopes: [regions:read]
+  acme:
+    allow:
+      - scopes: [domain:read]
+        only: { domain: { name: example.com } }
+";
+
+/// What is changed in the old policy, how it exits, and lines that are there or not.
+const CASES: [(&str, &str, i32, &[&str], &[&str]); 9] = [
+    ("regions:read", "regions:read", 0, &[], &["+", "-"]),
+    (
+        "droplet:read, droplet:update",
+        "droplet:read, droplet:update, droplet:delete",
+        1,
+        &[
+            "+ deploy  droplets_destroy  DELETE /v2/droplets/{droplet_id}  deletes  droplet tag=client-a",
+        ],
+        &["- ", "tag=client-a0", "what no selector takes"],
+    ),
+    (
+        "      - scopes: [regions:read]\n",
+        "",
+        0,
+        &["- deploy  regions_list  GET /v2/regions  reads  anything"],
+        &["+ "],
+    ),
+    (
+        "{ tag: client-a }",
+        "{ tag: client-a* }",
+        1,
+        &["+ deploy  droplets_get  GET /v2/droplets/{droplet_id}  reads  droplet tag=client-ax"],
+        &["- "],
+    ),
+    (
+        "{ tag: client-a }",
+        "{ tag: client-b }",
+        1,
+        &[
+            "+ deploy  droplets_get  GET /v2/droplets/{droplet_id}  reads  droplet tag=client-b",
+            "- deploy  droplets_get  GET /v2/droplets/{droplet_id}  reads  droplet tag=client-a",
+        ],
+        &[],
+    ),
+    (
+        "actions: [reboot]",
+        "actions: [reboot, power_off]",
+        1,
+        &["changes (power_off)  droplet tag=client-a"],
+        &["(power_on)", "- "],
+    ),
+    (
+        "{ name: example.com }",
+        "{ name: [example.com, example.org] }",
+        1,
+        &["+ acme  domains_get  GET /v2/domains/{domain_name}  reads  domain name=example.org"],
+        &["- ", "deploy"],
+    ),
+    (
+        "  acme:\n",
+        "  other:\n    allow: [{ scopes: [registry:read] }]\n  acme:\n",
+        1,
+        &["+ other  "],
+        &["- ", "acme", "deploy"],
+    ),
+    (
+        "  acme:\n",
+        "    deny:\n      - scopes: [droplet:read]\n        only: { droplet: { name: '*-keep' } }\n  acme:\n",
+        0,
+        &["- deploy  droplets_get"],
+        &["+ "],
+    ),
+];
+
+#[tokio::test]
+async fn each_difference_is_told_with_what_it_is_about() {
+    let api = StandInApi::start().await;
+    let files = Gate::builder(&api).files();
+    files.write("old.yaml", OLD);
+    let old = files.path("old.yaml");
+    let new = files.path("new.yaml");
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    for (from, to, code, there, not) in CASES {
+        files.write("new.yaml", &OLD.replacen(from, to, 1));
+        let output = files.cli(&["diff", old, new]).await;
+        let told = String::from_utf8(output.stdout).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{from} to {to}: {told}{said}"
+        );
+        for part in there {
+            assert!(told.contains(part), "{part} for {to}: {told}");
+        }
+        for part in not {
+            assert!(!told.contains(part), "no {part} for {to}: {told}");
+        }
+        assert!(said.contains("newly allowed"), "{said}");
+    }
+    let output = files
+        .cli(&["diff", old, new, "--json", "--role", "acme"])
+        .await;
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["allowed"], output.status.code()),
+        (&Value::from(0), Some(0))
+    );
+    for (arguments, why) in [
+        (["diff", old, "/nowhere.yaml"], "can't be read"),
+        (["diff", old, "Cargo.toml"], ""),
+    ] {
+        let output = files.cli(&arguments).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why));
+    }
+}
