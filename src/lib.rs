@@ -32,6 +32,7 @@ pub mod console;
 pub mod identify;
 pub mod json;
 pub mod learn;
+pub mod metrics;
 pub mod policy;
 pub mod refusal;
 pub mod request;

@@ -4,15 +4,9 @@
 //! no secret, and nothing of what clients asked.
 
 mod ask;
-mod complaints;
-mod exposition;
-mod metrics;
 mod page;
 mod readiness;
-mod times;
 
 pub use ask::{keep_asking, keep_refreshing};
-pub use complaints::Complaint;
-pub use metrics::{Cache, Found, Metrics, Outcome, Purpose, Reload, Unreadable};
 pub use page::Admin;
 pub use readiness::Phase;

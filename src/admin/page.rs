@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::exposition::{CONTENT_TYPE, Gauges, expose};
 use super::readiness::{Phase, Readiness};
 use crate::audit::Audit;
 use crate::console::Console;
 use crate::identify::Peer;
+use crate::metrics::{CONTENT_TYPE, Gauges, expose};
 use crate::response::{Answer, made};
 use crate::server::Current;
 use crate::state::Live;

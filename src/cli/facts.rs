@@ -3,8 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failed;
-use crate::admin::Metrics;
 use crate::config;
+use crate::metrics::Metrics;
 use crate::policy::{Grants, goes_on, lacks_scope};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked};

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say};
-use crate::admin::Metrics;
 use crate::audit::files;
 use crate::catalog::Catalog;
 use crate::config::{self, Rules};
 use crate::learn::{By, Facts, LookUp, Options, Suggested, suggest};
+use crate::metrics::Metrics;
 use crate::resource::{self, Look, Reader, urn_of};
 use crate::upstream::Upstream;
 

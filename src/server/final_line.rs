@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::crowd::{Place, Seat};
-use crate::admin::{Metrics, Outcome};
 use crate::audit::{Audit, Event, Record, Verdict};
+use crate::metrics::{Metrics, Outcome};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
 use crate::state::Activity;

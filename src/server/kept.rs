@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::connection::{HeadAwaited, Patience, Watch, Watched};
 use super::framing::Scanned;
-use crate::admin::Unreadable;
+use crate::metrics::Unreadable;
 
 /// What a connection goes over.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::plans::Plans;
-use crate::admin::{Metrics, Reload};
 use crate::config::{Problem, Rules, Seen, load_after};
+use crate::metrics::{Metrics, Reload};
 use crate::trust::Issuers;
 use crate::upstream::Upstream;
 

@@ -34,10 +34,10 @@ pub use fetch::{Fetched, Fetcher, NotFetched};
 pub use gzip::Gunzip;
 pub use headers::{Carried, Overridden, carried};
 
-use crate::admin::{Complaint, Metrics, Purpose};
 use crate::audit::Permit;
 use crate::catalog::Method;
 use crate::config::{BaseUrl, Held, RealToken, UpstreamSettings};
+use crate::metrics::{Complaint, Metrics, Purpose};
 use connections::{CHANGES_IDLE, Connections, READS_IDLE};
 
 /// The API and the connections to it.

@@ -8,11 +8,11 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::metrics::Metrics;
+use super::counts::Metrics;
 
 /// What is shown beside what was counted: as it stands when it is asked for.
 #[derive(Debug)]
-pub(super) struct Gauges {
+pub struct Gauges {
     /// What must be well so that requests can be served, and whether it is.
     pub ready: Vec<(&'static str, bool)>,
     /// When the certificates of each listener end.
@@ -28,13 +28,13 @@ pub(super) struct Gauges {
 }
 
 /// The kind of text that [`expose`] makes.
-pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
 /// Everything in Prometheus' text format, version 0.0.4.
 ///
 /// # Errors
 /// None that a text could make.
-pub(super) fn expose(metrics: Arc<Metrics>, gauges: Gauges) -> Result<String, fmt::Error> {
+pub fn expose(metrics: Arc<Metrics>, gauges: Gauges) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape { metrics, gauges }));
     let mut text = String::new();
@@ -220,7 +220,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::admin::{Cache, Complaint, Found, Outcome, Purpose, Reload};
+    use crate::metrics::{Cache, Complaint, Found, Outcome, Purpose, Reload};
     use crate::refusal::Code;
 
     fn gauges() -> Gauges {
