@@ -24,9 +24,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidegate::policy::{Limits, Vars};
+use tidegate::policy::Vars;
 use tidegate::server::{self, Inherited};
 use tidegate::state::{self, Issued};
+use tidegate::token::Limits;
 use tidegate::token::SubToken;
 use tokio::time::{sleep, timeout};
 

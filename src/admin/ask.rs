@@ -6,9 +6,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
-use crate::config::{RealToken, Standing};
-use crate::server::{Current, Serving};
+use crate::rules::{Current, Serving};
 use crate::upstream::What;
+use crate::upstream::{RealToken, Standing};
 
 /// Asks the API about each real token of which it is not known that it is accepted: at the start, after a reload that
 /// brought another one, and after a 401. Never ends.

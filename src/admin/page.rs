@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::identify::Peer;
 use crate::metrics::{CONTENT_TYPE, Gauges, expose};
 use crate::response::{Answer, made};
-use crate::server::Current;
+use crate::rules::Current;
 use crate::state::Live;
 
 /// What answers on the `admin` listener.

@@ -2,9 +2,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::audit::Audit;
-use crate::config::{Certificate, RealToken, Standing};
-use crate::server::Current;
+use crate::rules::Certificate;
+use crate::rules::Current;
 use crate::state::Live;
+use crate::upstream::{RealToken, Standing};
 
 /// Where the daemon is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -12,9 +12,11 @@ use super::wide::Reach;
 use super::{Failed, Outcome, counted, print, say, wide};
 use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint};
-use crate::config::{self, FieldScopes, IssuerKind, Listen, Rules, load};
-use crate::policy::{self, Ceiling, Covers, Grant, Limits, Policy, RequestPattern};
+use crate::config::{FieldScopes, IssuerKind, Listen};
+use crate::policy::{self, Ceiling, Covers, Grant, Policy, RequestPattern};
+use crate::rules::{self, Rules, load};
 use crate::state::{self, BehindClock, Listed, OlderState, Sqlite, StateError, older_than};
+use crate::token::Limits;
 use crate::token::{Admission, Standing, Time, TokenId, standing};
 use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
@@ -79,8 +81,8 @@ pub(crate) fn policy_warnings(rules: &Rules) -> Vec<String> {
 impl Checked {
     /// A policy without what is about it.
     fn alone(&mut self, path: &Path, extra: Option<&Path>) {
-        let read = config::catalog(extra)
-            .and_then(|catalog| Ok((config::policy_alone(path, &catalog)?, catalog)));
+        let read = rules::catalog(extra)
+            .and_then(|catalog| Ok((rules::policy_alone(path, &catalog)?, catalog)));
         match read {
             Ok((policy, catalog)) => {
                 self.policy(path, &policy, &catalog, FieldScopes::SecretsOnly);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::rows::rows;
 use super::{Failed, Outcome, print, say};
 use crate::catalog::{Catalog, Endpoint, Origin, Scope};
-use crate::config;
+use crate::rules;
 use crate::specification::{self, Change, Difference, FieldChange, Operation, Outline, shape};
 
 #[derive(Args)]
@@ -48,7 +48,7 @@ fn compared(arguments: &Arguments) -> Result<Outcome, Failed> {
         print(newer)?;
         return Ok(Outcome::Good);
     }
-    let catalog = config::catalog(arguments.extra.as_deref())?;
+    let catalog = rules::catalog(arguments.extra.as_deref())?;
     let older = Outline::builtin()
         .map_err(|line| Failed::because(format!("specification.tsv:{line}: it can't be read")))?;
     let mut differences = specification::compare(&older, &newer);

@@ -14,17 +14,19 @@ use super::suggest::{Refused, suggestion};
 use super::{Failed, Outcome, print};
 use crate::audit::Would;
 use crate::catalog::{Catalog, Endpoint, Method, Scope};
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::policy::{
-    Allowed, Ceiling, Decision, Grants, Limits, Policy, Source, Vars, bind, decide, precheck,
-    read_given, under, wants_touches,
+    Allowed, Ceiling, Decision, Grants, Policy, Vars, bind, decide, precheck, read_given, under,
+    wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
+use crate::rules;
 use crate::secret::redacted;
 use crate::state;
 use crate::token::{Admission, ClientAddr, Origin, Usage, admit};
+use crate::token::{Limits, Source};
 
 #[derive(Args)]
 #[command(
@@ -127,9 +129,9 @@ impl Ground {
     /// # Errors
     /// The mistakes in them.
     pub fn read(config: &Path) -> Result<Self, Failed> {
-        let settings = config::settings(config)?;
-        let catalog = config::catalog(settings.extra_catalog.as_deref())?;
-        let policy = config::policy(&settings, &catalog)?;
+        let settings = rules::settings(config)?;
+        let catalog = rules::catalog(settings.extra_catalog.as_deref())?;
+        let policy = rules::policy(&settings, &catalog)?;
         Ok(Self {
             config: config.to_owned(),
             settings,

@@ -3,12 +3,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failed;
-use crate::config;
+use crate::facts::{Facts, Reader};
 use crate::metrics::Metrics;
 use crate::policy::{Grants, goes_on, lacks_scope};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked};
-use crate::resource::{Facts, Interest, Reader, Touch, resolve};
+use crate::resource::{Interest, Touch, resolve};
+use crate::rules;
 use crate::upstream::Upstream;
 
 /// Why there is no deciding grant to tell.
@@ -43,7 +44,7 @@ pub(super) fn touches(
             "what the request touches can't be looked up: {why}; {instead}"
         )))
     };
-    let rules = config::load(config).map_err(|problems| {
+    let rules = rules::load(config).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         unknown(lines.join("; "))
     })?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Failed, Outcome, say};
-use crate::config::{self, Listen, Place};
+use crate::config::{Listen, Place};
+use crate::rules;
 
 #[derive(Args)]
 #[command(
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    let settings = config::settings(config)?;
+    let settings = rules::settings(config)?;
     let page = if arguments.ready {
         "/readyz"
     } else {

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{Failed, Outcome, print, say, template};
-use crate::config::{self, BaseUrl, RealToken, Standing, UpstreamSettings};
+use crate::config::{BaseUrl, UpstreamSettings};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
+use crate::upstream::{RealToken, Standing};
 
 #[derive(Args)]
 #[command(
@@ -89,7 +90,7 @@ fn real_token() -> Result<Secret, Failed> {
     drop(unseen);
     read.map_err(|error| Failed::because(format!("the token can't be read: {error}")))?;
     let token = text.trim();
-    if let Some(why) = config::no_real_token(token) {
+    if let Some(why) = crate::secret::no_real_token(token) {
         return Err(Failed::because(format!("this is no real token: {why}")));
     }
     Ok(Secret::new(token.to_owned()))

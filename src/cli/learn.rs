@@ -11,10 +11,11 @@ use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say};
 use crate::audit::files;
 use crate::catalog::Catalog;
-use crate::config::{self, Rules};
+use crate::facts::{self, Reader};
 use crate::learn::{By, Facts, LookUp, Options, Suggested, suggest};
 use crate::metrics::Metrics;
-use crate::resource::{self, Look, Reader, urn_of};
+use crate::resource::{Look, urn_of};
+use crate::rules::{self, Rules};
 use crate::upstream::Upstream;
 
 #[derive(Args)]
@@ -64,17 +65,17 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     let rules = if alone || arguments.offline {
         None
     } else {
-        Some(config::load(config)?)
+        Some(rules::load(config)?)
     };
     let catalog = match &rules {
         Some(rules) => rules.catalog.clone(),
-        None if alone => Arc::new(config::catalog(None)?),
-        None => Arc::new(config::catalog(
-            config::settings(config)?.extra_catalog.as_deref(),
+        None if alone => Arc::new(rules::catalog(None)?),
+        None => Arc::new(rules::catalog(
+            rules::settings(config)?.extra_catalog.as_deref(),
         )?),
     };
     let policy = match &arguments.extends {
-        Some(role) => Some((config::policy(&config::settings(config)?, &catalog)?, role)),
+        Some(role) => Some((rules::policy(&rules::settings(config)?, &catalog)?, role)),
         None => None,
     };
     if let Some((policy, role)) = &policy
@@ -179,7 +180,7 @@ fn with_look_ups<T>(
     let (Some(token), Ok(upstream)) = (token, upstream) else {
         return goes_on(None);
     };
-    let facts = resource::Facts::default();
+    let facts = facts::Facts::default();
     let generation = rules.generation;
     let reader = Reader::new(
         &facts,

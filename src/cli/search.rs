@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{Failed, Outcome, counted, print, say};
 use crate::audit::{Wanted, changes_something, files, text};
-use crate::config::{self, AuditSink};
+use crate::config::AuditSink;
+use crate::rules;
 use crate::secret::redacted;
 use crate::token::SubToken;
 use crate::units::Span;
@@ -81,7 +82,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
 }
 
 pub(super) fn of_configuration(config: &Path) -> Result<Vec<PathBuf>, Failed> {
-    let settings = config::settings(config)?;
+    let settings = rules::settings(config)?;
     let AuditSink::File(path) = settings.audit.sink else {
         return Err(Failed::because(
             "the record goes to standard output (`audit: stdout`), so there is no file to search; name the files, or `-` and pass the lines in",

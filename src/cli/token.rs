@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use super::fitting::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say, weaken};
 use crate::catalog::is_plain_text;
-use crate::config::{self, Rules, Settings};
-use crate::policy::{self, Ceiling, FileToken, Limits, Policy, Source, SubjectPattern};
+use crate::config::Settings;
+use crate::policy::{self, Ceiling, FileToken, Policy};
 use crate::refusal::Code;
+use crate::rules::{self, Rules};
 use crate::secret::{SecretHash, has_token};
 use crate::state::{self, About, Issued, Listed, Maker, Parent, StateError, Store};
 use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, standing};
+use crate::token::{Limits, Source, SubjectPattern};
 use crate::units::{Rate, Span};
 
 #[derive(Subcommand)]
@@ -201,7 +203,7 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
-    let settings = config::settings(config)?;
+    let settings = rules::settings(config)?;
     let desk = Desk { settings };
     match command {
         Command::Issue(arguments) => desk.issue(arguments),
@@ -262,8 +264,8 @@ impl Desk {
     }
 
     pub(super) fn policy(&self) -> Result<Policy, Failed> {
-        let catalog = config::catalog(self.settings.extra_catalog.as_deref())?;
-        Ok(config::policy(&self.settings, &catalog)?)
+        let catalog = rules::catalog(self.settings.extra_catalog.as_deref())?;
+        Ok(rules::policy(&self.settings, &catalog)?)
     }
 
     fn issue(&self, arguments: Issue) -> Result<(), Failed> {

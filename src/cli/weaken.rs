@@ -5,11 +5,11 @@ use zeroize::Zeroizing;
 
 use super::token::{Desk, Shown, tell};
 use super::{Failed, revoke};
-use crate::config;
-use crate::policy::Source;
 use crate::request::Json;
+use crate::rules;
 use crate::secret::SecretHash;
 use crate::state::{Child, Delegator, Wish};
+use crate::token::Source;
 use crate::token::{Standing, SubToken, Usage};
 use crate::units::{Rate, Span};
 use crate::yaml::{self, Mistakes, Node};
@@ -76,7 +76,7 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), Failed> {
         return Err(Failed::because(what));
     }
     let policy = desk.policy()?;
-    let catalog = config::catalog(desk.settings.extra_catalog.as_deref())?;
+    let catalog = rules::catalog(desk.settings.extra_catalog.as_deref())?;
     let delegator = Delegator {
         id: &parent.id,
         name: &parent.name,

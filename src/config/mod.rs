@@ -1,19 +1,13 @@
 //! `tidegate.yaml`: how the daemon listens, where it forwards to, what it keeps where.
 //!
-//! The file is read and checked whole. [`load`] then brings in everything it points to (policy, extra catalogue, real
-//! tokens, the upstream's certificate authority) and makes one [`Rules`] of it, which a request takes one reference to and
-//! keeps to its end. If anything is wrong there are no rules, and whoever had some keeps them.
+//! The file is read and checked whole, and what it says is kept as it was written: what it points to is read by
+//! [`crate::rules`].
 
-mod command;
 mod issuers;
-mod load;
 mod places;
+mod problem;
 mod read;
-mod real_token;
-mod tls;
 mod url;
-mod watch;
-mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,19 +17,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use command::TokenCommand;
 pub use issuers::{Exchange, IssuerKind, IssuerSettings, KeySource, KeyUrl, NoKeyUrl};
-pub use load::{
-    Certificate, Parts, Problem, Rules, catalog, load, load_after, no_real_token, policy,
-    policy_alone, policy_in, secrets, settings,
-};
 pub use places::Places;
-pub use read::read;
-pub use real_token::{Held, RealToken, Standing};
-pub use tls::shows;
+pub use problem::Problem;
+pub use read::{read, read_leniently};
 pub use url::BaseUrl;
-pub use watch::Seen;
 
+use crate::secret::TokenCommand;
 use crate::units::Size;
 
 /// Where the configuration is looked for if nobody says.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::Problem;
+use super::problem::Problem;
 use crate::yaml::At;
 
 /// Where a configuration names what is elsewhere (`policy`, `accounts.default`), so that what is wrong there is told where it is
@@ -13,7 +13,7 @@ pub struct Places {
 
 impl Places {
     /// Those of a file, of which none is known yet.
-    pub(super) fn of(file: &str) -> Self {
+    pub fn of(file: &str) -> Self {
         Self {
             file: file.to_owned(),
             keys: BTreeMap::new(),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::{
     Account, AuditSettings, AuditSink, BaseUrl, ConsoleSettings, Exchange, FieldScopes, IssuerKind,
     IssuerSettings, KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader,
-    Settings, TlsFiles, TokenCommand, TokenSource, UpstreamSettings,
+    Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
-use crate::policy::Source;
+use crate::token::Source;
+use crate::secret::TokenCommand;
 use crate::units::Span;
 use crate::yaml::{self, At, Map, Mistakes, Node, Value};
 
@@ -40,11 +41,7 @@ pub fn read(file: &str, text: &str, directory: &Path) -> Result<Settings, Mistak
 }
 
 /// The same, with what could be read in spite of the mistakes: to look further for more of them, and for nothing else.
-pub(super) fn read_leniently(
-    file: &str,
-    text: &str,
-    directory: &Path,
-) -> (Option<Settings>, Mistakes) {
+pub fn read_leniently(file: &str, text: &str, directory: &Path) -> (Option<Settings>, Mistakes) {
     let mut reader = Reader {
         mistakes: Mistakes::new(file),
         directory,

@@ -10,8 +10,10 @@ use super::Console;
 use super::history::Minute;
 use super::page::{self, Frame, badge, time_text};
 use crate::admin::Admin;
-use crate::config::{AuditSink, Listen, Rules, Standing};
-use crate::server::Serving;
+use crate::config::{AuditSink, Listen};
+use crate::rules::Rules;
+use crate::rules::Serving;
+use crate::upstream::Standing;
 
 /// What `check` warns of in the policy in force, kept for as long as that is.
 #[derive(Default)]
@@ -105,7 +107,7 @@ fn listener(listen: &Listen) -> Value {
 fn accounts(rules: &Rules) -> Value {
     let mut all: Vec<_> = rules.real_tokens().collect();
     all.sort_by(|a, b| a.account.cmp(&b.account));
-    let one = |token: &&Arc<crate::config::RealToken>| {
+    let one = |token: &&Arc<crate::upstream::RealToken>| {
         let standing = token.standing();
         json!({
             "name": token.account,

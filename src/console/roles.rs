@@ -13,8 +13,8 @@ use super::reply::{Reply, Trouble};
 use super::{Asked, Console};
 use crate::audit::text;
 use crate::catalog::Scope;
-use crate::config::Rules;
 use crate::policy::{BoundGrant, Grants, Right, Role, bind};
+use crate::rules::Rules;
 
 /// The verbs that have a column of their own; any other stands under `other`.
 const VERBS: [&str; 4] = ["read", "create", "update", "delete"];

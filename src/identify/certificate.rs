@@ -2,7 +2,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use crate::policy::{Attribute, AttributeValue, Subject};
+use crate::token::{Attribute, AttributeValue, Subject};
 
 /// For whom a client's certificate is. It was verified before; `None` if it can't be read, and then no condition on it holds.
 pub fn subject(der: &[u8]) -> Option<Subject> {

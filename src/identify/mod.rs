@@ -12,8 +12,8 @@ use ipnet::IpNet;
 pub use certificate::subject;
 
 use crate::config::BaseUrl;
-use crate::policy::Subject;
 use crate::refusal::{Code, Refusal};
+use crate::token::Subject;
 use crate::token::{ClientAddr, Origin};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

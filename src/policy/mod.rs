@@ -17,7 +17,6 @@ mod operator;
 mod pattern;
 mod read;
 mod selections;
-mod subject;
 mod takes;
 mod test;
 mod touched;
@@ -27,8 +26,6 @@ mod within;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use ipnet::IpNet;
-use jiff::Timestamp;
 
 pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, narrowed, under};
 pub use ceiling::Ceiling;
@@ -41,7 +38,6 @@ pub use only::{Only, Selector, Value};
 pub use operator::{Operator, Right};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
-pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
 pub use takes::{Added, Into as IntoProject};
 pub use test::{PolicyTest, judge as judge_test, judge_by, run as run_test, touches};
 pub use touched::{could_take_from_sight, one_tag, takes_from_sight, why_hidden, with_additions};
@@ -50,8 +46,7 @@ pub use within::{decide, goes_on, lacks_scope, precheck, shows, wants_touches};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;
-use crate::token::TokenId;
-use crate::units::{Rate, Span};
+use crate::token::{Limits, TokenId};
 use crate::yaml::At;
 
 /// A policy file, checked.
@@ -177,34 +172,6 @@ pub struct FileToken {
     pub ceiling: Option<Arc<Ceiling>>,
     /// Where it stands in the file.
     pub at: At,
-}
-
-/// Where, when and how often a token may be used. What is absent does not limit.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Limits {
-    /// From where; an empty list is nowhere.
-    pub sources: Option<Vec<Source>>,
-    /// With a client certificate for whom.
-    pub client_cert: Option<SubjectPattern>,
-    /// From when on.
-    pub not_before: Option<Timestamp>,
-    /// Until when.
-    pub expires_at: Option<Timestamp>,
-    /// How long it may go unused.
-    pub idle: Option<Span>,
-    /// How many requests in all.
-    pub max_uses: Option<u64>,
-    /// How many requests in a time.
-    pub rate: Option<Rate>,
-}
-
-/// One place that a token may be used from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Source {
-    /// Addresses.
-    Net(IpNet),
-    /// A unix socket.
-    Unix,
 }
 
 #[cfg(test)]

@@ -1,23 +1,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::pattern::{PatternText, Text};
 use super::test::PolicyTest;
 use super::{
-    Ceiling, Covers, FileToken, Grant, Limits, OnCreate, Operator, Policy, Right, Role, Source,
-    Vars, only,
+    Ceiling, Covers, FileToken, Grant, OnCreate, Operator, Policy, Right, Role, Vars, only,
 };
 use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
 use crate::request::Json;
 use crate::resource::{Attributes, Given, Known, spelled};
 use crate::secret::SecretHash;
-use crate::token::no_name;
+use crate::token::{Limits, Source, no_name};
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node, Value, nearest};
 
 /// Reads a policy file, whole: one mistake anywhere and there is no policy.
@@ -900,57 +895,5 @@ pub(super) fn as_json(node: &Node) -> serde_json::Value {
             .iter()
             .map(|entry| (entry.key.clone(), as_json(&entry.node)))
             .collect(),
-    }
-}
-
-/// Why a text is no source.
-#[derive(Debug, Eq, PartialEq)]
-pub enum NoSource {
-    /// It is no address, network or `unix`.
-    Unreadable,
-    /// Bits are set behind the prefix; this is the network that it is in.
-    HostBits(IpNet),
-}
-
-impl fmt::Display for NoSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable => f.write_str(
-                "a source is an address, a network (`203.0.113.0/24`, `2001:db8::/32`) or `unix`",
-            ),
-            Self::HostBits(net) => write!(
-                f,
-                "the address has bits set behind its prefix; write `{net}` for the network"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for NoSource {}
-
-impl FromStr for Source {
-    type Err = NoSource;
-
-    fn from_str(text: &str) -> Result<Self, NoSource> {
-        if text == "unix" {
-            return Ok(Self::Unix);
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Net(IpNet::from(address.to_canonical())));
-        }
-        let net: IpNet = text.parse().map_err(|_| NoSource::Unreadable)?;
-        if net.addr() != net.trunc().addr() {
-            return Err(NoSource::HostBits(net.trunc()));
-        }
-        Ok(Self::Net(net))
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix => f.write_str("unix"),
-            Self::Net(net) => write!(f, "{net}"),
-        }
     }
 }

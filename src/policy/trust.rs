@@ -6,8 +6,9 @@ use super::matching::Matcher;
 use super::only::{self, Value};
 use super::pattern::Text;
 use super::read::{Reader, is_name};
-use super::{Ceiling, Limits, Vars};
+use super::{Ceiling, Vars};
 use crate::request::Json;
+use crate::token::Limits;
 use crate::units::Span;
 use crate::yaml::{At, Entry, Map, Node, Value as Written};
 

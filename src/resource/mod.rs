@@ -5,18 +5,14 @@
 //! nothing. Nothing here decides.
 
 mod above;
-mod facts;
 mod look;
-mod pages;
-mod pruned;
 mod resolve;
 mod state;
 mod touch;
 
 pub use above::{above, project, whole};
-pub use facts::{Facts, Listed, PER_PAGE, Pages, Reader, Remembered};
 pub use look::{
-    Found, Given, Look, as_host, attributes_of, is_called, spelled, told_by_name, urn_of,
+    Found, Given, Look, Parents, as_host, attributes_of, is_called, spelled, told_by_name, urn_of,
     with_parents, zone_of,
 };
 pub use resolve::{Interest, acted_on, names_acted_on, resolve, resolve_one};

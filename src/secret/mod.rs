@@ -1,14 +1,19 @@
 //! Bytes that must not get out: they are not printed, not cloned, not compared in variable time, and wiped on drop; their
 //! files are read only if nobody else could, and no core dump has them.
 
+mod command;
 pub mod file;
 pub mod process;
+mod real;
 
 use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+pub use command::TokenCommand;
+pub use real::no_real_token;
 
 /// A secret text: a real token, or a sub-token on its way through.
 pub struct Secret(Zeroizing<String>);

@@ -6,12 +6,13 @@ use hyper::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 
 use super::final_line::FinalLine;
-use super::serving::Serving;
 use crate::audit::Token;
-use crate::policy::{Ceiling, FileToken, Grants, Limits, Vars};
+use crate::policy::{Ceiling, FileToken, Grants, Vars};
 use crate::refusal::{Code, Refusal};
+use crate::rules::Serving;
 use crate::secret::SecretHash;
 use crate::state::{self, Activity, Issued, KeptIn, Live, Parent, Unavailable};
+use crate::token::Limits;
 use crate::token::{Admission, NoToken, Origin, SubToken, TokenId, admit};
 use crate::units::Rate;
 

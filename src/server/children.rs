@@ -11,11 +11,11 @@ use super::gate::Gate;
 use super::own::{Asked, json_answer};
 use super::question::{readable, unreadable};
 use crate::audit;
-use crate::policy::Source;
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::response::{Answer, made};
 use crate::state::{Child, Delegator, Issued, Listed, Maker, Wish};
+use crate::token::Source;
 use crate::token::{Admission, SubToken, TokenId, standing};
 use crate::upstream;
 

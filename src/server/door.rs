@@ -29,7 +29,6 @@ use super::gate::Gate;
 use super::kept::{self, Ends, Wire};
 use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
-use super::serving::Serving;
 use super::watchdog::{BEAT, Beat};
 use super::workers::Workers;
 use crate::admin::Admin;
@@ -38,6 +37,7 @@ use crate::identify::{Forwarding, Peer, is_trusted, subject};
 use crate::metrics::Unreadable;
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, refused};
+use crate::rules::Serving;
 use crate::token::ClientAddr;
 
 /// A listener's way to its connections.

@@ -11,11 +11,12 @@ use super::doors::Doors;
 use super::gate::Gate;
 use super::inherited::Inherited;
 use super::listen::{Listener, Unbound};
-use super::serving::Current;
 use super::watchdog::Heart;
 use super::workers::Workers;
 use crate::audit::Audit;
-use crate::config::{Problem, Rules};
+use crate::config::Problem;
+use crate::rules::Current;
+use crate::rules::Rules;
 use crate::state::{Issued, Live, Sqlite, StateError, Store};
 
 /// A gate inside of a program that does something else: the same way through as the daemon's, with one sub-token, a state that is

@@ -11,11 +11,12 @@ use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
 use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
+use crate::facts::Reader;
 use crate::json::Document;
 use crate::policy::{Added, Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
-use crate::resource::{Attributes, Reader, State, Touch, attributes_of};
+use crate::resource::{Attributes, State, Touch, attributes_of};
 use crate::response::{
     Answer, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed, trimming,
 };

@@ -9,10 +9,11 @@ use super::final_line::FinalLine;
 use super::question::{Ending, Question, cut_off};
 use crate::audit::Permit;
 use crate::catalog::{FieldPath, Method, Place, TouchRule, TouchVerb};
+use crate::facts::Reader;
 use crate::policy::{Added, Allowed, IntoProject, Sent, with_additions};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, NoList, encoded};
-use crate::resource::{Known, Look, Reader, State, Touch, urn_of};
+use crate::resource::{Known, Look, State, Touch, urn_of};
 use crate::response::{Answer, made};
 use crate::upstream::{Body, Carried, Checked};
 

@@ -9,6 +9,7 @@ use hyper::{HeaderMap, StatusCode};
 use super::question::{Question, cut_off};
 use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
 use crate::config::BaseUrl;
+use crate::facts::{Listed, PER_PAGE, Pages, Reader, Remembered};
 use crate::json::Document;
 use crate::policy::{
     Fields, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight, why_hidden,
@@ -16,9 +17,8 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
-    Attributes, Interest, Known, Listed, PER_PAGE, Pages, Reader, Remembered, State, Touch, above,
-    acted_on, attributes_of, is_called, names_acted_on, project, resolve_one, spelled,
-    told_by_name, whole, with_parents, zone_of,
+    Attributes, Interest, Known, State, Touch, above, acted_on, attributes_of, is_called,
+    names_acted_on, project, resolve_one, spelled, told_by_name, whole, with_parents, zone_of,
 };
 use crate::response::{
     Answer, AnswerBody, Cutting, Links, ListPage, Scan, listed, made, slices, without,

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
 use super::gate::Gate;
-use super::serving::Serving;
 use crate::catalog::{Method, Scope, ScopeSet};
 use crate::identify::Client;
-use crate::policy::{Grants, Source};
+use crate::policy::Grants;
 use crate::refusal::{Code, Refusal};
 use crate::request::Target;
 use crate::response::{Answer, made};
+use crate::rules::Serving;
 use crate::secret::SecretHash;
+use crate::token::Source;
 use crate::token::TokenId;
 
 /// One of tidegate's own endpoints.

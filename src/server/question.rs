@@ -7,20 +7,22 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
-use super::serving::Serving;
 use crate::audit::{Permit, Resource};
 use crate::catalog::{Endpoint, Method, Place, Scope, TouchVerb};
-use crate::config::{BaseUrl, RealToken};
+use crate::config::BaseUrl;
+use crate::facts::{Facts, Reader};
 use crate::identify::Client;
 use crate::policy::{
     Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, scopes_used, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, MOST_NAMED};
-use crate::resource::{Facts, Interest, Reader, State, Touch, resolve};
+use crate::resource::{Interest, State, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
+use crate::rules::Serving;
 use crate::token::Spending;
 use crate::units::Span;
+use crate::upstream::RealToken;
 use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, Progress, carried};
 
 /// What goes with a request that was let through.

@@ -4,10 +4,11 @@ use super::final_line::FinalLine;
 use super::narrowed::with_body;
 use super::question::Question;
 use crate::catalog::TouchVerb;
+use crate::facts::Reader;
 use crate::json::Document;
 use crate::policy::{Shown, shows};
 use crate::refusal::Refusal;
-use crate::resource::{Reader, Touch};
+use crate::resource::Touch;
 use crate::response::{Answer, Cutting};
 
 impl Question<'_> {

@@ -17,15 +17,16 @@ use super::doors::{Doors, patience};
 use super::gate::Gate;
 use super::inherited::{Inherited, Unfit};
 use super::listen::{Listener, Unbound};
-use super::serving::{Current, Why};
 use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;
 use super::workers::Workers;
 use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
-use crate::config::{AuditSettings, AuditSink, Listen, Problem, Rules};
+use crate::config::{AuditSettings, AuditSink, Listen, Problem};
 use crate::console::{Console, History};
+use crate::rules::Rules;
+use crate::rules::{Current, Why};
 use crate::state::{Live, StateError};
 
 /// Why the daemon could not start.

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::serving::Current;
-use crate::config::Seen;
+use crate::rules::Current;
+use crate::rules::Seen;
 
 /// Looks every second whether the files are still what was read.
 ///

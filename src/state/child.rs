@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use super::maker::{Maker, Parent};
 use super::record::Issued;
 use crate::catalog::Catalog;
-use crate::policy::{self, Delegate, Limits, Policy, Source, Vars, read_narrowing};
+use crate::policy::{self, Delegate, Policy, Vars, read_narrowing};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::secret::SecretHash;
+use crate::token::{Limits, Source};
 use crate::token::{SubToken, TokenId, no_name};
 use crate::units::{NoAmount, Rate};
 

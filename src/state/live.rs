@@ -16,7 +16,8 @@ use tracing::{error, info};
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
 use super::store::Store;
-use crate::policy::{Ceiling, FileToken, Grants, Limits, Policy, Unbound};
+use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
+use crate::token::Limits;
 use crate::token::{Admission, Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::maker::Maker;
-use crate::policy::{Ceiling, Limits, Vars};
+use crate::policy::{Ceiling, Vars};
 use crate::secret::SecretHash;
 use crate::secret::file::Loose;
+use crate::token::Limits;
 use crate::token::{TokenId, Usage};
 
 /// An issued token, as it is kept: everything but the token itself.

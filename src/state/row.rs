@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::maker::Maker;
 use super::record::{About, Issued, StateError};
-use crate::policy::{Ceiling, Limits, Source};
+use crate::policy::Ceiling;
 use crate::secret::SecretHash;
 use crate::token::Usage;
+use crate::token::{Limits, Source};
 use crate::units::Span;
 
 /// The columns of a token, in the order in which [`TokenRow`] is read.

@@ -757,8 +757,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::{Limits, Vars};
+    use crate::policy::Vars;
     use crate::state::{Exchanged, Maker};
+    use crate::token::Limits;
 
     #[test]
     fn a_file_of_an_older_version_is_brought_up_and_keeps_its_tokens() {

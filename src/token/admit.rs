@@ -3,8 +3,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::limits::{Limits, Source};
+use super::subject::Subject;
 use super::time::Moment;
-use crate::policy::{Limits, Source, Subject};
 use crate::refusal::{Code, Refusal};
 
 /// Where a request comes from.
@@ -231,7 +232,7 @@ pub fn from_allowed(sources: Option<&[Source]>, from: ClientAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Attribute, AttributeValue};
+    use crate::token::{Attribute, AttributeValue};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()

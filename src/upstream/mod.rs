@@ -4,6 +4,7 @@
 //! sent again only where it was not begun to be written, or the API said that it did not look at it. What changes something
 //! goes over a connection on which the API was heard a moment ago, or over a new one.
 
+mod account;
 mod body;
 mod connect;
 mod connections;
@@ -24,6 +25,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+pub use account::{Held, RealToken, Standing};
 pub use body::{
     BodyFailure, Incoming as ClientBody, Outgoing, Progress, empty, read, stream, whole,
 };
@@ -36,7 +38,7 @@ pub use headers::{Carried, Overridden, carried};
 
 use crate::audit::Permit;
 use crate::catalog::Method;
-use crate::config::{BaseUrl, Held, RealToken, UpstreamSettings};
+use crate::config::{BaseUrl, UpstreamSettings};
 use crate::metrics::{Complaint, Metrics, Purpose};
 use connections::{CHANGES_IDLE, Connections, READS_IDLE};
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
-use tidegate::policy::{Limits, Vars};
+use tidegate::policy::Vars;
 use tidegate::state::{self, About, Issued};
+use tidegate::token::Limits;
 use tidegate::token::SubToken;
 use tokio::task::JoinSet;
 

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tidegate::catalog::Catalog;
 use tidegate::config::BaseUrl;
 use tidegate::policy::{
-    Decision, Grants, Limits, Policy, Shown, Vars, bind, decide, precheck, read, shows, touches,
+    Decision, Grants, Policy, Shown, Vars, bind, decide, precheck, read, shows, touches,
 };
 use tidegate::request::{Asked, Json, Target};
 use tidegate::resource::{State, attributes_of};
@@ -30,6 +30,7 @@ use tidegate::response::{
     Fate, Judge, Judged, Links, Plan, PlanMember, PlanPlace, Scan, slices, trimmed,
 };
 use tidegate::state::{self as tokens, Issued, Live};
+use tidegate::token::Limits;
 use tidegate::token::SubToken;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());

@@ -14,11 +14,12 @@ use super::{Arguments, Failed, Unusable, learning};
 use crate::catalog::Catalog;
 use crate::cli::template;
 use crate::config::{
-    self, BaseUrl, Listen, Parts, Place, Plaintext, ProxyHeader, RealToken, Rules, Settings,
-    TlsFiles, TokenSource,
+    self, BaseUrl, Listen, Place, Plaintext, ProxyHeader, Settings, TlsFiles, TokenSource,
 };
 use crate::policy::Policy;
+use crate::rules::{self, Parts, Rules};
 use crate::secret::{Secret, SecretHash};
+use crate::upstream::RealToken;
 
 /// All of it, read.
 pub(super) struct Ground {
@@ -74,7 +75,7 @@ impl Ground {
             None => config::read("the defaults", NO_CONFIGURATION, Path::new("."))
                 .map_err(|mistakes| Failed(mistakes.into_lines()))?,
         };
-        let catalog = config::catalog(settings.extra_catalog.as_deref()).map_err(Failed::from)?;
+        let catalog = rules::catalog(settings.extra_catalog.as_deref()).map_err(Failed::from)?;
         let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
         let known = (is_configured && arguments.token_file.is_none()).then_some(&accounts[..]);
         let learns_alone = arguments.learn && arguments.roles.is_empty();
@@ -82,7 +83,7 @@ impl Ground {
         let path = path.or(is_configured.then_some(settings.policy.as_path()));
         let path = path.filter(|_| !learns_alone);
         let (policy, policy_hash) = match path {
-            Some(path) => config::policy_in(path, known, &catalog).map_err(Failed::from)?,
+            Some(path) => rules::policy_in(path, known, &catalog).map_err(Failed::from)?,
             None if learns_alone => Default::default(),
             None => templates(&arguments.roles, &catalog)?,
         };
@@ -131,7 +132,7 @@ impl Ground {
                 (None, Some(configured)) if is_configured => configured.token.clone(),
                 (None, _) => TokenSource::Env(variable(own)?.to_owned()),
             };
-            let secrets = config::secrets(&source, Some(own))
+            let secrets = rules::secrets(&source, Some(own))
                 .map_err(|why| Failed::because(format!("the real token: {why}")))?;
             self.take(account, secrets);
             match source {
@@ -212,7 +213,7 @@ fn configuration(path: &Path) -> Result<Option<Settings>, Failed> {
     if unnamed && std::fs::File::open(path).is_err() {
         return Ok(None);
     }
-    Ok(Some(config::settings(path)?))
+    Ok(Some(rules::settings(path)?))
 }
 
 fn variables(settings: &Settings) -> Vec<String> {

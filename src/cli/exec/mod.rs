@@ -37,10 +37,12 @@ use self::trust::Trust;
 use super::log::{self, LogFormat};
 use super::{Failed, Outcome, say, token};
 use crate::audit::Audit;
-use crate::config::{AuditSettings, AuditSink, BaseUrl, Rules};
-use crate::policy::{Ceiling, Limits, Policy, bind};
+use crate::config::{AuditSettings, AuditSink, BaseUrl};
+use crate::policy::{Ceiling, Policy, bind};
+use crate::rules::Rules;
 use crate::server::Embedded;
 use crate::state::Issued;
+use crate::token::Limits;
 use crate::token::SubToken;
 use crate::units::Span;
 

@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::environment::Traces;
 use super::intercept::{Stream, trusting};
 use super::{Failed, say};
-use crate::config::{self, BaseUrl};
+use crate::config::BaseUrl;
 use crate::secret::{self, Secret};
 use crate::token::SubToken;
 
@@ -277,7 +277,7 @@ pub(super) fn learn_real_tokens(own: &Variables, traces: &mut Traces) {
         if let Some(text) = value.to_str()
             && text.starts_with("do")
             && text.contains("_v1_")
-            && config::no_real_token(text).is_none()
+            && crate::secret::no_real_token(text).is_none()
         {
             traces.learn(text);
         }

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 
 use super::{Failed, Scratch};
 use crate::authority::{self, Host};
-use crate::config;
+use crate::rules;
 
 /// An authority for this run, and what the gate shows of it.
 pub(super) struct Trust {
@@ -69,7 +69,7 @@ impl Trust {
         let hosts = hosts.map_err(Failed::because)?;
         let made = authority::passing(&hosts, Timestamp::now()).map_err(Failed::because)?;
         Ok(Self {
-            tls: config::shows(made.chain, made.key).map_err(Failed::because)?,
+            tls: rules::shows(made.chain, made.key).map_err(Failed::because)?,
             authority: made.authority,
         })
     }

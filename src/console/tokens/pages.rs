@@ -8,8 +8,8 @@ use super::super::page::{self, Frame, badge, field, texts, time_text, token_fiel
 use super::super::{records, roles};
 use super::{Filter, STATES};
 use crate::audit::text;
-use crate::config::Rules;
 use crate::policy::Right;
+use crate::rules::Rules;
 
 /// The list as a page.
 pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Frame<'_>) -> Markup {

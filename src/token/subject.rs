@@ -1,7 +1,7 @@
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
-use super::matching::{Piece, glob_matches};
+use crate::glob::{Piece, glob_matches};
 
 /// Whom a client's certificate is for: the attributes of its subject, the most particular first, as RFC 4514 writes them.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,12 +1,11 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::facts::Pages;
-use super::look::{attributes_of, spelled};
 use super::pruned::Members;
-use super::state::{Attributes, Known};
+use super::reader::Pages;
 use crate::catalog::Kind;
 use crate::json::{Document, is_object, items, members};
+use crate::resource::{Attributes, Known, attributes_of, spelled};
 
 /// One page of a list.
 pub(super) struct Page {

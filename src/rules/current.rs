@@ -6,8 +6,10 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
+use super::load::{Rules, load_after};
 use super::plans::Plans;
-use crate::config::{Problem, Rules, Seen, load_after};
+use super::watch::Seen;
+use crate::config::Problem;
 use crate::metrics::{Metrics, Reload};
 use crate::trust::Issuers;
 use crate::upstream::Upstream;

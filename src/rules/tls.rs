@@ -13,7 +13,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroize;
 
-use super::TlsFiles;
+use crate::config::TlsFiles;
 use crate::secret;
 
 /// Reads a listener's certificate and key, and whose certificates its clients must show.

@@ -11,8 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
-use super::load::no_real_token;
-use crate::secret::Secret;
+use super::{Secret, no_real_token};
 
 /// What prints the real token of an account, as a secrets' manager does.
 ///

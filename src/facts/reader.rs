@@ -8,16 +8,16 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
 use tokio::sync::OnceCell;
 
-use super::look::{Found, Look, Parents, attributes_of, is_called, with_parents};
 use super::pages::{Page, page};
-use super::state::{Attributes, Known, State, folded};
 use crate::catalog::{Catalog, Kind, KindName, LookUp, Name, Source};
-use crate::config::RealToken;
 use crate::json::{Document, NoDocument};
 use crate::metrics::{Cache as Kept, Found as Outcome, Metrics, Purpose};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
-use crate::upstream::Upstream;
+use crate::resource::{
+    Attributes, Found, Known, Look, Parents, State, attributes_of, folded, is_called, with_parents,
+};
+use crate::upstream::{RealToken, Upstream};
 
 /// What was learnt of resources, for a few seconds.
 ///

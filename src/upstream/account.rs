@@ -8,10 +8,9 @@ use hyper::{HeaderMap, StatusCode};
 use memchr::memmem::Finder;
 use tracing::{info, warn};
 
-use super::command::TokenCommand;
-use crate::secret::Secret;
+use super::failure::What;
+use crate::secret::{Secret, TokenCommand};
 use crate::token::{Budget, Shares};
-use crate::upstream::What;
 
 /// The real token of an account, which may change while rules are in force; what to look for so that no answer shows it; and
 /// what the API has said to it.
@@ -268,7 +267,7 @@ impl RealToken {
     }
 
     /// Whether it is the same token, for the same account.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub fn is(&self, other: &Self) -> bool {
         let (one, two) = (self.held.load(), other.held.load());
         let of_command = self.command.is_some() && self.command == other.command;
         let count = if of_command {
@@ -286,7 +285,7 @@ impl RealToken {
     }
 
     /// Whether a command prints it, and which one.
-    pub(super) fn command(&self) -> Option<&TokenCommand> {
+    pub fn command(&self) -> Option<&TokenCommand> {
         self.command.as_ref()
     }
 

@@ -4,7 +4,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{KeySource, Listen, Settings, TlsFiles, TokenSource, settings};
+use super::load::settings;
+use crate::config::{KeySource, Listen, Settings, TlsFiles, TokenSource};
 
 /// The files that rules are read from, as they were at a moment.
 ///
