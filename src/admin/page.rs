@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::header::{self, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
@@ -9,8 +8,6 @@ use tokio::sync::watch;
 
 use super::readiness::{Phase, Readiness};
 use crate::audit::Audit;
-use crate::console::Console;
-use crate::identify::Peer;
 use crate::metrics::{CONTENT_TYPE, Gauges, expose};
 use crate::response::{Answer, made};
 use crate::rules::Current;
@@ -23,7 +20,6 @@ pub struct Admin {
     audit: Arc<Audit>,
     started: Timestamp,
     phase: watch::Sender<Phase>,
-    console: Option<Arc<Console>>,
 }
 
 /// The paths that are answered with and without a console.
@@ -37,14 +33,8 @@ struct Page {
 
 impl Admin {
     /// Of a daemon that is starting.
-    pub fn new(
-        current: Arc<Current>,
-        tokens: Arc<Live>,
-        audit: Arc<Audit>,
-        console: Option<Arc<Console>>,
-    ) -> Self {
+    pub fn new(current: Arc<Current>, tokens: Arc<Live>, audit: Arc<Audit>) -> Self {
         Self {
-            console,
             current,
             tokens,
             audit,
@@ -63,18 +53,13 @@ impl Admin {
         &self.current
     }
 
-    /// Answers one request.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
-        match &self.console {
-            Some(console) if !OWN.contains(&request.uri().path()) => {
-                console.clone().answer(request, peer, &self).await
-            }
-            Some(_) | None => self.own(&request).await,
-        }
+    /// Whether a path is one of those that are answered here, whatever else the listener serves.
+    pub fn has(path: &str) -> bool {
+        OWN.contains(&path)
     }
 
-    /// Answers what is asked of the daemon itself. A body is not read.
-    async fn own<B>(self: Arc<Self>, request: &Request<B>) -> Answer {
+    /// Answers one request. A body is not read.
+    pub async fn answer<B>(self: Arc<Self>, request: &Request<B>) -> Answer {
         let page = match request.uri().path() {
             "/healthz" => Page::text(StatusCode::OK, "alive\n"),
             "/readyz" => self.ready().await,

@@ -10,8 +10,8 @@ use super::{
     IssuerSettings, KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader,
     Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
-use crate::token::Source;
 use crate::secret::TokenCommand;
+use crate::token::Source;
 use crate::units::Span;
 use crate::yaml::{self, At, Map, Mistakes, Node, Value};
 

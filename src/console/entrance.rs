@@ -11,12 +11,12 @@ use super::Console;
 use super::reply::Trouble;
 use super::session::SignedIn;
 use crate::config::{BaseUrl, Listen, Place, Settings};
+use crate::gate::{admitted, bearer};
 use crate::identify::Client;
 use crate::policy::{self, Right};
 use crate::refusal::{Code, Refusal};
 use crate::rules::Serving;
 use crate::secret::SecretHash;
-use crate::server::{admitted, bearer};
 use crate::token::{SubToken, TokenId};
 
 /// Somebody who runs tidegate, known by a sub-token that gives rights at the console.

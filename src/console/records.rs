@@ -316,6 +316,6 @@ impl Console {
 
     /// The lines for programs.
     pub(super) fn live_for_programs(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Reply, Trouble> {
-        self.follow(asked, By::Token(crate::server::bearer(asked.headers)?))
+        self.follow(asked, By::Token(crate::gate::bearer(asked.headers)?))
     }
 }

@@ -26,7 +26,6 @@ mod within;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-
 pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, narrowed, under};
 pub use ceiling::Ceiling;
 pub use decide::{Allowed, Decision, Shown, scopes_used};

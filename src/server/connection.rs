@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::time::{Instant, sleep_until};
 
-use super::framing::Oddity;
+use crate::gate::Oddity;
 
 /// What a connection is doing, and since when: by this it is ended when it does nothing for too long.
 ///

@@ -24,8 +24,6 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::connection::{Busy, Patience, Watch, Watched};
-use super::crowd::{Clients, Seat};
-use super::gate::Gate;
 use super::kept::{self, Ends, Wire};
 use super::listen::{Listener, Stream};
 use super::proxy::{self, Told};
@@ -33,6 +31,9 @@ use super::watchdog::{BEAT, Beat};
 use super::workers::Workers;
 use crate::admin::Admin;
 use crate::config::{Place, ProxyHeader};
+use crate::console::Console;
+use crate::gate::Gate;
+use crate::gate::{Clients, Seat};
 use crate::identify::{Forwarding, Peer, is_trusted, subject};
 use crate::metrics::Unreadable;
 use crate::refusal::{Code, Refusal};
@@ -98,21 +99,24 @@ pub(super) enum Behind {
     /// Clients come to the API here.
     Gate(Arc<Gate>),
     /// Those who run tidegate ask here.
-    Admin(Arc<Admin>),
+    Admin(Arc<Admin>, Option<Arc<Console>>),
 }
 
 impl Behind {
     async fn answer(self, request: Request<Incoming>, peer: Peer) -> Answer {
         match self {
             Self::Gate(gate) => gate.handle(request, peer).await,
-            Self::Admin(admin) => admin.answer(request, peer).await,
+            Self::Admin(admin, Some(console)) if !Admin::has(request.uri().path()) => {
+                console.answer(request, peer, &admin).await
+            }
+            Self::Admin(admin, _) => admin.answer(&request).await,
         }
     }
 
     fn serving(&self) -> Arc<Serving> {
         match self {
             Self::Gate(gate) => gate.serving(),
-            Self::Admin(admin) => admin.current().get(),
+            Self::Admin(admin, _) => admin.current().get(),
         }
     }
 
@@ -120,7 +124,7 @@ impl Behind {
     fn most_per_client(&self) -> usize {
         match self {
             Self::Gate(_) => self.serving().rules.settings.limits.connections_per_client,
-            Self::Admin(_) => usize::MAX,
+            Self::Admin(..) => usize::MAX,
         }
     }
 
@@ -128,7 +132,7 @@ impl Behind {
     fn turned_away(&self) {
         match self {
             Self::Gate(gate) => gate.turned_away(),
-            Self::Admin(_) => {}
+            Self::Admin(..) => {}
         }
     }
 
@@ -136,7 +140,7 @@ impl Behind {
     fn unreadable(&self, unreadable: Unreadable) {
         match self {
             Self::Gate(gate) => gate.unreadable(unreadable),
-            Self::Admin(_) => {}
+            Self::Admin(..) => {}
         }
     }
 
@@ -145,7 +149,7 @@ impl Behind {
         let serving = self.serving();
         match self {
             Self::Gate(_) => serving.rules.tls(configured).cloned(),
-            Self::Admin(_) => serving.rules.admin_tls().cloned(),
+            Self::Admin(..) => serving.rules.admin_tls().cloned(),
         }
     }
 }

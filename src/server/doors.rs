@@ -4,13 +4,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::Patience;
-use super::crowd::Clients;
 use super::door::{Behind, Door};
-use super::gate::Gate;
 use super::listen::Listener;
 use super::watchdog::Heart;
 use super::workers::Workers;
 use crate::config::Settings;
+use crate::gate::Clients;
+use crate::gate::Gate;
 
 /// A gate and the listeners before it: what the daemon and a gate inside of another program have in common.
 pub(super) struct Doors {

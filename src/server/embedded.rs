@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::doors::Doors;
-use super::gate::Gate;
 use super::inherited::Inherited;
 use super::listen::{Listener, Unbound};
 use super::watchdog::Heart;
 use super::workers::Workers;
 use crate::audit::Audit;
 use crate::config::Problem;
+use crate::gate::Gate;
 use crate::rules::Current;
 use crate::rules::Rules;
 use crate::state::{Issued, Live, Sqlite, StateError, Store};

@@ -11,15 +11,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Watch;
-
-/// What a head says that can be read in two ways.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Oddity {
-    /// Its body has a length and is in chunks.
-    FramedTwice,
-    /// Its target has a fragment, which no client sends.
-    Fragment,
-}
+use crate::gate::Oddity;
 
 /// Where a connection is in its messages.
 #[derive(Debug)]

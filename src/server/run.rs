@@ -14,7 +14,6 @@ use tracing::{info, warn};
 use super::descriptors;
 use super::door::{Behind, Door};
 use super::doors::{Doors, patience};
-use super::gate::Gate;
 use super::inherited::{Inherited, Unfit};
 use super::listen::{Listener, Unbound};
 use super::supervisor;
@@ -25,6 +24,7 @@ use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem};
 use crate::console::{Console, History};
+use crate::gate::Gate;
 use crate::rules::Rules;
 use crate::rules::{Current, Why};
 use crate::state::{Live, StateError};
@@ -130,7 +130,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         let of = (current.clone(), tokens.clone(), audit.clone());
         Arc::new(Console::new(of, history))
     });
-    let admin = Admin::new(current.clone(), tokens.clone(), audit.clone(), console);
+    let admin = Admin::new(current.clone(), tokens.clone(), audit.clone());
     let admin = Arc::new(admin);
     let (stop_admin, admin_stopping) = watch::channel(false);
     let mut aside = JoinSet::new();
@@ -139,7 +139,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     for listener in admin_listeners {
         info!(address = %listener, tls = listener.is_tls(), admin = true, "listening");
         let door = Door {
-            behind: Behind::Admin(admin.clone()),
+            behind: Behind::Admin(admin.clone(), console.clone()),
             slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             clients: Arc::default(),
             stopping: admin_stopping.clone(),

@@ -1,3 +1,21 @@
+//! The way that every request takes, from its head to the last line of its record.
+//!
+//! [`Gate`] is where it can be read in one function; what tidegate answers itself is beside it (`own`).
+
+mod authenticate;
+mod children;
+mod crowd;
+mod exchange;
+mod fields;
+mod final_line;
+mod following;
+mod message;
+mod narrowed;
+mod own;
+mod question;
+mod reporting;
+mod request_id;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -8,14 +26,6 @@ use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use tokio::sync::mpsc;
 
-use super::authenticate::{Grantee, Kept, Maker, authenticate, state_unavailable, still};
-use super::crowd::{Clients, Place, Requests, Seat};
-use super::exchange::Exchanges;
-use super::final_line::FinalLine;
-use super::message::{is_framed_once, says_one_thing};
-use super::own;
-use super::question::{Question, Way};
-use super::request_id::request_id;
 use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::{Catalog, Method};
 use crate::facts::{Facts, Reader};
@@ -29,14 +39,25 @@ use crate::response::{Answer, made, refused};
 use crate::rules::{Current, Serving};
 use crate::state::{Activity, Live};
 use crate::token::{ClientAddr, Origin, TokenId};
+use authenticate::{Grantee, Kept, Maker, authenticate, state_unavailable, still};
+use crowd::{Place, Requests};
+use exchange::Exchanges;
+use final_line::FinalLine;
+use message::{is_framed_once, says_one_thing};
+use question::{Question, Way};
+
+pub(crate) use authenticate::{admitted, bearer};
+pub(crate) use crowd::{Clients, Seat};
+pub(crate) use message::Oddity;
+pub(crate) use request_id::request_id;
 
 /// Everything that the way through needs.
 pub struct Gate {
     current: Arc<Current>,
-    pub(super) tokens: Arc<Live>,
-    pub(super) audit: Arc<Audit>,
+    tokens: Arc<Live>,
+    audit: Arc<Audit>,
     /// How often each address asks for the exchange of an identity.
-    pub(super) exchanges: Exchanges,
+    exchanges: Exchanges,
     facts: Facts,
     requests: Requests,
     /// How many requests each client has.
@@ -522,7 +543,7 @@ fn method_of(head: &Parts) -> Result<Method, Refusal> {
     })
 }
 
-pub(super) fn target_of(head: &Parts) -> Result<Target, Refusal> {
+pub(crate) fn target_of(head: &Parts) -> Result<Target, Refusal> {
     let text = head
         .uri
         .path_and_query()

@@ -5,8 +5,16 @@ use hyper::Version;
 use hyper::header::{HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 
-use super::framing::Oddity;
 use crate::refusal::{Code, Refusal};
+
+/// What a head says that can be read in two ways.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Oddity {
+    /// Its body has a length and is in chunks.
+    FramedTwice,
+    /// Its target has a fragment, which no client sends.
+    Fragment,
+}
 
 /// Checks that a body does not have two ends: a length, and chunks. Nobody can tell which one whoever stands before tidegate
 /// went by, so it is refused before anything else is asked, as the library does with two lengths or with chunks that are not

@@ -7,9 +7,9 @@ use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Gate;
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
-use super::gate::Gate;
 use crate::catalog::{Method, Scope, ScopeSet};
 use crate::identify::Client;
 use crate::policy::Grants;

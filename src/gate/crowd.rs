@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many connections, or requests, each client has of those that are there.
 #[derive(Default)]
-pub(super) struct Clients(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Clients(Mutex<HashMap<IpAddr, usize>>);
 
 /// One connection or request of a client.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     clients: Arc<Clients>,
     of: IpAddr,
 }
@@ -52,7 +52,7 @@ impl Drop for Seat {
 }
 
 /// What counts as one client: an address of IPv4, and of IPv6 the 64 bits that one network has, as any host in it has the rest.
-pub(super) fn one_client(addr: IpAddr) -> IpAddr {
+pub(crate) fn one_client(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & (u128::MAX << 64)).into(),
         four @ IpAddr::V4(_) => four,
@@ -61,10 +61,10 @@ pub(super) fn one_client(addr: IpAddr) -> IpAddr {
 
 /// How many requests there are.
 #[derive(Clone, Default)]
-pub(super) struct Requests(Arc<AtomicUsize>);
+pub(crate) struct Requests(Arc<AtomicUsize>);
 
 /// One request, from its head to the end of its answer.
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Requests {
     /// Lets one more in, if there are fewer than `most`.

@@ -5,9 +5,9 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::Gate;
 use super::authenticate::{Grantee, state_unavailable, still};
 use super::final_line::FinalLine;
-use super::gate::Gate;
 use super::own::{Asked, json_answer};
 use super::question::{readable, unreadable};
 use crate::audit;
