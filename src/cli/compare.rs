@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Failed, Outcome, counted, print, say};
-use crate::config;
 use crate::learn::{Difference, differences};
+use crate::rules;
 
 #[derive(Args)]
 #[command(
@@ -33,8 +33,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
     let read = || -> Result<_, Failed> {
-        let catalog = config::catalog(arguments.extra.as_deref())?;
-        let read = |path: &Path| config::policy_alone(path, &catalog);
+        let catalog = rules::catalog(arguments.extra.as_deref())?;
+        let read = |path: &Path| rules::policy_alone(path, &catalog);
         let (old, new) = (read(&arguments.old)?, read(&arguments.new)?);
         Ok((catalog, old, new))
     };
