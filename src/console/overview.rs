@@ -282,7 +282,7 @@ fn quantiles(of: Option<&Value>) -> Markup {
         let value = of.and_then(|of| of.get(name)).and_then(Value::as_f64);
         value.map_or_else(|| "–".to_owned(), |value| format!("{value} ms"))
     };
-    html! { "half under " (told("p50")) ", 99 % under " (told("p99")) }
+    html! { "half under " (told("p50")) ", 99\u{a0}% under " (told("p99")) }
 }
 
 /// Requests by the minute: what was let through below, what was refused above.

@@ -227,7 +227,7 @@ fn row(record: &Value, with_token: bool) -> Markup {
         tr {
             td.time data-name="When" { (time_text(text(record, "time"))) }
             @if with_token { td data-name="Sub-token" { (whose(record)) } }
-            td data-name="From" { code { (text(record, "client_ip")) } }
+            td.from data-name="From" { code { (text(record, "client_ip")) } }
             td data-name="Request" {
                 @if text(record, "path").is_empty() { (event) }
                 @else { code { (text(record, "method")) " " (text(record, "path")) } }

@@ -77,7 +77,7 @@ function follow(live) {
     } else {
       add(row, "Sub-token", "–");
     }
-    add(row, "From", code(record.client_ip || ""));
+    add(row, "From", code(record.client_ip || "")).className = "from";
     add(row, "Request", record.path ? code(record.method + " " + record.path) : record.event);
     const badge = document.createElement("span");
     const refused = record.decision === "deny";
