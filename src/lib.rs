@@ -20,8 +20,8 @@
 //! | [`response`] | → the answer as the client may see it |
 //!
 //! Beside the way stand [`rules`] (what is in force: all files, read at one moment and checked whole), [`config`] (the settings, as they are written), [`state`] (what is
-//! kept of sub-tokens, and how each was used), [`trust`] (who may vouch for whom), [`cli`] (the commands), [`admin`] (what those who run it ask on a listener of its own),
-//! [`console`] (the page on it), [`metrics`] (what is counted), [`authority`] (certificates for listeners), [`specification`] (what DigitalOcean changed since), [`learn`] (from
+//! kept of sub-tokens, and how each was used), [`trust`] (who may vouch for whom), [`operate`] (what those who run it do and ask), [`cli`] (the commands) and [`console`] (the
+//! page) over that, [`admin`] (health and metrics on a listener of its own), [`metrics`] (what is counted), [`authority`] (certificates for listeners), [`specification`] (what DigitalOcean changed since), [`learn`] (from
 //! what was let through to the role for it), [`json`] (answers as they came, whole or not at all), [`refusal`] (every way to say no, in one table), [`glob`], [`secret`],
 //! [`units`] and [`yaml`].
 
@@ -39,6 +39,7 @@ pub mod identify;
 pub mod json;
 pub mod learn;
 pub mod metrics;
+pub mod operate;
 pub mod policy;
 pub mod refusal;
 pub mod request;

@@ -10,8 +10,6 @@ mod completions;
 mod diff;
 mod exec;
 pub mod explain;
-mod facts;
-mod findings;
 mod fitting;
 mod health;
 mod init;
@@ -24,11 +22,9 @@ mod rows;
 mod schema;
 mod search;
 mod serve;
-mod suggest;
 mod template;
 mod token;
 mod weaken;
-mod wide;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -38,6 +34,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::operate::Failed;
 use crate::secret::process;
 
 /// A gate before the DigitalOcean API: sub-tokens that can do only what their policy says.
@@ -104,28 +101,6 @@ pub enum Outcome {
     Code(u8),
 }
 
-/// Why a command could not do its work: lines for people.
-#[derive(Debug)]
-pub struct Failed(Vec<String>);
-
-impl Failed {
-    /// What is told, in one line.
-    pub(crate) fn in_a_line(&self) -> String {
-        self.0.join("; ")
-    }
-
-    /// One line.
-    fn because(line: impl fmt::Display) -> Self {
-        Self(vec![line.to_string()])
-    }
-}
-
-impl From<Vec<config::Problem>> for Failed {
-    fn from(problems: Vec<config::Problem>) -> Self {
-        Self(problems.iter().map(ToString::to_string).collect())
-    }
-}
-
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
         Self::because(format!("the output can't be written: {error}"))
@@ -168,9 +143,6 @@ pub fn main() -> ExitCode {
         }
     }
 }
-
-pub(crate) use check::policy_warnings;
-pub(crate) use token::{Shown, made_by, rotate_found};
 
 /// Says a line on standard error. If nobody can hear it, that is no reason to fail.
 fn say(line: impl fmt::Display) {

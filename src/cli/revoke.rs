@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::token::{Desk, Shown};
+use super::token::Desk;
 use super::{Failed, Outcome, counted, print, say};
+use crate::operate::{Several, Shown};
 use crate::secret::SecretHash;
-use crate::token::{NoToken, Standing, SubToken, TokenId};
+use crate::token::{NoToken, SubToken, TokenId};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -41,8 +42,8 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed>
         trust,
         ..
     } = arguments;
-    if !roles.is_empty() || owner.is_some() || trust.is_some() {
-        return many(desk, arguments);
+    if let Some(these) = Several::new(roles.clone(), owner.clone(), trust.clone()) {
+        return many(desk, arguments, &these);
     }
     let wanted = match arguments.token.as_deref() {
         Some("-") | None => heard()?,
@@ -137,38 +138,14 @@ pub(super) fn heard() -> Result<Zeroizing<String>, Failed> {
 const MOST: usize = 4096;
 
 /// Ends all living tokens with these roles, of this owner or of this rule, after it has said which.
-fn many(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
-    let Arguments {
-        token: _,
-        roles,
-        owner,
-        trust,
-        yes,
-        json,
-    } = arguments;
+fn many(desk: &Desk, arguments: &Arguments, these: &Several) -> Result<Outcome, Failed> {
     let now = Timestamp::now();
-    let meant = |token: &Shown| {
-        let has_role = roles.is_empty() || token.roles.iter().any(|role| roles.contains(role));
-        let is_theirs = owner.is_none() || token.owner == *owner;
-        let lives = !matches!(token.standing(now), Standing::Revoked | Standing::Expired);
-        let is_of_rule = trust.is_none() || token.rule() == trust.as_deref();
-        has_role && is_theirs && is_of_rule && lives
-    };
     let mut found = desk.shown(|state| state.list())?;
-    found.retain(meant);
+    found.retain(|token| these.has(token, now));
     let all: Vec<_> = found
         .into_iter()
         .map(|token| (token.id, token.name))
         .collect();
-    let with_role = format!("with the role `{}`", roles.join("` or `"));
-    let these = [
-        owner
-            .as_ref()
-            .map(|owner| format!("of the owner `{owner}`")),
-        trust.as_ref().map(|rule| format!("of the rule `{rule}`")),
-        (!roles.is_empty()).then_some(with_role),
-    ];
-    let these = these.into_iter().flatten().collect::<Vec<_>>().join(" ");
     if all.is_empty() {
         return Err(Failed::because(format!(
             "there is no living token {these}; `tidegate token list` shows them all"
@@ -180,14 +157,14 @@ fn many(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed> {
         counted(all.len(), "living token"),
         names.join(", ")
     ));
-    if !yes && io::stdin().is_terminal() {
+    if !arguments.yes && io::stdin().is_terminal() {
         say("revoke them? Type `yes`:");
         if heard()?.as_str() != "yes" {
             say("nothing was revoked");
             return Ok(Outcome::Bad);
         }
     }
-    end(desk, *json, &all)
+    end(desk, arguments.json, &all)
 }
 
 fn end(desk: &Desk, json: bool, tokens: &[(TokenId, String)]) -> Result<Outcome, Failed> {

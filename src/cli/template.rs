@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::token::variable;
 use super::{Failed, Outcome, print, print_table};
 use crate::catalog::Catalog;
 use crate::policy::{self, Covers, Policy};
@@ -57,7 +56,7 @@ pub(super) struct Show {
     /// Its name.
     name: String,
     /// A variable to fill in, as `domain=example.com`; repeatable.
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = crate::operate::variable)]
     vars: Vec<(String, String)>,
 }
 

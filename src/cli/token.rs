@@ -1,23 +1,21 @@
-use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::fitting::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say, weaken};
-use crate::catalog::is_plain_text;
 use crate::config::Settings;
-use crate::policy::{self, Ceiling, FileToken, Policy};
-use crate::refusal::Code;
-use crate::rules::{self, Rules};
-use crate::secret::{SecretHash, has_token};
-use crate::state::{self, About, Issued, Listed, Maker, Parent, StateError, Store};
-use crate::token::{Admission, Standing, SubToken, TokenId, Usage, no_name, standing};
-use crate::token::{Limits, Source, SubjectPattern};
+use crate::operate::{
+    End, NewToken, Shown, all_shown, lives, name, plain_text, rotate_found, tree, variable,
+};
+use crate::policy::{Ceiling, Policy};
+use crate::rules;
+use crate::state::{self, About, Issued, Listed, StateError, Store};
+use crate::token::{Limits, Source, Standing, SubToken, SubjectPattern, Usage};
 use crate::units::{Rate, Span};
 
 #[derive(Subcommand)]
@@ -98,8 +96,8 @@ pub(super) struct Issue {
     #[arg(long, value_name = "ROLE", requires = "until")]
     ceiling: Option<String>,
     /// How long the ceiling holds, as `3d`, or until when; 7 days at most.
-    #[arg(long, value_name = "SPAN|TIME", requires = "ceiling", value_parser = until)]
-    until: Option<Until>,
+    #[arg(long, value_name = "SPAN|TIME", requires = "ceiling", value_parser = End::from_str)]
+    until: Option<End>,
     /// What it is for.
     #[arg(long, value_parser = plain_text)]
     description: Option<String>,
@@ -160,48 +158,6 @@ pub(super) struct Rotate {
     json: bool,
 }
 
-/// Reads the name of a token.
-fn name(text: &str) -> Result<String, String> {
-    match no_name(text) {
-        Some(why) => Err(why.to_owned()),
-        None => Ok(text.to_owned()),
-    }
-}
-
-/// Reads what lists and records show beside a name.
-fn plain_text(text: &str) -> Result<String, String> {
-    if !is_plain_text(text) || has_token(text) {
-        return Err(
-            "it is a text without control characters, spaces at its ends or secrets".to_owned(),
-        );
-    }
-    Ok(text.to_owned())
-}
-
-/// An end, from now on or by its time.
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    In(Span),
-    At(Timestamp),
-}
-
-fn until(text: &str) -> Result<Until, String> {
-    let span = text.parse().map(Until::In);
-    span.or_else(|_| text.parse().map(Until::At))
-        .map_err(|_| "an end is a span, as `3d`, or a time, as `2027-01-31T00:00:00Z`".to_owned())
-}
-
-/// Reads `NAME=VALUE`.
-pub(super) fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or("a variable is written NAME=VALUE")?;
-    if name.is_empty() || value.is_empty() {
-        return Err("a variable is written NAME=VALUE, neither of them empty".to_owned());
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
     let settings = rules::settings(config)?;
     let desk = Desk { settings };
@@ -217,32 +173,48 @@ pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
     Ok(Outcome::Good)
 }
 
+impl Issue {
+    fn new_token(self) -> NewToken {
+        let Self {
+            name,
+            roles,
+            expires,
+            expires_at,
+            not_before,
+            idle,
+            max_uses,
+            sources,
+            client_cert,
+            rate,
+            vars,
+            ceiling,
+            until,
+            description,
+            owner,
+            yaml: _,
+            json: _,
+        } = self;
+        NewToken {
+            name,
+            roles,
+            expires: expires.map(End::In).or(expires_at.map(End::At)),
+            not_before,
+            idle,
+            max_uses,
+            sources,
+            client_cert,
+            rate,
+            vars,
+            ceiling: ceiling.zip(until),
+            description,
+            owner,
+        }
+    }
+}
+
 /// Where sub-tokens are given out and taken back.
 pub(super) struct Desk {
     pub(super) settings: Settings,
-}
-
-/// A sub-token as lists show it, wherever it is kept.
-pub(crate) struct Shown {
-    pub(crate) id: TokenId,
-    pub(crate) name: String,
-    /// Of the secrets by which it may come, the one before the last rotation too while that holds.
-    pub(super) hashes: Vec<SecretHash>,
-    pub(crate) roles: Vec<String>,
-    pub(super) vars: policy::Vars,
-    pub(super) limits: Limits,
-    since: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    usage: Usage,
-    pub(super) owner: Option<String>,
-    description: Option<String>,
-    /// The role under which it reports, that time past or not.
-    pub(crate) ceiling: Option<Ceiling>,
-    pub(crate) of_policy: bool,
-    /// Who made it, if nobody issued it by hand.
-    pub(super) maker: Option<Arc<Maker>>,
-    /// Why it can't be used, whoever comes: a role or variable that is gone.
-    pub(crate) unbound: Option<String>,
 }
 
 impl Desk {
@@ -271,7 +243,7 @@ impl Desk {
     fn issue(&self, arguments: Issue) -> Result<(), Failed> {
         let now = Timestamp::now();
         let (yaml, json) = (arguments.yaml, arguments.json);
-        let (token, issued) = Self::make(&self.policy()?, arguments, now)?;
+        let (token, issued) = arguments.new_token().make(&self.policy()?, now)?;
         if yaml {
             say(format!(
                 "the token, shown this once: {}",
@@ -284,96 +256,6 @@ impl Desk {
         tell(&token, &shown, json)
     }
 
-    /// Makes a sub-token of roles that the policy has; it is good once it is kept.
-    fn make(
-        policy: &Policy,
-        arguments: Issue,
-        now: Timestamp,
-    ) -> Result<(SubToken, Issued), Failed> {
-        let Issue {
-            name,
-            roles,
-            expires,
-            expires_at,
-            not_before,
-            idle,
-            max_uses,
-            sources,
-            client_cert,
-            rate,
-            vars,
-            ceiling,
-            until,
-            description,
-            owner,
-            yaml: _,
-            json: _,
-        } = arguments;
-        let vars = variables(policy, &roles, vars)?;
-        let ceiling = match ceiling.zip(until) {
-            Some((role, until)) => {
-                Some(checked_ceiling(policy, (&roles, &vars), role, until, now)?)
-            }
-            None => None,
-        };
-        let expires_at = match expires {
-            Some(span) => Some(
-                now.saturating_add(span.duration())
-                    .map_err(Failed::because)?,
-            ),
-            None => expires_at,
-        };
-        if expires_at.is_some_and(|end| end <= now) {
-            return Err(Failed::because(
-                "the expiry has passed already; choose a later one",
-            ));
-        }
-        if let (Some(begins), Some(ends)) = (not_before, expires_at)
-            && ends <= begins
-        {
-            return Err(Failed::because(format!(
-                "it would end at {ends:.0}, before it begins at {begins:.0}; choose a later end (`--expires` counts from now on)"
-            )));
-        }
-        let sources = (!sources.is_empty()).then_some(sources);
-        let limits = Limits {
-            sources,
-            client_cert,
-            not_before,
-            expires_at,
-            idle,
-            max_uses,
-            rate,
-        };
-        let token = SubToken::generate().map_err(|error| {
-            Failed::because(format!("the system gives no random bytes: {error}"))
-        })?;
-        let issued = Issued {
-            id: token.id.clone(),
-            name,
-            hash: token.hash(),
-            old: None,
-            roles: roles.into(),
-            vars,
-            limits: Arc::new(limits),
-            created_at: now,
-            ceiling: ceiling.map(Arc::new),
-            about: Some(Box::new(About { owner, description })),
-            maker: None,
-        };
-        if policy
-            .tokens
-            .iter()
-            .any(|listed| listed.name == issued.name)
-        {
-            return Err(Failed::because(format!(
-                "a token of the policy file has the name `{}` already; choose another",
-                issued.name
-            )));
-        }
-        Ok((token, issued))
-    }
-
     /// The tokens of the state that `pick` takes out of it, and all of the policy file.
     pub(super) fn shown(
         &self,
@@ -382,40 +264,12 @@ impl Desk {
         let now = Timestamp::now();
         let state = self.state_if_any()?;
         let picked = state.as_deref().map(pick).transpose();
-        let mut all: Vec<_> = picked
-            .map_err(Failed::because)?
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(token, usage, revoked)| Shown::issued(token, usage, revoked, now))
-            .collect();
-        match self.policy() {
-            Ok(policy) => {
-                for token in &mut all {
-                    let ceiling = token.ceiling.as_ref().filter(|ceiling| ceiling.holds(now));
-                    let bound = bound_under(&policy, (&token.roles, &token.vars), ceiling);
-                    token.unbound = bound.err().map(|unbound| unbound.to_string());
-                }
-                for token in policy.tokens {
-                    let (usage, revoked_at) = match &state {
-                        None => (Usage::default(), None),
-                        Some(state) => (
-                            state.usage(&token.id).map_err(Failed::because)?,
-                            state.revoked_at(&token.id).map_err(Failed::because)?,
-                        ),
-                    };
-                    all.push(Shown::listed(
-                        Arc::unwrap_or_clone(token),
-                        usage,
-                        revoked_at,
-                    ));
-                }
-            }
-            Err(Failed(lines)) => {
-                lines.iter().for_each(say);
-                say("the policy has mistakes, so the tokens that it lists are not shown");
-            }
-        }
-        Ok(all)
+        let picked = picked.map_err(Failed::because)?.unwrap_or_default();
+        let policy = self.policy().inspect_err(|Failed(lines)| {
+            lines.iter().for_each(say);
+            say("the policy has mistakes, so the tokens that it lists are not shown");
+        });
+        all_shown(picked, state.as_deref(), policy.ok().as_ref(), now)
     }
 
     /// The token with that name or id; of several with the name, the one that lives.
@@ -458,7 +312,7 @@ impl Desk {
             ));
         }
         let rows = tree(&all);
-        let row = |(depth, token): &(usize, &Shown)| token.row(*depth, now);
+        let row = |(depth, token): &(usize, &Shown)| row(token, *depth, now);
         fitting::print(&COLUMNS, rows.iter().map(row).collect())
     }
 
@@ -505,62 +359,6 @@ impl Desk {
     }
 }
 
-/// Gives a token a new secret; until when the old one is valid.
-///
-/// # Errors
-/// Why it has none: it stands in the policy file, or was revoked.
-pub(crate) fn rotate_found(
-    state: &mut dyn Store,
-    found: &Shown,
-    grace: Option<Span>,
-) -> Result<(SubToken, Option<Timestamp>), Failed> {
-    let now = Timestamp::now();
-    if found.of_policy {
-        return Err(Failed::because(format!(
-            "the token `{}` is listed in the policy file by its hash; issue another with `--yaml` and replace its entry",
-            found.name
-        )));
-    }
-    if found.revoked_at.is_some() {
-        return Err(Failed::because(format!(
-            "the token `{}` was revoked; issue a new one",
-            found.name
-        )));
-    }
-    let token = SubToken::with_id(&found.id)
-        .map_err(|error| Failed::because(format!("the system gives no random bytes: {error}")))?;
-    let grace = grace
-        .map(|span| now.saturating_add(span.duration()))
-        .transpose()
-        .map_err(Failed::because)?;
-    state
-        .rotate(&found.id, &token.hash(), grace)
-        .map_err(Failed::because)?;
-    Ok((token, grace))
-}
-
-/// What `token issue` would make of these arguments, read by the same parser, over the policy in force; it is good once it is kept.
-///
-/// # Errors
-/// What the command would say.
-pub(crate) fn made_by(rules: &Rules, arguments: &[String]) -> Result<(SubToken, Issued), Failed> {
-    let all = std::iter::once("issue").chain(arguments.iter().map(String::as_str));
-    let Asked { issue } = Asked::try_parse_from(all).map_err(|error| {
-        let text = error.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        Failed::because(line.strip_prefix("error: ").unwrap_or(line))
-    })?;
-    Desk::make(&rules.policy, issue, Timestamp::now())
-}
-
-/// `token issue` alone.
-#[derive(Parser)]
-#[command(name = "issue", disable_help_flag = true)]
-struct Asked {
-    #[command(flatten)]
-    issue: Issue,
-}
-
 /// How long the state is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -597,41 +395,6 @@ impl List {
     }
 }
 
-/// Each token with its children beneath it, and how deep it stands. A child whose parent is not there stands by itself.
-fn tree(all: &[Shown]) -> Vec<(usize, &Shown)> {
-    let ids: HashSet<&TokenId> = all.iter().map(|token| &token.id).collect();
-    let is_there = |token: &&Shown| {
-        let parent = token.parent();
-        parent.is_some_and(|parent| ids.contains(&parent.id))
-    };
-    let mut children: BTreeMap<&str, Vec<&Shown>> = BTreeMap::new();
-    for token in all.iter().filter(is_there) {
-        let parent = token.parent().map_or("", |parent| parent.id.as_str());
-        children.entry(parent).or_default().push(token);
-    }
-    let mut rows = Vec::new();
-    for token in all.iter().filter(|token| !is_there(token)) {
-        rows.push((0, token));
-        let own = children.get(token.id.as_str()).into_iter().flatten();
-        rows.extend(own.map(|child| (1, *child)));
-    }
-    rows
-}
-
-/// Whether a token of the state may be used now, or later.
-fn lives((token, usage, revoked_at): &Listed, now: Timestamp) -> bool {
-    let admission = Admission {
-        limits: &token.limits,
-        since: Some(token.created_at),
-        revoked_at: *revoked_at,
-        usage: *usage,
-    };
-    matches!(
-        standing(&admission, now),
-        Standing::Active | Standing::NotYetValid
-    )
-}
-
 const COLUMNS: [Column; 8] = [
     Column::text("NAME"),
     Column::whole("ID"),
@@ -642,97 +405,6 @@ const COLUMNS: [Column; 8] = [
     Column::whole("USES LEFT"),
     Column::text("FROM"),
 ];
-
-/// What a token would hold, under its ceiling if it has one.
-fn bound_under(
-    policy: &Policy,
-    (roles, vars): (&[String], &policy::Vars),
-    ceiling: Option<&Ceiling>,
-) -> Result<policy::Grants, policy::Unbound> {
-    let alone = policy::bind(policy, roles, vars)?;
-    match ceiling {
-        Some(ceiling) => policy::under(policy, &Arc::new(alone), &ceiling.role),
-        None => Ok(alone),
-    }
-}
-
-/// A ceiling under which the token can be used, and that ends in time.
-fn checked_ceiling(
-    policy: &Policy,
-    (roles, vars): (&[String], &policy::Vars),
-    role: String,
-    until: Until,
-    now: Timestamp,
-) -> Result<Ceiling, Failed> {
-    let until = match until {
-        Until::In(span) => now.saturating_add(span.duration()),
-        Until::At(time) => Ok(time),
-    };
-    let until = until.map_err(Failed::because)?;
-    if until <= now {
-        let why = "the ceiling has ended already; choose a later `--until`, or leave it out";
-        return Err(Failed::because(why));
-    }
-    if let Some(why) = Ceiling::no_end(until, now) {
-        return Err(Failed::because(why));
-    }
-    let known = policy.roles.keys().map(String::as_str);
-    if !policy.roles.contains_key(&role) {
-        let near =
-            crate::yaml::nearest(&role, known).map(|near| format!("; did you mean `{near}`?"));
-        let near = near.unwrap_or_default();
-        return Err(Failed::because(format!("unknown role `{role}`{near}")));
-    }
-    let ceiling = Ceiling { role, until };
-    bound_under(policy, (roles, vars), Some(&ceiling))
-        .map_err(|error| Failed::because(format!("this token could not be used: {error}")))?;
-    Ok(ceiling)
-}
-
-/// The variables that the roles need, no more and no less.
-pub(super) fn variables(
-    policy: &Policy,
-    roles: &[String],
-    given: Vec<(String, String)>,
-) -> Result<policy::Vars, Failed> {
-    let mut vars = BTreeMap::new();
-    for (name, value) in given {
-        if vars.insert(name.clone(), value).is_some() {
-            return Err(Failed::because(format!(
-                "the variable `{name}` is given twice"
-            )));
-        }
-    }
-    if let Some(role) = roles.iter().find(|role| !policy.roles.contains_key(*role)) {
-        let near = crate::yaml::nearest(role, policy.roles.keys().map(String::as_str)).map_or_else(
-            || {
-                format!(
-                    "the policy has {}",
-                    policy.roles.keys().cloned().collect::<Vec<_>>().join(", ")
-                )
-            },
-            |near| format!("did you mean `{near}`?"),
-        );
-        return Err(Failed::because(format!("unknown role `{role}`; {near}")));
-    }
-    let known = |name: &String| {
-        roles
-            .iter()
-            .filter_map(|role| policy.roles.get(role))
-            .any(|role| role.vars.contains(name))
-    };
-    if let Some(extra) = vars.keys().find(|name| !known(name)) {
-        return Err(Failed::because(format!(
-            "no role of this token has a variable `{extra}`"
-        )));
-    }
-    policy::bind(policy, roles, &vars).map_err(|error| {
-        Failed::because(format!(
-            "this token could not be used: {error}; give variables by `--var NAME=VALUE`"
-        ))
-    })?;
-    Ok(vars)
-}
 
 /// Prints a new token on standard output, and what it is beside.
 pub(super) fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
@@ -856,206 +528,52 @@ fn plain(value: &Value) -> String {
     }
 }
 
-impl Shown {
-    pub(crate) fn issued(
-        token: Issued,
-        usage: Usage,
-        revoked_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Self {
-        let Issued {
-            id,
-            name,
-            hash,
-            old,
-            roles,
-            vars,
-            limits,
-            created_at,
-            ceiling,
-            about,
-            maker,
-        } = token;
-        let About { owner, description } = about.map(|about| *about).unwrap_or_default();
-        let old = old.filter(|(_, until)| *until > now).map(|(hash, _)| hash);
-        Self {
-            id,
-            name,
-            hashes: [Some(hash), old].into_iter().flatten().collect(),
-            roles: roles.to_vec(),
-            vars,
-            limits: Arc::unwrap_or_clone(limits),
-            since: Some(created_at),
-            revoked_at,
-            usage,
-            owner,
-            description,
-            ceiling: ceiling.map(Arc::unwrap_or_clone),
-            of_policy: false,
-            maker,
-            unbound: None,
+fn row(token: &Shown, depth: usize, now: Timestamp) -> Vec<String> {
+    let minute = |time: Option<Timestamp>| {
+        time.map_or_else(
+            || "-".to_owned(),
+            |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
+        )
+    };
+    vec![
+        if depth == 0 {
+            token.name.clone()
+        } else {
+            format!("  {}", token.name)
+        },
+        token.id.to_string(),
+        token.state(now).to_owned(),
+        roles_with_ceiling(token, now),
+        minute(token.limits.expires_at),
+        minute(token.usage.last_used_at),
+        token
+            .uses_left()
+            .map_or_else(|| "-".to_owned(), |left| left.to_string()),
+        from(token),
+    ]
+}
+
+/// From where, and with whose certificate.
+fn from(token: &Shown) -> String {
+    let from = match token.sources() {
+        None => "anywhere".to_owned(),
+        Some(sources) if sources.is_empty() => "nowhere".to_owned(),
+        Some(sources) => sources.join(","),
+    };
+    match token.client_cert() {
+        None => from,
+        Some(pattern) => format!("{from} with {pattern}"),
+    }
+}
+
+/// Its roles, and the ceiling under which it reports now.
+fn roles_with_ceiling(token: &Shown, now: Timestamp) -> String {
+    let roles = token.roles.join(",");
+    match token.ceiling.as_ref().filter(|ceiling| ceiling.holds(now)) {
+        None => roles,
+        Some(Ceiling { role, until }) => {
+            let until = until.strftime("%Y-%m-%d %H:%M");
+            format!("{roles} (ceiling {role} until {until})")
         }
-    }
-
-    pub(crate) fn listed(token: FileToken, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
-        let FileToken {
-            name,
-            id,
-            hash,
-            roles,
-            vars,
-            limits,
-            owner,
-            description,
-            ceiling,
-            at: _,
-        } = token;
-        Self {
-            id,
-            name,
-            hashes: vec![hash],
-            roles,
-            vars,
-            limits,
-            since: None,
-            revoked_at,
-            usage,
-            owner,
-            description,
-            ceiling: ceiling.map(Arc::unwrap_or_clone),
-            of_policy: true,
-            maker: None,
-            unbound: None, // such a policy is refused whole
-        }
-    }
-
-    /// The variables of its roles.
-    pub(crate) fn vars(&self) -> &policy::Vars {
-        &self.vars
-    }
-
-    /// How it stands, whatever has become of its roles.
-    pub(super) fn standing(&self, now: Timestamp) -> Standing {
-        let admission = Admission {
-            limits: &self.limits,
-            since: self.since,
-            revoked_at: self.revoked_at,
-            usage: self.usage,
-        };
-        standing(&admission, now)
-    }
-
-    /// The token that made it, if one did.
-    pub(super) fn parent(&self) -> Option<&Parent> {
-        self.maker.as_deref().and_then(Maker::parent)
-    }
-
-    /// The rule of `trust` that gave it, if one did.
-    pub(super) fn rule(&self) -> Option<&str> {
-        self.maker.as_deref().and_then(Maker::rule)
-    }
-
-    fn state(&self, now: Timestamp) -> &'static str {
-        match (self.standing(now), &self.unbound) {
-            (Standing::Active | Standing::NotYetValid, Some(_)) => Code::RoleMissing.as_str(),
-            (standing, _) => standing.as_str(),
-        }
-    }
-
-    fn uses_left(&self) -> Option<u64> {
-        self.limits
-            .max_uses
-            .map(|most| most.saturating_sub(self.usage.used))
-    }
-
-    fn sources(&self) -> Option<Vec<String>> {
-        self.limits
-            .sources
-            .as_ref()
-            .map(|sources| sources.iter().map(Source::to_string).collect())
-    }
-
-    fn client_cert(&self) -> Option<String> {
-        self.limits.client_cert.as_ref().map(ToString::to_string)
-    }
-
-    /// From where, and with whose certificate.
-    fn from(&self) -> String {
-        let from = match self.sources() {
-            None => "anywhere".to_owned(),
-            Some(sources) if sources.is_empty() => "nowhere".to_owned(),
-            Some(sources) => sources.join(","),
-        };
-        match self.client_cert() {
-            None => from,
-            Some(pattern) => format!("{from} with {pattern}"),
-        }
-    }
-
-    /// Its roles, and the ceiling under which it reports now.
-    fn roles_with_ceiling(&self, now: Timestamp) -> String {
-        let roles = self.roles.join(",");
-        match self.ceiling.as_ref().filter(|ceiling| ceiling.holds(now)) {
-            None => roles,
-            Some(Ceiling { role, until }) => {
-                let until = until.strftime("%Y-%m-%d %H:%M");
-                format!("{roles} (ceiling {role} until {until})")
-            }
-        }
-    }
-
-    /// It for programs, as `token list --json` prints it.
-    pub(crate) fn as_json(&self, now: Timestamp) -> Value {
-        let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
-        json!({
-            "id": self.id.as_str(),
-            "name": self.name,
-            "roles": self.roles,
-            "vars": self.vars,
-            "state": self.state(now),
-            "why": self.unbound,
-            "created_at": text(self.since),
-            "not_before": text(self.limits.not_before),
-            "expires_at": text(self.limits.expires_at),
-            "idle": self.limits.idle.map(|idle| idle.to_string()),
-            "rate": self.limits.rate.map(|rate| rate.to_string()),
-            "last_used_at": text(self.usage.last_used_at),
-            "uses_left": self.uses_left(),
-            "sources": self.sources(),
-            "client_cert": self.client_cert(),
-            "description": self.description,
-            "owner": self.owner,
-            "ceiling": self.ceiling.as_ref().map(|ceiling| &ceiling.role),
-            "report_until": text(self.ceiling.as_ref().map(|ceiling| ceiling.until)),
-            "revoked_at": text(self.revoked_at),
-            "trust": self.rule(),
-            "parent": self.parent().map(|parent| &parent.name),
-            "within": self.parent().and_then(|parent| parent.narrowing.as_deref()),
-            "kept_in": if self.of_policy { "policy" } else { "state" },
-        })
-    }
-
-    fn row(&self, depth: usize, now: Timestamp) -> Vec<String> {
-        let minute = |time: Option<Timestamp>| {
-            time.map_or_else(
-                || "-".to_owned(),
-                |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
-            )
-        };
-        vec![
-            if depth == 0 {
-                self.name.clone()
-            } else {
-                format!("  {}", self.name)
-            },
-            self.id.to_string(),
-            self.state(now).to_owned(),
-            self.roles_with_ceiling(now),
-            minute(self.limits.expires_at),
-            minute(self.usage.last_used_at),
-            self.uses_left()
-                .map_or_else(|| "-".to_owned(), |left| left.to_string()),
-            self.from(),
-        ]
     }
 }

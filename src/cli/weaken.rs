@@ -3,14 +3,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::token::{Desk, Shown, tell};
+use super::token::{Desk, tell};
 use super::{Failed, revoke};
+use crate::operate::Shown;
 use crate::request::Json;
 use crate::rules;
 use crate::secret::SecretHash;
 use crate::state::{Child, Delegator, Wish};
-use crate::token::Source;
-use crate::token::{Standing, SubToken, Usage};
+use crate::token::{Source, Standing, SubToken, Usage};
 use crate::units::{Rate, Span};
 use crate::yaml::{self, Mistakes, Node};
 

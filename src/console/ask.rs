@@ -12,76 +12,101 @@ use super::reply::{Reply, Trouble};
 use super::tokens::aside;
 use super::{Asked, Console};
 use crate::audit::text;
-use crate::cli::explain::{Arguments, Ground};
+use crate::operate::{Asker, Failed, Ground, Question, variable};
+use crate::token::Source;
 
 /// The methods that a request may have.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// What is asked, as the command takes it.
-#[derive(Default)]
-pub(super) struct Question {
-    arguments: Vec<String>,
-    body: Option<String>,
+/// What is asked, of a form or a query.
+///
+/// # Errors
+/// What in it can't be.
+fn of_form(form: &Form) -> Result<Question, Trouble> {
+    let text = |name: &str| form.one(name).unwrap_or_default().to_owned();
+    let words = |name: &'static str| {
+        let lines = form.all(name).flat_map(str::lines).map(str::trim);
+        lines.filter(|line| !line.is_empty())
+    };
+    let vars = words("var").map(variable).collect::<Result<_, _>>();
+    let roles = words("role").map(str::to_owned).collect();
+    Ok(Question {
+        method: text("method"),
+        path: text("path"),
+        asker: asker(form.one("token"), roles, vars.map_err(Trouble::Bad)?)?,
+        from: form.one("from").map(from).transpose()?,
+        body: form.one("body").map(|body| body.as_bytes().to_vec()),
+        given: None,
+    })
 }
 
-impl Question {
-    /// Of a form or a query.
-    pub fn of_form(form: &Form) -> Self {
-        let options = ["token", "role", "var", "from"];
-        let all = options.iter().flat_map(|name| {
-            let values = form.all(name).flat_map(str::lines);
-            values.map(move |value| format!("--{name}={}", value.trim()))
-        });
-        let request = ["method", "path"].map(|name| form.one(name).unwrap_or_default().to_owned());
-        Self {
-            arguments: all.chain(["--".to_owned()]).chain(request).collect(),
-            body: form.one("body").map(str::to_owned),
-        }
-    }
-
-    /// Of JSON: the same names, `roles` and `vars` as lists and pairs, and `body` as it is.
-    pub fn of_json(given: &Value) -> Result<Self, Trouble> {
-        let (mut options, mut method, mut path, mut body) =
-            (Vec::new(), String::new(), String::new(), None);
-        for (key, value) in given.as_object().into_iter().flatten() {
-            let wrong = || {
-                Trouble::Bad(format!(
-                    "`{key}` has no value that it can have; the description at /api/v1/openapi.json says which"
-                ))
-            };
-            let string = || value.as_str().map(str::to_owned).ok_or_else(wrong);
-            match key.as_str() {
-                _ if value.is_null() => {}
-                "method" => method = string()?,
-                "path" => path = string()?,
-                "token" | "from" => options.push(format!("--{key}={}", string()?)),
-                "roles" => {
-                    for role in value.as_array().ok_or_else(wrong)? {
-                        options.push(format!("--role={}", role.as_str().ok_or_else(wrong)?));
-                    }
-                }
-                "vars" => {
-                    for (name, value) in value.as_object().ok_or_else(wrong)? {
-                        options.push(format!(
-                            "--var={name}={}",
-                            value.as_str().ok_or_else(wrong)?
-                        ));
-                    }
-                }
-                "body" => body = Some(value.to_string()),
-                _ => {
-                    return Err(Trouble::Bad(format!(
-                        "`{key}` is nothing that can be asked; the description at /api/v1/openapi.json says what there is"
-                    )));
+/// The same of JSON: `roles` and `vars` as a list and as pairs, and `body` as it is.
+///
+/// # Errors
+/// What in it can't be.
+pub(super) fn of_json(given: &Value) -> Result<Question, Trouble> {
+    let (mut method, mut path) = (String::new(), String::new());
+    let (mut token, mut roles, mut vars) = (None, Vec::new(), Vec::new());
+    let (mut source, mut body) = (None, None);
+    for (key, value) in given.as_object().into_iter().flatten() {
+        let wrong = || {
+            Trouble::Bad(format!(
+                "`{key}` has no value that it can have; the description at /api/v1/openapi.json says which"
+            ))
+        };
+        let string = || value.as_str().ok_or_else(wrong);
+        match key.as_str() {
+            _ if value.is_null() => {}
+            "method" => string()?.clone_into(&mut method),
+            "path" => string()?.clone_into(&mut path),
+            "token" => token = Some(string()?),
+            "from" => source = Some(from(string()?)?),
+            "roles" => {
+                for role in value.as_array().ok_or_else(wrong)? {
+                    roles.push(role.as_str().ok_or_else(wrong)?.to_owned());
                 }
             }
+            "vars" => {
+                for (name, value) in value.as_object().ok_or_else(wrong)? {
+                    let value = value.as_str().ok_or_else(wrong)?;
+                    vars.push(variable(&format!("{name}={value}")).map_err(Trouble::Bad)?);
+                }
+            }
+            "body" => body = Some(value.to_string().into_bytes()),
+            _ => {
+                return Err(Trouble::Bad(format!(
+                    "`{key}` is nothing that can be asked; the description at /api/v1/openapi.json says what there is"
+                )));
+            }
         }
-        let arguments = options.into_iter().chain(["--".to_owned(), method, path]);
-        Ok(Self {
-            arguments: arguments.collect(),
-            body,
-        })
     }
+    Ok(Question {
+        method,
+        path,
+        asker: asker(token, roles, vars)?,
+        from: source,
+        body,
+        given: None,
+    })
+}
+
+fn asker(
+    token: Option<&str>,
+    roles: Vec<String>,
+    vars: Vec<(String, String)>,
+) -> Result<Asker, Trouble> {
+    match token {
+        Some(token) if roles.is_empty() && vars.is_empty() => Ok(Asker::Token(token.to_owned())),
+        None if !roles.is_empty() => Ok(Asker::Roles(roles, vars)),
+        Some(_) | None => Err(Trouble::Bad(
+            "a sub-token asks, or roles with their variables do; say one of them".to_owned(),
+        )),
+    }
+}
+
+fn from(text: &str) -> Result<Source, Trouble> {
+    let source = text.parse::<Source>();
+    source.map_err(|error| Trouble::Bad(format!("`from` can't be `{text}`: {error}")))
 }
 
 impl Console {
@@ -89,11 +114,9 @@ impl Console {
     pub(super) async fn explain(self: &Arc<Self>, question: Question) -> Result<Value, Trouble> {
         let config = self.current.config().to_owned();
         aside(move || {
-            let bad = |failed: crate::cli::Failed| Trouble::Bad(failed.in_a_line());
-            let mut arguments = Arguments::read(&question.arguments).map_err(bad)?;
-            arguments.body_text = question.body;
+            let bad = |failed: Failed| Trouble::Bad(failed.in_a_line());
             let ground = Ground::read(&config).map_err(bad)?;
-            let verdict = ground.whole_verdict(&arguments).map_err(bad)?;
+            let verdict = ground.whole_verdict(&question).map_err(bad)?;
             Ok(verdict.as_json())
         })
         .await
@@ -110,7 +133,10 @@ impl Console {
         let is_whole = sent.one("path").is_some()
             && (sent.one("token").is_some() || sent.one("role").is_some());
         let told = if is_whole {
-            Some(self.explain(Question::of_form(sent)).await)
+            Some(match of_form(sent) {
+                Ok(question) => self.explain(question).await,
+                Err(trouble) => Err(trouble),
+            })
         } else {
             None
         };

@@ -291,7 +291,7 @@ impl Console {
             Task::Records => self.records(&asked.query)?,
             Task::Roles => self.roles().await,
             Task::Role => self.role(&asked.place).await?,
-            Task::Ask => self.explain(ask::Question::of_json(given)?).await?,
+            Task::Ask => self.explain(ask::of_json(given)?).await?,
             Task::LiveLines => return self.live_for_programs(asked),
             Task::Live
             | Task::SignOut

@@ -30,7 +30,7 @@ impl Warnings {
         }
         let serving = serving.clone();
         let looking =
-            tokio::task::spawn_blocking(move || crate::cli::policy_warnings(&serving.rules));
+            tokio::task::spawn_blocking(move || crate::operate::policy_warnings(&serving.rules));
         let found: Arc<[String]> = looking.await.unwrap_or_default().into();
         *locked() = Some((generation, found.clone()));
         found

@@ -9,7 +9,8 @@ use std::fmt;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use tidegate::cli::explain::{Arguments, Ground};
+use tidegate::cli::explain::Arguments;
+use tidegate::operate::Ground;
 use tidegate::token::SubToken;
 
 use crate::every_endpoint::{Facts, Scopes};
@@ -421,7 +422,8 @@ fn explained(ground: &Ground, gate: &Gate, role: &str, request: &Request) -> Val
         line.extend(["--body", &file]);
     }
     let Line { arguments } = Line::parse_from(line);
-    ground.verdict(&arguments).unwrap().as_json()
+    let question = arguments.question().unwrap();
+    ground.verdict(&question).unwrap().as_json()
 }
 
 /// The daemon's side, and what its record must say in the end.

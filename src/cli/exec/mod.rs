@@ -35,15 +35,15 @@ use self::remote::{Identity, Remote};
 use self::summary::Summary;
 use self::trust::Trust;
 use super::log::{self, LogFormat};
-use super::{Failed, Outcome, say, token};
+use super::{Failed, Outcome, say};
 use crate::audit::Audit;
 use crate::config::{AuditSettings, AuditSink, BaseUrl};
+use crate::operate;
 use crate::policy::{Ceiling, Policy, bind};
 use crate::rules::Rules;
 use crate::server::Embedded;
 use crate::state::Issued;
-use crate::token::Limits;
-use crate::token::SubToken;
+use crate::token::{Limits, SubToken};
 use crate::units::Span;
 
 #[derive(Args)]
@@ -55,7 +55,7 @@ pub(super) struct Arguments {
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<String>,
     /// A variable of the roles, as `domain=example.com`; repeatable.
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = token::variable)]
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = operate::variable)]
     vars: Vec<(String, String)>,
     /// The policy file, in place of the configuration's.
     #[arg(long, value_name = "FILE")]
@@ -300,7 +300,7 @@ fn issued(token: &SubToken, ground: &Ground, arguments: &Arguments) -> Result<Is
         [] => vec![learning::NOTHING.to_owned()],
         roles => roles.to_vec(),
     };
-    let vars = token::variables(&ground.policy, &roles, arguments.vars.clone())?;
+    let vars = operate::variables(&ground.policy, &roles, arguments.vars.clone())?;
     let expires_at = now
         .saturating_add(arguments.ttl.duration())
         .map_err(Failed::because)?;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Form;
 use crate::catalog::{Catalog, Method, Scope};
-use crate::cli::suggest::{Refused, suggestion};
 use crate::cli::{counted, say};
+use crate::operate::{Refused, suggestion};
 use crate::policy::{Grants, precheck};
 use crate::refusal::Code;
 use crate::request::{Asked, Target};

@@ -18,14 +18,13 @@ use super::page::Frame;
 use super::reply::{Reply, Trouble};
 use super::{Asked, Console, Done};
 use crate::audit::{Resource, Wanted, text};
-use crate::cli::{Failed, Shown, made_by, rotate_found};
+use crate::operate::{Failed, NewToken, Shown, rotate_found};
 use crate::policy::{FileToken, bind};
 use crate::rules::Rules;
 use crate::secret::has_token;
 use crate::state::{self, INTERVAL, Issued, Maker, StateError, Store};
 use crate::token::{Admission, SubToken, TokenId, Usage, standing};
 use crate::units::Span;
-use new::New;
 use pages::{list_page, new_page, token_page};
 
 /// Which tokens are looked for. What is absent does not narrow.
@@ -411,7 +410,7 @@ impl Console {
         self: &Arc<Self>,
         asked: &Asked<'_>,
         operator: &Operator,
-        new: &New,
+        new: NewToken,
     ) -> Result<Value, Trouble> {
         let serving = self.current.get();
         if let Some(why) = operator
@@ -420,7 +419,7 @@ impl Console {
         {
             return Err(Trouble::Forbidden(why));
         }
-        let made = made_by(&serving.rules, &new.arguments());
+        let made = new.make(&serving.rules.policy, Timestamp::now());
         let (token, issued) = made.map_err(|failed| bad(&failed))?;
         let (id, name) = (&issued.id, &issued.name);
         let roles = issued.roles.join("`, `");
@@ -551,8 +550,11 @@ impl Console {
             }
             TokenTask::New => ok(new_page(&Form::default(), None, frame)),
             TokenTask::Issue => {
-                let new = New::of_form(form);
-                match self.issue(asked, frame.operator, &new).await {
+                let issued = match new::of_form(form) {
+                    Ok(new) => self.issue(asked, frame.operator, new).await,
+                    Err(trouble) => Err(trouble),
+                };
+                match issued {
                     Ok(issued) => self.with_rest(issued, rules, frame).await,
                     Err(Trouble::Bad(why) | Trouble::Taken(why)) => {
                         let page = new_page(form, Some(&why), frame);
@@ -617,7 +619,7 @@ impl Console {
                 ok(self.rotate(asked, operator, (place, grace)).await?)
             }
             TokenTask::Issue => {
-                let issued = self.issue(asked, operator, &New::of_json(given)?).await?;
+                let issued = self.issue(asked, operator, new::of_json(given)?).await?;
                 Ok(Reply::Json(StatusCode::CREATED, issued))
             }
             TokenTask::Find | TokenTask::New => Err(Trouble::nothing()),

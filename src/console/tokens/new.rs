@@ -1,114 +1,132 @@
+use std::str::FromStr;
+
 use serde_json::Value;
 
 use super::super::form::Form;
 use super::super::reply::Trouble;
+use crate::operate::{End, NewToken, variable};
 
-/// A token to be, as it was asked for: what `token issue` takes.
-#[derive(Default)]
-pub(super) struct New {
-    pub name: String,
-    pub roles: Vec<String>,
-    /// Options of the command, each with its value.
-    options: Vec<(&'static str, String)>,
+/// What JSON has under a name that is no value for it.
+fn wrong(key: &str) -> Trouble {
+    Trouble::Bad(format!(
+        "`{key}` has no value that it can have; the description at /api/v1/openapi.json says which"
+    ))
 }
 
-/// The options that the console takes: as a form and JSON name them, and the command's own.
-const OPTIONS: [(&str, &str); 9] = [
-    ("expires", "--expires"),
-    ("expires_at", "--expires-at"),
-    ("not_before", "--not-before"),
-    ("idle", "--idle"),
-    ("max_uses", "--max-uses"),
-    ("client_cert", "--client-cert"),
-    ("rate", "--rate"),
-    ("description", "--description"),
-    ("owner", "--owner"),
+/// A value of that name, as people write it.
+fn read<T: FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T, Trouble> {
+    let read = text.parse::<T>();
+    read.map_err(|error| Trouble::Bad(format!("`{name}` can't be `{text}`: {error}")))
+}
+
+/// Puts in what stands under a name that has one value.
+fn put(new: &mut NewToken, name: &str, text: &str) -> Result<(), Trouble> {
+    match name {
+        "name" => text.clone_into(&mut new.name),
+        "expires" => new.expires = Some(End::In(read(name, text)?)),
+        "expires_at" => new.expires = Some(End::At(read(name, text)?)),
+        "not_before" => new.not_before = Some(read(name, text)?),
+        "idle" => new.idle = Some(read(name, text)?),
+        "max_uses" => new.max_uses = Some(read(name, text)?),
+        "client_cert" => new.client_cert = Some(read(name, text)?),
+        "rate" => new.rate = Some(read(name, text)?),
+        "description" => new.description = Some(text.to_owned()),
+        "owner" => new.owner = Some(text.to_owned()),
+        _ => {
+            return Err(Trouble::Bad(format!(
+                "`{name}` is nothing that a sub-token has; the description at /api/v1/openapi.json says what there is"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The names that a form has one value of.
+const SINGLE: [&str; 10] = [
+    "name",
+    "expires",
+    "expires_at",
+    "not_before",
+    "idle",
+    "max_uses",
+    "client_cert",
+    "rate",
+    "description",
+    "owner",
 ];
 
-impl New {
-    /// Of a form.
-    pub fn of_form(form: &Form) -> Self {
-        let mut new = Self {
-            name: form.one("name").unwrap_or_default().to_owned(),
-            roles: form.all("role").map(str::to_owned).collect(),
-            options: Vec::new(),
-        };
-        for (field, option) in OPTIONS {
-            let given = form.one(field).map(|text| (option, text.to_owned()));
-            new.options.extend(given);
+/// A token to be, of a form.
+///
+/// # Errors
+/// What in it can't be.
+pub(super) fn of_form(form: &Form) -> Result<NewToken, Trouble> {
+    let mut new = NewToken {
+        roles: form.all("role").map(str::to_owned).collect(),
+        ..NewToken::default()
+    };
+    for name in SINGLE {
+        if let Some(text) = form.one(name) {
+            put(&mut new, name, text)?;
         }
-        let words = |field: &str| {
-            let texts = form.all(field).flat_map(str::lines);
-            let texts = texts.map(str::trim).filter(|text| !text.is_empty());
-            texts.map(str::to_owned).collect::<Vec<_>>()
-        };
-        let sources = words("sources");
-        let sources = sources.iter().flat_map(|line| line.split([',', ' ']));
-        let sources = sources.filter(|source| !source.is_empty());
-        new.options
-            .extend(sources.map(|source| ("--from", source.to_owned())));
-        new.options
-            .extend(words("vars").into_iter().map(|pair| ("--var", pair)));
-        new
     }
+    let sources = form.all("sources");
+    let sources = sources.flat_map(|text| text.split([',', ' ', '\n', '\r']));
+    for source in sources.filter(|source| !source.is_empty()) {
+        new.sources.push(read("sources", source)?);
+    }
+    let vars = form.all("vars").flat_map(str::lines).map(str::trim);
+    for pair in vars.filter(|pair| !pair.is_empty()) {
+        new.vars.push(variable(pair).map_err(Trouble::Bad)?);
+    }
+    both_ends(form.one("expires"), form.one("expires_at"))?;
+    Ok(new)
+}
 
-    /// Of JSON.
-    pub fn of_json(given: &Value) -> Result<Self, Trouble> {
-        let mut new = Self::default();
-        for (key, value) in given.as_object().into_iter().flatten() {
-            let wrong = || {
-                Trouble::Bad(format!(
-                    "`{key}` has no value that it can have; the description at /api/v1/openapi.json says which"
-                ))
-            };
-            let texts = || -> Option<Vec<String>> {
-                value
-                    .as_array()?
-                    .iter()
-                    .map(|text| Some(text.as_str()?.to_owned()))
-                    .collect()
-            };
-            match key.as_str() {
-                _ if value.is_null() => {}
-                "name" => value.as_str().ok_or_else(wrong)?.clone_into(&mut new.name),
-                "roles" => new.roles = texts().ok_or_else(wrong)?,
-                "sources" => {
-                    let sources = texts().ok_or_else(wrong)?;
-                    if sources.is_empty() {
-                        return Err(Trouble::Bad("`sources` is empty, and a token from nowhere is of no use; leave it out for one from anywhere".to_owned()));
-                    }
-                    new.options
-                        .extend(sources.into_iter().map(|source| ("--from", source)));
+/// A token to be, of JSON.
+///
+/// # Errors
+/// What in it can't be.
+pub(super) fn of_json(given: &Value) -> Result<NewToken, Trouble> {
+    let mut new = NewToken::default();
+    for (key, value) in given.as_object().into_iter().flatten() {
+        match key.as_str() {
+            _ if value.is_null() => {}
+            "roles" => new.roles = texts(key, value)?,
+            "sources" => {
+                let sources = texts(key, value)?;
+                if sources.is_empty() {
+                    return Err(Trouble::Bad("`sources` is empty, and a token from nowhere is of no use; leave it out for one from anywhere".to_owned()));
                 }
-                "vars" => {
-                    for (name, value) in value.as_object().ok_or_else(wrong)? {
-                        let value = value.as_str().ok_or_else(wrong)?;
-                        new.options.push(("--var", format!("{name}={value}")));
-                    }
-                }
-                known => {
-                    let option = OPTIONS.iter().find(|(name, _)| *name == known);
-                    let (_, option) = option.ok_or_else(|| Trouble::Bad(format!("`{key}` is nothing that a sub-token has; the description at /api/v1/openapi.json says what there is")))?;
-                    let text = match value {
-                        Value::String(text) => text.clone(),
-                        Value::Number(number) => number.to_string(),
-                        _ => return Err(wrong()),
-                    };
-                    new.options.push((option, text));
+                for source in sources {
+                    new.sources.push(read(key, &source)?);
                 }
             }
+            "vars" => {
+                for (name, value) in value.as_object().ok_or_else(|| wrong(key))? {
+                    let value = value.as_str().ok_or_else(|| wrong(key))?;
+                    new.vars.push((name.clone(), value.to_owned()));
+                }
+            }
+            "max_uses" if value.is_number() => put(&mut new, key, &value.to_string())?,
+            key => put(&mut new, key, value.as_str().ok_or_else(|| wrong(key))?)?,
         }
-        Ok(new)
     }
+    both_ends(given.get("expires"), given.get("expires_at"))?;
+    Ok(new)
+}
 
-    /// As the command takes it. Each value stands with its option, so that none is taken for another.
-    pub fn arguments(&self) -> Vec<String> {
-        let roles = self.roles.iter().map(|role| format!("--role={role}"));
-        let options = self
-            .options
-            .iter()
-            .map(|(option, value)| format!("{option}={value}"));
-        let name = ["--".to_owned(), self.name.clone()];
-        roles.chain(options).chain(name).collect()
+/// That an end is given in one way alone.
+fn both_ends<T>(expires: Option<T>, expires_at: Option<T>) -> Result<(), Trouble> {
+    match (expires, expires_at) {
+        (Some(_), Some(_)) => Err(Trouble::Bad(
+            "`expires` and `expires_at` both say when it ends; give one of them".to_owned(),
+        )),
+        _ => Ok(()),
     }
+}
+
+fn texts(key: &str, value: &Value) -> Result<Vec<String>, Trouble> {
+    let all = value.as_array().ok_or_else(|| wrong(key))?.iter();
+    let text = |text: &Value| text.as_str().map(str::to_owned).ok_or_else(|| wrong(key));
+    all.map(text).collect()
 }

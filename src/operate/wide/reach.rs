@@ -6,14 +6,18 @@ use crate::catalog::{
 use crate::policy::{BoundOnly, Grant, Side, Use, Vars};
 
 /// A grant's `only`, asked of kinds of resources instead of resources.
-pub(in crate::cli) struct Reach<'r> {
+pub(in crate::operate) struct Reach<'r> {
     only: BoundOnly,
     catalog: &'r Catalog,
 }
 
 impl<'r> Reach<'r> {
     /// Of a grant that is narrowed; its variables are filled with something, for what they stand for changes no kind.
-    pub(in crate::cli) fn of(grant: &Grant, vars: &[String], catalog: &'r Catalog) -> Option<Self> {
+    pub(in crate::operate) fn of(
+        grant: &Grant,
+        vars: &[String],
+        catalog: &'r Catalog,
+    ) -> Option<Self> {
         let filled: Vars = vars
             .iter()
             .map(|name| (name.clone(), "x".to_owned()))
@@ -28,7 +32,7 @@ impl<'r> Reach<'r> {
     }
 
     /// Whether what a request to an endpoint is about can be covered.
-    pub(in crate::cli) fn covers(&self, endpoint: &Endpoint) -> bool {
+    pub(in crate::operate) fn covers(&self, endpoint: &Endpoint) -> bool {
         match &endpoint.touches {
             Touches::Nobody => true,
             Touches::Unmodelled { .. } => false,

@@ -13,7 +13,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 
 /// The request that was refused.
-pub(super) struct Refused<'r> {
+pub(crate) struct Refused<'r> {
     pub method: Method,
     pub path: &'r str,
     pub body: Option<&'r [u8]>,
@@ -22,7 +22,7 @@ pub(super) struct Refused<'r> {
 
 /// What a role would need in its `allow` for the request to pass, where a grant can do that. It was tried before it is told:
 /// `decide` says what becomes of the request under other grants.
-pub(super) fn suggestion(
+pub(crate) fn suggestion(
     refused: &Refused<'_>,
     grants: &Grants,
     catalog: &Catalog,

@@ -8,7 +8,7 @@ use crate::yaml::At;
 
 /// How bad something is that was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Severity {
+pub(crate) enum Severity {
     /// It holds, but not as somebody may think.
     Warning,
     /// It keeps the files from being used.
@@ -26,7 +26,7 @@ impl Severity {
 
 /// One thing that was found in a file: what, why, and what to write instead.
 #[derive(Debug)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     file: String,
     at: At,
     severity: Severity,
@@ -42,21 +42,21 @@ impl fmt::Display for Finding {
 
 /// All that was found, in the order in which it was.
 #[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
+pub(crate) struct Findings(Vec<Finding>);
 
 impl Findings {
     /// Adds what is wider than it looks, does nothing, or ends soon.
-    pub(super) fn warn(&mut self, file: &Path, at: At, what: impl Into<String>) {
+    pub(crate) fn warn(&mut self, file: &Path, at: At, what: impl Into<String>) {
         self.add(file, at, Severity::Warning, what.into());
     }
 
     /// Adds what is wrong.
-    pub(super) fn fail(&mut self, file: &Path, at: At, what: impl Into<String>) {
+    pub(crate) fn fail(&mut self, file: &Path, at: At, what: impl Into<String>) {
         self.add(file, at, Severity::Error, what.into());
     }
 
     /// Adds what kept files from being read.
-    pub(super) fn problems(&mut self, problems: Vec<Problem>) {
+    pub(crate) fn problems(&mut self, problems: Vec<Problem>) {
         for Problem { file, at, what } in problems {
             self.add(Path::new(&file), at, Severity::Error, what);
         }
@@ -72,18 +72,18 @@ impl Findings {
     }
 
     /// Each of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
     /// How many there are of one severity.
-    pub(super) fn count(&self, severity: Severity) -> usize {
+    pub(crate) fn count(&self, severity: Severity) -> usize {
         let same = |finding: &&Finding| finding.severity == severity;
         self.0.iter().filter(same).count()
     }
 
     /// For programs.
-    pub(super) fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self) -> Value {
         let one = |finding: &Finding| {
             json!({
                 "file": finding.file,

@@ -1,0 +1,363 @@
+//! What the daemon would say to a request, by the same functions and in the same order, without sending it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Failed;
+use super::facts::{self, NotTold};
+use super::suggestion::{Refused, suggestion};
+use crate::audit::Would;
+use crate::catalog::{Catalog, Endpoint, Method, Scope};
+use crate::config::Settings;
+use crate::policy::{
+    Allowed, Ceiling, Decision, Grants, Policy, Vars, bind, decide, precheck, read_given, under,
+    wants_touches,
+};
+use crate::refusal::{Code, Refusal};
+use crate::request::{Asked, Target};
+use crate::resource::Given;
+use crate::rules;
+use crate::secret::redacted;
+use crate::state;
+use crate::token::{Admission, ClientAddr, Limits, Origin, Source, Usage, admit};
+
+/// A request that nobody sends, and who would.
+#[derive(Debug)]
+pub struct Question {
+    pub(crate) method: String,
+    /// With its query, if it has one.
+    pub(crate) path: String,
+    pub(crate) asker: Asker,
+    /// Where it would come from; without it, that is not judged. What a token asks of client certificates never is.
+    pub(crate) from: Option<Source>,
+    /// Where it decides and is not given, it can't be told.
+    pub(crate) body: Option<Vec<u8>>,
+    /// What there is, as `given` in the policy's tests has it: the file's name and text. Without it, the API is asked.
+    pub(crate) given: Option<(String, String)>,
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A sub-token, by its name or id.
+    Token(String),
+    /// Roles, with their variables.
+    Roles(Vec<String>, Vec<(String, String)>),
+}
+
+/// What there is to say: the deciding grant or the refusal, and what would allow the request.
+pub struct Verdict {
+    pub(crate) decided: Result<String, Refusal>,
+    /// What the roles alone would have said, where a ceiling lets it through.
+    pub(crate) would: Option<Refusal>,
+    pub(crate) suggestion: Option<String>,
+}
+
+/// The files by which it is judged, as the daemon would read them.
+pub struct Ground {
+    config: PathBuf,
+    settings: Settings,
+    catalog: Catalog,
+    policy: Policy,
+}
+
+impl Ground {
+    /// Reads the configuration, the catalogue and the policy.
+    ///
+    /// # Errors
+    /// The mistakes in them.
+    pub fn read(config: &Path) -> Result<Self, Failed> {
+        let settings = rules::settings(config)?;
+        let catalog = rules::catalog(settings.extra_catalog.as_deref())?;
+        let policy = rules::policy(&settings, &catalog)?;
+        Ok(Self {
+            config: config.to_owned(),
+            settings,
+            catalog,
+            policy,
+        })
+    }
+
+    /// What the daemon would say, if that does not hang on a body that was not given.
+    ///
+    /// # Errors
+    /// Why it can't be told.
+    pub(crate) fn whole_verdict(&self, question: &Question) -> Result<Verdict, Failed> {
+        let verdict = self.verdict(question)?;
+        Self::body_decides(&self.catalog, question, &verdict)?;
+        Ok(verdict)
+    }
+
+    /// What the daemon would say.
+    ///
+    /// # Errors
+    /// Why it can't be told: there is no such token, or the body can't be read.
+    pub fn verdict(&self, question: &Question) -> Result<Verdict, Failed> {
+        let method: Method = match question.method.to_uppercase().as_str() {
+            "HEAD" => Method::Get,
+            method => method
+                .parse()
+                .map_err(|error| Failed::because(format!("`{}`: {error}", question.method)))?,
+        };
+        let body = question.body.as_deref();
+        let who = Who::find(&question.asker, &self.policy, &self.settings.state)?;
+        let given = question.given.as_ref().map(|(file, text)| {
+            let read = read_given(file, text, &self.catalog);
+            read.map_err(|mistakes| Failed(mistakes.into_lines()))
+        });
+        let given = given.transpose()?;
+        let tell = |grants: &Grants| {
+            let request = (method, question.path.as_str());
+            self.decided(grants, request, body, given.as_ref())
+        };
+        let grants = who
+            .admitted(question.from)
+            .and_then(|()| who.grants(&self.policy));
+        let decided = match &grants {
+            Ok(grants) => match tell(grants) {
+                Ok(allowed) => Ok(allowed),
+                Err(NotTold::Refused(refusal)) => Err(refusal),
+                Err(NotTold::Unknown(why)) => return Err(why),
+            },
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let judge = |grants: &Grants| {
+            let told = tell(grants).map(|allowed| allowed.place().to_owned());
+            told.map_err(|not| match not {
+                NotTold::Refused(refusal) => refusal,
+                NotTold::Unknown(Failed(why)) => Refusal::new(Code::Resource, why.join("; ")),
+            })
+        };
+        let suggestion = match (&grants, &decided) {
+            (Ok(grants), Err(refusal)) => {
+                let path = &question.path;
+                let refused = Refused {
+                    method,
+                    path,
+                    body,
+                    refusal,
+                };
+                suggestion(&refused, grants, &self.catalog, judge)
+            }
+            (Err(_), _) | (_, Ok(_)) => None, // no role helps who is not let in, and who passes needs none
+        };
+        let would = decided.as_ref().ok().and_then(Allowed::would).cloned();
+        Ok(Verdict {
+            decided: decided.map(|allowed| allowed.place().to_owned()),
+            would,
+            suggestion,
+        })
+    }
+
+    /// That no body was given, where one would have been judged: the empty one that stands in its place is none that anybody
+    /// sends, so that it tells neither that another is allowed nor that it is refused.
+    fn body_decides(
+        catalog: &Catalog,
+        question: &Question,
+        verdict: &Verdict,
+    ) -> Result<(), Failed> {
+        let Ok(method) = question.method.to_uppercase().parse::<Method>() else {
+            return Ok(());
+        };
+        let Ok(target) = Target::read(&question.path) else {
+            return Ok(());
+        };
+        let asked = Asked::new(method, target, catalog);
+        let inspected = asked.endpoint.is_some_and(Endpoint::inspects_body);
+        let by_the_body = match &verdict.decided {
+            Ok(_) => true,
+            Err(refusal) => matches!(
+                refusal.code,
+                Code::Action
+                    | Code::AmbiguousRequest
+                    | Code::BodyUnreadable
+                    | Code::Denied
+                    | Code::FieldScope
+                    | Code::FieldUnknown
+                    | Code::Resource
+            ),
+        };
+        if question.body.is_none() && method != Method::Get && inspected && by_the_body {
+            return Err(Failed::because(format!(
+                "no body was given, and what is in it decides over {} {}; give it with `--body FILE` (`--body /dev/null`, if there is none)",
+                method, question.path
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads and decides the request as the daemon does: what scopes alone refuse is refused before its body is read, and what
+    /// it touches is looked up only where that decides.
+    fn decided(
+        &self,
+        grants: &Grants,
+        (method, path): (Method, &str),
+        body: Option<&[u8]>,
+        given: Option<&Given>,
+    ) -> Result<Allowed, NotTold> {
+        let target = Target::read(path)?;
+        if Asked::has_token(method, &target, &self.catalog) {
+            let why = "the target has a token in it; send the sub-token in the `Authorization` header and nowhere else; consider it known";
+            return Err(Refusal::new(Code::AmbiguousRequest, why).into());
+        }
+        let mut asked = Asked::new(method, target, &self.catalog);
+        asked.fits(&self.catalog)?;
+        precheck(grants, &asked, &self.catalog)?;
+        if let Some(body) = body.filter(|body| method != Method::Get && !body.is_empty()) {
+            asked.take_body(body, &self.catalog)?;
+        }
+        asked.fits(&self.catalog)?;
+        let touches = if !wants_touches(grants, &asked) {
+            Vec::new()
+        } else if let Some(given) = given {
+            crate::policy::touches(grants, &asked, given, &self.catalog)?
+        } else {
+            facts::touches(&self.config, grants, &asked)?
+        };
+        match decide(grants, &asked, &touches, &self.catalog) {
+            Decision::Allow(allowed) => Ok(allowed),
+            Decision::Deny(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+/// Who asks: a token as it stands, or roles.
+struct Who {
+    roles: Vec<String>,
+    vars: Vars,
+    limits: Limits,
+    since: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    usage: Usage,
+    ceiling: Option<Arc<Ceiling>>,
+}
+
+impl Who {
+    fn find(asker: &Asker, policy: &Policy, state: &Path) -> Result<Self, Failed> {
+        let wanted = match asker {
+            Asker::Token(wanted) => wanted,
+            Asker::Roles(roles, vars) => {
+                return Ok(Self {
+                    roles: roles.clone(),
+                    vars: vars.iter().cloned().collect(),
+                    limits: Limits::default(),
+                    since: None,
+                    revoked_at: None,
+                    usage: Usage::default(),
+                    ceiling: None,
+                });
+            }
+        };
+        // To ask makes none.
+        let state = if state.exists() {
+            Some(state::open(state, Duration::from_secs(5)).map_err(Failed::because)?)
+        } else {
+            None
+        };
+        let listed = policy
+            .tokens
+            .iter()
+            .find(|token| token.name == *wanted || token.id.as_str() == wanted);
+        if let Some(token) = listed {
+            let (revoked_at, usage) = match &state {
+                None => (None, Usage::default()),
+                Some(state) => (
+                    state.revoked_at(&token.id).map_err(Failed::because)?,
+                    state.usage(&token.id).map_err(Failed::because)?,
+                ),
+            };
+            return Ok(Self {
+                roles: token.roles.clone(),
+                vars: token.vars.clone(),
+                limits: token.limits.clone(),
+                since: None,
+                revoked_at,
+                usage,
+                ceiling: token.ceiling.clone(),
+            });
+        }
+        let issued = state.map(|state| state.named(wanted)).transpose();
+        let issued = issued.map_err(Failed::because)?.unwrap_or_default();
+        let newest = issued
+            .into_iter()
+            .max_by_key(|(token, _, revoked_at)| (revoked_at.is_none(), token.created_at));
+        let Some((token, usage, revoked_at)) = newest else {
+            return Err(Failed::because(format!(
+                "there is no token `{}`; `tidegate token list` shows them all",
+                redacted(wanted)
+            )));
+        };
+        Ok(Self {
+            roles: token.roles.to_vec(),
+            vars: token.vars,
+            limits: Arc::unwrap_or_clone(token.limits),
+            since: Some(token.created_at),
+            revoked_at,
+            usage,
+            ceiling: token.ceiling,
+        })
+    }
+
+    fn admitted(&self, from: Option<Source>) -> Result<(), Refusal> {
+        let mut limits = self.limits.clone();
+        let addr = match from {
+            Some(Source::Net(net)) => ClientAddr::Ip(net.addr()),
+            Some(Source::Unix) => ClientAddr::Unix,
+            None => {
+                limits.sources = None;
+                ClientAddr::Unix
+            }
+        };
+        limits.client_cert = None; // no connection is there to show one
+        let admission = Admission {
+            limits: &limits,
+            since: self.since,
+            revoked_at: self.revoked_at,
+            usage: self.usage,
+        };
+        admit(&admission, Origin::from(addr), Timestamp::now())
+    }
+
+    fn grants(&self, policy: &Policy) -> Result<Arc<Grants>, Refusal> {
+        let ceiling = self.ceiling.as_deref();
+        let ceiling = ceiling.filter(|ceiling| ceiling.holds(Timestamp::now()));
+        let bound = bind(policy, &self.roles, &self.vars).map(Arc::new);
+        let bound = bound.and_then(|alone| match ceiling {
+            Some(ceiling) => under(policy, &alone, &ceiling.role).map(Arc::new),
+            None => Ok(alone),
+        });
+        bound.map_err(|unbound| {
+            Refusal::new(Code::RoleMissing, format!("it can't be used: {unbound}"))
+        })
+    }
+}
+
+impl Verdict {
+    /// It as `--json` prints it.
+    pub fn as_json(&self) -> Value {
+        let (decision, reason, detail) = match &self.decided {
+            Ok(place) => ("allow", place.as_str(), None),
+            Err(refusal) => (
+                "deny",
+                refusal.code.as_str(),
+                Some(refusal.message.as_str()),
+            ),
+        };
+        let needs: Vec<_> = self
+            .decided
+            .as_ref()
+            .err()
+            .into_iter()
+            .flat_map(|refusal| &refusal.needs)
+            .map(Scope::as_str)
+            .collect();
+        let refusal = self.decided.as_ref().err();
+        let why = refusal.and_then(|refusal| refusal.detail.as_deref());
+        let would = self.would.as_ref().map(Would::from);
+        json!({ "decision": decision, "reason": reason, "detail": detail, "why": why, "needs": needs, "would": would, "suggestion": self.suggestion })
+    }
+}

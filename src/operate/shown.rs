@@ -1,0 +1,273 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Failed;
+use crate::policy::{self, Ceiling, FileToken, Policy};
+use crate::refusal::Code;
+use crate::secret::SecretHash;
+use crate::state::{About, Issued, Listed, Maker, Parent, Store};
+use crate::token::{Admission, Limits, Source, Standing, TokenId, Usage, standing};
+
+/// A sub-token as lists show it, wherever it is kept.
+pub(crate) struct Shown {
+    pub(crate) id: TokenId,
+    pub(crate) name: String,
+    /// Of the secrets by which it may come, the one before the last rotation too while that holds.
+    pub(crate) hashes: Vec<SecretHash>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) vars: policy::Vars,
+    pub(crate) limits: Limits,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) revoked_at: Option<Timestamp>,
+    pub(crate) usage: Usage,
+    pub(crate) owner: Option<String>,
+    pub(crate) description: Option<String>,
+    /// The role under which it reports, that time past or not.
+    pub(crate) ceiling: Option<Ceiling>,
+    pub(crate) of_policy: bool,
+    /// Who made it, if nobody issued it by hand.
+    pub(crate) maker: Option<Arc<Maker>>,
+    /// Why it can't be used, whoever comes: a role or variable that is gone.
+    pub(crate) unbound: Option<String>,
+}
+
+impl Shown {
+    pub(crate) fn issued(
+        token: Issued,
+        usage: Usage,
+        revoked_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        let Issued {
+            id,
+            name,
+            hash,
+            old,
+            roles,
+            vars,
+            limits,
+            created_at,
+            ceiling,
+            about,
+            maker,
+        } = token;
+        let About { owner, description } = about.map(|about| *about).unwrap_or_default();
+        let old = old.filter(|(_, until)| *until > now).map(|(hash, _)| hash);
+        Self {
+            id,
+            name,
+            hashes: [Some(hash), old].into_iter().flatten().collect(),
+            roles: roles.to_vec(),
+            vars,
+            limits: Arc::unwrap_or_clone(limits),
+            since: Some(created_at),
+            revoked_at,
+            usage,
+            owner,
+            description,
+            ceiling: ceiling.map(Arc::unwrap_or_clone),
+            of_policy: false,
+            maker,
+            unbound: None,
+        }
+    }
+
+    pub(crate) fn listed(token: FileToken, usage: Usage, revoked_at: Option<Timestamp>) -> Self {
+        let FileToken {
+            name,
+            id,
+            hash,
+            roles,
+            vars,
+            limits,
+            owner,
+            description,
+            ceiling,
+            at: _,
+        } = token;
+        Self {
+            id,
+            name,
+            hashes: vec![hash],
+            roles,
+            vars,
+            limits,
+            since: None,
+            revoked_at,
+            usage,
+            owner,
+            description,
+            ceiling: ceiling.map(Arc::unwrap_or_clone),
+            of_policy: true,
+            maker: None,
+            unbound: None, // such a policy is refused whole
+        }
+    }
+
+    /// The variables of its roles.
+    pub(crate) fn vars(&self) -> &policy::Vars {
+        &self.vars
+    }
+
+    /// How it stands, whatever has become of its roles.
+    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+        let admission = Admission {
+            limits: &self.limits,
+            since: self.since,
+            revoked_at: self.revoked_at,
+            usage: self.usage,
+        };
+        standing(&admission, now)
+    }
+
+    /// The token that made it, if one did.
+    pub(crate) fn parent(&self) -> Option<&Parent> {
+        self.maker.as_deref().and_then(Maker::parent)
+    }
+
+    /// The rule of `trust` that gave it, if one did.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        self.maker.as_deref().and_then(Maker::rule)
+    }
+
+    pub(crate) fn state(&self, now: Timestamp) -> &'static str {
+        match (self.standing(now), &self.unbound) {
+            (Standing::Active | Standing::NotYetValid, Some(_)) => Code::RoleMissing.as_str(),
+            (standing, _) => standing.as_str(),
+        }
+    }
+
+    pub(crate) fn uses_left(&self) -> Option<u64> {
+        self.limits
+            .max_uses
+            .map(|most| most.saturating_sub(self.usage.used))
+    }
+
+    pub(crate) fn sources(&self) -> Option<Vec<String>> {
+        self.limits
+            .sources
+            .as_ref()
+            .map(|sources| sources.iter().map(Source::to_string).collect())
+    }
+
+    pub(crate) fn client_cert(&self) -> Option<String> {
+        self.limits.client_cert.as_ref().map(ToString::to_string)
+    }
+
+    /// It for programs, as `token list --json` prints it.
+    pub(crate) fn as_json(&self, now: Timestamp) -> Value {
+        let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        json!({
+            "id": self.id.as_str(),
+            "name": self.name,
+            "roles": self.roles,
+            "vars": self.vars,
+            "state": self.state(now),
+            "why": self.unbound,
+            "created_at": text(self.since),
+            "not_before": text(self.limits.not_before),
+            "expires_at": text(self.limits.expires_at),
+            "idle": self.limits.idle.map(|idle| idle.to_string()),
+            "rate": self.limits.rate.map(|rate| rate.to_string()),
+            "last_used_at": text(self.usage.last_used_at),
+            "uses_left": self.uses_left(),
+            "sources": self.sources(),
+            "client_cert": self.client_cert(),
+            "description": self.description,
+            "owner": self.owner,
+            "ceiling": self.ceiling.as_ref().map(|ceiling| &ceiling.role),
+            "report_until": text(self.ceiling.as_ref().map(|ceiling| ceiling.until)),
+            "revoked_at": text(self.revoked_at),
+            "trust": self.rule(),
+            "parent": self.parent().map(|parent| &parent.name),
+            "within": self.parent().and_then(|parent| parent.narrowing.as_deref()),
+            "kept_in": if self.of_policy { "policy" } else { "state" },
+        })
+    }
+}
+
+/// These tokens of the state, and all of the policy, where that can be read.
+///
+/// # Errors
+/// The state's own.
+pub(crate) fn all_shown(
+    picked: Vec<Listed>,
+    state: Option<&dyn Store>,
+    policy: Option<&Policy>,
+    now: Timestamp,
+) -> Result<Vec<Shown>, Failed> {
+    let picked = picked.into_iter();
+    let picked = picked.map(|(token, usage, revoked)| Shown::issued(token, usage, revoked, now));
+    let mut all: Vec<_> = picked.collect();
+    let Some(policy) = policy else {
+        return Ok(all);
+    };
+    for token in &mut all {
+        let ceiling = token.ceiling.as_ref().filter(|ceiling| ceiling.holds(now));
+        let bound = bound_under(policy, (&token.roles, &token.vars), ceiling);
+        token.unbound = bound.err().map(|unbound| unbound.to_string());
+    }
+    for token in &policy.tokens {
+        let (usage, revoked_at) = match state {
+            None => (Usage::default(), None),
+            Some(state) => (
+                state.usage(&token.id).map_err(Failed::because)?,
+                state.revoked_at(&token.id).map_err(Failed::because)?,
+            ),
+        };
+        let token = FileToken::clone(token);
+        all.push(Shown::listed(token, usage, revoked_at));
+    }
+    Ok(all)
+}
+
+/// Each token with its children beneath it, and how deep it stands. A child whose parent is not there stands by itself.
+pub(crate) fn tree(all: &[Shown]) -> Vec<(usize, &Shown)> {
+    let ids: HashSet<&TokenId> = all.iter().map(|token| &token.id).collect();
+    let is_there = |token: &&Shown| {
+        let parent = token.parent();
+        parent.is_some_and(|parent| ids.contains(&parent.id))
+    };
+    let mut children: BTreeMap<&str, Vec<&Shown>> = BTreeMap::new();
+    for token in all.iter().filter(is_there) {
+        let parent = token.parent().map_or("", |parent| parent.id.as_str());
+        children.entry(parent).or_default().push(token);
+    }
+    let mut rows = Vec::new();
+    for token in all.iter().filter(|token| !is_there(token)) {
+        rows.push((0, token));
+        let own = children.get(token.id.as_str()).into_iter().flatten();
+        rows.extend(own.map(|child| (1, *child)));
+    }
+    rows
+}
+
+/// Whether a token of the state may be used now, or later.
+pub(crate) fn lives((token, usage, revoked_at): &Listed, now: Timestamp) -> bool {
+    let admission = Admission {
+        limits: &token.limits,
+        since: Some(token.created_at),
+        revoked_at: *revoked_at,
+        usage: *usage,
+    };
+    matches!(
+        standing(&admission, now),
+        Standing::Active | Standing::NotYetValid
+    )
+}
+
+/// What a token would hold, under its ceiling if it has one.
+pub(crate) fn bound_under(
+    policy: &Policy,
+    (roles, vars): (&[String], &policy::Vars),
+    ceiling: Option<&Ceiling>,
+) -> Result<policy::Grants, policy::Unbound> {
+    let alone = policy::bind(policy, roles, vars)?;
+    match ceiling {
+        Some(ceiling) => policy::under(policy, &Arc::new(alone), &ceiling.role),
+        None => Ok(alone),
+    }
+}
