@@ -51,13 +51,18 @@ pub enum Asks {
     Secret(ScopeId),
     /// That the resource which it is may be seen by itself, always.
     Whole(ScopeId),
+    /// That all may be seen which belongs to the resource: the scope shows that one, and them with it.
+    Children(ScopeId),
 }
 
 impl Asks {
     /// The scope, whichever way it must be held.
     pub fn scope(self) -> ScopeId {
         match self {
-            Self::Field(scope) | Self::Secret(scope) | Self::Whole(scope) => scope,
+            Self::Field(scope)
+            | Self::Secret(scope)
+            | Self::Whole(scope)
+            | Self::Children(scope) => scope,
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Kind {
     pub identified_by: Vec<FieldPath>,
     /// The members of its JSON that show its children.
     pub shows_children: Vec<FieldPath>,
+    /// The members of its JSON that say what children which it shows have of their own, by the attribute.
+    pub children_have: Vec<(String, FieldPath)>,
     /// Why its JSON shows nothing of what belongs to it, where that is so.
     pub shows_no_children: Option<String>,
     /// The attributes that lists do not tell, only its look-up does.

@@ -547,6 +547,70 @@ fn every_field_of_an_answer_asks_for_the_scope_that_digitalocean_gives_it() {
     assert_eq!(count, 293, "each row of the table, once");
 }
 
+/// What belongs to a resource is shown with it by reads, lists and changes alike, and is asked for wherever that is.
+#[test]
+fn every_answer_that_shows_children_asks_for_them() {
+    let catalog = Catalog::builtin().unwrap();
+    let asks = |method: &str, path: &str, field: &str| {
+        let keys: Vec<_> = field.split('.').collect();
+        let mut above = (1..=keys.len()).map(|count| keys[..count].join("."));
+        above.any(|at| {
+            matches!(
+                asked_at(&catalog, method, path, &at),
+                Some(Asks::Children(_))
+            )
+        })
+    };
+    let mut count = 0;
+    for row in answer_facts(include_str!("../../tests/facts/shown_children.tsv")) {
+        let [method, path, field] = row[..] else {
+            panic!("row {row:?}");
+        };
+        assert!(asks(method, path, field), "{method} {path} {field}");
+        count += 1;
+    }
+    assert_eq!(count, 180, "each row of the table, once");
+    // What the rows say of answers that is beyond the specification.
+    for endpoint in catalog.endpoints() {
+        for rule in endpoint.touches.rules() {
+            let kind = rule
+                .kind
+                .one()
+                .and_then(|kind| catalog.kinds().find(kind.as_str()));
+            let (Some(kind), Some(at)) = (kind, &rule.answer) else {
+                continue;
+            };
+            for child in kind.shows_children.iter().filter(|_| !rule.bare) {
+                let field = format!("{at}.{child}");
+                let (method, path) = (endpoint.method.as_str(), endpoint.template.to_string());
+                assert!(asks(method, &path, &field), "{endpoint}: {field}");
+            }
+        }
+    }
+}
+
+/// A child with attributes of its own may be hidden by these while its parent is not.
+#[test]
+fn every_shown_child_with_attributes_of_its_own_has_them_told_by_its_parent() {
+    let catalog = Catalog::builtin().unwrap();
+    let kinds = catalog.kinds();
+    for kind in kinds.iter().filter(|kind| !kind.shows_children.is_empty()) {
+        let told: Vec<_> = kind
+            .children_have
+            .iter()
+            .map(|(it, _)| it.as_str())
+            .collect();
+        let below = kinds
+            .iter()
+            .filter(|it| it.parent.as_ref() == Some(&kind.name));
+        // Replicas are in no answer of their cluster.
+        let shown = below.filter(|child| child.name.as_str() != "database_replica");
+        let own = shown.flat_map(|child| SHARED.iter().filter(|it| child.has(it)));
+        let own: Vec<_> = own.copied().collect();
+        assert_eq!(told, own, "{}: `children_have`", kind.name);
+    }
+}
+
 #[test]
 fn every_secret_of_an_answer_is_one_wherever_it_stands() {
     let catalog = Catalog::builtin().unwrap();

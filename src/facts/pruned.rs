@@ -19,7 +19,9 @@ impl<'k> Members<'k> {
             Source::Member(path) => Some(path.steps.as_slice()),
             Source::Path(_) | Source::Urn => None,
         });
-        Self(steps.collect())
+        let of_children = kind.children_have.iter();
+        let of_children = of_children.map(|(_, path)| path.steps.as_slice());
+        Self(steps.chain(of_children).collect())
     }
 
     /// Reads them and passes over the rest. `None` where the bytes are no JSON, or say one of them twice, with two values.

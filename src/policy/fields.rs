@@ -3,6 +3,7 @@
 use super::bind::{BoundCovers, BoundGrant, Grants};
 use super::decide::Question;
 use super::matching::{Fit, Use};
+use super::touched::{could_hide_children, hides_children};
 use crate::catalog::{Asks, Catalog, Kind, Scope};
 use crate::request::Asked;
 use crate::resource::State;
@@ -72,6 +73,9 @@ impl<'f> Fields<'f> {
     }
 
     fn standing_by_one(&self, asks: Asks, kind: Option<&Kind>) -> Standing {
+        if let Asks::Children(_) = asks {
+            return self.standing_of_children(kind);
+        }
         let mut striking = self.striking(asks).peekable();
         let mut giving = self.giving(asks).peekable();
         let always = |grant: &BoundGrant| grant.only.is_none();
@@ -84,6 +88,51 @@ impl<'f> Fields<'f> {
         } else {
             Standing::Judged
         }
+    }
+
+    /// Whether what belongs to resources of a kind is shown with them: of all, unless a deny takes some of it away, or a grant is
+    /// for some of it.
+    fn standing_of_children(&self, kind: Option<&Kind>) -> Standing {
+        let kinds = self.question.catalog.kinds();
+        let Some(kind) = kind else {
+            return Standing::Judged;
+        };
+        let some_alone = |grant: &BoundGrant| {
+            let only = grant.only.as_ref();
+            only.is_some_and(|only| only.is_for_children_of_kind(kind.name.as_str(), kinds))
+        };
+        let hidden = could_hide_children(self.grants, kind, kinds);
+        if hidden || self.grants.allowing().any(some_alone) {
+            Standing::Judged
+        } else {
+            Standing::Shown
+        }
+    }
+
+    /// Whether all that belongs to a resource is shown with it.
+    fn shows_children_of(&self, asks: Asks, state: &State) -> bool {
+        let kinds = self.question.catalog.kinds();
+        let covers = |grant: &BoundGrant| {
+            grant.only.as_ref().is_none_or(|only| {
+                let covered = state.is_public() || only.covers(state, Use::Look, kinds) == Fit::Yes;
+                covered && !only.is_for_children_of(state, kinds)
+            })
+        };
+        let shown = self.giving(asks).any(covers) || self.doing().any(covers);
+        shown && !hides_children(self.grants, state, kinds)
+    }
+
+    /// The allow grants that give what the request itself asks for.
+    fn doing(&self) -> impl Iterator<Item = &'f BoundGrant> {
+        let Self { grants, question } = *self;
+        let endpoint = question.asked.endpoint;
+        let needs = endpoint.map(|endpoint| question.needs(endpoint));
+        grants.allowing().filter(move |grant| {
+            let held = endpoint.and_then(|endpoint| Question::scopes_of(endpoint, grant));
+            let gives =
+                |sets: &Vec<_>| held.is_some_and(|held| sets.iter().any(|it| held.meets(it)));
+            needs.as_ref().is_some_and(gives) && question.action_fits(grant)
+        })
     }
 
     /// Whether it may be seen of each of these resources, of which there is at least one.
@@ -102,6 +151,9 @@ impl<'f> Fields<'f> {
     }
 
     fn over(&self, asks: Asks, kind: Option<&Kind>, state: &State) -> bool {
+        if let Asks::Children(_) = asks {
+            return self.shows_children_of(asks, state);
+        }
         let kinds = self.question.catalog.kinds();
         let r#use = use_of(asks);
         let struck = self.striking(asks).any(|deny| {
@@ -129,7 +181,7 @@ impl<'f> Fields<'f> {
         grants.allowing().filter(move |grant| {
             let by_scope = match asks {
                 Asks::Secret(scope) => grant.covers.named().map(|named| named.has(scope)),
-                Asks::Field(scope) | Asks::Whole(scope) => {
+                Asks::Field(scope) | Asks::Whole(scope) | Asks::Children(scope) => {
                     grant.covers.all().map(|all| all.has(scope))
                 }
             };
@@ -168,6 +220,6 @@ impl<'f> Fields<'f> {
 fn use_of(asks: Asks) -> Use {
     match asks {
         Asks::Secret(_) => Use::Change,
-        Asks::Field(_) | Asks::Whole(_) => Use::Look,
+        Asks::Field(_) | Asks::Whole(_) | Asks::Children(_) => Use::Look,
     }
 }

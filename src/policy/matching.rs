@@ -6,7 +6,9 @@ use super::bind::Vars;
 use super::only::{Only, Selector, Value};
 use crate::catalog::{Kind, KindName, Kinds, TouchVerb};
 use crate::glob::{Piece, glob_matches};
-use crate::resource::{Known, State, as_host, folded, is_called_by, is_under, minds_case};
+use crate::resource::{
+    Known, State, as_host, folded, is_called_by, is_under, minds_case, of_children,
+};
 
 /// Whether a resource is one of those that an `only` names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -247,7 +249,8 @@ impl BoundOnly {
         self.is_for_children_of_kind(state.kind.as_str(), kinds)
     }
 
-    fn is_for_children_of_kind(&self, kind: &str, kinds: &Kinds) -> bool {
+    /// The same of any of a kind.
+    pub fn is_for_children_of_kind(&self, kind: &str, kinds: &Kinds) -> bool {
         let names = |kind: &str| self.kinds.iter().any(|(named, _)| named.as_str() == kind);
         let of_a_child = |(named, _): &(KindName, _)| is_under(kinds, named.as_str(), kind);
         names(kind) && self.kinds.iter().any(of_a_child)
@@ -279,6 +282,29 @@ impl BoundOnly {
     /// Whether a deny narrowed to this takes in some of what belongs to a resource, as far as what it has from that tells.
     pub fn strikes_children(&self, state: &State, kinds: &Kinds) -> bool {
         self.fits_children(state, kinds) != Fit::No
+    }
+
+    /// Whether it asks about an attribute that children have of their own which resources of a kind show.
+    pub fn asks_own_of_children(&self, kind: &Kind) -> bool {
+        let has = |asked: &String| kind.children_have.iter().any(|(it, _)| it == asked);
+        self.attributes.iter().any(|(asked, _)| has(asked))
+    }
+
+    /// Whether a deny narrowed to this takes in a child that a resource shows, by what that has of its own.
+    pub fn strikes_own_of_children(&self, state: &State, kind: &Kind) -> bool {
+        let by_kind = self.selectors_fit(state, As::Either);
+        let by_kind = by_kind.or(self.kinds.is_empty().then_some(Fit::Yes));
+        let fits = self.attributes.iter().map(|(attribute, values)| {
+            let own = kind.children_have.iter().any(|(it, _)| it == attribute);
+            if own {
+                let known = state.attributes.get(&of_children(attribute));
+                any_fits(values, &known.cloned().unwrap_or_default())
+            } else {
+                shared_fits(state, attribute, values)
+            }
+        });
+        self.asks_own_of_children(kind)
+            && by_kind.is_some_and(|by_kind| fits.fold(by_kind, Fit::and) != Fit::No)
     }
 
     /// Whether it names a kind of what belongs to resources of that kind.

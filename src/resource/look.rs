@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::state::{Attributes, Known, State, folded, record_name};
+use super::state::{Attributes, Known, State, folded, of_children, record_name};
 use crate::catalog::{FieldPath, Kind, LookUp, Name, Segment, Source, Step};
 use crate::refusal::Refusal;
 use crate::request::Json;
@@ -196,6 +196,13 @@ pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes
             }
         }
         attributes.insert(attribute.name.clone(), known);
+    }
+    for (attribute, path) in &kind.children_have {
+        let known = told(kind, json, path).map_or_else(Known::unknown, |texts| {
+            let texts = texts.iter();
+            Known::exactly(texts.flat_map(|text| spellings(kind, attribute, text, zone)))
+        });
+        attributes.insert(of_children(attribute), known);
     }
     attributes
 }

@@ -17,6 +17,6 @@ pub use look::{
 };
 pub use resolve::{Interest, acted_on, names_acted_on, resolve, resolve_one};
 pub use state::{
-    Attributes, Known, State, folded, is_called_by, is_under, minds_case, record_name,
+    Attributes, Known, State, folded, is_called_by, is_under, minds_case, of_children, record_name,
 };
 pub use touch::Touch;

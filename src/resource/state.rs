@@ -133,6 +133,11 @@ impl State {
     }
 }
 
+/// Where the attributes of a resource have what children which it shows have of their own: no policy can write this name.
+pub fn of_children(attribute: &str) -> String {
+    format!("children.{attribute}")
+}
+
 /// A value in the spelling in which it is compared: in lower case where DigitalOcean minds no case, and names of DNS zones
 /// without the dot that may end them.
 ///

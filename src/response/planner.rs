@@ -99,7 +99,7 @@ impl<'p> Planner<'p> {
             for member in &shape.members {
                 let logs_in = member.asks.is_some_and(|asks| match asks {
                     Asks::Secret(_) => self.fields.standing(asks, None) != Standing::Hidden,
-                    Asks::Field(_) | Asks::Whole(_) => false,
+                    Asks::Field(_) | Asks::Whole(_) | Asks::Children(_) => false,
                 });
                 if logs_in && member.key != SCRIPT {
                     return true;
@@ -235,7 +235,7 @@ impl<'p> Planner<'p> {
     fn counts(&self, asks: Asks) -> bool {
         match asks {
             Asks::Field(_) => self.enforce,
-            Asks::Secret(_) | Asks::Whole(_) => true,
+            Asks::Secret(_) | Asks::Whole(_) | Asks::Children(_) => true,
         }
     }
 }

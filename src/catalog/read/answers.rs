@@ -2,7 +2,8 @@ use std::collections::HashMap;
 
 use super::Reader;
 use crate::catalog::answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
-use crate::yaml::{self, Entry, Map, Mistakes, Node};
+use crate::catalog::place::FieldPath;
+use crate::yaml::{self, At, Entry, Map, Mistakes, Node};
 
 impl Reader {
     /// Reads what answers show; endpoints and kinds are known by then.
@@ -91,7 +92,7 @@ impl Reader {
                     } else {
                         Asks::Field(scope)
                     };
-                    table.put(number, field, Some(asks), None);
+                    table.put(number, (&field.key, field.at), Some(asks), None);
                 }
             }
         }
@@ -105,10 +106,33 @@ impl Reader {
                 } else {
                     None
                 };
-                table.put(number, field, asks, Some(below));
+                table.put(number, (&field.key, field.at), asks, Some(below));
             }
         }
         map.finish(table.mistakes);
+        self.children(number, entry, table);
+    }
+
+    /// What a resource shows of those that belong to it, by its kind.
+    fn children(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+        let owner = table.answers.shape(number).map(|shape| &shape.owner);
+        let Some(Owner::Itself(kind)) = owner else {
+            return;
+        };
+        let Some(kind) = self.kinds.find(kind.as_str()) else {
+            return;
+        };
+        let members: Vec<String> = kind.shows_children.iter().map(dotted).collect();
+        if members.is_empty() {
+            return;
+        }
+        let reads = format!("{}:read", kind.family);
+        let asks = self
+            .scope(&reads, &entry.node, table.mistakes)
+            .map(Asks::Children);
+        for member in members {
+            table.put(number, (&member, entry.at), asks, None);
+        }
     }
 
     /// A whole resource is seen by whom the scope is given that reads its kind.
@@ -139,7 +163,7 @@ impl Reader {
             let root = table.add();
             for field in table.entries(Some(&entry.node)) {
                 let below = table.named(&field.node);
-                table.put(root, field, None, below);
+                table.put(root, (&field.key, field.at), None, below);
             }
             Some(root)
         };
@@ -174,9 +198,15 @@ impl Table<'_> {
     }
 
     /// Puts what is asked for, or held, at the end of a dotted path.
-    fn put(&mut self, root: ShapeId, entry: &Entry, asks: Option<Asks>, holds: Option<ShapeId>) {
+    fn put(
+        &mut self,
+        root: ShapeId,
+        (path, written_at): (&str, At),
+        asks: Option<Asks>,
+        holds: Option<ShapeId>,
+    ) {
         let mut at = root;
-        let mut keys = entry.key.split('.').peekable();
+        let mut keys = path.split('.').peekable();
         while let Some(key) = keys.next() {
             let is_last = keys.peek().is_none();
             let place = self.member(at, key);
@@ -192,7 +222,7 @@ impl Table<'_> {
                 || member.holds.is_some() && holds.is_some();
             if twice {
                 self.mistakes
-                    .add(entry.at, format!("`{}` stands here twice", entry.key));
+                    .add(written_at, format!("`{path}` stands here twice"));
                 return;
             }
             member.asks = member.asks.or(asks);
@@ -231,4 +261,10 @@ impl Table<'_> {
         }
         below
     }
+}
+
+/// A member without what it says of lists, which are gone through here.
+fn dotted(path: &FieldPath) -> String {
+    let keys: Vec<&str> = path.steps.iter().map(|step| step.key.as_str()).collect();
+    keys.join(".")
 }

@@ -64,6 +64,10 @@ impl Reader {
                 .map(|node| types(node, mistakes))
                 .unwrap_or_default(),
             shows_children: members(map.take("shows_children"), mistakes),
+            children_have: map
+                .take("children_have")
+                .map(|node| attributes_at(node, mistakes))
+                .unwrap_or_default(),
             shows_no_children: super::text_of(&mut map, "shows_no_children", mistakes),
             everybody_has: map
                 .take("everybody_has")
@@ -238,6 +242,16 @@ fn names(node: &Node, mistakes: &mut Mistakes) -> Vec<(KindName, Vec<FieldPath>)
             (kind, members(Some(&entry.node), mistakes))
         })
         .collect()
+}
+
+/// `tag: "node_pools[].tags[]"`
+fn attributes_at(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, FieldPath)> {
+    let entries = node.entries("`children_have`", mistakes).iter();
+    let path = |entry: &Entry| {
+        let path = entry.node.parsed("a member", mistakes)?;
+        Some((entry.key.clone(), path))
+    };
+    entries.filter_map(path).collect()
 }
 
 /// `vpc: the API deletes no VPC that has members`

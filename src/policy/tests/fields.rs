@@ -12,6 +12,7 @@ fn asks(text: &str) -> Asks {
         "secret" => Asks::Secret(scope),
         "field" => Asks::Field(scope),
         "whole" => Asks::Whole(scope),
+        "children" => Asks::Children(scope),
         _ => panic!("no sort: {text}"),
     }
 }
@@ -292,3 +293,58 @@ fn a_deny_or_a_lost_allow_shows_no_more() {
         }
     }
 }
+
+/// What belongs to a resource is shown with it, unless a deny takes some of it from sight, or nothing but some of it is granted.
+#[test]
+fn children_are_shown_where_all_of_them_may_be_seen() {
+    for parent in CATALOG
+        .kinds()
+        .iter()
+        .filter(|kind| !kind.shows_children.is_empty())
+    {
+        let name = &parent.name;
+        let below = CATALOG
+            .kinds()
+            .iter()
+            .filter(|kind| kind.parent.as_ref() == Some(name));
+        let asked_for = format!("children {}:read", parent.family);
+        let list = parent.list.as_ref().map(|list| list.template.to_string());
+        let list = format!(
+            "GET {}",
+            list.unwrap()
+                .replace("{registry_name}", "r")
+                .replace("{cluster_id}", ID)
+        );
+        let seen = |role: &str| shown(role, &list, &asked_for, name.as_str());
+        for child in below {
+            let child_name = &child.name;
+            let all = "allow: [{ scopes: ['*'] }]";
+            let of = |only: &str| format!("{all}, deny: [{{ scopes: ['*'], only: {{ {only} }} }}]");
+            let attribute = child.attribute_names().next().unwrap();
+            let child_is = format!("{child_name}: {{ {attribute}: x }}");
+            assert_eq!(seen(all), "ab?", "{child_name}");
+            assert_eq!(seen(&of(&child_is)), "", "{child_name}: denied");
+            assert_eq!(
+                seen(&of(&format!("{child_is}, {name}: {{ name: a }}"))),
+                "b",
+                "{child_name}: denied of one"
+            );
+            assert_eq!(
+                seen(&of("ssh_key: any")),
+                "ab?",
+                "{child_name}: another is denied"
+            );
+            let alone = format!(
+                "allow: [{{ scopes: ['*'], only: {{ {child_is}, {name}: {{ name: a }} }} }}]"
+            );
+            assert_eq!(seen(&alone), "", "{child_name}: alone");
+            let both = format!(
+                "{}, {{ scopes: ['*'], only: {{ {name}: {{ name: a }} }} }}]",
+                alone.trim_end_matches(']')
+            );
+            assert_eq!(seen(&both), "a", "{child_name}: and all of one");
+        }
+    }
+}
+
+const ID: &str = "00000000-0000-4000-8000-000000000001";

@@ -6,7 +6,7 @@ mod why;
 mod widening;
 
 pub use covering::with_additions;
-pub use striking::{could_take_from_sight, takes_from_sight};
+pub use striking::{could_hide_children, could_take_from_sight, hides_children, takes_from_sight};
 pub use why::why_hidden;
 
 use super::bind::{BoundGrant, Grants};
@@ -113,7 +113,7 @@ impl Question<'_> {
             !only.is_some_and(|only| only.is_for_children_of(state, kinds))
         };
         let whole: Vec<_> = covering.into_iter().filter(shows_all).collect();
-        if enough(&whole) && !judge.hides_children(state) {
+        if enough(&whole) && !hides_children(grants, state, kinds) {
             Shown::Whole
         } else {
             Shown::WithoutChildren

@@ -135,18 +135,6 @@ impl<'j> Judge<'j> {
         shown && !takes_from_sight(self.grants, before, kinds)
     }
 
-    /// Whether a deny takes in some of what belongs to a resource, so that what shows these is left out.
-    pub(super) fn hides_children(&self, state: &State) -> bool {
-        let kinds = self.question.catalog.kinds();
-        self.grants.denying().any(|grant| {
-            let only = grant.only.as_ref();
-            only.is_some_and(|only| {
-                hides_some_child(grant, only, state.kind.as_str(), kinds)
-                    && only.strikes_children(state, kinds)
-            })
-        })
-    }
-
     pub(super) fn not_covered(&self, touch: &Touch) -> Refusal {
         if self.lacks_action(touch) {
             return self.question.wrong_action(self.grants);
@@ -229,14 +217,13 @@ impl<'j> Judge<'j> {
         let kind = touch.kind.as_str();
         let shows_children = kinds
             .find(kind)
-            .is_some_and(|kind| !kind.shows_children.is_empty());
+            .filter(|kind| !kind.shows_children.is_empty());
         let struck = self.grants.denying().any(|grant| {
             let only = grant.only.as_ref();
-            only.is_some_and(|only| {
-                could_strike(only, kind, kinds)
-                    || shows_children && hides_some_child(grant, only, kind, kinds)
-            })
+            only.is_some_and(|only| could_strike(only, kind, kinds))
         });
+        let struck = struck
+            || shows_children.is_some_and(|kind| could_hide_children(self.grants, kind, kinds));
         let free: Vec<_> = self
             .grants
             .allowing()
@@ -280,17 +267,56 @@ pub fn could_take_from_sight(grants: &Grants, kind: Option<&Kind>, kinds: &Kinds
     })
 }
 
-/// Whether a deny takes some of what belongs to resources of a kind from sight.
-fn hides_some_child(grant: &BoundGrant, only: &BoundOnly, kind: &str, kinds: &Kinds) -> bool {
-    let has = |child: &Kind| {
-        let reads = child.reads;
-        reads.is_some_and(|reads| grant.covers.all().is_some_and(|all| all.has(reads)))
+/// Whether a deny takes in some of what belongs to a resource, so that what shows these is left out.
+pub fn hides_children(grants: &Grants, state: &State, kinds: &Kinds) -> bool {
+    let Some(kind) = kinds.find(state.kind.as_str()) else {
+        return true;
     };
-    let children = kinds.iter();
-    let mut children = children.filter(|child| is_under(kinds, child.name.as_str(), kind));
-    grant.actions.is_none()
-        && only.names_children_of(kind, kinds)
-        && children.any(|child| has(child) && only.names(child.name.as_str()))
+    grants.denying().any(|grant| {
+        let only = grant.only.as_ref();
+        only.is_some_and(|only| {
+            hides_named_child(grant, only, kind, kinds) && only.strikes_children(state, kinds)
+                || hides_any_child(grant, kind, kinds) && only.strikes_own_of_children(state, kind)
+        })
+    })
+}
+
+/// Whether a deny takes some of what belongs to resources of a kind from sight.
+pub fn could_hide_children(grants: &Grants, kind: &Kind, kinds: &Kinds) -> bool {
+    grants.denying().any(|grant| {
+        let only = grant.only.as_ref();
+        only.is_some_and(|only| {
+            hides_named_child(grant, only, kind, kinds)
+                || hides_any_child(grant, kind, kinds) && only.asks_own_of_children(kind)
+        })
+    })
+}
+
+/// Whether a deny names kinds below one, and takes some of these from sight.
+fn hides_named_child(grant: &BoundGrant, only: &BoundOnly, kind: &Kind, kinds: &Kinds) -> bool {
+    only.names_children_of(kind.name.as_str(), kinds)
+        && hidden_below(grant, kind, kinds).any(|child| only.names(child.name.as_str()))
+}
+
+/// Whether a deny that names no kind below one could take what is there from sight.
+fn hides_any_child(grant: &BoundGrant, kind: &Kind, kinds: &Kinds) -> bool {
+    hidden_below(grant, kind, kinds).next().is_some()
+}
+
+/// The kinds below one of which a deny has the scope that shows them.
+fn hidden_below<'k>(
+    grant: &BoundGrant,
+    kind: &Kind,
+    kinds: &'k Kinds,
+) -> impl Iterator<Item = &'k Kind> {
+    let scopes = grant.covers.all().filter(|_| grant.actions.is_none());
+    let has = move |child: &Kind| {
+        let reads = child.reads;
+        reads.is_some_and(|reads| scopes.is_some_and(|all| all.has(reads)))
+    };
+    let below = kinds.iter();
+    let below = below.filter(|child| is_under(kinds, child.name.as_str(), kind.name.as_str()));
+    below.filter(move |child| has(child))
 }
 
 /// Whether a deny that is narrowed to this strikes a resource put to that use: what can't be told counts as struck. What

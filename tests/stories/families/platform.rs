@@ -155,6 +155,48 @@ async fn one_of_two_clusters_with_its_pools() {
     story.finish().await;
 }
 
+/// What a deny takes of a cluster's pools is in no answer that shows the cluster, be it to a read or to a change.
+#[tokio::test]
+async fn a_denied_pool_is_in_no_answer_that_shows_its_cluster() {
+    for only in [
+        format!("node_pool: {{ id: '{MINE}' }}"),
+        "tag: mine-pool".to_owned(),
+    ] {
+        let role = format!(
+            "
+    allow:
+      - scopes: ['*']
+    deny:
+      - scopes: ['*']
+        only: {{ {only} }}
+"
+        );
+        let pool = json!({ "id": MINE, "name": "pool", "size": "s-1", "count": 1, "tags": ["mine-pool"], "nodes": [] });
+        let cluster = json!({ "id": MINE, "name": "mine", "region": "nyc3", "version": "1.33.1-do.0", "tags": ["mine"], "node_pools": [pool] });
+        let world = two_of_each().with("kubernetes/clusters", [cluster]);
+        let story = Story::in_world(&role, world).await;
+        let mine = format!("/v2/kubernetes/clusters/{MINE}");
+        let renamed = json!({ "name": "renamed", "tags": ["mine"] });
+        let answers = [
+            story.get(&mine).await,
+            story.get("/v2/kubernetes/clusters").await,
+            story.ask(&format!("PUT {mine}"), &renamed).await,
+        ];
+        for answer in answers {
+            let json = answer.json();
+            assert_eq!(answer.status, 200, "{only}: {json}");
+            let one = Some(&json["kubernetes_cluster"]).filter(|it| !it.is_null());
+            let list = json["kubernetes_clusters"].as_array().into_iter().flatten();
+            for cluster in one.into_iter().chain(list) {
+                // What is hidden of one is not of the other, where the deny can tell them apart.
+                let hides = cluster["id"] == MINE || only.starts_with("node_pool");
+                assert_eq!(cluster["node_pools"].is_null(), hides, "{only}: {json}");
+            }
+        }
+        story.finish().await;
+    }
+}
+
 /// S4, over apps and clusters.
 #[tokio::test]
 async fn s4_apps_and_clusters_of_one_project() {
