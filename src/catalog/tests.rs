@@ -845,3 +845,62 @@ fn every_value_that_decides_is_of_a_closed_list() {
         }
     }
 }
+
+/// What is on a source is handed out by a scope's name alone: that of the row, or that by which its kind is shown.
+#[test]
+fn every_source_has_a_scope_of_its_own() {
+    let catalog = catalog();
+    let mut sources = 0;
+    for endpoint in catalog.endpoints() {
+        for rule in endpoint.touches.rules() {
+            let is_source = rule.verb == TouchVerb::Source;
+            assert!(!is_source || rule.scope.is_some(), "{endpoint}: {rule}");
+            sources += usize::from(is_source);
+        }
+    }
+    assert!(sources > 40, "{sources} sources");
+}
+
+/// Members of rows that are not modelled that sound as if something were made from what they name, and why it is not.
+const NO_SOURCES: [(&str, &str, &str); 2] = [
+    (
+        "POST /v2/agents/sessions/{session_id}/hitl/{request_id}",
+        "source",
+        "who says so",
+    ),
+    (
+        "POST /v2/gen-ai/model_evaluation_runs",
+        "source",
+        "whence the run was asked for",
+    ),
+];
+
+#[test]
+fn what_is_made_from_something_where_nothing_is_modelled_asks_for_that_by_name() {
+    let is_source = |key: &str| {
+        let ends = ["oci_ref", "checkpoint_id", "snapshot_id", "backup_id"];
+        ["source", "image", "repository"].contains(&key) || ends.iter().any(|it| key.ends_with(it))
+    };
+    let mut wrong = Vec::new();
+    for endpoint in catalog().endpoints() {
+        if !matches!(endpoint.touches, Touches::Unmodelled { .. }) {
+            continue;
+        }
+        let last = |member: &&BodyMember| {
+            let key = member.path.steps.last();
+            key.is_some_and(|step| is_source(&step.key))
+        };
+        for member in endpoint.body.iter().filter(last) {
+            let place = Place::Body(member.path.clone());
+            let by_name = |field: &FieldScope| field.by_name && field.at == place;
+            let call = endpoint.to_string();
+            let is_none = |(known, path, why): &(&str, &str, &str)| {
+                *known == call && *path == member.path.to_string() && !why.is_empty()
+            };
+            if NO_SOURCES.iter().any(is_none) == endpoint.fields.iter().any(by_name) {
+                wrong.push(format!("{endpoint}: {place}"));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}

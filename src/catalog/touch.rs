@@ -31,6 +31,14 @@ impl Touches {
         }
     }
 
+    /// The same, to fill in what rows leave to their kinds.
+    pub(super) fn rules_mut(&mut self) -> &mut [TouchRule] {
+        match self {
+            Self::These(rules) => rules,
+            Self::Nobody | Self::Unmodelled { .. } => &mut [],
+        }
+    }
+
     /// Every place of the request that they look at.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
         self.rules().iter().flat_map(TouchRule::places)
@@ -58,7 +66,7 @@ pub struct TouchRule {
     pub opaque: Option<NameForm>,
     /// The names of its kind that belong to nobody, as far as the table has them.
     pub public: Arc<[String]>,
-    /// The scope that it asks for; absent where the endpoint has just one.
+    /// The scope that it asks for; absent where the endpoint has just one. A source always has its own.
     pub scope: Option<ScopeId>,
     /// The parents it belongs to, outermost first, and where they are named.
     pub of: Vec<(KindName, Place)>,

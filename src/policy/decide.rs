@@ -2,7 +2,7 @@ use super::bind::{BoundCovers, BoundGrant, Grants};
 use super::done::could_tell;
 use super::members::Sent;
 use super::takes::{Added, CantTake};
-use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeSet, TouchRule, TouchVerb, Touches};
+use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
 use crate::resource::{State, Touch};
@@ -104,14 +104,19 @@ pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
 }
 
 fn depends_on_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
-    let held_by_name = |source: &FieldUse| {
+    let held_by_name = |source: ScopeId| {
         let named = |grant: &BoundGrant| {
             let scopes = grant.covers.named();
-            grant.only.is_none() && scopes.is_some_and(|named| named.has(source.scope))
+            grant.only.is_none() && scopes.is_some_and(|named| named.has(source))
         };
         grants.allowing().any(named)
     };
-    let unknown_source = || !asked.private_sources().iter().all(held_by_name);
+    let unknown_source = || {
+        let named = asked.private_sources();
+        let mut scopes = named.iter().map(|source| source.scope);
+        let untold = asked.untold_sources();
+        !scopes.all(held_by_name) || !untold.into_iter().all(held_by_name)
+    };
     let by_action = || grants.limit_actions() && could_tell(asked);
     modelled(asked.endpoint) && (grants.has_only || by_action() || unknown_source())
 }

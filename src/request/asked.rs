@@ -456,11 +456,9 @@ impl<'c> Asked<'c> {
     /// Where the request names something to read what is on it that may be private: an image or snapshot that the catalogue does
     /// not have as public.
     pub fn private_sources(&self) -> Vec<FieldUse> {
-        let rules = self.endpoint.map_or(&[][..], |it| it.touches.rules());
-        let sources = rules
-            .iter()
-            .filter(|rule| rule.verb == TouchVerb::Source && self.may_apply(rule));
-        let named = sources.filter_map(|rule| Some((rule, rule.at.as_ref()?, rule.scope?)));
+        let named = self
+            .sources()
+            .filter_map(|rule| Some((rule, rule.at.as_ref()?, rule.scope?)));
         named
             .filter(|(rule, place, _)| {
                 let is_public = |name: &&str| rule.public.iter().any(|known| known == name);
@@ -472,6 +470,19 @@ impl<'c> Asked<'c> {
                 by_name: true,
             })
             .collect()
+    }
+
+    /// The scopes of what the request reads from without naming it: what the resource that it is about holds, or any of a kind.
+    pub fn untold_sources(&self) -> Vec<ScopeId> {
+        let untold = self.sources().filter(|rule| rule.at.is_none());
+        untold.filter_map(|rule| rule.scope).collect()
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &TouchRule> {
+        let rules = self.endpoint.map_or(&[][..], |it| it.touches.rules());
+        rules
+            .iter()
+            .filter(|rule| rule.verb == TouchVerb::Source && self.may_apply(rule))
     }
 
     /// The rules of the table that apply to this request.

@@ -8,6 +8,7 @@ use crate::catalog::kind::{
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
+use crate::catalog::touch::TouchVerb;
 use crate::yaml::{Entry, Map, Mistakes, Node};
 
 impl Reader {
@@ -185,6 +186,16 @@ impl Reader {
                 (other.reads, other.changes) = (scope("read"), scope("update"));
                 (other.creates, other.deletes) = (scope("create"), scope("delete"));
             }
+        }
+    }
+
+    /// Fills in the scope of what is read as a source: that by which its kind is shown, where the row says no other.
+    pub(super) fn scopes_of_sources(&mut self) {
+        let rules = self.endpoints.iter_mut().flat_map(|it| it.touches.rules_mut());
+        for rule in rules.filter(|rule| rule.verb == TouchVerb::Source) {
+            let kind = rule.kind.one();
+            let kind = kind.and_then(|kind| self.kinds.find(kind.as_str()));
+            rule.scope = rule.scope.or(kind.and_then(|kind| kind.reads));
         }
     }
 }

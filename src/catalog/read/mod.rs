@@ -47,6 +47,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     reader.scopes_table().map_err(|wrong| vec![wrong])?;
     let answers = reader.answers_table().map_err(|wrong| vec![wrong])?;
     reader.scopes_of_kinds();
+    reader.scopes_of_sources();
     reader.relations();
     reader.endpoints.shrink_to_fit();
     Ok(Catalog {
