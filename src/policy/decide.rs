@@ -2,7 +2,9 @@ use super::bind::{BoundCovers, BoundGrant, Grants};
 use super::done::could_tell;
 use super::members::Sent;
 use super::takes::{Added, CantTake};
-use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb, Touches};
+use crate::catalog::{
+    Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb, Touches,
+};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
 use crate::resource::{State, Touch};

@@ -191,7 +191,10 @@ impl Reader {
 
     /// Fills in the scope of what is read as a source: that by which its kind is shown, where the row says no other.
     pub(super) fn scopes_of_sources(&mut self) {
-        let rules = self.endpoints.iter_mut().flat_map(|it| it.touches.rules_mut());
+        let rules = self
+            .endpoints
+            .iter_mut()
+            .flat_map(|it| it.touches.rules_mut());
         for rule in rules.filter(|rule| rule.verb == TouchVerb::Source) {
             let kind = rule.kind.one();
             let kind = kind.and_then(|kind| self.kinds.find(kind.as_str()));
