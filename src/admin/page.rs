@@ -119,7 +119,7 @@ impl Admin {
         Gauges {
             ready,
             certificates,
-            tokens: self.tokens.count(&rules.policy.tokens, self.tokens.now()),
+            tokens: self.tokens.count(rules.in_force(), self.tokens.now()),
             reload_success: self.current.last().problems.is_empty(),
             rate_limits,
             started: self.started,

@@ -10,12 +10,12 @@ use super::fitting::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say, weaken};
 use crate::config::Settings;
 use crate::operate::{
-    End, NewToken, Shown, all_shown, lives, name, plain_text, rotate_found, tree, variable,
+    End, NewToken, Shown, all_shown, name, plain_text, rotate_found, tree, variable,
 };
 use crate::policy::{Ceiling, Policy};
 use crate::rules;
 use crate::state::{self, About, Issued, Listed, StateError, Store};
-use crate::token::{Limits, Source, Standing, SubToken, SubjectPattern, Usage};
+use crate::token::{Limits, Source, SubToken, SubjectPattern, Usage};
 use crate::units::{Rate, Span};
 
 #[derive(Subcommand)]
@@ -285,12 +285,7 @@ impl Desk {
             .filter(|token| token.name == wanted || token.id.as_str() == wanted)
             .partition(|token| token.id.as_str() == wanted);
         let now = Timestamp::now();
-        let lives = |token: &Shown| {
-            matches!(
-                token.standing(now),
-                Standing::Active | Standing::NotYetValid
-            )
-        };
+        let lives = |token: &Shown| token.fate(now).lives();
         let found = by_id
             .into_iter()
             .chain(by_name)
@@ -342,9 +337,11 @@ impl Desk {
     fn rotate(&self, arguments: &Rotate) -> Result<(), Failed> {
         let found = self.find(&arguments.token)?;
         let now = Timestamp::now();
+        let children = self.shown(|state| state.children(&found.id))?;
+        let is_its = |child: &&Shown| child.parent().is_some_and(|parent| parent.id == found.id);
+        let lives = |child: &&Shown| child.fate(now).lives();
+        let children = children.iter().filter(is_its).filter(lives).count();
         let mut state = self.state()?;
-        let children = state.children(&found.id).map_err(Failed::because)?;
-        let children = children.iter().filter(|child| lives(child, now)).count();
         let (token, grace) = rotate_found(&mut *state, &found, arguments.grace)?;
         let with_it = match children {
             0 => String::new(),

@@ -10,7 +10,7 @@ use crate::request::Json;
 use crate::rules;
 use crate::secret::SecretHash;
 use crate::state::{Child, Delegator, Wish};
-use crate::token::{Source, Standing, SubToken, Usage};
+use crate::token::{Source, SubToken, Usage};
 use crate::units::{Rate, Span};
 use crate::yaml::{self, Mistakes, Node};
 
@@ -65,10 +65,7 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), Failed> {
             "a sub-token that another made makes none; weaken that one",
         ));
     }
-    if !matches!(
-        parent.standing(now),
-        Standing::Active | Standing::NotYetValid
-    ) {
+    if !parent.fate(now).lives() {
         let what = format!(
             "the token `{}` has ended, and so would what it makes",
             parent.name

@@ -51,7 +51,7 @@ impl Console {
         let (added, upstream) = (metrics.added_quantiles(), metrics.upstream_quantiles());
         let tokens: serde_json::Map<_, _> = self
             .tokens
-            .count(&rules.policy.tokens, self.tokens.now())
+            .count(rules.in_force(), self.tokens.now())
             .into_iter()
             .map(|(state, count)| (state.to_owned(), count.into()))
             .collect();

@@ -187,19 +187,14 @@ impl Console {
     /// How many living tokens have each role.
     fn holders(&self, rules: &Rules) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
-        let mut count = |roles: &[String]| {
-            for role in roles.iter().collect::<BTreeSet<_>>() {
-                *counts.entry(role.clone()).or_default() += 1;
-            }
-        };
-        self.tokens.each_issued(|token, _, revoked_at| {
-            if revoked_at.is_none() {
-                count(&token.roles);
+        let now = self.tokens.now();
+        self.tokens.each(rules.in_force(), |token| {
+            if self.tokens.fate(token, rules.in_force(), now).lives() {
+                for role in token.kept.roles().iter().collect::<BTreeSet<_>>() {
+                    *counts.entry(role.clone()).or_default() += 1;
+                }
             }
         });
-        for token in &rules.policy.tokens {
-            count(&token.roles);
-        }
         counts
     }
 

@@ -6,14 +6,12 @@ use hyper::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 
 use super::final_line::FinalLine;
-use crate::audit::Token;
-use crate::policy::{Ceiling, FileToken, Grants, Vars};
+use crate::policy::Grants;
 use crate::refusal::{Code, Refusal};
 use crate::rules::Serving;
 use crate::secret::SecretHash;
-use crate::state::{self, Activity, Issued, KeptIn, Live, Parent, Unavailable};
-use crate::token::Limits;
-use crate::token::{Admission, NoToken, Origin, SubToken, TokenId, admit};
+use crate::state::{Activity, Ended, Kept, Live, Parent, Seen, Unavailable};
+use crate::token::{NoToken, Origin, SubToken, TokenId, admit};
 use crate::units::Rate;
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -125,17 +123,9 @@ async fn recognise(
     line.record.parent = parent.as_ref().map(|parent| parent.kept.name().to_owned());
     let ceiling = kept.ceiling().filter(|ceiling| ceiling.holds(now.latest));
     let bound = activity.grants(serving.rules.generation, ceiling, || {
-        let (roles, vars) = (kept.roles(), kept.vars());
-        match kept.parent() {
-            Some(parent) => serving
-                .rules
-                .grants_within(roles, vars, parent.narrowing.as_deref()),
-            None => serving.rules.grants_under(
-                roles,
-                vars,
-                ceiling.map(|ceiling| ceiling.role.as_str()),
-            ),
-        }
+        let beside = kept.beside(now.latest);
+        let rules = &serving.rules;
+        rules.grants_with(kept.roles(), kept.vars(), beside)
     });
     let grants = bound.map_err(|unbound| {
         Refusal::new(
@@ -160,8 +150,7 @@ async fn recognise(
     })
 }
 
-/// The token that made another: it must live, by the secret that it had then, and have the roles that it handed on, which must
-/// still be such as are handed on. Whatever it is bound to binds the other one too.
+/// The token that made another, which must not have ended. Whatever it is bound to binds the other one too.
 async fn maker(
     tokens: &Live,
     parent: &Parent,
@@ -169,34 +158,33 @@ async fn maker(
     from: Origin<'_>,
     serving: &Serving,
 ) -> Result<Maker, Refusal> {
-    let ended = |code, why: &str| {
-        let why = format!("the sub-token that made this one {why}; ask its holder for a new one");
-        Refusal::new(code, why)
+    let found = found(tokens, (&parent.id, &parent.hash), serving).await?;
+    let (seen, policy) = (
+        found.as_ref().map(|found| &found.seen),
+        &serving.rules.policy,
+    );
+    let now = tokens.now();
+    let ended = parent.ended(seen, child.roles(), policy, now);
+    let Some(found) = found.filter(|_| ended.is_none()) else {
+        return Err(ended.unwrap_or(Ended::Gone).refusal());
     };
-    let found = admitted(tokens, (&parent.id, &parent.hash), from, serving, |_| {}).await;
-    let (kept, grace, activity) = found.map_err(|refusal| match refusal.code {
-        Code::UnknownToken => ended(Code::Revoked, "is gone, or has another secret"),
-        Code::Revoked => ended(refusal.code, "was revoked"),
-        Code::Expired | Code::NotYetValid => ended(refusal.code, "has ended"),
-        Code::UsesExhausted => ended(refusal.code, "was used as often as it may be"),
-        _ => refusal,
-    })?;
-    let roles = &serving.rules.policy.roles;
-    let handed_on = |role: &String| {
-        let delegates = roles.get(role).is_some_and(|role| role.delegate.is_some());
-        kept.roles().contains(role) && delegates
-    };
-    if !child.roles().iter().all(handed_on) {
-        let why = "has lost a role that it handed on, or may hand it on no more";
-        return Err(ended(Code::RoleMissing, why));
-    }
-    let ends = kept.limits().expires_at.into_iter().chain(grace).min();
+    admit(&found.seen.admission(), from, now)?;
+    let kept = found.seen.kept;
+    let own = kept.limits().expires_at.into_iter();
     Ok(Maker {
         id: parent.id.clone(),
+        ends: own.chain(found.grace).min(),
         kept,
-        activity,
-        ends,
+        activity: found.activity,
     })
+}
+
+/// A token by one of its secrets.
+struct Found {
+    seen: Seen,
+    /// Until when the secret holds, if that is the one before a rotation.
+    grace: Option<Timestamp>,
+    activity: Arc<Activity>,
 }
 
 /// What is kept of a sub-token whose secret has this hash, until when that secret holds if it is the one before a rotation, and
@@ -211,129 +199,43 @@ pub(crate) async fn admitted(
     serving: &Serving,
     seen: impl FnOnce(&Kept),
 ) -> Result<(Kept, Option<Timestamp>, Arc<Activity>), Refusal> {
+    let found = found(tokens, (id, hash), serving).await?;
+    let Found {
+        seen: token,
+        grace,
+        activity,
+    } = found.ok_or_else(|| unknown_token(None))?;
+    seen(&token.kept);
+    admit(&token.admission(), from, tokens.now())?;
+    Ok((token.kept, grace, activity))
+}
+
+/// The token that has this secret, whether it may be used or not.
+async fn found(
+    tokens: &Live,
+    (id, hash): (&TokenId, &SecretHash),
+    serving: &Serving,
+) -> Result<Option<Found>, Refusal> {
     let in_policy = serving.rules.file_token(id);
     let entry = tokens
         .entry(id, in_policy.is_some())
         .await
         .map_err(state_unavailable)?
         .unwrap_or_default();
-    let now = tokens.now();
-    let (kept, grace) = Kept::matching(in_policy, entry.issued, hash, now.latest)
-        .ok_or_else(|| unknown_token(None))?;
-    seen(&kept);
-    let activity = tokens.activity(id, kept.kept_in());
-    admit(
-        &Admission {
-            limits: kept.limits(),
-            since: kept.since(),
-            revoked_at: entry.revoked_at,
-            usage: activity.usage(),
-        },
-        from,
-        now,
-    )?;
-    Ok((kept, grace, activity))
-}
-
-/// What is kept of a token.
-pub enum Kept {
-    /// In the policy file.
-    Listed(Arc<FileToken>),
-    /// In the state.
-    Issued(Arc<Issued>),
-}
-
-impl Kept {
-    /// The record whose secret this is, and until when the secret holds, if that is the one before a rotation: it counts for
-    /// as long as its grace lasts.
-    fn matching(
-        in_policy: Option<&Arc<FileToken>>,
-        issued: Option<Arc<Issued>>,
-        hash: &SecretHash,
-        now: Timestamp,
-    ) -> Option<(Self, Option<Timestamp>)> {
-        if let Some(listed) = in_policy.filter(|listed| listed.hash.matches(hash)) {
-            return Some((Self::Listed(listed.clone()), None));
+    let matching = Kept::matching(in_policy, entry.issued, hash, tokens.now().latest);
+    let found = matching.map(|(kept, grace)| {
+        let activity = tokens.activity(id, kept.kept_in());
+        Found {
+            seen: Seen {
+                kept,
+                usage: activity.usage(),
+                revoked_at: entry.revoked_at,
+            },
+            grace,
+            activity,
         }
-        let issued = issued?;
-        let grace = match &issued.old {
-            _ if issued.hash.matches(hash) => None,
-            Some((old, until)) if old.matches(hash) && now < *until => Some(*until),
-            Some(_) | None => return None,
-        };
-        Some((Self::Issued(issued), grace))
-    }
-
-    /// It as the record shows it.
-    pub(crate) fn told(&self, id: &TokenId) -> Token {
-        Token {
-            id: id.to_string(),
-            name: self.name().to_owned(),
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Listed(token) => &token.name,
-            Self::Issued(token) => &token.name,
-        }
-    }
-
-    /// Its roles.
-    pub fn roles(&self) -> &[String] {
-        match self {
-            Self::Listed(token) => &token.roles,
-            Self::Issued(token) => &token.roles,
-        }
-    }
-
-    /// The role under which it reports until a time, that time past or not.
-    pub fn ceiling(&self) -> Option<&Ceiling> {
-        match self {
-            Self::Listed(token) => token.ceiling.as_deref(),
-            Self::Issued(token) => token.ceiling.as_deref(),
-        }
-    }
-
-    /// What it is bound to.
-    pub fn limits(&self) -> &Limits {
-        match self {
-            Self::Listed(token) => &token.limits,
-            Self::Issued(token) => &token.limits,
-        }
-    }
-
-    fn kept_in(&self) -> KeptIn {
-        match self {
-            Self::Listed(_) => KeptIn::Policy,
-            Self::Issued(_) => KeptIn::State,
-        }
-    }
-
-    /// The token that made it, if one did.
-    pub fn parent(&self) -> Option<&Parent> {
-        match self {
-            Self::Listed(_) => None,
-            Self::Issued(token) => token.maker.as_deref().and_then(state::Maker::parent),
-        }
-    }
-
-    /// Its variables.
-    pub fn vars(&self) -> &Vars {
-        match self {
-            Self::Listed(token) => &token.vars,
-            Self::Issued(token) => &token.vars,
-        }
-    }
-
-    /// Since when it is there; one of the policy file always was.
-    pub fn since(&self) -> Option<Timestamp> {
-        match self {
-            Self::Listed(_) => None,
-            Self::Issued(token) => Some(token.created_at),
-        }
-    }
+    });
+    Ok(found)
 }
 
 /// The sub-token of exactly one `Authorization: Bearer` header.

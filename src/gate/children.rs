@@ -1,5 +1,7 @@
 //! Children: sub-tokens that a sub-token makes, which may less than it and end with it.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderValue};
@@ -14,9 +16,9 @@ use crate::audit;
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::response::{Answer, made};
-use crate::state::{Child, Delegator, Issued, Listed, Maker, Wish};
-use crate::token::Source;
-use crate::token::{Admission, SubToken, TokenId, standing};
+use crate::rules::Serving;
+use crate::state::{Child, Delegator, Issued, Kept, Listed, Maker, Seen, Wish};
+use crate::token::{Source, SubToken, TokenId};
 use crate::upstream;
 
 /// The most bytes of a body: what a token says of itself is kept, and read whenever it is used.
@@ -95,28 +97,29 @@ impl Gate {
     }
 
     /// The children of who asks, whichever secret they were made by.
-    pub(super) async fn list_children(&self, grantee: &Grantee) -> Result<Answer, Refusal> {
+    pub(super) async fn list_children(
+        &self,
+        grantee: &Grantee,
+        serving: &Serving,
+    ) -> Result<Answer, Refusal> {
         let id = grantee.id.clone();
         let children = self
             .tokens
             .change_state(move |state| state.children(&id))
             .await
             .map_err(state_unavailable)?;
-        let now = grantee.now();
-        let shown = |(token, usage, revoked_at): &Listed| {
-            let admission = Admission {
-                limits: &token.limits,
-                since: Some(token.created_at),
-                revoked_at: *revoked_at,
-                usage: *usage,
+        let now = self.tokens.now();
+        let shown = |(token, usage, revoked_at): Listed| {
+            let token = Arc::new(token);
+            let child = Seen {
+                kept: Kept::Issued(token.clone()),
+                usage,
+                revoked_at,
             };
-            let mut shown = told(token);
+            let fate = self.tokens.fate(&child, serving.rules.in_force(), now);
+            let mut shown = told(&token);
             let used_at = usage.last_used_at.map(|at| at.to_string());
-            put(
-                &mut shown,
-                "state",
-                standing(&admission, now).as_str().into(),
-            );
+            put(&mut shown, "state", fate.as_str().into());
             put(&mut shown, "last_used_at", used_at.into());
             let left = token
                 .limits
@@ -125,7 +128,7 @@ impl Gate {
             put(&mut shown, "uses_left", left.into());
             shown
         };
-        let children: Vec<_> = children.iter().map(shown).collect();
+        let children: Vec<_> = children.into_iter().map(shown).collect();
         Ok(json_answer(&json!({ "tokens": children })))
     }
 

@@ -25,7 +25,7 @@ use crate::audit::{self, Event, Verdict};
 use crate::catalog::Method;
 use crate::config::Exchange;
 use crate::identify::Client;
-use crate::policy::Ceiling;
+use crate::policy::{Beside, Ceiling};
 use crate::refusal::{Code, OauthError, Refusal};
 use crate::response::{Answer, made};
 use crate::rules::Serving;
@@ -194,9 +194,13 @@ impl Gate {
         let vars = vars
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let bound = serving
-            .rules
-            .grants_under(&roles, &vars, rule.ceiling.as_deref());
+        let bound = serving.rules.grants_with(
+            &roles,
+            &vars,
+            rule.ceiling
+                .as_deref()
+                .map_or(Beside::Nothing, Beside::Ceiling),
+        );
         bound.map_err(|unbound| {
             not_trusted("the sub-token could not be used as its claims fill in the variables of its roles; ask who runs tidegate".to_owned()).detail(unbound)
         })?;

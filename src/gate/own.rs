@@ -159,7 +159,7 @@ impl Gate {
             Held::Whoami => Ok(json_answer(&whoami(&asked.grantee, &asked.serving))),
             Held::TokenInfo => Ok(json_answer(&token_info(&asked.grantee, &asked.serving))),
             Held::MakeChild => self.make_child(asked, line).await,
-            Held::ListChildren => self.list_children(&asked.grantee).await,
+            Held::ListChildren => self.list_children(&asked.grantee, &asked.serving).await,
             Held::End => self.end(&asked, line).await,
         }
     }

@@ -14,7 +14,7 @@ use super::wide::Reach;
 use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint};
 use crate::config::{FieldScopes, IssuerKind, Listen};
-use crate::policy::{self, Ceiling, Covers, Grant, Policy, RequestPattern};
+use crate::policy::{self, Beside, Ceiling, Covers, Grant, Policy, RequestPattern};
 use crate::rules::{self, Rules, load};
 use crate::state::{self, BehindClock, Listed, OlderState, Sqlite, StateError, older_than};
 use crate::token::{Admission, Limits, Standing, Time, TokenId, standing};
@@ -290,7 +290,8 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
         let ceiling = token.ceiling.as_deref();
         let ceiling = ceiling.filter(|ceiling| ceiling.holds(now));
         let role = ceiling.map(|ceiling| ceiling.role.as_str());
-        let unbound = rules.grants_under(&token.roles, &token.vars, role).err();
+        let beside = role.map_or(Beside::Nothing, Beside::Ceiling);
+        let unbound = rules.grants_with(&token.roles, &token.vars, beside).err();
         if let Some(ceiling) = ceiling {
             findings.warn(path, START, reports(name, id, ceiling));
         }

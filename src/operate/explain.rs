@@ -14,16 +14,16 @@ use crate::audit::Would;
 use crate::catalog::{Catalog, Endpoint, Method, Scope};
 use crate::config::Settings;
 use crate::policy::{
-    Allowed, Ceiling, Decision, Grants, Policy, Vars, bind, decide, precheck, read_given, under,
-    wants_touches,
+    Allowed, Beside, Decision, FileToken, Grants, Policy, Vars, bind, decide, precheck, read_given,
+    together, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
 use crate::rules;
 use crate::secret::redacted;
-use crate::state;
-use crate::token::{Admission, ClientAddr, Limits, Origin, Source, Usage, admit};
+use crate::state::{self, Kept, Seen, Store};
+use crate::token::{Admission, ClientAddr, Origin, Source, Usage, admit};
 
 /// A request that nobody sends, and who would.
 #[derive(Debug)]
@@ -115,8 +115,8 @@ impl Ground {
             self.decided(grants, request, body, given.as_ref())
         };
         let grants = who
-            .admitted(question.from)
-            .and_then(|()| who.grants(&self.policy));
+            .admitted(question.from, &self.policy)
+            .and_then(|()| who.grants(&self.policy, &self.catalog));
         let decided = match &grants {
             Ok(grants) => match tell(grants) {
                 Ok(allowed) => Ok(allowed),
@@ -229,11 +229,9 @@ impl Ground {
 struct Who {
     roles: Vec<String>,
     vars: Vars,
-    limits: Limits,
-    since: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
-    usage: Usage,
-    ceiling: Option<Arc<Ceiling>>,
+    token: Option<Seen>,
+    /// The token that made it, if that has its secret still.
+    maker: Option<Seen>,
 }
 
 impl Who {
@@ -244,11 +242,8 @@ impl Who {
                 return Ok(Self {
                     roles: roles.clone(),
                     vars: vars.iter().cloned().collect(),
-                    limits: Limits::default(),
-                    since: None,
-                    revoked_at: None,
-                    usage: Usage::default(),
-                    ceiling: None,
+                    token: None,
+                    maker: None,
                 });
             }
         };
@@ -258,26 +253,33 @@ impl Who {
         } else {
             None
         };
-        let listed = policy
-            .tokens
-            .iter()
-            .find(|token| token.name == *wanted || token.id.as_str() == wanted);
-        if let Some(token) = listed {
-            let (revoked_at, usage) = match &state {
-                None => (None, Usage::default()),
+        let state = state.as_deref();
+        let token = Self::token(wanted, policy, state)?;
+        let parent = token.kept.parent();
+        let maker = parent.map(|parent| parent.find(policy, state, Timestamp::now()));
+        let maker = maker.transpose().map_err(Failed::because)?.flatten();
+        Ok(Self {
+            roles: token.kept.roles().to_vec(),
+            vars: token.kept.vars().clone(),
+            token: Some(token),
+            maker,
+        })
+    }
+
+    fn token(wanted: &str, policy: &Policy, state: Option<&dyn Store>) -> Result<Seen, Failed> {
+        let called = |token: &&Arc<FileToken>| token.name == wanted || token.id.as_str() == wanted;
+        if let Some(token) = policy.tokens.iter().find(called) {
+            let (usage, revoked_at) = match state {
+                None => (Usage::default(), None),
                 Some(state) => (
-                    state.revoked_at(&token.id).map_err(Failed::because)?,
                     state.usage(&token.id).map_err(Failed::because)?,
+                    state.revoked_at(&token.id).map_err(Failed::because)?,
                 ),
             };
-            return Ok(Self {
-                roles: token.roles.clone(),
-                vars: token.vars.clone(),
-                limits: token.limits.clone(),
-                since: None,
-                revoked_at,
+            return Ok(Seen {
+                kept: Kept::Listed(token.clone()),
                 usage,
-                ceiling: token.ceiling.clone(),
+                revoked_at,
             });
         }
         let issued = state.map(|state| state.named(wanted)).transpose();
@@ -291,49 +293,58 @@ impl Who {
                 redacted(wanted)
             )));
         };
-        Ok(Self {
-            roles: token.roles.to_vec(),
-            vars: token.vars,
-            limits: Arc::unwrap_or_clone(token.limits),
-            since: Some(token.created_at),
-            revoked_at,
+        Ok(Seen {
+            kept: Kept::Issued(Arc::new(token)),
             usage,
-            ceiling: token.ceiling,
+            revoked_at,
         })
     }
 
-    fn admitted(&self, from: Option<Source>) -> Result<(), Refusal> {
-        let mut limits = self.limits.clone();
-        let addr = match from {
-            Some(Source::Net(net)) => ClientAddr::Ip(net.addr()),
-            Some(Source::Unix) => ClientAddr::Unix,
-            None => {
-                limits.sources = None;
-                ClientAddr::Unix
-            }
+    /// Whether it may be used now, from there if that is told; so must the token that made it.
+    fn admitted(&self, from: Option<Source>, policy: &Policy) -> Result<(), Refusal> {
+        let Some(token) = &self.token else {
+            return Ok(());
         };
-        limits.client_cert = None; // no connection is there to show one
-        let admission = Admission {
-            limits: &limits,
-            since: self.since,
-            revoked_at: self.revoked_at,
-            usage: self.usage,
+        let now = Timestamp::now();
+        admitted(token, from, now)?;
+        let Some(parent) = token.kept.parent() else {
+            return Ok(());
         };
-        admit(&admission, Origin::from(addr), Timestamp::now())
+        let maker = self.maker.as_ref();
+        if let Some(ended) = parent.ended(maker, &self.roles, policy, now.into()) {
+            return Err(ended.refusal());
+        }
+        maker.map_or(Ok(()), |maker| admitted(maker, from, now))
     }
 
-    fn grants(&self, policy: &Policy) -> Result<Arc<Grants>, Refusal> {
-        let ceiling = self.ceiling.as_deref();
-        let ceiling = ceiling.filter(|ceiling| ceiling.holds(Timestamp::now()));
+    fn grants(&self, policy: &Policy, catalog: &Catalog) -> Result<Arc<Grants>, Refusal> {
+        let token = self.token.as_ref();
+        let beside = token.map(|token| token.kept.beside(Timestamp::now()));
+        let beside = beside.unwrap_or(Beside::Nothing);
         let bound = bind(policy, &self.roles, &self.vars).map(Arc::new);
-        let bound = bound.and_then(|alone| match ceiling {
-            Some(ceiling) => under(policy, &alone, &ceiling.role).map(Arc::new),
-            None => Ok(alone),
-        });
+        let bound = bound.and_then(|alone| together(policy, &alone, beside, catalog));
         bound.map_err(|unbound| {
             Refusal::new(Code::RoleMissing, format!("it can't be used: {unbound}"))
         })
     }
+}
+
+fn admitted(token: &Seen, from: Option<Source>, now: Timestamp) -> Result<(), Refusal> {
+    let mut limits = token.kept.limits().clone();
+    let addr = match from {
+        Some(Source::Net(net)) => ClientAddr::Ip(net.addr()),
+        Some(Source::Unix) => ClientAddr::Unix,
+        None => {
+            limits.sources = None;
+            ClientAddr::Unix
+        }
+    };
+    limits.client_cert = None; // no connection is there to show one
+    let admission = Admission {
+        limits: &limits,
+        ..token.admission()
+    };
+    admit(&admission, Origin::from(addr), now)
 }
 
 impl Verdict {

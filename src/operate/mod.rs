@@ -22,7 +22,7 @@ pub use explain::{Ground, Question, Verdict};
 pub(crate) use issue::{End, NewToken, name, plain_text, variable, variables};
 pub(crate) use rotate::rotate_found;
 pub(crate) use several::Several;
-pub(crate) use shown::{Shown, all_shown, lives, tree};
+pub(crate) use shown::{Shown, all_shown, tree};
 pub(crate) use suggestion::{Refused, suggestion};
 
 use crate::config;

@@ -1,14 +1,14 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Failed;
-use crate::policy::{self, Ceiling, FileToken, Policy};
-use crate::refusal::Code;
+use crate::policy::{self, Ceiling, FileToken, Policy, Unbound};
 use crate::secret::SecretHash;
-use crate::state::{About, Issued, Listed, Maker, Parent, Store};
+use crate::state::{About, Ended, Fate, Issued, Listed, Maker, Parent, Seen, Store};
 use crate::token::{Admission, Limits, Source, Standing, TokenId, Usage, standing};
 
 /// A sub-token as lists show it, wherever it is kept.
@@ -30,8 +30,10 @@ pub(crate) struct Shown {
     pub(crate) of_policy: bool,
     /// Who made it, if nobody issued it by hand.
     pub(crate) maker: Option<Arc<Maker>>,
+    /// How the token that made it ended with regard to it, if that did.
+    pub(crate) ended: Option<Ended>,
     /// Why it can't be used, whoever comes: a role or variable that is gone.
-    pub(crate) unbound: Option<String>,
+    pub(crate) unbound: Option<Unbound>,
 }
 
 impl Shown {
@@ -71,6 +73,7 @@ impl Shown {
             ceiling: ceiling.map(Arc::unwrap_or_clone),
             of_policy: false,
             maker,
+            ended: None,
             unbound: None,
         }
     }
@@ -103,6 +106,7 @@ impl Shown {
             ceiling: ceiling.map(Arc::unwrap_or_clone),
             of_policy: true,
             maker: None,
+            ended: None,
             unbound: None, // such a policy is refused whole
         }
     }
@@ -133,11 +137,20 @@ impl Shown {
         self.maker.as_deref().and_then(Maker::rule)
     }
 
+    /// How it stands, with the token that made it and its roles.
+    pub(crate) fn fate(&self, now: Timestamp) -> Fate {
+        Fate::of(self.standing(now), self.ended, || self.unbound.is_some())
+    }
+
+    /// Why it can't be used, where that is not its own end.
+    fn why(&self) -> Option<String> {
+        let ended = |ended: Ended| format!("the sub-token that made it {}", ended.why());
+        let unbound = self.unbound.as_ref().map(ToString::to_string);
+        self.ended.map(ended).or(unbound)
+    }
+
     pub(crate) fn state(&self, now: Timestamp) -> &'static str {
-        match (self.standing(now), &self.unbound) {
-            (Standing::Active | Standing::NotYetValid, Some(_)) => Code::RoleMissing.as_str(),
-            (standing, _) => standing.as_str(),
-        }
+        self.fate(now).as_str()
     }
 
     pub(crate) fn uses_left(&self) -> Option<u64> {
@@ -166,7 +179,7 @@ impl Shown {
             "roles": self.roles,
             "vars": self.vars,
             "state": self.state(now),
-            "why": self.unbound,
+            "why": self.why(),
             "created_at": text(self.since),
             "not_before": text(self.limits.not_before),
             "expires_at": text(self.limits.expires_at),
@@ -208,8 +221,9 @@ pub(crate) fn all_shown(
     for token in &mut all {
         let ceiling = token.ceiling.as_ref().filter(|ceiling| ceiling.holds(now));
         let bound = bound_under(policy, (&token.roles, &token.vars), ceiling);
-        token.unbound = bound.err().map(|unbound| unbound.to_string());
+        token.unbound = bound.err();
     }
+    with_makers(&mut all, policy, state, now)?;
     for token in &policy.tokens {
         let (usage, revoked_at) = match state {
             None => (Usage::default(), None),
@@ -245,18 +259,28 @@ pub(crate) fn tree(all: &[Shown]) -> Vec<(usize, &Shown)> {
     rows
 }
 
-/// Whether a token of the state may be used now, or later.
-pub(crate) fn lives((token, usage, revoked_at): &Listed, now: Timestamp) -> bool {
-    let admission = Admission {
-        limits: &token.limits,
-        since: Some(token.created_at),
-        revoked_at: *revoked_at,
-        usage: *usage,
-    };
-    matches!(
-        standing(&admission, now),
-        Standing::Active | Standing::NotYetValid
-    )
+/// Notes how the tokens that made others ended with regard to these; each is looked up once.
+fn with_makers(
+    all: &mut [Shown],
+    policy: &Policy,
+    state: Option<&dyn Store>,
+    now: Timestamp,
+) -> Result<(), Failed> {
+    let mut makers: HashMap<(TokenId, [u8; 32]), Option<Seen>> = HashMap::new();
+    for token in all {
+        let Some(parent) = token.maker.as_deref().and_then(Maker::parent) else {
+            continue;
+        };
+        let key = (parent.id.clone(), *parent.hash.as_bytes());
+        let maker = match makers.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                unknown.insert(parent.find(policy, state, now).map_err(Failed::because)?)
+            }
+        };
+        token.ended = parent.ended(maker.as_ref(), &token.roles, policy, now.into());
+    }
+    Ok(())
 }
 
 /// What a token would hold, under its ceiling if it has one.

@@ -332,15 +332,7 @@ pub fn narrowed(grants: &Grants, own: &[Grant]) -> Result<Grants, Unbound> {
 /// # Errors
 /// `Unbound`.
 pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Unbound> {
-    let found: Vec<&Arc<Role>> = roles
-        .iter()
-        .map(|name| {
-            policy
-                .roles
-                .get(name)
-                .ok_or_else(|| Unbound::Role(name.clone()))
-        })
-        .collect::<Result<_, _>>()?;
+    let found = held(policy, roles, vars)?;
     let first = found.first().ok_or(Unbound::NoRole)?;
     let mut grants = Grants {
         allow: Vec::new(),
@@ -351,15 +343,6 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
         within: Vec::new(),
     };
     for role in &found {
-        if role.account != first.account {
-            return Err(Unbound::Accounts(
-                first.account.clone(),
-                role.account.clone(),
-            ));
-        }
-        if let Some(missing) = role.vars.iter().find(|name| !vars.contains_key(*name)) {
-            return Err(Unbound::Variable(role.name.clone(), missing.clone()));
-        }
         for grant in &role.allow {
             grants.allow.push(shared(grant, vars, Side::Allow)?);
         }
@@ -372,20 +355,69 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
     Ok(grants)
 }
 
+/// Whether a policy has the roles, the variables and the ceiling of a token: all that [`bind`] and [`under`] ask for before they
+/// build patterns.
+///
+/// # Errors
+/// `Unbound`.
+pub fn binds(
+    policy: &Policy,
+    roles: &[String],
+    vars: &Vars,
+    ceiling: Option<&str>,
+) -> Result<(), Unbound> {
+    let found = held(policy, roles, vars)?;
+    let first = found.first().ok_or(Unbound::NoRole)?;
+    let ceiling = ceiling.map(|ceiling| ceiling_of(policy, &first.account, ceiling));
+    ceiling.transpose().map(drop)
+}
+
+/// The roles, which must be of one account and have their variables.
+fn held<'p>(
+    policy: &'p Policy,
+    roles: &[String],
+    vars: &Vars,
+) -> Result<Vec<&'p Arc<Role>>, Unbound> {
+    let gone = |name: &String| Unbound::Role(name.clone());
+    let found = roles
+        .iter()
+        .map(|name| policy.roles.get(name).ok_or_else(|| gone(name)));
+    let found: Vec<_> = found.collect::<Result<_, _>>()?;
+    let first = found.first().ok_or(Unbound::NoRole)?;
+    for role in &found {
+        if role.account != first.account {
+            let (one, other) = (first.account.clone(), role.account.clone());
+            return Err(Unbound::Accounts(one, other));
+        }
+        if let Some(missing) = role.vars.iter().find(|name| !vars.contains_key(*name)) {
+            return Err(Unbound::Variable(role.name.clone(), missing.clone()));
+        }
+    }
+    Ok(found)
+}
+
+fn ceiling_of<'p>(
+    policy: &'p Policy,
+    account: &str,
+    ceiling: &str,
+) -> Result<&'p Arc<Role>, Unbound> {
+    let role = policy.roles.get(ceiling);
+    let role = role.ok_or_else(|| Unbound::Ceiling(ceiling.to_owned()))?;
+    if !role.vars.is_empty() {
+        return Err(Unbound::CeilingVariables(ceiling.to_owned()));
+    }
+    if role.account != account {
+        return Err(Unbound::CeilingAccount(ceiling.to_owned()));
+    }
+    Ok(role)
+}
+
 /// What roles hold together with a ceiling. The ceiling's grants stand first, as a request that needs them is theirs.
 ///
 /// # Errors
 /// `Unbound` where the ceiling is gone, has variables, or is of another account.
 pub fn under(policy: &Policy, alone: &Arc<Grants>, ceiling: &str) -> Result<Grants, Unbound> {
-    let Some(role) = policy.roles.get(ceiling) else {
-        return Err(Unbound::Ceiling(ceiling.to_owned()));
-    };
-    if !role.vars.is_empty() {
-        return Err(Unbound::CeilingVariables(ceiling.to_owned()));
-    }
-    if role.account != alone.account {
-        return Err(Unbound::CeilingAccount(ceiling.to_owned()));
-    }
+    let role = ceiling_of(policy, &alone.account, ceiling)?;
     let mut grants = bind(policy, std::slice::from_ref(&role.name), &Vars::new())?;
     grants.allow.extend(alone.allow.iter().cloned());
     grants.deny.extend(alone.deny.iter().cloned());

@@ -1,8 +1,9 @@
 use std::num::NonZeroU32;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use super::bind::{Grants, Unbound, narrowed, under};
 use super::read::Reader;
-use super::{Covers, Grant, only};
+use super::{Covers, Grant, Policy, only};
 use crate::catalog::{Catalog, ScopeSet};
 use crate::units::Span;
 use crate::yaml::{Map, Mistakes, Node};
@@ -70,6 +71,38 @@ fn everything(catalog: &Catalog) -> Covers {
     Covers::Scopes {
         named: all.clone(),
         all,
+    }
+}
+
+/// What a token has beside its roles.
+#[derive(Clone, Copy, Debug)]
+pub enum Beside<'t> {
+    /// Nothing.
+    Nothing,
+    /// A ceiling: the role whose grants it holds too.
+    Ceiling(&'t str),
+    /// What it says of itself, in the words of [`read_narrowing`]: that it may less.
+    Itself(&'t str),
+}
+
+/// What roles hold together with what a token has beside them.
+///
+/// # Errors
+/// `Unbound`, where the ceiling can't be had, or what it says of itself can't be read any more or built.
+pub fn together(
+    policy: &Policy,
+    alone: &Arc<Grants>,
+    beside: Beside<'_>,
+    catalog: &Catalog,
+) -> Result<Arc<Grants>, Unbound> {
+    match beside {
+        Beside::Nothing => Ok(alone.clone()),
+        Beside::Ceiling(role) => under(policy, alone, role).map(Arc::new),
+        Beside::Itself(text) => {
+            let own = read_narrowing(text, catalog);
+            let own = own.map_err(|_| Unbound::Pattern("itself".to_owned()))?;
+            narrowed(alone, &own).map(Arc::new)
+        }
     }
 }
 

@@ -26,10 +26,12 @@ mod within;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-pub use bind::{Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, narrowed, under};
+pub use bind::{
+    Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, binds, narrowed, under,
+};
 pub use ceiling::Ceiling;
 pub use decide::{Allowed, Decision, Shown, scopes_used};
-pub use delegate::{Delegate, read_narrowing};
+pub use delegate::{Beside, Delegate, read_narrowing, together};
 pub use fields::{Fields, Standing};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;

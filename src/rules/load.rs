@@ -15,8 +15,9 @@ use super::tls;
 use super::writers::kept_from_others;
 use crate::catalog::Catalog;
 use crate::config::{self, Listen, Place, Places, Problem, Settings, TlsFiles, TokenSource};
-use crate::policy::{self, FileToken, Grants, Policy, Unbound, Vars, bind, under};
+use crate::policy::{self, Beside, FileToken, Grants, Policy, Unbound, Vars, bind, together};
 use crate::secret::{self, Secret, SecretHash, no_real_token};
+use crate::state::InForce;
 use crate::token::TokenId;
 use crate::trust::hazards;
 use crate::upstream::RealToken;
@@ -117,6 +118,14 @@ impl Rules {
         self.policy.tokens.get(*self.file_tokens.get(id)?)
     }
 
+    /// The policy, with its tokens by their ids.
+    pub fn in_force(&self) -> InForce<'_> {
+        InForce {
+            policy: &self.policy,
+            places: &self.file_tokens,
+        }
+    }
+
     /// What roles and variables come to. Without variables it is the same for all who have these roles, and kept; of the
     /// others, what was bound last is. Who asks holds on to it weakly, so that all of it goes with these rules.
     ///
@@ -141,49 +150,27 @@ impl Rules {
         Ok(grants)
     }
 
-    /// The same for a token under a ceiling while that holds: what its roles give together with that role.
+    /// The same with what a token has beside its roles: a ceiling while that holds, or what it says of itself.
     ///
     /// # Errors
-    /// `Unbound` if a role, a variable or the ceiling is gone.
-    pub fn grants_under(
+    /// `Unbound` if a role, a variable or the ceiling is gone, or what it says of itself can't be read any more.
+    pub fn grants_with(
         &self,
         roles: &[String],
         vars: &Vars,
-        ceiling: Option<&str>,
+        beside: Beside<'_>,
     ) -> Result<Arc<Grants>, Unbound> {
         let alone = self.grants(roles, vars)?;
-        let Some(ceiling) = ceiling else {
-            return Ok(alone);
-        };
-        let together = Arc::new(under(&self.policy, &alone, ceiling)?);
-        self.keep(&together);
-        Ok(together)
+        let grants = together(&self.policy, &alone, beside, &self.catalog)?;
+        if !Arc::ptr_eq(&grants, &alone) {
+            self.keep(&grants);
+        }
+        Ok(grants)
     }
 
     fn take_variables(&self, roles: &[String]) -> bool {
         let mut known = roles.iter().filter_map(|name| self.policy.roles.get(name));
         known.any(|role| !role.vars.is_empty())
-    }
-
-    /// What roles and variables come to for a token that says of itself that it may less.
-    ///
-    /// # Errors
-    /// `Unbound` if a role or variable is gone, or what it says of itself can't be read any more.
-    pub fn grants_within(
-        &self,
-        roles: &[String],
-        vars: &Vars,
-        narrowing: Option<&str>,
-    ) -> Result<Arc<Grants>, Unbound> {
-        let grants = self.grants(roles, vars)?;
-        let Some(narrowing) = narrowing else {
-            return Ok(grants);
-        };
-        let own = policy::read_narrowing(narrowing, &self.catalog);
-        let own = own.map_err(|_| Unbound::Pattern("itself".to_owned()))?;
-        let grants = Arc::new(policy::narrowed(&grants, &own)?);
-        self.keep(&grants);
-        Ok(grants)
     }
 
     fn grants_of_one(&self, roles: &[String], vars: &Vars) -> Result<Arc<Grants>, Unbound> {

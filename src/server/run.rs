@@ -227,7 +227,7 @@ fn in_force(current: &Current, tokens: &Live) {
         certificates,
         ..
     } = &serving.rules;
-    let count = tokens.count(&policy.tokens, tokens.now());
+    let count = tokens.count(serving.rules.in_force(), tokens.now());
     let count: Vec<_> = count
         .iter()
         .map(|(state, count)| format!("{state}={count}"))

@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use super::fate::{Fate, Seen};
+use super::kept::Kept;
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
 use super::store::Store;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
-use crate::token::Limits;
-use crate::token::{Admission, Moment, Standing, Time, TokenId, Usage, standing};
+use crate::token::{Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
 
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
@@ -45,6 +46,22 @@ pub struct Live {
 }
 
 type Shard = HashMap<TokenId, Entry>;
+
+/// The policy in force, and its tokens by their ids.
+#[derive(Clone, Copy)]
+pub struct InForce<'p> {
+    /// The policy.
+    pub policy: &'p Policy,
+    /// At which place among its tokens an id stands.
+    pub places: &'p HashMap<TokenId, usize>,
+}
+
+impl InForce<'_> {
+    /// The token of its file that has an id.
+    pub fn file_token(&self, id: &TokenId) -> Option<&Arc<FileToken>> {
+        self.policy.tokens.get(*self.places.get(id)?)
+    }
+}
 
 /// What is known of one id.
 #[derive(Clone, Default)]
@@ -234,43 +251,16 @@ impl Live {
     /// How many living tokens have a role, variable or ceiling that a policy does not have: they are refused whole.
     pub fn unusable(&self, policy: &Policy) -> usize {
         let now = self.now();
-        let lost = |token: &Issued| {
-            let ceiling = token.ceiling.as_deref();
-            let ceiling = ceiling.filter(|ceiling| ceiling.holds(now.latest));
-            let no_ceiling = |ceiling: &Ceiling| match policy.roles.get(&ceiling.role) {
-                Some(role) => !role.vars.is_empty(),
-                None => true,
-            };
-            ceiling.is_some_and(no_ceiling)
-                || token.roles.iter().any(|name| {
-                    let role = policy.roles.get(name);
-                    role.is_none_or(|role| {
-                        role.vars.iter().any(|var| !token.vars.contains_key(var))
-                    })
-                })
-        };
-        let lives = |entry: &Entry, token: &Issued| {
-            let admission = Admission {
-                limits: &token.limits,
-                since: Some(token.created_at),
-                revoked_at: entry.revoked_at,
-                usage: entry.usage(KeptIn::State),
-            };
-            matches!(
-                standing(&admission, now),
+        let mut unusable = 0;
+        self.each_issued(|token| {
+            let lives = matches!(
+                standing(&token.admission(), now),
                 Standing::Active | Standing::NotYetValid
-            )
-        };
-        let of_shard = |shard: &ArcSwap<Shard>| {
-            let entries = shard.load_full();
-            let issued = entries
-                .values()
-                .filter_map(|entry| Some((entry, entry.issued.as_ref()?)));
-            issued
-                .filter(|(entry, token)| lost(token) && lives(entry, token))
-                .count()
-        };
-        self.shards.iter().map(of_shard).sum()
+            );
+            let is_lost = || token.kept.unbound(policy, now.latest).is_some();
+            unusable += usize::from(lives && is_lost());
+        });
+        unusable
     }
 
     /// What keeps the state from being used now: each makes requests fail.
@@ -415,60 +405,52 @@ impl Live {
 
     /// How many tokens are in which state, those of the policy file included. It reads what is in memory as it stands, and no
     /// request waits for it.
-    pub fn count(&self, in_policy: &[Arc<FileToken>], now: Moment) -> Vec<(&'static str, u64)> {
-        let mut counts = [
-            Standing::Active,
-            Standing::Expired,
-            Standing::NotYetValid,
-            Standing::Revoked,
-        ]
-        .map(|standing| (standing.as_str(), 0));
-        let mut count = |limits: &Limits, since, entry: &Entry, kept_in| {
-            let token = Admission {
-                limits,
-                since,
-                revoked_at: entry.revoked_at,
-                usage: entry.usage(kept_in),
-            };
-            let state = standing(&token, now).as_str();
+    pub fn count(&self, in_force: InForce<'_>, now: Moment) -> Vec<(&'static str, u64)> {
+        let states = [
+            Fate::Own(Standing::Active),
+            Fate::Own(Standing::Expired),
+            Fate::Own(Standing::NotYetValid),
+            Fate::Own(Standing::Revoked),
+            Fate::RoleMissing,
+        ];
+        let mut counts = states.map(|fate| (fate.as_str(), 0));
+        self.each(in_force, |token| {
+            let state = self.fate(token, in_force, now).as_str();
             if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == state) {
                 *count += 1;
             }
-        };
-        for shard in &self.shards {
-            for entry in shard.load_full().values() {
-                if let Some(issued) = &entry.issued {
-                    let since = Some(issued.created_at);
-                    count(&issued.limits, since, entry, KeptIn::State);
-                }
-            }
-        }
-        for token in in_policy {
-            count(
-                &token.limits,
-                None,
-                &self.known(&token.id).unwrap_or_default(),
-                KeptIn::Policy,
-            );
-        }
+        });
         counts.to_vec()
     }
 
-    /// Each issued token, how it was used, and when it was revoked: as they are in memory, and no request waits for it.
-    pub fn each_issued(&self, mut take: impl FnMut(&Arc<Issued>, Usage, Option<Timestamp>)) {
-        for shard in &self.shards {
-            for entry in shard.load_full().values() {
-                if let Some(issued) = &entry.issued {
-                    take(issued, entry.usage(KeptIn::State), entry.revoked_at);
-                }
-            }
+    /// How a token stands, with the token that made it as that is in memory.
+    pub fn fate(&self, token: &Seen, in_force: InForce<'_>, now: Moment) -> Fate {
+        token.fate(in_force.policy, now, |parent| {
+            let entry = self.known(&parent.id).unwrap_or_default();
+            let in_policy = in_force.file_token(&parent.id);
+            let issued = entry.issued.clone();
+            let matching = Kept::matching(in_policy, issued, &parent.hash, now.latest);
+            matching.map(|(kept, _)| entry.seen(kept))
+        })
+    }
+
+    /// Each token, those of the policy file last: as they are in memory, and no request waits for it.
+    pub fn each(&self, in_force: InForce<'_>, mut take: impl FnMut(&Seen)) {
+        self.each_issued(&mut take);
+        for token in &in_force.policy.tokens {
+            let entry = self.known(&token.id).unwrap_or_default();
+            take(&entry.seen(Kept::Listed(token.clone())));
         }
     }
 
-    /// What is known in memory of a token of the policy file: how it was used, and when it was revoked.
-    pub fn listed(&self, id: &TokenId) -> (Usage, Option<Timestamp>) {
-        let entry = self.known(id).unwrap_or_default();
-        (entry.usage(KeptIn::Policy), entry.revoked_at)
+    fn each_issued(&self, mut take: impl FnMut(&Seen)) {
+        for shard in &self.shards {
+            for entry in shard.load_full().values() {
+                if let Some(issued) = &entry.issued {
+                    take(&entry.seen(Kept::Issued(issued.clone())));
+                }
+            }
+        }
     }
 
     /// The activity of a token: of one of the policy file made at its first use, of an issued one in its entry.
@@ -635,6 +617,15 @@ impl Entry {
                 let begun = || Arc::new(Activity::new(self.activity.usage()));
                 self.listed.get_or_insert_with(begun);
             }
+        }
+    }
+
+    /// The token as it is now.
+    fn seen(&self, kept: Kept) -> Seen {
+        Seen {
+            usage: self.usage(kept.kept_in()),
+            revoked_at: self.revoked_at,
+            kept,
         }
     }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 mod child;
+mod fate;
+mod kept;
 mod live;
 mod maker;
 mod record;
@@ -16,8 +18,11 @@ mod sqlite;
 mod store;
 
 pub use child::{Child, Delegator, Wish};
+pub use fate::{Ended, Fate, Seen};
+pub use kept::Kept;
 pub use live::{
-    Activity, BehindClock, Entry, INTERVAL, KeptIn, Live, OlderState, Unavailable, older_than,
+    Activity, BehindClock, Entry, INTERVAL, InForce, KeptIn, Live, OlderState, Unavailable,
+    older_than,
 };
 pub use maker::{Exchanged, Maker, Parent, Taken};
 pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};

@@ -524,3 +524,91 @@ async fn uses_rates_and_sources_of_both_count() {
     );
     gate.finish(&api).await;
 }
+
+/// What the commands say of a token: its state in the list, and why in `show`; whether `explain` lets it through.
+async fn told_of(gate: &Gate, name: &str) -> (String, String, String) {
+    let listed = gate.cli(&["token", "list", "--json"]).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let all = listed.as_array().unwrap();
+    let own = all.iter().find(|token| token["name"] == name).unwrap();
+    let shown = gate.cli(&["token", "show", name, "--json"]).await;
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["state"], own["state"], "{name}");
+    let state = own["state"].as_str().unwrap();
+    let of_state = gate
+        .cli(&["token", "list", "--json", "--state", state])
+        .await;
+    let of_state: Value = serde_json::from_slice(&of_state.stdout).unwrap();
+    let is_there = |token: &Value| token["name"] == name;
+    assert!(of_state.as_array().unwrap().iter().any(is_there), "{name}");
+    let explained = ["explain", "GET", "/v2/account", "--token", name];
+    let explained = gate.cli(&explained).await;
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    let first = explained.lines().next().unwrap().to_owned();
+    let why = shown["why"].as_str().unwrap_or_default().to_owned();
+    (state.to_owned(), why, first)
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_child_is_what_is_done_to_it() {
+    let api = StandInApi::start().await;
+    let policy = POLICY.replacen("\"droplet:*\", ", "\"droplet:*\", \"account:read\", ", 1);
+    let gate = Gate::builder(&api).policy(&policy);
+    let admin = json!({ "address": "127.0.0.1:0" });
+    let gate = gate.set("admin", admin).start().await;
+    let mut tokens = Vec::new();
+    for name in ["revoked", "rotated", "graced", "used", "deleted", "lives"] {
+        let parent = gate
+            .issue(&[name, "--role", "team", "--max-uses", "2"])
+            .await;
+        let says = json!({ "name": "job", "expires_in": 600, "requests": ["GET /v2/account"] });
+        tokens.push((parent.clone(), child(&gate, &parent, &says).await));
+        let told = told_of(&gate, &format!("{name}/job")).await;
+        let (state, why, explained) = told;
+        assert_eq!((state.as_str(), why.as_str()), ("active", ""));
+        assert_eq!(explained, "allow team.allow[0]");
+    }
+    gate.cli(&["token", "revoke", "revoked"]).await;
+    gate.cli(&["token", "rotate", "rotated"]).await;
+    gate.cli(&["token", "rotate", "graced", "--grace", "1h"])
+        .await;
+    for _ in 0..2 {
+        let used = gate.get("/v2/account").token(&tokens[3].0).send().await;
+        assert_eq!(used.status, 200);
+    }
+    let own = format!("{TOKENS}/self");
+    let ended = gate.delete(&own).token(&tokens[4].0).send().await;
+    assert_eq!(ended.status, 204);
+    let cases = [
+        ("revoked", "revoked", "was revoked", "deny revoked"),
+        ("rotated", "revoked", "has another secret", "deny revoked"),
+        ("graced", "active", "", "allow team.allow[0]"),
+        (
+            "used",
+            "expired",
+            "was used as often as it may be",
+            "deny uses_exhausted",
+        ),
+        ("deleted", "revoked", "was revoked", "deny revoked"),
+        ("lives", "active", "", "allow team.allow[0]"),
+    ];
+    for ((name, state, why, explained), (_, own)) in cases.iter().zip(&tokens) {
+        let told = told_of(&gate, &format!("{name}/job")).await;
+        assert_eq!((&*told.0, &*told.2), (*state, *explained), "{name}");
+        assert!(told.1.contains(why), "{name}: {:?}", told.1);
+        match explained.strip_prefix("deny ") {
+            Some(reason) => refused_within_a_second(&gate, own, reason).await,
+            None => assert_eq!(whoami(&gate, own).await.status, 200, "{name}"),
+        }
+    }
+    // A child of a secret that was rotated away does not end with the next one.
+    let again = gate.cli(&["token", "rotate", "rotated"]).await;
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!said.contains("child"), "{said}");
+    let metrics = crate::admin::ask(&gate, Method::GET, "/metrics")
+        .await
+        .text();
+    let active = "tidegate_tokens{state=\"active\"} 5\n"; // `rotated`, and `graced` and `lives` with their children
+    assert!(metrics.contains(active), "{metrics}");
+    gate.finish(&api).await;
+}

@@ -22,8 +22,8 @@ use crate::operate::{Failed, NewToken, Shown, rotate_found};
 use crate::policy::{FileToken, bind};
 use crate::rules::Rules;
 use crate::secret::has_token;
-use crate::state::{self, INTERVAL, Issued, Maker, StateError, Store};
-use crate::token::{Admission, SubToken, TokenId, Usage, standing};
+use crate::state::{self, Fate, INTERVAL, Issued, Kept, Seen, StateError, Store};
+use crate::token::{SubToken, TokenId, Usage};
 use crate::units::Span;
 use pages::{list_page, new_page, token_page};
 
@@ -109,87 +109,10 @@ impl Filter {
     }
 }
 
-/// A token, wherever it is kept, as far as lists are made by it.
-enum Kept {
-    Issued(Arc<Issued>, Usage, Option<Timestamp>),
-    Listed(Arc<FileToken>, Usage, Option<Timestamp>),
-}
-
-impl Kept {
-    fn id(&self) -> &TokenId {
-        match self {
-            Self::Issued(token, ..) => &token.id,
-            Self::Listed(token, ..) => &token.id,
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::Issued(token, ..) => &token.name,
-            Self::Listed(token, ..) => &token.name,
-        }
-    }
-
-    fn roles(&self) -> &[String] {
-        match self {
-            Self::Issued(token, ..) => &token.roles,
-            Self::Listed(token, ..) => &token.roles,
-        }
-    }
-
-    /// The roles that its secret gives, that of its ceiling too: whether it holds yet is for the clock to say, not for who rotates it.
-    fn hands_out(&self) -> Vec<String> {
-        let ceiling = match self {
-            Self::Issued(token, ..) => token.ceiling.as_deref(),
-            Self::Listed(token, ..) => token.ceiling.as_deref(),
-        };
-        let ceiling = ceiling.map(|ceiling| ceiling.role.clone());
-        self.roles().iter().cloned().chain(ceiling).collect()
-    }
-
-    fn state(&self, rules: &Rules, now: Timestamp) -> &'static str {
-        let (limits, since, revoked_at, usage, vars) = match self {
-            Self::Issued(token, usage, revoked_at) => {
-                let since = Some(token.created_at);
-                (&*token.limits, since, *revoked_at, *usage, &token.vars)
-            }
-            Self::Listed(token, usage, revoked_at) => {
-                (&token.limits, None, *revoked_at, *usage, &token.vars)
-            }
-        };
-        let admission = Admission {
-            limits,
-            since,
-            revoked_at,
-            usage,
-        };
-        let state = standing(&admission, now).as_str();
-        let is_lost = self.roles().iter().any(|name| {
-            let role = rules.policy.roles.get(name);
-            role.is_none_or(|role| role.vars.iter().any(|var| !vars.contains_key(var)))
-        });
-        match state {
-            "active" | "not_yet_valid" if is_lost => "role_missing",
-            state => state,
-        }
-    }
-
-    /// With what is kept beside for those who list tokens.
-    fn shown(self, about: Option<&dyn Store>, rules: &Rules, now: Timestamp) -> Shown {
-        let mut shown = match self {
-            Self::Issued(token, usage, revoked_at) => {
-                let whole = about.and_then(|state| state.find(token.id.as_str()).ok().flatten());
-                let token = whole.unwrap_or_else(|| Arc::unwrap_or_clone(token));
-                Shown::issued(token, usage, revoked_at, now)
-            }
-            Self::Listed(token, usage, revoked_at) => {
-                Shown::listed(Arc::unwrap_or_clone(token), usage, revoked_at)
-            }
-        };
-        let bound = bind(&rules.policy, &shown.roles, shown.vars());
-        shown.unbound = bound.err().map(|unbound| unbound.to_string());
-        shown
-    }
+/// The roles that a token's secret gives, that of its ceiling too: whether it holds yet is for the clock to say, not for who rotates it.
+fn hands_out(token: &Kept) -> Vec<String> {
+    let ceiling = token.ceiling().map(|ceiling| ceiling.role.clone());
+    token.roles().iter().cloned().chain(ceiling).collect()
 }
 
 impl Console {
@@ -213,44 +136,38 @@ impl Console {
             Some(owned) => Some(owned.map_err(unable)?.into_iter().collect()),
         };
         let text = filter.text.as_deref().map(str::to_lowercase);
-        let fits = |name: &str, id: &TokenId, roles: &[String]| {
+        let fits = |token: &Kept| {
             let named = text.as_deref().is_none_or(|text| {
-                name.to_lowercase().contains(text) || id.as_str().to_lowercase() == text
+                token.name().to_lowercase().contains(text)
+                    || token.id().as_str().to_lowercase() == text
             });
-            let has_role = filter.role.as_ref().is_none_or(|role| roles.contains(role));
-            named && has_role
+            let role = filter.role.as_ref();
+            named && role.is_none_or(|role| token.roles().contains(role))
         };
         let mut found = Vec::new();
-        self.tokens.each_issued(|token, usage, revoked_at| {
-            let is_theirs = owned.as_ref().is_none_or(|owned| owned.contains(&token.id));
-            let by_rule = match token.maker.as_deref() {
-                Some(Maker::Trust(exchanged)) => filter.trust.as_ref() == Some(&exchanged.rule),
-                Some(Maker::Parent(_)) | None => false,
+        self.tokens.each(rules.in_force(), |token| {
+            let is_theirs = match (&filter.owner, &owned, &token.kept) {
+                (Some(owner), _, Kept::Listed(listed)) => listed.owner.as_ref() == Some(owner),
+                (_, Some(owned), Kept::Issued(issued)) => owned.contains(&issued.id),
+                (None, _, Kept::Listed(_)) | (_, None, Kept::Issued(_)) => true,
             };
-            if is_theirs
-                && (by_rule || filter.trust.is_none())
-                && fits(&token.name, &token.id, &token.roles)
+            let by_rule = filter.trust.is_none() || token.kept.rule() == filter.trust.as_deref();
+            let fits = is_theirs && by_rule && fits(&token.kept);
+            if fits
+                && (filter.state.as_deref()).is_none_or(|state| self.state(token, rules) == state)
             {
-                found.push(Kept::Issued(token.clone(), usage, revoked_at));
+                found.push(token.clone());
             }
         });
-        for token in &rules.policy.tokens {
-            let is_theirs = filter.owner.is_none() || filter.owner == token.owner;
-            if is_theirs && filter.trust.is_none() && fits(&token.name, &token.id, &token.roles) {
-                let (usage, revoked_at) = self.tokens.listed(&token.id);
-                found.push(Kept::Listed(token.clone(), usage, revoked_at));
-            }
-        }
-        if let Some(wanted) = &filter.state {
-            found.retain(|token| token.state(rules, now) == wanted);
-        }
-        found.sort_unstable_by(|a, b| (a.name(), a.id()).cmp(&(b.name(), b.id())));
+        found.sort_unstable_by(|a, b| {
+            (a.kept.name(), a.kept.id()).cmp(&(b.kept.name(), b.kept.id()))
+        });
         let total = found.len();
         let page = found
             .into_iter()
             .skip((filter.page - 1).saturating_mul(filter.per_page))
             .take(filter.per_page)
-            .map(|token| token.shown(Some(&*state), rules, now).as_json(now));
+            .map(|token| self.as_shown(&token, Some(&*state), rules).as_json(now));
         let page: Value = page.collect();
         let list = json!({ "tokens": page, "total": total, "page": filter.page, "per_page": filter.per_page });
         Ok((filter, list))
@@ -275,28 +192,17 @@ impl Console {
     }
 
     /// The token with this id or name; of several with the name, the newest that lives.
-    fn found(&self, wanted: &str, rules: &Rules) -> Result<Kept, Trouble> {
-        let now = self.tokens.now().latest;
+    fn found(&self, wanted: &str, rules: &Rules) -> Result<Seen, Trouble> {
         let mut found = Vec::new();
-        self.tokens.each_issued(|token, usage, revoked_at| {
-            if token.id.as_str() == wanted || token.name == wanted {
-                found.push(Kept::Issued(token.clone(), usage, revoked_at));
+        self.tokens.each(rules.in_force(), |token| {
+            if token.kept.id().as_str() == wanted || token.kept.name() == wanted {
+                found.push(token.clone());
             }
         });
-        for token in &rules.policy.tokens {
-            if token.id.as_str() == wanted || token.name == wanted {
-                let (usage, revoked_at) = self.tokens.listed(&token.id);
-                found.push(Kept::Listed(token.clone(), usage, revoked_at));
-            }
-        }
-        let rank = |token: &Kept| {
-            let since = match token {
-                Kept::Issued(token, ..) => Some(token.created_at),
-                Kept::Listed(..) => None,
-            };
-            let state = token.state(rules, now);
-            let lives = !matches!(state, "revoked" | "expired");
-            (token.id().as_str() == wanted, lives, since)
+        let rank = |token: &Seen| {
+            let lives = !matches!(self.state(token, rules), "revoked" | "expired");
+            let by_id = token.kept.id().as_str() == wanted;
+            (by_id, lives, token.kept.since())
         };
         let found = found.into_iter().max_by_key(rank);
         found.ok_or_else(|| {
@@ -305,6 +211,35 @@ impl Console {
                     .to_owned(),
             )
         })
+    }
+
+    /// How a token stands, as lists tell it.
+    fn state(&self, token: &Seen, rules: &Rules) -> &'static str {
+        let now = self.tokens.now();
+        self.tokens.fate(token, rules.in_force(), now).as_str()
+    }
+
+    /// A token with what is kept beside for those who list tokens.
+    fn as_shown(&self, token: &Seen, about: Option<&dyn Store>, rules: &Rules) -> Shown {
+        let now = self.tokens.now();
+        let fate = self.tokens.fate(token, rules.in_force(), now);
+        let (usage, revoked_at) = (token.usage, token.revoked_at);
+        let mut shown = match &token.kept {
+            Kept::Issued(token) => {
+                let whole = about.and_then(|state| state.find(token.id.as_str()).ok().flatten());
+                let token = whole.unwrap_or_else(|| Issued::clone(token));
+                Shown::issued(token, usage, revoked_at, now.latest)
+            }
+            Kept::Listed(token) => Shown::listed(FileToken::clone(token), usage, revoked_at),
+        };
+        let bound = bind(&rules.policy, &shown.roles, shown.vars());
+        let unbound = token.kept.unbound(&rules.policy, now.latest);
+        shown.unbound = unbound.or(bound.err());
+        shown.ended = match fate {
+            Fate::WithMaker(ended) => Some(ended),
+            Fate::Own(_) | Fate::RoleMissing => None,
+        };
+        shown
     }
 
     /// One token: what is kept of it, what it may, and what it did.
@@ -316,7 +251,7 @@ impl Console {
             let rules = &serving.rules;
             let now = console.tokens.now().latest;
             let found = console.found(&wanted, rules)?;
-            let shown = found.shown(Some(&*state(rules)?), rules, now);
+            let shown = console.as_shown(&found, Some(&*state(rules)?), rules);
             let id = shown.id.to_string();
             let of_it = Wanted {
                 token: Some(id),
@@ -348,7 +283,7 @@ impl Console {
         self.let_come(wanted, &serving.rules).await?;
         let (id, name) = {
             let found = self.found(wanted, &serving.rules)?;
-            (found.id().clone(), found.name().to_owned())
+            (found.kept.id().clone(), found.kept.name().to_owned())
         };
         let done = of_token(format!("revokes the sub-token `{name}` ({id})"), &id);
         self.record(asked, operator, &done).await?;
@@ -378,7 +313,7 @@ impl Console {
         let now = self.tokens.now().latest;
         self.let_come(wanted, &serving.rules).await?;
         let found = self.found(wanted, &serving.rules)?;
-        let handed_out = found.hands_out();
+        let handed_out = hands_out(&found.kept);
         if let Some(why) = operator
             .may
             .may_not_issue(&serving.rules.policy, &handed_out)
@@ -387,7 +322,11 @@ impl Console {
         }
         let shown = {
             let (serving, about) = (serving.clone(), serving.clone());
-            let whole = move || Ok(found.shown(Some(&*state(&about.rules)?), &serving.rules, now));
+            let console = self.clone();
+            let whole = move || {
+                let about = state(&about.rules)?;
+                Ok(console.as_shown(&found, Some(&*about), &serving.rules))
+            };
             aside(whole).await?
         };
         let (id, name) = (&shown.id, &shown.name);
@@ -528,7 +467,7 @@ impl Console {
                 })?;
                 self.let_come(token.id.as_str(), rules).await?;
                 let found = self.found(token.id.as_str(), rules)?;
-                Ok(Reply::See(format!("/tokens/{}", found.id()), None))
+                Ok(Reply::See(format!("/tokens/{}", found.kept.id()), None))
             }
             TokenTask::Show => ok(token_page(
                 &self.token(asked.place.clone()).await?,
@@ -589,8 +528,7 @@ impl Console {
         let serving = self.current.get();
         for _ in 0..20 {
             let state = self.found(wanted, &serving.rules);
-            let now = self.tokens.now().latest;
-            if state.is_ok_and(|token| token.state(&serving.rules, now) == "revoked") {
+            if state.is_ok_and(|token| self.state(&token, &serving.rules) == "revoked") {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
