@@ -40,6 +40,8 @@ pub enum NameForm {
     Bucket,
     /// `fn-1a2b`, `DO00ABC`: letters, digits, `.`, `_`, `~` and `-`.
     Word,
+    /// `logs-2026.11`: the name of one search index, as OpenSearch has them: what stands for several is none.
+    Index,
     /// Any text without control characters or invisible ones, and without a space at an end.
     Text,
     /// `do:droplet:12`: of a kind that has URNs, by its name in that kind's form.
@@ -47,7 +49,7 @@ pub enum NameForm {
 }
 
 /// The words of the tables for the forms, and what each must be, for messages.
-const FORMS: [(&str, NameForm, &str); 17] = [
+const FORMS: [(&str, NameForm, &str); 18] = [
     (
         "record",
         NameForm::Record,
@@ -118,6 +120,11 @@ const FORMS: [(&str, NameForm, &str); 17] = [
         "word",
         NameForm::Word,
         "letters, digits, `.`, `_`, `~` and `-` alone",
+    ),
+    (
+        "index",
+        NameForm::Index,
+        "the name of one index: lower-case letters, digits, `.`, `_` and `-`, the first a letter, a digit or `.`",
     ),
     (
         "text",
@@ -192,6 +199,7 @@ impl NameForm {
                     }
                 });
             }
+            Self::Index => is_index(text),
             Self::Text => is_plain_text(text),
             Self::Urn => {
                 let (kind, name) = kinds.urn(text)?;
@@ -353,6 +361,14 @@ fn is_bucket(text: &str) -> bool {
         && text.bytes().all(|byte| is_lower(byte, b".-"))
 }
 
+/// Source: OpenSearch's create-index API. `*`, `?`, `,` and `_all` ask for several, `-` at the beginning for all but.
+fn is_index(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && !text.starts_with(['-', '_'])
+        && !matches!(text, "." | "..")
+        && text.bytes().all(|byte| is_lower(byte, b"._-"))
+}
+
 fn is_letter(byte: u8, besides: &[u8]) -> bool {
     byte.is_ascii_alphanumeric() || besides.contains(&byte)
 }
@@ -395,7 +411,15 @@ mod tests {
     fn a_name_has_one_form() {
         let catalog = Catalog::builtin().unwrap();
         let digest = format!("sha256:{}", "a".repeat(64));
-        let cases: [(NameForm, &[&str], &[&str]); 15] = [
+        let cases: [(NameForm, &[&str], &[&str]); 16] = [
+            (
+                NameForm::Index,
+                &["logs", "logs-2026.11", ".kibana_1", "1a"],
+                &[
+                    "", "logs-*", "*", "?ogs", "a,b", "_all", "-logs", ".", "..", "Logs", "logs ",
+                    "a/b", "a:b", "a#b", "a%2Cb",
+                ],
+            ),
             (
                 NameForm::Number,
                 &["12", "0", "401000020"],

@@ -681,6 +681,7 @@ pub(super) fn of_form(form: Option<&NameForm>) -> &'static str {
             | NameForm::Repository
             | NameForm::Bucket
             | NameForm::Word
+            | NameForm::Index
             | NameForm::Text,
         ) => "nobodys",
     }

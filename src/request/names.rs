@@ -291,6 +291,7 @@ mod tests {
             ),
             NameForm::Bucket => ("secret", &["*", " ", "secret ", "Secret", "secret/x"]),
             NameForm::Word => ("fn-1a2b", &["fn-1a2b ", " fn-1a2b", "fn-1a2b\0", "fn,1"]),
+            NameForm::Index => ("logs", &["log*", "*", "logs,prod", "_all", "Logs", "logs "]),
             NameForm::Text => (
                 "doadmin",
                 &[
