@@ -131,7 +131,7 @@ pub(super) fn records(
     paths: &[PathBuf],
     tokens: &[String],
     since: Option<Since>,
-) -> Result<impl Iterator<Item = Value>, Failed> {
+) -> Result<impl Iterator<Item = Value> + use<>, Failed> {
     let open = |path: &PathBuf| {
         files::open(path).map_err(|error| {
             Failed::because(format!(

@@ -24,6 +24,7 @@ mod search;
 mod serve;
 mod template;
 mod token;
+mod unused;
 mod weaken;
 
 use std::fmt;
@@ -67,6 +68,8 @@ enum Command {
     Explain(explain::Arguments),
     /// From the record, print the least role that still lets through what was let through, with tests.
     Suggest(learn::Arguments),
+    /// Say what is granted and was not needed: tokens, roles, grants, scopes and wildcards.
+    Unused(unused::Arguments),
     /// Compare two policies: every operation that a change newly allows or refuses.
     Diff(compare::Arguments),
     /// Print a JSON Schema of the policy or the configuration, for editors and CI.
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(&config, command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Suggest(arguments) => learn::run(&config, &arguments),
+        Command::Unused(arguments) => unused::run(&config, &arguments),
         Command::Diff(arguments) => compare::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Template(command) => template::run(&command),

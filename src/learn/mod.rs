@@ -9,6 +9,7 @@ mod diff;
 mod rebuilt;
 mod role;
 mod trail;
+mod unused;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ use crate::policy::{Decision, Policy, judge_test, read_alone};
 pub use diff::{Difference, differences};
 use role::{Narrowing, Needs};
 use trail::{Seen, Trail};
+pub use unused::{Holder, Unused, unused};
 
 /// By what a role is narrowed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]

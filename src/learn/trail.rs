@@ -38,6 +38,11 @@ pub(super) struct Resource {
     pub more: Vec<(String, String)>,
 }
 
+/// Whether a path is answered here, whatever is granted.
+pub(super) fn is_own(path: &str) -> bool {
+    path.starts_with("/.tidegate/") || path == "/v1/oauth/token/info"
+}
+
 impl Trail {
     pub fn of(records: impl Iterator<Item = Value>) -> Self {
         let mut trail = Self::default();
@@ -53,7 +58,7 @@ impl Trail {
             else {
                 continue;
             };
-            if path.starts_with("/.tidegate/") || path == "/v1/oauth/token/info" {
+            if is_own(path) {
                 continue;
             }
             match text("decision") {
@@ -100,7 +105,7 @@ impl Trail {
 }
 
 impl Seen {
-    fn of(record: &Value, method: &str, path: &str) -> Self {
+    pub fn of(record: &Value, method: &str, path: &str) -> Self {
         let time = record
             .get("time")
             .and_then(Value::as_str)

@@ -63,5 +63,6 @@ mod suggesting;
 mod supervised;
 mod templates;
 mod tokens;
+mod unneeded;
 mod upstream;
 mod verdicts;
