@@ -10,8 +10,8 @@ use super::learn::records;
 use super::search::{Since, of_configuration};
 use super::token::Desk;
 use super::{Failed, Outcome, counted, print, print_table, say};
-use crate::rules;
 use crate::learn::{Holder, Unused, unused};
+use crate::rules;
 use crate::token::Standing;
 
 #[derive(Args)]
@@ -64,9 +64,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
                 lives: matches!(standing, Standing::Active | Standing::NotYetValid),
                 began: standing != Standing::NotYetValid,
                 used: token.usage.used > 0 || token.usage.last_used_at.is_some(),
-                ceiling: ceiling
-                    .filter(|it| it.holds(now))
-                    .map(|it| it.role.clone()),
+                ceiling: ceiling.filter(|it| it.holds(now)).map(|it| it.role.clone()),
                 since: token.since,
                 vars: token.vars.clone(),
                 id: token.id.to_string(),
@@ -137,7 +135,10 @@ fn sum_up(found: &Unused, since: Timestamp) {
     if found.unreadable > 0 {
         say(format!("{} lines are no records", found.unreadable));
     }
-    let requests = counted(usize::try_from(found.requests).unwrap_or(usize::MAX), "request");
+    let requests = counted(
+        usize::try_from(found.requests).unwrap_or(usize::MAX),
+        "request",
+    );
     let unneeded = counted(found.count(), "thing");
     match &found.times {
         Some((first, last)) => say(format!(

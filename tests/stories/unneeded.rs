@@ -73,7 +73,14 @@ async fn what_no_request_needed_is_told_and_what_took_part_in_one_is_not() {
 
     let none = Value::Null;
     ask(&gate, &deploy, Method::GET, "/v2/droplets/31", &none).await;
-    ask(&gate, &deploy, Method::GET, "/v2/domains/example.com", &none).await;
+    ask(
+        &gate,
+        &deploy,
+        Method::GET,
+        "/v2/domains/example.com",
+        &none,
+    )
+    .await;
     let droplet = json!({ "name": "shop-2", "region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64",
         "tags": ["shop"], "vpc_uuid": VPC });
     ask(&gate, &deploy, Method::POST, "/v2/droplets", &droplet).await;
@@ -82,7 +89,10 @@ async fn what_no_request_needed_is_told_and_what_took_part_in_one_is_not() {
     let output = gate.cli(&["unused", "--since", &since, "--json"]).await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("by 4 requests that were let through"), "{said}");
+    assert!(
+        said.contains("by 4 requests that were let through"),
+        "{said}"
+    );
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let of = |list: &str, member: &str| -> Vec<String> {
         let all = found[list].as_array().unwrap().iter();
@@ -103,12 +113,18 @@ async fn what_no_request_needed_is_told_and_what_took_part_in_one_is_not() {
     );
     assert_eq!(of("scopes", "scope"), ["droplet:delete"], "{found}");
     assert_eq!(of("wildcards", "wildcard"), ["*", "domain:*"], "{found}");
-    assert_eq!(found["wildcards"][0]["scopes"], json!(["block_storage:read"]));
+    assert_eq!(
+        found["wildcards"][0]["scopes"],
+        json!(["block_storage:read"])
+    );
     assert_eq!(found["wildcards"][1]["scopes"], json!(["domain:read"]));
 
     let output = gate.cli(&["unused", "--since", &since]).await;
     let told = String::from_utf8(output.stdout).unwrap();
-    let directory = format!("{}/", gate.files().path("policy.yaml").parent().unwrap().display());
+    let directory = format!(
+        "{}/",
+        gate.files().path("policy.yaml").parent().unwrap().display()
+    );
     let told = told.replace(&directory, "");
     for part in [
         "token     forgotten            never used; issued ",
