@@ -66,7 +66,7 @@ pub struct TouchRule {
     pub opaque: Option<NameForm>,
     /// The names of its kind that belong to nobody, as far as the table has them.
     pub public: Arc<[String]>,
-    /// The scope that it asks for; absent where the endpoint has just one. A source always has its own.
+    /// The scope that it asks for; absent where the endpoint has just one. A source that the path does not name has its own.
     pub scope: Option<ScopeId>,
     /// The parents it belongs to, outermost first, and where they are named.
     pub of: Vec<(KindName, Place)>,
@@ -156,6 +156,11 @@ impl TouchRule {
             | TouchVerb::Label => false,
         };
         self.first.unwrap_or(by_verb) && !self.implied
+    }
+
+    /// Whether it hands out what is on something that the path does not name.
+    pub fn is_source_beside(&self) -> bool {
+        self.verb == TouchVerb::Source && !matches!(self.at, Some(Place::Path(_)))
     }
 
     /// Whether it makes something of an attribute.

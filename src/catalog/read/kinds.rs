@@ -8,7 +8,6 @@ use crate::catalog::kind::{
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
-use crate::catalog::touch::TouchVerb;
 use crate::yaml::{Entry, Map, Mistakes, Node};
 
 impl Reader {
@@ -189,13 +188,12 @@ impl Reader {
         }
     }
 
-    /// Fills in the scope of what is read as a source: that by which its kind is shown, where the row says no other.
+    /// Fills in the scope of what is read as a source: that by which its kind is shown, where the row says no other. What a path
+    /// names the endpoint is about, and asks for by its own scopes.
     pub(super) fn scopes_of_sources(&mut self) {
-        let rules = self
-            .endpoints
-            .iter_mut()
-            .flat_map(|it| it.touches.rules_mut());
-        for rule in rules.filter(|rule| rule.verb == TouchVerb::Source) {
+        let rules = self.endpoints.iter_mut();
+        let rules = rules.flat_map(|endpoint| endpoint.touches.rules_mut());
+        for rule in rules.filter(|rule| rule.is_source_beside()) {
             let kind = rule.kind.one();
             let kind = kind.and_then(|kind| self.kinds.find(kind.as_str()));
             rule.scope = rule.scope.or(kind.and_then(|kind| kind.reads));
