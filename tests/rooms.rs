@@ -91,7 +91,10 @@ fn is_of_tests(path: &Path) -> bool {
 
 /// The names behind `crate::` in the code of a file, up to its tests.
 fn named(text: &str) -> impl Iterator<Item = String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
     let lines = code
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
