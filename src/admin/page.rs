@@ -120,6 +120,7 @@ impl Admin {
             ready,
             certificates,
             tokens: self.tokens.count(rules.in_force(), self.tokens.now()),
+            store: self.tokens.store(),
             reload_success: self.current.last().problems.is_empty(),
             rate_limits,
             started: self.started,

@@ -2,8 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::audit::Audit;
-use crate::rules::Certificate;
-use crate::rules::Current;
+use crate::rules::{Certificate, Current, Rules};
 use crate::state::Live;
 use crate::upstream::{RealToken, Standing};
 
@@ -24,6 +23,8 @@ pub(super) struct Readiness {
     parts: [(&'static str, Vec<String>); PARTS],
     /// What is well yet, and won't be before long.
     warnings: Vec<String>,
+    /// Which daemon it is of several, by which policy.
+    about: Vec<(String, Value)>,
 }
 
 const PARTS: usize = 6;
@@ -68,6 +69,7 @@ impl Readiness {
                 ("certificates", of(SignedDuration::MIN, SignedDuration::ZERO)),
             ],
             warnings: of(SignedDuration::ZERO, SOON),
+            about: about(&serving.rules),
         }
     }
 
@@ -94,6 +96,7 @@ impl Readiness {
                 self.parts()
                     .map(|(part, well)| (part.to_owned(), well.into())),
             );
+            members.extend(self.about.clone());
             members.insert("problems".to_owned(), json!(problems));
             if !self.warnings.is_empty() {
                 members.insert("warnings".to_owned(), json!(self.warnings));
@@ -101,6 +104,14 @@ impl Readiness {
         }
         all
     }
+}
+
+/// The name of the daemon, where it is one of several, and the hash of its policy.
+fn about(rules: &Rules) -> Vec<(String, Value)> {
+    let instance = rules.settings.instance();
+    let instance = instance.map(|name| ("instance".to_owned(), json!(name)));
+    let policy = ("policy_sha256".to_owned(), json!(rules.policy_hash));
+    instance.into_iter().chain([policy]).collect()
 }
 
 /// How long before its end a certificate is told of.

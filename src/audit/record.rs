@@ -14,6 +14,9 @@ use crate::secret::{has_token, redacted};
 pub struct Record {
     /// The request's own id.
     pub request_id: String,
+    /// Which daemon of several it came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// The sub-token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
@@ -225,6 +228,7 @@ impl Record {
     pub fn new(request_id: String) -> Self {
         Self {
             request_id,
+            instance: None,
             token: None,
             parent: None,
             created: None,

@@ -22,6 +22,7 @@ mod rows;
 mod schema;
 mod search;
 mod serve;
+mod state;
 mod template;
 mod token;
 mod unused;
@@ -64,6 +65,9 @@ enum Command {
     /// Create, list, show, revoke and rotate sub-tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Look after the store of the state.
+    #[command(subcommand)]
+    State(state::Command),
     /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
     Explain(explain::Arguments),
     /// From the record, print the least role that still lets through what was let through, with tests.
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&config, &arguments),
         Command::Health(arguments) => health::run(&config, &arguments),
         Command::Token(command) => token::run(&config, command),
+        Command::State(command) => state::run(&config, &command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
         Command::Suggest(arguments) => learn::run(&config, &arguments),
         Command::Unused(arguments) => unused::run(&config, &arguments),

@@ -162,7 +162,8 @@ pub(crate) fn config() -> Value {
                 json!({ "type": "object", "minProperties": 1, "additionalProperties": account }),
             ),
             ("policy", text()),
-            ("state", text()),
+            ("state", json!({ "anyOf": [text(), state()] })),
+            ("instance", or_null(text())),
             ("audit", json!({ "anyOf": [{ "const": "stdout" }, audit] })),
             ("admin", or_null(admin)),
             ("catalog", object(&["extra"], &[("extra", text())])),
@@ -180,6 +181,24 @@ pub(crate) fn config() -> Value {
     put(&mut schema, "title", json!("The configuration of tidegate"));
     put(&mut schema, "$defs", json!({ "tls": tls }));
     headed(schema)
+}
+
+fn state() -> Value {
+    let source = |key: &str| json!({ "required": [key] });
+    let mut postgres = object(
+        &[],
+        &[
+            ("url", text()),
+            ("url_file", text()),
+            ("url_env", text()),
+            ("ca_file", or_null(text())),
+            ("migrate", flag()),
+            ("stale_for", span()),
+        ],
+    );
+    let sources = ["url", "url_file", "url_env"].map(source);
+    put(&mut postgres, "oneOf", json!(sources));
+    object(&["postgres"], &[("postgres", postgres)])
 }
 
 fn issuer() -> Value {

@@ -229,8 +229,7 @@ impl Desk {
             return self.state().map(Some);
         }
         say(format!(
-            "there is no state file `{}` yet; the first `tidegate token issue` makes it",
-            path.display()
+            "there is no state file `{path}` yet; the first `tidegate token issue` makes it"
         ));
         Ok(None)
     }

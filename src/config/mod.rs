@@ -44,8 +44,10 @@ pub struct Settings {
     pub accounts: BTreeMap<String, Account>,
     /// The policy file.
     pub policy: PathBuf,
-    /// The state file.
-    pub state: PathBuf,
+    /// Where the state is kept.
+    pub state: crate::state::Place,
+    /// What this daemon is called among several.
+    pub instance: Option<String>,
     /// Where the audit record goes.
     pub audit: AuditSettings,
     /// Where those who run tidegate ask how it does.
@@ -69,6 +71,28 @@ impl Settings {
     pub fn issuer_kind(&self, name: &str) -> IssuerKind {
         let settings = self.issuers.get(name);
         settings.map_or(IssuerKind::of_name(name), |issuer| issuer.kind)
+    }
+}
+
+impl Settings {
+    /// What this daemon is called among several: what the configuration says, else the host and a number that no other on it
+    /// has. Nothing, where it is the only one.
+    pub fn instance(&self) -> Option<String> {
+        if let Some(name) = &self.instance {
+            return Some(name.clone());
+        }
+        match &self.state {
+            crate::state::Place::File(_) => None,
+            crate::state::Place::Postgres(_) => {
+                let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+                let host = if host.trim().is_empty() {
+                    "tidegate"
+                } else {
+                    host.trim()
+                };
+                Some(format!("{host}-{}", std::process::id()))
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -10,7 +11,9 @@ use super::{
     IssuerSettings, KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader,
     Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
-use crate::secret::TokenCommand;
+use crate::catalog::is_plain_text;
+use crate::secret::{Secret, TokenCommand, has_token};
+use crate::state::{self, Database, UrlSource};
 use crate::token::Source;
 use crate::units::Span;
 use crate::yaml::{self, At, Map, Mistakes, Node, Value};
@@ -87,7 +90,8 @@ impl Reader<'_> {
                 .map(|node| self.accounts(node))
                 .unwrap_or_default(),
             policy: self.needed_path(&mut map, "policy"),
-            state: self.needed_path(&mut map, "state"),
+            state: self.state(&mut map),
+            instance: self.instance(&mut map),
             audit: map
                 .need("audit", &mut self.mistakes)
                 .and_then(|node| self.audit(node))
@@ -146,6 +150,73 @@ impl Reader<'_> {
         }
         node.and_then(|node| self.path(node, &format!("`{key}`")))
             .unwrap_or_default()
+    }
+
+    fn state(&mut self, map: &mut Map<'_>) -> state::Place {
+        let Some(node) = map.need("state", &mut self.mistakes) else {
+            return state::Place::default();
+        };
+        self.places.note("state", node.at);
+        if !matches!(node.value, Value::Map(_)) {
+            let path = self.path(node, "`state`");
+            return path.map(state::Place::File).unwrap_or_default();
+        }
+        let Some(mut map) = Map::of(node, "`state`", &mut self.mistakes) else {
+            return state::Place::default();
+        };
+        let database = map.need("postgres", &mut self.mistakes);
+        let database = database.and_then(|node| self.database(node));
+        map.finish(&mut self.mistakes);
+        database.map(state::Place::Postgres).unwrap_or_default()
+    }
+
+    fn database(&mut self, node: &Node) -> Option<Database> {
+        let mut map = Map::of(node, "`postgres`", &mut self.mistakes)?;
+        let url = map
+            .take("url")
+            .and_then(|node| node.text("`url`", &mut self.mistakes));
+        let url = url.map(|text| UrlSource::Written(Arc::new(Secret::new(text.to_owned()))));
+        let file = map
+            .take("url_file")
+            .and_then(|node| self.path(node, "`url_file`"));
+        let env = map
+            .take("url_env")
+            .and_then(|node| node.text("`url_env`", &mut self.mistakes));
+        let env = env.map(|name| UrlSource::Env(name.to_owned()));
+        let mut sources = url.into_iter().chain(file.map(UrlSource::File)).chain(env);
+        let source = sources.next();
+        if source.is_none() || sources.next().is_some() {
+            self.mistakes.add(
+                node.at,
+                "`postgres` needs one place for its address: `url`, `url_file` or `url_env`",
+            );
+        }
+        let mut database = Database::at(source?);
+        database.ca_file = map
+            .take("ca_file")
+            .filter(|node| !node.is_null())
+            .and_then(|node| self.path(node, "`ca_file`"));
+        let migrate = map.take("migrate");
+        let migrate = migrate.and_then(|node| node.flag("`migrate`", &mut self.mistakes));
+        database.migrate = migrate.unwrap_or_default();
+        if let Some(node) = map.take("stale_for") {
+            let span: Option<Span> = node.parsed("`stale_for` (`1s`)", &mut self.mistakes);
+            database.stale_for = span.map_or(Database::STALE_FOR, Span::duration);
+            if !(Database::STALE_FOR..=Database::MOST_STALE).contains(&database.stale_for) {
+                self.mistakes.add(node.at, "`stale_for` is how late a revocation may come while the database is away, from 1s to 5m; write `1s`");
+            }
+        }
+        map.finish(&mut self.mistakes);
+        Some(database)
+    }
+
+    fn instance(&mut self, map: &mut Map<'_>) -> Option<String> {
+        let node = map.take("instance").filter(|node| !node.is_null())?;
+        let name = node.text("`instance`", &mut self.mistakes)?;
+        if !is_plain_text(name) || name.len() > 64 || has_token(name) {
+            self.mistakes.add(node.at, "`instance` is a name of up to 64 characters by which records tell this daemon from others, as `bastion-1`");
+        }
+        Some(name.to_owned())
     }
 
     fn listen(&mut self, node: &Node) -> Vec<Listen> {

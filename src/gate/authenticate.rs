@@ -48,15 +48,15 @@ pub struct Maker {
 
 impl Grantee {
     /// The tokens of which a use is one: that which made it, and itself.
-    pub fn counted(&self) -> impl Iterator<Item = (&Kept, &Arc<Activity>)> {
+    pub fn counted(&self) -> impl Iterator<Item = (&TokenId, &Kept, &Arc<Activity>)> {
         let parent = self.parent.iter();
-        let parent = parent.map(|parent| (&parent.kept, &parent.activity));
-        parent.chain(std::iter::once((&self.kept, &self.activity)))
+        let parent = parent.map(|parent| (&parent.id, &parent.kept, &parent.activity));
+        parent.chain(std::iter::once((&self.id, &self.kept, &self.activity)))
     }
 
     /// Those of them that have a rate, with it.
     pub fn rated(&self) -> Vec<(Rate, Arc<Activity>)> {
-        let rate = |(kept, activity): (&Kept, &Arc<Activity>)| {
+        let rate = |(_, kept, activity): (&TokenId, &Kept, &Arc<Activity>)| {
             Some((kept.limits().rate?, Arc::clone(activity)))
         };
         self.counted().filter_map(rate).collect()
@@ -85,9 +85,10 @@ pub(super) async fn authenticate(
     let token = bearer(headers)?;
     let hash = token.hash();
     let grantee = recognise(tokens, &token.id, hash, from, serving, line).await?;
-    for (kept, activity) in grantee.counted() {
+    for (id, kept, activity) in grantee.counted() {
         if let Some(rate) = kept.limits().rate {
-            activity.take_rate(rate).map_err(rate_limited)?;
+            let taken = tokens.take_rate(id, rate, activity).await;
+            taken.map_err(state_unavailable)?.map_err(rate_limited)?;
         }
     }
     Ok(grantee)

@@ -58,6 +58,8 @@ pub struct Gate {
     audit: Arc<Audit>,
     /// How often each address asks for the exchange of an identity.
     exchanges: Exchanges,
+    /// What this daemon is called among several.
+    instance: Option<String>,
     facts: Facts,
     requests: Requests,
     /// How many requests each client has.
@@ -75,7 +77,9 @@ impl Gate {
         audit: Arc<Audit>,
     ) -> (Self, mpsc::Receiver<()>) {
         let (under_way, ended) = mpsc::channel(1);
+        let instance = current.get().rules.settings.instance();
         let gate = Self {
+            instance,
             current,
             tokens,
             audit,
@@ -149,6 +153,7 @@ impl Gate {
             self.current.metrics().clone(),
             request_id(),
         );
+        line.record.instance.clone_from(&self.instance);
         let is_head = *request.method() == hyper::Method::HEAD;
         if is_head {
             line.no_body_goes();

@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::counts::Metrics;
+use super::times::Times;
 
 /// What is shown beside what was counted: as it stands when it is asked for.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Gauges {
     pub ready: Vec<(&'static str, bool)>,
     /// When the certificates of each listener end.
     pub certificates: Vec<(String, Timestamp)>,
+    /// Whether a state elsewhere answers, and how long requests waited for it.
+    pub store: Option<(bool, Arc<Times>)>,
     /// How many tokens are in which state.
     pub tokens: Vec<(&'static str, u64)>,
     /// Whether the last reload succeeded.
@@ -175,6 +178,15 @@ impl Scrape {
                     .encode_gauge(&ends.as_second())?;
             }
         }
+        if let Some((up, waited)) = &self.gauges.store {
+            let help =
+                "Whether the store that several daemons share answered when it was asked last.";
+            to.encode_descriptor("tidegate_store_up", help, None, MetricType::Gauge)?
+                .encode_gauge(&u64::from(*up))?;
+            let help = "How long requests waited for the store to take a use or a rate.";
+            let name = "tidegate_store_seconds";
+            waited.encode(to.encode_descriptor(name, help, None, MetricType::Histogram)?)?;
+        }
         let help = "Sub-tokens, those of the policy file included.";
         let mut family = to.encode_descriptor("tidegate_tokens", help, None, MetricType::Gauge)?;
         for (state, count) in &self.gauges.tokens {
@@ -230,6 +242,7 @@ mod tests {
                 "listen.0.0.0.0:8443".to_owned(),
                 Timestamp::from_second(1_800_000_000).unwrap(),
             )],
+            store: None,
             tokens: vec![("active", 2), ("expired", 0)],
             reload_success: true,
             rate_limits: vec![("a \"b\"\\".to_owned(), 4987)],

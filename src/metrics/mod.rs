@@ -10,3 +10,4 @@ mod times;
 pub use complaints::Complaint;
 pub use counts::{Cache, Found, Metrics, Outcome, Purpose, Reload, Unreadable};
 pub use exposition::{CONTENT_TYPE, Gauges, expose};
+pub use times::Times;

@@ -7,14 +7,15 @@ use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 /// How long something took, each time: a histogram whose every part is one atomic number.
 ///
 /// prometheus-client's own has a mutex, which all requests would share.
-#[derive(Default)]
-pub(super) struct Times {
+#[derive(Debug, Default)]
+pub struct Times {
     counts: [AtomicU64; BOUNDS.len()],
     beyond: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
 impl Times {
+    /// Adds one.
     pub fn add(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let counts = BOUNDS.iter().zip(&self.counts);
@@ -50,7 +51,7 @@ impl Times {
     }
 
     /// The count is the sum of what is shown, so that the two never differ while requests go on.
-    pub fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    pub(super) fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let mut counts: Vec<_> = BOUNDS
             .iter()
             .zip(&self.counts)

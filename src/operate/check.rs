@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, Endpoint};
 use crate::config::{FieldScopes, IssuerKind, Listen};
 use crate::policy::{self, Beside, Ceiling, Covers, Grant, Policy, RequestPattern};
 use crate::rules::{self, Rules, load};
-use crate::state::{self, BehindClock, Listed, OlderState, Sqlite, StateError, older_than};
+use crate::state::{self, BehindClock, Listed, OlderState, Place, Sqlite, StateError, older_than};
 use crate::token::{Admission, Limits, Standing, Time, TokenId, standing};
 use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
@@ -262,8 +262,15 @@ fn reaches(grant: &Grant, patterns: &[Arc<RequestPattern>], endpoint: &Endpoint)
 
 /// Says which issued tokens can't be used any more, or not for long. That stops no reload, so it is a warning.
 fn check_state(findings: &mut Findings, rules: &Rules) {
-    let path = &rules.settings.state;
-    if !path.exists() {
+    let place = &rules.settings.state;
+    let path = match place {
+        Place::File(path) => path.as_path(),
+        Place::Postgres(_) => Path::new("PostgreSQL"),
+    };
+    if let Place::Postgres(database) = place {
+        findings.warn(path, START, database.stale_says());
+    }
+    if !place.exists() {
         findings.warn(
             path,
             START,
@@ -328,9 +335,11 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
 
 /// What makes the state doubtful as a whole, and the tokens in it.
 fn state_of(rules: &Rules) -> Result<(Vec<String>, Vec<Listed>), StateError> {
-    let path = &rules.settings.state;
-    Sqlite::kept_close(path)?;
-    let state = state::open(path, Duration::from_secs(5))?;
+    let place = &rules.settings.state;
+    if let Place::File(path) = place {
+        Sqlite::kept_close(path)?;
+    }
+    let state = state::open(place, Duration::from_secs(5))?;
     let latest = state.latest()?;
     let older = state.older_than()?;
     let older = older.or_else(|| older_than(latest, recorded_until(&rules.settings.audit)));

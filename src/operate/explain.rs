@@ -235,7 +235,7 @@ struct Who {
 }
 
 impl Who {
-    fn find(asker: &Asker, policy: &Policy, state: &Path) -> Result<Self, Failed> {
+    fn find(asker: &Asker, policy: &Policy, state: &state::Place) -> Result<Self, Failed> {
         let wanted = match asker {
             Asker::Token(wanted) => wanted,
             Asker::Roles(roles, vars) => {

@@ -75,6 +75,7 @@ fn files(settings: &Settings) -> Vec<&Path> {
         accounts,
         policy,
         state: _,
+        instance: _,
         audit: _,
         admin,
         extra_catalog,

@@ -22,7 +22,7 @@ use super::watcher::Watcher;
 use super::workers::Workers;
 use crate::admin::{Admin, Phase, keep_asking, keep_refreshing};
 use crate::audit::{Audit, recorded_until};
-use crate::config::{AuditSettings, AuditSink, Listen, Problem};
+use crate::config::{AuditSettings, AuditSink, Listen, Problem, Settings};
 use crate::console::{Console, History};
 use crate::gate::Gate;
 use crate::rules::Rules;
@@ -110,8 +110,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     descriptors::make_room(&settings.limits);
     // A file that may not grow is a disk that is full: writing to it fails, and the daemon goes on.
     let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE)).map_err(Failed::Signals)?;
-    let tokens =
-        Live::open(&settings.state, recorded_until(&settings.audit)).map_err(Failed::State)?;
+    let tokens = open_state(settings).await?;
     let unwritable = |error| Failed::Audit(settings.audit.clone(), error);
     let history = settings.console.as_ref().map(|_| Arc::<History>::default());
     let seen = history.clone().map(History::seen);
@@ -245,7 +244,7 @@ fn in_force(current: &Current, tokens: &Live) {
         roles = policy.roles.len(),
         tokens = count.join(" "),
         upstream = %settings.upstream.url,
-        state = %settings.state.display(),
+        state = %settings.state,
         audit,
         mtls_listeners = settings.listen.iter().filter(asks).count(),
         "in force"
@@ -291,6 +290,14 @@ async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Listener
         Unbound::System(error) => Failed::Listen(listen.clone(), error),
         Unbound::Systemd(unfit) => Failed::Systemd(unfit),
     })
+}
+
+/// Opens the state where waiting holds nobody up.
+async fn open_state(settings: &Settings) -> Result<Arc<Live>, Failed> {
+    let (place, recorded) = (settings.state.clone(), recorded_until(&settings.audit));
+    let opened = tokio::task::spawn_blocking(move || Live::open(&place, recorded)).await;
+    let opened = opened.map_err(|error| Failed::Signals(error.into()))?;
+    opened.map_err(Failed::State)
 }
 
 enum Signal {

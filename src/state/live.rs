@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, Thread};
@@ -15,9 +14,13 @@ use tracing::{error, info};
 
 use super::fate::{Fate, Seen};
 use super::kept::Kept;
+use super::Place;
+use super::database::Database;
+use super::postgres::Postgres;
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
 use super::store::Store;
+use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
 use crate::token::{Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
@@ -36,6 +39,14 @@ pub struct Live {
     read_at: AtomicU64,
     /// Whether the last thing that was to be written down in the state could not be.
     unwritable: Arc<AtomicBool>,
+    /// Whether other daemons have the state open.
+    is_shared: bool,
+    /// How long requests waited for it.
+    waited: Arc<Times>,
+    /// Whether it answered when it was asked last.
+    up: Arc<AtomicBool>,
+    /// How old what is known may be.
+    stale: Duration,
     reader: Sender<Question>,
     writer: Sender<Work>,
     /// As long as the thread that counts lives.
@@ -92,6 +103,8 @@ pub struct Activity {
     last_used: AtomicI64,
     unsaved: AtomicBool,
     bucket: ArcSwapOption<Bucket>,
+    /// What is still to be taken out of a bucket that is kept elsewhere.
+    owed: AtomicU32,
     bound: ArcSwapOption<(u64, Weak<Grants>)>,
 }
 
@@ -133,6 +146,11 @@ const STALE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(800);
 /// How long to wait to write a count down.
 const COUNTING: Duration = Duration::from_secs(5);
+/// How long a look at a state that is shared may take, and a count in it: who waits for a look waits longer than one.
+const LOOKING: Duration = Duration::from_millis(600);
+const SHARED_COUNTING: Duration = Duration::from_secs(2);
+/// How often it is asked how others used their tokens.
+const OTHERS: Duration = Duration::from_secs(2);
 const SHARDS: usize = 256;
 /// The time of last use of a token that was never used.
 const NEVER: i64 = i64::MIN;
@@ -145,10 +163,29 @@ impl Live {
     ///
     /// # Errors
     /// `StateError` if it can't be read now; later failures refuse requests instead.
-    pub fn open(path: &Path, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
+    pub fn open(place: &Place, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
+        let path = match place {
+            Place::File(path) => path,
+            Place::Postgres(database) => return Self::shared(database, recorded),
+        };
         Sqlite::kept_close(path)?;
         let reading = Sqlite::open(path, PATIENCE)?;
-        Self::over(reading, Sqlite::open(path, COUNTING)?, recorded)
+        let counting = Sqlite::open(path, COUNTING)?;
+        // What is read of the file is held here, so that its pages need not be.
+        reading.cache_little()?;
+        counting.cache_little()?;
+        Self::over(Box::new(reading), Box::new(counting), recorded, STALE)
+    }
+
+    /// The same for a state that other daemons share.
+    fn shared(database: &Database, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
+        if database.migrate {
+            Postgres::migrate(database)?;
+        }
+        let reading = Postgres::open(database, LOOKING)?;
+        let counting = Postgres::open(database, SHARED_COUNTING)?;
+        let stale = database.stale_for;
+        Self::over(Box::new(reading), Box::new(counting), recorded, stale)
     }
 
     /// The same for a state that is in memory alone, under this name.
@@ -157,15 +194,16 @@ impl Live {
     /// `StateError`.
     pub fn in_memory(name: &TokenId) -> Result<Arc<Self>, StateError> {
         let reading = Sqlite::in_memory(name, PATIENCE)?;
-        Self::over(reading, Sqlite::in_memory(name, COUNTING)?, None)
+        let counting = Sqlite::in_memory(name, COUNTING)?;
+        Self::over(Box::new(reading), Box::new(counting), None, STALE)
     }
 
     fn over(
-        mut state: Sqlite,
-        counting: Sqlite,
+        mut state: Box<dyn Store>,
+        counting: Box<dyn Store>,
         recorded: Option<Timestamp>,
+        stale: Duration,
     ) -> Result<Arc<Self>, StateError> {
-        let path = state.path().to_owned();
         let latest = state.latest()?;
         if let Some(recorded) = older_than(latest, recorded) {
             state.is_older_than(recorded)?;
@@ -176,10 +214,12 @@ impl Live {
         }
         let time = Time::from(latest);
         state.used_at(time.now().latest)?;
-        // What is read of the file is held here, so that its pages need not be.
-        state.cache_little()?;
-        counting.cache_little()?;
-        let (shards, sequence) = read(&state)?;
+        let is_shared = state.is_shared();
+        let started = Instant::now();
+        let begun = Duration::ZERO;
+        let up = Arc::new(AtomicBool::new(true));
+        let counting_up = up.clone();
+        let (shards, sequence) = read(&*state)?;
         let (reader, questions) = channel();
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
@@ -187,24 +227,30 @@ impl Live {
         let writable = unwritable.clone();
         let live = Arc::new(Self {
             shards,
-            started: Instant::now(),
+            started,
             time,
             older_than,
             read_at: AtomicU64::new(0),
             unwritable,
+            is_shared,
+            waited: Arc::default(),
+            up,
+            stale,
             reader,
             writer,
             writing: Arc::downgrade(&counting_lives),
             counter: OnceLock::new(),
         });
-        live.mark_read();
+        live.mark_read(begun);
         let keeper = Arc::downgrade(&live);
         let keep = move || {
             Reader {
-                state: Box::new(state),
+                state,
                 sequence,
                 live: keeper,
                 noted: Instant::now(),
+                heard: Instant::now(),
+                uses: 0,
                 swept: None,
                 behind: false,
             }
@@ -218,11 +264,11 @@ impl Live {
                 thread::Builder::new()
                     .name("state-writer".into())
                     .spawn(move || {
-                        write(Box::new(counting), &counts, &writable);
+                        write(counting, &counts, &writable, &counting_up);
                         drop(counting_lives); // and so it is in a panic
                     })
             })
-            .map_err(|error| StateError::File(path, error))?;
+            .map_err(StateError::Runtime)?;
         let _ = live.counter.set(counter.thread().clone());
         Ok(live)
     }
@@ -288,6 +334,7 @@ impl Live {
         if in_policy {
             return Ok(None); // a revocation comes with the next look, as for every other token
         }
+        self.reachable()?;
         let (asked, answered) = oneshot::channel();
         self.ask(Question::Find(id.clone(), asked), answered)
             .await?;
@@ -310,16 +357,41 @@ impl Live {
     }
 
     async fn fresh(&self) -> Result<(), Unavailable> {
-        if self.age() <= STALE {
+        if self.age() <= self.stale {
             return Ok(());
         }
+        self.reachable()?;
         let (asked, answered) = oneshot::channel();
         self.ask(Question::Refresh(asked), answered).await?;
-        if self.age() <= STALE {
+        if self.age() <= self.stale {
             Ok(())
         } else {
             Err(Unavailable)
         }
+    }
+
+    /// Nobody waits for a state elsewhere that did not answer just now; it is asked on and on.
+    fn reachable(&self) -> Result<(), Unavailable> {
+        if self.is_up() {
+            Ok(())
+        } else {
+            Err(Unavailable)
+        }
+    }
+
+    /// Whether the state answered when it was asked last.
+    pub fn is_up(&self) -> bool {
+        !self.is_shared || self.up.load(Ordering::Acquire)
+    }
+
+    /// Whether a state elsewhere answers, and how long requests waited for it; nothing of one that is here.
+    pub fn store(&self) -> Option<(bool, Arc<Times>)> {
+        self.is_shared.then(|| (self.is_up(), self.waited.clone()))
+    }
+
+    /// Whether other daemons have the state open.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     async fn ask(
@@ -339,9 +411,22 @@ impl Live {
         self.started.elapsed().saturating_sub(read_at)
     }
 
-    fn mark_read(&self) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.read_at.store(now, Ordering::Release);
+    /// What is known is of this time at least, since the start.
+    fn mark_read(&self, at: Duration) {
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.read_at.store(at, Ordering::Release);
+    }
+
+    fn used_elsewhere(&self, id: TokenId, usage: Usage) {
+        match self.known(&id) {
+            Some(entry) => {
+                entry.activity.hear(usage);
+                if let Some(listed) = &entry.listed {
+                    listed.hear(usage);
+                }
+            }
+            None => self.change(std::iter::once((id, Change::Used(usage)))),
+        }
     }
 
     fn apply(&self, changes: Changes) -> i64 {
@@ -476,11 +561,46 @@ impl Live {
         most: u64,
         activity: &Arc<Activity>,
     ) -> Result<bool, Unavailable> {
-        let (answer, answered) = oneshot::channel();
         let count = Count::Take {
             id: id.clone(),
             most,
         };
+        let used = self.counted(count, activity).await?;
+        Ok(used.is_some())
+    }
+
+    /// Takes one request out of the bucket of its rate: of one daemon's in memory, of several in their state.
+    ///
+    /// # Errors
+    /// `Unavailable` if the state could not be asked; then the request must not go.
+    pub async fn take_rate(
+        &self,
+        id: &TokenId,
+        rate: Rate,
+        activity: &Arc<Activity>,
+    ) -> Result<Result<(), Duration>, Unavailable> {
+        if !self.is_shared {
+            return Ok(activity.take_rate(rate));
+        }
+        let count = Count::TakeRate {
+            id: id.clone(),
+            rate,
+            owed: activity.owed.swap(0, Ordering::AcqRel),
+        };
+        match self.counted(count, activity).await? {
+            Some(0) => Ok(Ok(())),
+            Some(wait) => Ok(Err(Duration::from_nanos(wait))),
+            None => Err(Unavailable),
+        }
+    }
+
+    async fn counted(
+        &self,
+        count: Count,
+        activity: &Arc<Activity>,
+    ) -> Result<Option<u64>, Unavailable> {
+        self.reachable()?;
+        let (answer, answered) = oneshot::channel();
         let counting = Counting {
             count,
             activity: activity.clone(),
@@ -490,10 +610,10 @@ impl Live {
             .send(Work::Count(counting))
             .map_err(|_| Unavailable)?;
         self.wake_counter();
-        match answered.await {
-            Ok(Ok(used)) => Ok(used.is_some()),
-            Ok(Err(Unavailable)) | Err(_) => Err(Unavailable),
-        }
+        let begun = Instant::now();
+        let answer = answered.await;
+        self.waited.add(begun.elapsed());
+        answer.map_err(|_| Unavailable)?
     }
 
     /// Gives a use back that was taken for a request that did not go after all. If that can't be written down the use stays
@@ -526,6 +646,7 @@ impl Live {
         &self,
         change: impl FnOnce(&mut dyn Store) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, Unavailable> {
+        self.reachable()?;
         let (answer, answered) = oneshot::channel();
         let run = move |state: &mut dyn Store| {
             let changed = change(state);
@@ -651,6 +772,7 @@ impl Activity {
             last_used: AtomicI64::new(usage.last_used_at.map_or(NEVER, Timestamp::as_microsecond)),
             unsaved: AtomicBool::new(false),
             bucket: ArcSwapOption::empty(),
+            owed: AtomicU32::new(0),
             bound: ArcSwapOption::empty(),
         }
     }
@@ -715,8 +837,20 @@ impl Activity {
 }
 
 impl Activity {
+    /// Learns how often and when it was used, wherever.
+    fn hear(&self, usage: Usage) {
+        self.used.store(usage.used, Ordering::Release);
+        if let Some(last) = usage.last_used_at {
+            self.last_used
+                .fetch_max(last.as_microsecond(), Ordering::AcqRel);
+        }
+    }
+
     /// Takes so many more out of the bucket, or what is in it.
     pub fn take_more(&self, rate: Rate, requests: u32) {
+        // For a bucket elsewhere; one that is here takes what is in it now.
+        let add = |owed: u32| Some(owed.saturating_add(requests));
+        let _ = (self.owed).fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
         for _ in 0..requests {
             if self.take_rate(rate).is_err() {
                 break; // no more than that is in it
@@ -783,6 +917,9 @@ struct Reader {
     live: Weak<Live>,
     /// When it was noted last that the state is in use.
     noted: Instant,
+    /// When it was asked last how others used their tokens, and from when on to ask.
+    heard: Instant,
+    uses: i64,
     /// When the state was swept last.
     swept: Option<Instant>,
     /// Whether the clock was behind.
@@ -801,17 +938,26 @@ impl Reader {
             };
             match question {
                 Ok(Question::Find(id, answer)) if Instant::now() < due => {
-                    self.find(&live, &id);
-                    let _ = answer.send(());
+                    match self.find(&live, &id) {
+                        Ok(()) => drop(answer.send(())),
+                        // Who asked is told that nobody can say, and those after that it is so.
+                        Err(_) => due = Instant::now(),
+                    }
                 }
                 Ok(Question::Find(_, answer) | Question::Refresh(answer)) => {
                     failing = self.look(&live, failing);
                     due = Instant::now() + INTERVAL;
                     let _ = answer.send(());
+                    if failing {
+                        answer_all(questions);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     failing = self.look(&live, failing);
                     due = Instant::now() + INTERVAL;
+                    if failing {
+                        answer_all(questions);
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -819,6 +965,7 @@ impl Reader {
     }
 
     fn look(&mut self, live: &Live, was_failing: bool) -> bool {
+        let begun = live.started.elapsed();
         match self
             .state
             .is_in_place()
@@ -826,8 +973,10 @@ impl Reader {
         {
             Ok(changes) => {
                 self.sequence = live.apply(changes);
-                live.mark_read();
+                live.mark_read(begun);
+                live.up.store(true, Ordering::Release);
                 self.note(live);
+                self.hear_of_uses(live);
                 self.sweep(live);
                 if was_failing {
                     info!("the state can be read again");
@@ -835,6 +984,7 @@ impl Reader {
                 false
             }
             Err(error) => {
+                live.up.store(false, Ordering::Release);
                 if !was_failing {
                     error!(%error, "the state can't be read; requests are refused until it can");
                 }
@@ -857,6 +1007,19 @@ impl Reader {
         live.forget(ended);
     }
 
+    /// Learns how others used their tokens, where there are others: what was idle here may be in use there.
+    fn hear_of_uses(&mut self, live: &Live) {
+        if !live.is_shared || self.heard.elapsed() < OTHERS {
+            return;
+        }
+        self.heard = Instant::now();
+        let mut take = |id: TokenId, usage: Usage| live.used_elsewhere(id, usage);
+        match self.state.each_use_since(self.uses, &mut take) {
+            Ok(uses) => self.uses = uses,
+            Err(error) => error!(%error, "how others use their tokens can't be read"),
+        }
+    }
+
     fn note(&mut self, live: &Live) {
         let now = live.now();
         let behind = now.behind();
@@ -874,22 +1037,36 @@ impl Reader {
         }
     }
 
-    fn find(&self, live: &Live, id: &TokenId) {
-        // Where it can't be told whether it is revoked, it is not known either.
-        let found = (self.state.find(id.as_str()), self.state.revoked_at(id));
-        if let (Ok(Some(token)), Ok(revoked)) = found {
-            let revoked = revoked.map(|at| (id.clone(), at));
+    fn find(&self, live: &Live, id: &TokenId) -> Result<(), StateError> {
+        if let Some(token) = self.state.find(id.as_str())? {
+            let revoked = self.state.revoked_at(id)?.map(|at| (id.clone(), at));
             live.apply(Changes {
                 issued: vec![token],
                 revoked: revoked.into_iter().collect(),
                 sequence: 0,
             });
         }
+        Ok(())
+    }
+}
+
+/// Answers whoever asked while a look failed: it was looked for them too.
+fn answer_all(questions: &Receiver<Question>) {
+    for question in questions.try_iter() {
+        match question {
+            Question::Refresh(answer) => drop(answer.send(())),
+            Question::Find(..) => {} // nobody can say
+        }
     }
 }
 
 /// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
-fn write(mut state: Box<dyn Store>, works: &Receiver<Work>, unwritable: &AtomicBool) {
+fn write(
+    mut state: Box<dyn Store>,
+    works: &Receiver<Work>,
+    unwritable: &AtomicBool,
+    up: &AtomicBool,
+) {
     while let Ok(first) = works.recv() {
         if matches!(&first, Work::Count(counting) if counting.answer.is_none()) {
             // Nobody waits for this one. More may come, and one write a second is enough; who waits for one wakes this.
@@ -901,7 +1078,9 @@ fn write(mut state: Box<dyn Store>, works: &Receiver<Work>, unwritable: &AtomicB
                 Work::Change(change) => change(&mut *state),
                 Work::Count(first) => {
                     let (batch, after) = batch(first, works);
-                    settle(&mut *state, batch, unwritable);
+                    if !settle(&mut *state, batch, unwritable) {
+                        up.store(false, Ordering::Release); // until a look says otherwise
+                    }
                     next = after;
                 }
             }
@@ -923,7 +1102,7 @@ fn batch(first: Counting, works: &Receiver<Work>) -> (Vec<Counting>, Option<Work
     (batch, None)
 }
 
-fn settle(state: &mut dyn Store, batch: Vec<Counting>, unwritable: &AtomicBool) {
+fn settle(state: &mut dyn Store, batch: Vec<Counting>, unwritable: &AtomicBool) -> bool {
     for counting in &batch {
         counting.activity.unsaved.store(false, Ordering::Release);
     }
@@ -945,12 +1124,14 @@ fn settle(state: &mut dyn Store, batch: Vec<Counting>, unwritable: &AtomicBool) 
             (Count::Take { most, .. }, Ok(None)) => {
                 counting.activity.used.fetch_max(*most, Ordering::AcqRel);
             }
-            (Count::GiveBack { .. } | Count::Touch { .. }, _) | (Count::Take { .. }, Err(_)) => {}
+            (Count::GiveBack { .. } | Count::Touch { .. } | Count::TakeRate { .. }, _)
+            | (Count::Take { .. }, Err(_)) => {}
         }
         if let Some(waiting) = counting.answer {
             let _ = waiting.send(answer);
         }
     }
+    answers.is_ok()
 }
 
 impl Counting {
@@ -961,7 +1142,9 @@ impl Counting {
                 id: id.clone(),
                 at: self.activity.last_used_at().unwrap_or(*at),
             },
-            Count::Take { .. } | Count::GiveBack { .. } => self.count.clone(),
+            Count::Take { .. } | Count::GiveBack { .. } | Count::TakeRate { .. } => {
+                self.count.clone()
+            }
         }
     }
 }

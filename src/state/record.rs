@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,7 @@ use crate::secret::SecretHash;
 use crate::secret::file::Loose;
 use crate::token::Limits;
 use crate::token::{TokenId, Usage};
+use crate::units::Rate;
 
 /// An issued token, as it is kept: everything but the token itself.
 #[derive(Clone, Debug)]
@@ -85,6 +87,22 @@ pub enum StateError {
     Row(String),
     /// The name is in use.
     NameTaken(String),
+    /// PostgreSQL's own.
+    Postgres(tokio_postgres::Error),
+    /// The version of its tables can't be read.
+    Unread(String),
+    /// It did not answer in time.
+    Slow(Duration),
+    /// Its tables are not there, or older than this tidegate.
+    NoTables,
+    /// Its tables were made by a later tidegate.
+    Newer(i64),
+    /// Its sequence was further once: it is an older copy.
+    WentBack(i64, i64),
+    /// Its address is none, or can't be had.
+    Address(String),
+    /// What waits for it can't be started.
+    Runtime(std::io::Error),
     /// Others may read or write the file.
     Loose(Loose),
 }
@@ -111,6 +129,38 @@ impl fmt::Display for StateError {
                 f,
                 "the state file `{}` was replaced or removed while it was in use; start tidegate anew",
                 path.display()
+            ),
+            Self::Postgres(error) => {
+                write!(f, "the state in PostgreSQL can't be used: {error}")?;
+                match std::error::Error::source(error) {
+                    Some(source) if error.as_db_error().is_some() => write!(f, ": {source}"),
+                    Some(_) | None => Ok(()),
+                }
+            }
+            Self::Unread(error) => write!(
+                f,
+                "the version of the state's tables in PostgreSQL can't be read: {error}"
+            ),
+            Self::Slow(patience) => write!(
+                f,
+                "the state in PostgreSQL did not answer within {} s",
+                patience.as_secs_f64()
+            ),
+            Self::NoTables => f.write_str(
+                "the tables of the state are not in PostgreSQL yet, or are older than this tidegate; run `tidegate state migrate`",
+            ),
+            Self::Newer(version) => write!(
+                f,
+                "the tables of the state in PostgreSQL have version {version}, which a later tidegate made; use that one"
+            ),
+            Self::WentBack(from, to) => write!(
+                f,
+                "the state in PostgreSQL went back from change {from} to {to}, as an older copy does, and what was revoked between lives again in it; look through it, and start tidegate anew"
+            ),
+            Self::Address(why) => write!(f, "the state in PostgreSQL can't be reached: {why}"),
+            Self::Runtime(error) => write!(
+                f,
+                "what waits for PostgreSQL can't be started: {error}"
             ),
             Self::Row(what) => write!(f, "the state file has a row that does not read: {what}"),
             Self::Loose(loose) => write!(f, "the state file {loose}"),
@@ -139,6 +189,15 @@ pub enum Count {
         /// To this token.
         id: TokenId,
     },
+    /// Takes one request out of the bucket of its rate; only shared stores have buckets.
+    TakeRate {
+        /// Of this token.
+        id: TokenId,
+        /// The rate.
+        rate: Rate,
+        /// How many more are owed, to be taken as far as they are there.
+        owed: u32,
+    },
     /// Notes that it was used.
     Touch {
         /// This token.
@@ -146,4 +205,16 @@ pub enum Count {
         /// Then.
         at: Timestamp,
     },
+}
+
+impl Count {
+    /// The token whose counter it is.
+    pub fn id(&self) -> &TokenId {
+        match self {
+            Self::Take { id, .. }
+            | Self::GiveBack { id }
+            | Self::TakeRate { id, .. }
+            | Self::Touch { id, .. } => id,
+        }
+    }
 }

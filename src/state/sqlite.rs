@@ -521,6 +521,7 @@ impl Store for Sqlite {
                     Count::GiveBack { id } => give_back
                         .query_row([id.as_str()], |row| row.get(0))
                         .optional()?,
+                    Count::TakeRate { .. } => None, // one daemon has its buckets in memory
                     Count::Touch { id, at } => {
                         add.execute([id.as_str()])?;
                         touch.execute(params![id.as_str(), at.as_microsecond()])?;

@@ -15,6 +15,11 @@ use crate::token::{TokenId, Usage};
 ///
 /// The calls wait for their store, for a bounded time: they are made where that holds nobody up, never on a request's thread.
 pub trait Store: Send {
+    /// Whether other daemons may have it open.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// The latest time at which this state was in use; none of a state that no daemon has had yet.
     ///
     /// # Errors
@@ -207,10 +212,23 @@ pub trait Store: Send {
     /// `StateError`.
     fn each_usage(&self, take: &mut dyn FnMut(TokenId, Usage)) -> Result<(), StateError>;
 
+    /// The counters that others changed since a time that the last call gave, one by one, and the time to go on from; some may
+    /// come again. Of a store that is not shared none.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn each_use_since(
+        &self,
+        changed: i64,
+        _take: &mut dyn FnMut(TokenId, Usage),
+    ) -> Result<i64, StateError> {
+        Ok(changed)
+    }
+
     /// Takes uses, gives uses back and notes when tokens were used, in one durable step.
     ///
     /// The answers are in the order of the questions: for a `Take`, how many uses are taken with it, or `None` if there are
-    /// no more.
+    /// no more; for a `TakeRate`, how many nanoseconds to wait, 0 if it was taken.
     ///
     /// # Errors
     /// `StateError`; then nothing of it happened, or nobody can tell.
