@@ -1,1 +1,17 @@
-fn main(){}
+//! Several daemons that share a state in PostgreSQL (S20).
+//!
+//! They need PostgreSQL 14 or later and PgBouncer, so they are not among what `cargo test` runs: `apt-get install postgresql
+//! pgbouncer`, then `cargo test --test instances`. Each test has a server of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
+
+mod cluster;
+mod first;
+#[path = "../support/mod.rs"]
+mod support;
