@@ -135,7 +135,11 @@ impl Caller {
             about: None,
             maker: None,
         };
-        state::open(state, Duration::from_secs(5))?.issue(&issued, now)?;
+        state::open(
+            &state::Place::File(state.to_owned()),
+            Duration::from_secs(5),
+        )?
+        .issue(&issued, now)?;
         println!(
             "  {name:<9} tdg_v1_{}_…  with the role `{role}`, for an hour",
             token.id

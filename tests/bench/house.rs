@@ -255,7 +255,7 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
         tokens.push(token);
     }
     let path = gate.files().path("tidegate.db");
-    let mut state = state::open(&path, Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&state::Place::File(path), Duration::from_secs(5)).unwrap();
     state.issue_all(&issued, now).unwrap();
     tokens
 }

@@ -64,7 +64,7 @@ fn tokens(c: &mut Criterion) {
         let issued: Vec<_> = (0..count).map(|_| issued()).collect();
         let mut state = tokens::open(&tidegate::state::Place::File(path.clone()), Duration::from_secs(5)).unwrap();
         state.issue_all(&issued, Timestamp::now()).unwrap();
-        let live = Live::open(&path, None).unwrap();
+        let live = Live::open(&tidegate::state::Place::File(path.clone()), None).unwrap();
         let mut all = issued.iter().cycle().step_by(7_919);
         c.bench_function(&format!("token: look-up among {count}"), |b| {
             b.iter(|| {
