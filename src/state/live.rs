@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::fate::{Fate, Seen};
-use super::kept::Kept;
 use super::Place;
 use super::database::Database;
+use super::fate::{Fate, Seen};
+use super::kept::Kept;
 use super::postgres::Postgres;
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;

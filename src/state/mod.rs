@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod child;
+mod database;
 mod fate;
 mod kept;
-mod database;
 mod live;
 mod maker;
 mod postgres;
@@ -21,9 +21,9 @@ mod sqlite;
 mod store;
 
 pub use child::{Child, Delegator, Wish};
+pub use database::{Database, UrlSource};
 pub use fate::{Ended, Fate, Seen};
 pub use kept::Kept;
-pub use database::{Database, UrlSource};
 pub use live::{
     Activity, BehindClock, Entry, INTERVAL, InForce, KeptIn, Live, OlderState, Unavailable,
     older_than,

@@ -62,7 +62,11 @@ fn tokens(c: &mut Criterion) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidegate.db");
         let issued: Vec<_> = (0..count).map(|_| issued()).collect();
-        let mut state = tokens::open(&tidegate::state::Place::File(path.clone()), Duration::from_secs(5)).unwrap();
+        let mut state = tokens::open(
+            &tidegate::state::Place::File(path.clone()),
+            Duration::from_secs(5),
+        )
+        .unwrap();
         state.issue_all(&issued, Timestamp::now()).unwrap();
         let live = Live::open(&tidegate::state::Place::File(path.clone()), None).unwrap();
         let mut all = issued.iter().cycle().step_by(7_919);
