@@ -44,7 +44,7 @@ pub(super) enum Command {
     Rotate(Rotate),
     /// Make a weaker sub-token of one whose roles let it (`delegate`), and print it, once; it ends with that one.
     #[command(
-        after_help = "Example:\n  tidegate token weaken ci --name job-1 --expires 15m --scope droplet:read --only \"{droplet: {tag: web}}\"\n  tidegate token weaken - --expires 15m < token.txt    # of the secret that is read there"
+        after_help = "Example:\n  tidegate token weaken ci --name job-1 --expires 15m --scope droplet:read --only \"{droplet: {tag: web}}\"\n  tidegate token weaken - --expires 15m < token.txt    # of the secret that is read there\n  tidegate token weaken --url https://bastion:8443 --expires 15m    # of TIDEGATE_TOKEN, without a configuration"
     )]
     Weaken(weaken::Arguments),
     /// Take the state as it is, while no daemon runs: after one that is an older copy was looked through, or where the clock was
@@ -159,6 +159,12 @@ pub(super) struct Rotate {
 }
 
 pub(super) fn run(config: &Path, command: Command) -> Result<Outcome, Failed> {
+    if let Command::Weaken(arguments) = &command
+        && let Some(url) = arguments.url.clone()
+    {
+        weaken::elsewhere(url, arguments)?;
+        return Ok(Outcome::Good);
+    }
     let settings = rules::settings(config)?;
     let desk = Desk { settings };
     match command {

@@ -1,10 +1,15 @@
+use std::env;
+use std::path::PathBuf;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::exec::remote::{self, Remote};
 use super::token::{Desk, tell};
-use super::{Failed, revoke};
+use super::{Failed, exec, print, revoke, say};
+use crate::config::BaseUrl;
 use crate::operate::Shown;
 use crate::request::Json;
 use crate::rules;
@@ -18,7 +23,15 @@ use crate::yaml::{self, Mistakes, Node};
 pub(super) struct Arguments {
     /// The name or id of the sub-token that makes it; `-` to read that sub-token, whole, from standard input: the child then ends
     /// with that secret, be it one in grace.
-    parent: String,
+    #[arg(required_unless_present = "url")]
+    parent: Option<String>,
+    /// Let the tidegate at this address make it, of the sub-token in `TIDEGATE_TOKEN`, in a file, or on standard input (`-`): neither
+    /// configuration nor state is needed here.
+    #[arg(long)]
+    pub(super) url: Option<BaseUrl>,
+    /// The file with the sub-token that makes it, in place of `TIDEGATE_TOKEN`.
+    #[arg(long, value_name = "FILE", requires = "url", conflicts_with = "parent")]
+    sub_token_file: Option<PathBuf>,
     /// How long it is valid, as `15m`.
     #[arg(long, value_name = "SPAN")]
     expires: Span,
@@ -57,9 +70,10 @@ pub(super) struct Arguments {
 /// Makes a child in the state, as the daemon does for who asks it.
 pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), Failed> {
     let now = Timestamp::now();
-    let wish =
-        Wish::of_json(&wish(arguments)?).map_err(|refusal| Failed::because(refusal.message))?;
-    let (parent, hash) = parent(desk, &arguments.parent)?;
+    let wish = wish(arguments)?.to_string();
+    let wish = Json::read(wish.as_bytes()).map_err(Failed::because)?;
+    let wish = Wish::of_json(&wish).map_err(|refusal| Failed::because(refusal.message))?;
+    let (parent, hash) = parent(desk, arguments.parent.as_deref().unwrap_or_default())?;
     if parent.parent().is_some() {
         return Err(Failed::because(
             "a sub-token that another made makes none; weaken that one",
@@ -103,6 +117,48 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), Failed> {
     )
 }
 
+/// Lets a tidegate elsewhere make the child of a sub-token that is here.
+pub(super) fn elsewhere(url: BaseUrl, arguments: &Arguments) -> Result<(), Failed> {
+    const HOW: &str =
+        "or name a file with `--sub-token-file`, or `-` to read it from standard input";
+    let remote = Remote::at(url)?;
+    let parent = match arguments.parent.as_deref() {
+        None => {
+            let own: Vec<_> = env::vars_os().collect();
+            remote::parent(arguments.sub_token_file.as_deref(), &own, HOW)?
+        }
+        Some("-") => {
+            SubToken::read(&revoke::heard()?)
+                .map_err(Failed::because)?
+                .secret
+        }
+        Some(_) => {
+            return Err(Failed::because(format!(
+                "with `--url` the sub-token itself makes the other, not its name or id; put it into TIDEGATE_TOKEN, {HOW}"
+            )));
+        }
+    };
+    let runtime = exec::runtime()?;
+    let (given, answer) = runtime.block_on(remote.weaken(&parent, &wish(arguments)?))?;
+    if arguments.json {
+        return print(answer);
+    }
+    let text = |member: &str| {
+        answer
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    say(format!(
+        "`{}` ({}) with {}, valid until {}; the token is shown this once:",
+        text("name"),
+        text("id"),
+        given.roles.join(", "),
+        text("expires_at")
+    ));
+    print(given.token.expose())
+}
+
 /// The parent, and the hash of the secret that the child belongs to.
 fn parent(desk: &Desk, wanted: &str) -> Result<(Shown, SecretHash), Failed> {
     let text = match wanted {
@@ -128,9 +184,11 @@ fn parent(desk: &Desk, wanted: &str) -> Result<(Shown, SecretHash), Failed> {
 }
 
 /// The arguments in the words of `POST /.tidegate/v1/tokens`.
-fn wish(arguments: &Arguments) -> Result<Json, Failed> {
+fn wish(arguments: &Arguments) -> Result<Value, Failed> {
     let Arguments {
         parent: _,
+        url: _,
+        sub_token_file: _,
         expires,
         name,
         roles,
@@ -172,8 +230,7 @@ fn wish(arguments: &Arguments) -> Result<Json, Failed> {
     if let Some(only) = only {
         put("only", of_yaml(only)?);
     }
-    let text = Value::Object(body).to_string();
-    Json::read(text.as_bytes()).map_err(Failed::because)
+    Ok(Value::Object(body))
 }
 
 /// What is written as YAML, as JSON; every scalar is a text.

@@ -1,6 +1,8 @@
 //! S18: who holds a sub-token hands on weaker ones, to a sub-process, a matrix job or an agent; none of them may what it may not, and
 //! all end with it.
 
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -610,5 +612,116 @@ async fn what_is_told_of_a_child_is_what_is_done_to_it() {
         .text();
     let active = "tidegate_tokens{state=\"active\"} 5\n"; // `rotated`, and `graced` and `lives` with their children
     assert!(metrics.contains(active), "{metrics}");
+    gate.finish(&api).await;
+}
+
+/// Runs a command that hears this on standard input.
+fn heard(mut command: Command, stdin: &str) -> Output {
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let _ = pipe.write_all(stdin.as_bytes()); // it may not wait to hear all
+    drop(pipe);
+    child.wait_with_output().unwrap()
+}
+
+/// S18 from a command line that has a sub-token and nothing else: neither configuration nor state.
+#[tokio::test]
+async fn s18_a_sub_token_is_weakened_where_tidegate_runs_elsewhere() {
+    let (api, gate) = gate().await;
+    let parent = gate.issue(&["ci", "--role", "team"]).await;
+    let url = gate.url();
+    let narrowed = [
+        "--expires",
+        "10m",
+        "--name",
+        "job-1",
+        "--role",
+        "team",
+        "--scope",
+        "droplet:read",
+        "--only",
+        "{droplet: {name: web-*}}",
+        "--max-uses",
+        "5",
+        "--rate",
+        "60/min",
+        "--from",
+        "127.0.0.1",
+    ];
+    let run = async |how: &[&str], stdin: Option<&str>, variable: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["token", "weaken", "--url", &url]).args(how);
+        command.env_remove("TIDEGATE_TOKEN");
+        command.env("TIDEGATE_CONFIG", "/nowhere/tidegate.yaml");
+        if let Some(token) = variable {
+            command.env("TIDEGATE_TOKEN", token);
+        }
+        let stdin = stdin.unwrap_or_default().to_owned();
+        let ran = tokio::task::spawn_blocking(move || heard(command, &stdin));
+        let ran = ran.await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+    };
+    let (status, stdout, stderr) = run(&narrowed, None, Some(&parent)).await;
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(
+        stderr.starts_with("`ci/job-1` (") && stderr.contains("with team, valid until 20"),
+        "{stderr}"
+    );
+    let own = stdout.trim_end();
+    let told = whoami(&gate, own).await.json();
+    assert_eq!(
+        (&told["name"], &told["parent"], &told["uses_left"]),
+        (&json!("ci/job-1"), &json!("ci"), &json!(5)),
+        "{told:#}"
+    );
+    let listed = gate.get("/v2/droplets").token(own).send().await;
+    assert!(
+        listed
+            .names("droplets")
+            .iter()
+            .all(|name| name.starts_with("web-"))
+    );
+
+    let mut kept = tempfile::NamedTempFile::new().unwrap(); // beside the gate's directory: in that one no secret may be
+    writeln!(kept, "{parent}").unwrap();
+    let file = kept.path().display().to_string();
+    let ways: [(&[&str], Option<&str>); 2] = [
+        (
+            &["--expires", "1m", "--json", "--sub-token-file", &file],
+            None,
+        ),
+        (&["--expires", "1m", "--json", "-"], Some(&parent)),
+    ];
+    for (how, stdin) in ways {
+        let (status, stdout, stderr) = run(how, stdin, None).await;
+        assert_eq!((status, stderr.as_str()), (Some(0), ""), "{how:?}");
+        let told: Value = serde_json::from_str(&stdout).unwrap();
+        let own = told["token"].as_str().unwrap();
+        assert_eq!(whoami(&gate, own).await.json()["id"], told["id"]);
+    }
+    let refused: [(&[&str], Option<&str>, &str); 5] = [
+        (
+            &["ci", "--expires", "1m"],
+            None,
+            "with `--url` the sub-token itself",
+        ),
+        (&["--expires", "1m"], None, "TIDEGATE_TOKEN is not set"),
+        (&["--expires", "2h"], Some(&parent), "3600 s at most"), // as the daemon says it
+        (
+            &["--expires", "1m", "--role", "keeps"],
+            Some(&parent),
+            "can't hand on the role `keeps`",
+        ),
+        (&["--expires", "1m"], Some(own), "makes none"), // a grandchild
+    ];
+    for (how, variable, why) in refused {
+        let (status, stdout, stderr) = run(how, None, variable).await;
+        assert_eq!((status, stdout.as_str()), (Some(1), ""), "{how:?}");
+        assert!(stderr.contains(why), "{how:?}: {stderr}");
+        assert!(!stderr.contains("tdg_v1_"), "{stderr}");
+    }
     gate.finish(&api).await;
 }

@@ -8,7 +8,7 @@ mod handover;
 mod intercept;
 mod learning;
 mod proxies;
-mod remote;
+pub(super) mod remote;
 mod summary;
 mod trust;
 
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use rustix::fs::{MemfdFlags, memfd_create};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -234,10 +235,14 @@ fn ran_elsewhere(
         let exchange = remote.exchange(&identity, audience, roles, own, &mut real.traces);
         runtime.block_on(exchange)?
     } else {
-        let parent = remote::parent(arguments.sub_token_file.as_deref(), own)?;
+        let instead = "or name a file with `--sub-token-file`, or a job's identity with `--oidc`";
+        let parent = remote::parent(arguments.sub_token_file.as_deref(), own, instead)?;
         real.traces.learn(parent.expose());
-        let seconds = arguments.ttl.seconds();
-        runtime.block_on(remote.weaken(&parent, seconds, roles))?
+        let mut wish = json!({ "name": "exec", "expires_in": arguments.ttl.seconds() });
+        if let (false, Some(wish)) = (roles.is_empty(), wish.as_object_mut()) {
+            wish.insert("roles".to_owned(), json!(roles));
+        }
+        runtime.block_on(remote.weaken(&parent, &wish))?.0
     };
     let empty_file = scratch.put("doctl.yaml", "")?;
     let url = remote.url();
@@ -262,7 +267,7 @@ fn ran_elsewhere(
     Ok(ended)
 }
 
-fn runtime() -> Result<Runtime, Failed> {
+pub(super) fn runtime() -> Result<Runtime, Failed> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

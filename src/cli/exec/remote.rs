@@ -12,7 +12,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -66,10 +66,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST: usize = 64 << 10;
 
 /// A tidegate elsewhere.
-pub(super) struct Remote(BaseUrl);
+pub(in crate::cli) struct Remote(BaseUrl);
 
 /// A sub-token that it gave.
-pub(super) struct Given {
+pub(in crate::cli) struct Given {
     /// It.
     pub token: Secret,
     /// Its roles.
@@ -89,18 +89,18 @@ impl Given {
 
 type Variables = [(OsString, OsString)];
 
-/// The sub-token that is to be weakened: of a file, or of its variable.
+/// The sub-token that is to be weakened: of a file, or of its variable; `instead` says where else it may come from.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn parent(file: Option<&Path>, own: &Variables) -> Result<Secret, Failed> {
+pub(in crate::cli) fn parent(
+    file: Option<&Path>,
+    own: &Variables,
+    instead: &str,
+) -> Result<Secret, Failed> {
     let text = match file {
         Some(path) => secret::file::read(path).map_err(Failed::because)?,
-        None => Secret::new(variable(
-            own,
-            PARENT,
-            "or name a file with `--sub-token-file`, or a job's identity with `--oidc`",
-        )?),
+        None => Secret::new(variable(own, PARENT, instead)?),
     };
     let token = SubToken::read(text.expose().trim());
     let token = token.map_err(|_| Failed::because("what is to be weakened is no sub-token"))?;
@@ -125,7 +125,7 @@ impl Remote {
     ///
     /// # Errors
     /// Why there is no identity, or what is said to it.
-    pub async fn exchange(
+    pub(super) async fn exchange(
         &self,
         identity: &Identity,
         audience: &str,
@@ -162,23 +162,14 @@ impl Remote {
         Ok(Given::of(token, &answer))
     }
 
-    /// Makes a weaker sub-token of one, for so many seconds, with these of its roles if any are named.
+    /// Makes a weaker sub-token of one, as it is wished for in the words of `POST /.tidegate/v1/tokens`; what is answered.
     ///
     /// # Errors
     /// What is said to it.
-    pub async fn weaken(
-        &self,
-        parent: &Secret,
-        seconds: u64,
-        roles: &[String],
-    ) -> Result<Given, Failed> {
-        let mut wish = json!({ "name": "exec", "expires_in": seconds });
-        if let (false, Some(wish)) = (roles.is_empty(), wish.as_object_mut()) {
-            wish.insert("roles".to_owned(), json!(roles));
-        }
+    pub async fn weaken(&self, parent: &Secret, wish: &Value) -> Result<(Given, Value), Failed> {
         let mut request = Ask::new(Method::POST, format!("{}{CHILDREN}", self.0))?;
         request.show(parent.expose())?;
-        request.json(&wish);
+        request.json(wish);
         let (status, answer) = request.send().await?;
         let member = |name: &str| answer.get(name).and_then(Value::as_str);
         let Some(token) = member("token").filter(|_| status == StatusCode::CREATED) else {
@@ -188,7 +179,7 @@ impl Remote {
                 member("message").unwrap_or("it does not say why; is it a tidegate?")
             )));
         };
-        Ok(Given::of(token, &answer))
+        Ok((Given::of(token, &answer), answer))
     }
 
     /// Ends a sub-token. That it can't be ended is said, and no more: it ends by itself.
