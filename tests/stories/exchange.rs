@@ -895,5 +895,31 @@ async fn a_flood_of_one_address_is_cut_before_a_signature_is_checked() {
     assert_eq!(cut[0].reason(), Some("rate_limited"));
     assert_eq!(cut[0].header("retry-after"), Some("1"));
     assert_refused(cut[0], 429, "temporarily_unavailable", "ten a second");
+    // Of forged ones too: what is cut names no issuer in the record, as nothing of it was read, let alone checked.
+    let forged = SigningKey::new("key-1", "ES256").token(
+        "RS256",
+        &json!({ "alg": "RS256", "kid": "key-1", "typ": "JWT" }),
+        &issuer.claims(&of_github()),
+    );
+    let began = std::time::Instant::now();
+    let fields = [
+        ("grant_type", GRANT),
+        ("subject_token_type", JWT),
+        ("subject_token", forged.as_str()),
+    ];
+    let ask = || {
+        gate.request(hyper::Method::POST, "/.tidegate/v1/exchange")
+            .form(&fields)
+            .send()
+    };
+    let before = gate.audit().len();
+    let all = futures_util::future::join_all((0..200).map(|_| ask())).await;
+    let may = 11 + 10 * began.elapsed().as_secs_f64().ceil() as usize;
+    let lines = gate.audit_until(|lines| lines.len() >= before + 200).await;
+    let is_read = |line: &&Value| line["issuer"].is_string();
+    let read = lines[before..].iter().filter(is_read).count();
+    let refused = all.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(read, refused, "of what was cut nothing was read");
+    assert!(read <= may && may < 150, "{read} of 200 were read");
     gate.finish(&api).await;
 }

@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tidegate::policy::Vars;
-use tidegate::state::{self, Issued};
+use tidegate::state::{self, Issued, Maker, Parent};
 use tidegate::token::Limits;
 use tidegate::token::SubToken;
 use tokio::net::TcpStream;
@@ -27,6 +27,7 @@ const POLICY: &str = "
 version: 1
 roles:
   all:
+    delegate: { ttl: 1h, count: 9 }
     allow: [{ scopes: ['*'] }]
 ";
 
@@ -156,6 +157,23 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_passes_a_second_after_a_revocation_or_an_expiry() {
+    they_end(Whose::Own, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_child_passes_a_second_after_its_parent_s_end() {
+    they_end(Whose::Parents, 32).await;
+}
+
+/// Whose end it is by which what is asked with ends.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Whose {
+    Own,
+    Parents,
+}
+
+/// Lets tokens end while so many clients never stop asking with them.
+async fn they_end(whose: Whose, clients: usize) {
     let api = StandInApi::start().await;
     let heard = Arc::new(Mutex::new(HashMap::new()));
     let listening = Arc::clone(&heard);
@@ -169,13 +187,13 @@ async fn nothing_passes_a_second_after_a_revocation_or_an_expiry() {
         }),
     );
     let gate = Arc::new(Gate::start(&api, POLICY).await);
-    let subjects = Arc::new(subjects(&gate));
+    let subjects = Arc::new(subjects(&gate, whose));
     let (stop, count) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
     );
     let mut lanes = JoinSet::new();
-    for _ in 0..8 {
+    for _ in 0..clients {
         let (gate, subjects) = (Arc::clone(&gate), Arc::clone(&subjects));
         let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
         lanes.spawn(async move {
@@ -233,7 +251,7 @@ async fn nothing_passes_a_second_after_a_revocation_or_an_expiry() {
 }
 
 /// Tokens to revoke, tokens that expire one after the other, and tokens that live on.
-fn subjects(gate: &Gate) -> Vec<Subject> {
+fn subjects(gate: &Gate, whose: Whose) -> Vec<Subject> {
     let (now, moment) = (Timestamp::now(), Instant::now());
     let mut subjects = Vec::new();
     let mut issued = Vec::new();
@@ -242,23 +260,32 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
         let life = life.map(|nth| Duration::from_millis(1500 + 200 * nth as u64));
         let token = SubToken::generate().unwrap();
         let name = format!("subject-{index}");
-        issued.push(Issued {
+        let limits = Limits {
+            expires_at: life.map(|life| now.checked_add(life).unwrap()),
+            ..Limits::default()
+        };
+        let ends = Issued {
             id: token.id.clone(),
             name: name.clone(),
             hash: token.hash(),
             old: None,
             roles: ["all".to_owned()].into(),
             vars: Vars::new(),
-            limits: Limits {
-                expires_at: life.map(|life| now.checked_add(life).unwrap()),
-                ..Limits::default()
-            }
-            .into(),
+            limits: limits.into(),
             created_at: now,
             ceiling: None,
             about: None,
             maker: None,
-        });
+        };
+        issued.push(ends.clone());
+        let token = match whose {
+            Whose::Own => token,
+            Whose::Parents => {
+                let (child, kept) = child_of(&ends);
+                issued.push(kept);
+                child
+            }
+        };
         let end = life.map(|life| (moment + life, moment + life));
         let reason = if end.is_some() { "expired" } else { "revoked" };
         subjects.push(Subject {
@@ -272,6 +299,25 @@ fn subjects(gate: &Gate) -> Vec<Subject> {
     let mut state = state::open(&state::Place::File(state), Duration::from_secs(5)).unwrap();
     state.issue_all(&issued, now).unwrap();
     subjects
+}
+
+/// A child, which would live for ever by itself.
+fn child_of(parent: &Issued) -> (SubToken, Issued) {
+    let token = SubToken::generate().unwrap();
+    let kept = Issued {
+        id: token.id.clone(),
+        name: format!("{}/job", parent.name),
+        hash: token.hash(),
+        limits: Limits::default().into(),
+        maker: Some(Arc::new(Maker::Parent(Parent {
+            id: parent.id.clone(),
+            name: parent.name.clone(),
+            hash: parent.hash,
+            narrowing: None,
+        }))),
+        ..parent.clone()
+    };
+    (token, kept)
 }
 
 /// Judges by when a request was sent and when the API heard it, not by when its client got the answer.
