@@ -320,7 +320,10 @@ pub fn narrowed(grants: &Grants, own: &[Grant]) -> Result<Grants, Unbound> {
             within: Vec::new(),
         }))
     };
-    let within = own.iter().map(set).collect::<Result<_, _>>()?;
+    let mut within = grants.within.clone(); // whoever is narrowed twice is held to both
+    for grant in own {
+        within.push(set(grant)?);
+    }
     Ok(Grants {
         within,
         ..grants.clone()

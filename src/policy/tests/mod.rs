@@ -9,6 +9,7 @@ use crate::catalog::Catalog;
 use crate::request::{Asked, Json, Target};
 use crate::resource::Given;
 
+mod children;
 mod fields;
 mod narrowed;
 mod widening;

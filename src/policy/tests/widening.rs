@@ -9,7 +9,7 @@ use super::super::*;
 use super::world::{Thing, World, asked, text};
 use super::{CATALOG, grants};
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::default();
     let things = [
         (
@@ -108,7 +108,7 @@ fn world() -> World {
 
 /// What a token might try that changes something: every request of the families that people narrow.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn requests() -> Vec<(String, Value)> {
+pub(super) fn requests() -> Vec<(String, Value)> {
     let mut all = Vec::new();
     let mut add = |request: &str, body: Value| all.push((request.to_owned(), body));
     for id in ["1", "2"] {
@@ -231,7 +231,7 @@ fn requests() -> Vec<(String, Value)> {
 }
 
 /// What is held over a resource is what of these is let through. None of them changes what a selector asks about.
-fn probes(thing: &Thing) -> Vec<(String, String)> {
+pub(super) fn probes(thing: &Thing) -> Vec<(String, String)> {
     let id = thing.id();
     let base = match thing.kind.as_str() {
         "droplet" => "/v2/droplets",
@@ -512,7 +512,7 @@ fn gone(world: &mut World, id: &str) {
     }
 }
 
-const SCOPES: [&str; 24] = [
+pub(super) const SCOPES: [&str; 24] = [
     "*",
     "droplet:*",
     "droplet:*",
@@ -538,7 +538,7 @@ const SCOPES: [&str; 24] = [
     "vpc:read",
     "ssh_key:*",
 ];
-const ONLY: [&str; 34] = [
+pub(super) const ONLY: [&str; 34] = [
     "tag: web",
     "tag: db",
     "tag: [web, db]",
@@ -650,7 +650,7 @@ fn names(grants: &Grants, attribute: &str, value: &str) -> bool {
 }
 
 /// A role that has what it takes to change things, something to gain by it, and now and then something that is denied.
-fn role() -> impl Strategy<Value = String> {
+pub(super) fn role() -> impl Strategy<Value = String> {
     let changer = prop::sample::subsequence(&CHANGES[..], 5..CHANGES.len());
     let over =
         prop_oneof![3 => Just(""), 1 => Just(", only: { droplet: any, tag: { name: '*' } }")];
