@@ -449,3 +449,95 @@ fn the_table_of_clients_names_roles_that_are_there() {
         );
     }
 }
+
+/// The workflow that looks for new endpoints, its steps run as they stand: the file is written, and a change opened where it is
+/// another than before.
+#[test]
+fn the_scheduled_workflow_opens_a_change_with_what_is_new() {
+    let text = example("ci/catalog.yaml");
+    let workflow: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    let job = &workflow["jobs"]["extra"];
+    let runs: Vec<_> = job["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|step| step["run"].as_str())
+        .collect();
+    let place = TempDir::new().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::create_dir_all(path("repository")).unwrap();
+    fs::create_dir_all(path("bin")).unwrap();
+    let tool = |name: &str, script: &str| {
+        fs::write(path("bin").join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    // Only what stands behind the image's name is tidegate's.
+    let tidegate = env!("CARGO_BIN_EXE_tidegate");
+    tool(
+        "docker",
+        &format!(
+            "while [ \"$1\" != ghcr.io/example/tidegate:0.1.0 ]; do shift; done; shift; exec '{tidegate}' \"$@\""
+        ),
+    );
+    tool(
+        "git",
+        "echo \"git $*\" >> ../calls; case $1 in status) cmp -s \"$EXTRA\" ../before || echo changed;; esac",
+    );
+    tool("gh", "echo \"gh $*\" >> ../calls");
+    let week = |scopes: &str| {
+        let specification = path("repository/.openapi/specification");
+        fs::create_dir_all(specification.join("resources")).unwrap();
+        let root = "paths: { /v2/lighthouses: { get: { $ref: resources/list.yml } } }";
+        fs::write(specification.join("DigitalOcean-public.v2.yaml"), root).unwrap();
+        let operation = format!("operationId: lighthouses_list\n{scopes}");
+        fs::write(specification.join("resources/list.yml"), operation).unwrap();
+        let extra = path("repository").join(job["env"]["EXTRA"].as_str().unwrap());
+        let before = fs::read(&extra).unwrap_or_default();
+        fs::write(path("before"), before).unwrap();
+        let _ = fs::remove_file(path("calls"));
+        for run in &runs {
+            let output = Command::new("bash")
+                .args(["--noprofile", "--norc", "-eo", "pipefail", "-c", run])
+                .current_dir(path("repository"))
+                .env("PATH", format!("{}:/usr/bin:/bin", path("bin").display()))
+                .env("RUNNER_TEMP", place.path())
+                .env("EXTRA", job["env"]["EXTRA"].as_str().unwrap())
+                .env("BRANCH", job["env"]["BRANCH"].as_str().unwrap())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{run}: {said}");
+        }
+        (
+            fs::read_to_string(extra).unwrap(),
+            fs::read_to_string(path("calls")).unwrap(),
+            fs::read_to_string(path("body")).unwrap(),
+        )
+    };
+    let (extra, calls, body) = week("");
+    assert!(extra.contains("scopes: FILL_IN"), "{extra}");
+    assert!(
+        calls.contains("git push --force origin tidegate-new-endpoints\ngh pr create --head"),
+        "{calls}"
+    );
+    assert!(
+        body.starts_with("added 1 endpoint; a person must decide:\ntidegate/my-endpoints.yaml:"),
+        "{body}"
+    );
+    assert!(
+        body.contains("1 added, 644 removed, 0 changed of 1 endpoints"),
+        "{body}"
+    );
+    fs::write(
+        path("repository/tidegate/my-endpoints.yaml"),
+        extra.replace("FILL_IN ", "lighthouse:read "),
+    )
+    .unwrap();
+    let (after, calls, body) = week("security: [{ bearer_auth: ['lighthouse:read'] }]");
+    assert_eq!(after, extra.replace("FILL_IN ", "lighthouse:read "));
+    assert_eq!(
+        calls,
+        "git status --porcelain -- tidegate/my-endpoints.yaml\n"
+    );
+    assert!(body.starts_with("nothing to add\n"), "{body}");
+}

@@ -25,6 +25,7 @@ pub use kind::{
 };
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
+pub use read::{Addition, UNDECIDED, addition};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
 pub use touch::{
     Children, Condition, Through, TouchKind, TouchRule, TouchVerb, Touches, struck_by,

@@ -1,18 +1,19 @@
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::rows::rows;
+use super::rows::table;
 use super::{Failed, Outcome, print, say};
-use crate::catalog::{Catalog, Endpoint, Origin, Scope};
+use crate::catalog::{BodyMember, Catalog, Endpoint, Origin, Place, Scope};
 use crate::rules;
 use crate::specification::{self, Change, Difference, FieldChange, Operation, Outline, shape};
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// DigitalOcean's OpenAPI specification, YAML or JSON: `DigitalOcean-public.v2.yaml`.
+    /// DigitalOcean's OpenAPI specification, YAML or JSON: as one file, or `specification/DigitalOcean-public.v2.yaml` in a
+    /// clone of its repository, whose parts stand beside it.
     openapi: PathBuf,
     /// Your `catalog.extra`: what it has counts as known.
     #[arg(long, value_name = "FILE")]
@@ -39,22 +40,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
 }
 
 fn compared(arguments: &Arguments) -> Result<Outcome, Failed> {
-    let file = arguments.openapi.display().to_string();
-    let text = fs::read_to_string(&arguments.openapi)
-        .map_err(|error| Failed::because(format!("`{file}` can't be read: {error}")))?;
-    let newer = specification::read(&file, &text)
-        .map_err(|error| Failed::because(format!("`{file}` can't be compared: {error}")))?;
+    let newer = outline(&arguments.openapi)?;
     if arguments.outline {
         print(newer)?;
         return Ok(Outcome::Good);
     }
     let catalog = rules::catalog(arguments.extra.as_deref())?;
-    let older = Outline::builtin()
-        .map_err(|line| Failed::because(format!("specification.tsv:{line}: it can't be read")))?;
-    let mut differences = specification::compare(&older, &newer);
-    differences.retain(|difference| {
-        !matches!(difference, Difference::Added(operation) if known(&catalog, operation).is_some())
-    });
+    let older = builtin_outline()?;
+    let differences = specification::compare(&older, &newer)
+        .into_iter()
+        .filter_map(|difference| news(&catalog, difference))
+        .collect();
     let found = Found {
         catalog: &catalog,
         differences,
@@ -71,12 +67,101 @@ fn compared(arguments: &Arguments) -> Result<Outcome, Failed> {
     })
 }
 
-fn known<'c>(catalog: &'c Catalog, operation: &Operation) -> Option<&'c Endpoint> {
+/// A difference without what the catalogue knows by other ways than the specification: from clients, or from `catalog.extra`.
+fn news<'o>(catalog: &Catalog, difference: Difference<'o>) -> Option<Difference<'o>> {
+    match difference {
+        Difference::Added(operation) => known(catalog, operation)
+            .is_none()
+            .then_some(Difference::Added(operation)),
+        Difference::Removed(operation) => Some(Difference::Removed(operation)),
+        Difference::Changed(operation, mut changes) => {
+            if let Some(endpoint) = known(catalog, operation) {
+                changes.retain(|change| {
+                    !added_place(change).is_some_and(|place| knows(endpoint, &place))
+                });
+            }
+            (!changes.is_empty()).then_some(Difference::Changed(operation, changes))
+        }
+    }
+}
+
+/// The place of a request that a change adds.
+pub(super) fn added_place(change: &Change) -> Option<Place> {
+    match change {
+        Change::Body(FieldChange::Added(path) | FieldChange::AddedRequired(path)) => {
+            path.parse().ok().map(Place::Body)
+        }
+        Change::Query(FieldChange::Added(path) | FieldChange::AddedRequired(path)) => {
+            Some(Place::Query(path.clone()))
+        }
+        Change::Body(_)
+        | Change::Query(_)
+        | Change::Path(_)
+        | Change::Operation(_)
+        | Change::Scopes(_)
+        | Change::Secret(_)
+        | Change::Deprecated
+        | Change::NotDeprecated => None,
+    }
+}
+
+/// The specification as this release knows it.
+pub(super) fn builtin_outline() -> Result<Outline, Failed> {
+    Outline::builtin()
+        .map_err(|line| Failed::because(format!("specification.tsv:{line}: it can't be read")))
+}
+
+/// What a specification says, and the files that it refers to.
+pub(super) fn outline(openapi: &Path) -> Result<Outline, Failed> {
+    let file = openapi.display().to_string();
+    let text = fs::read_to_string(openapi)
+        .map_err(|error| Failed::because(format!("`{file}` can't be read: {error}")))?;
+    let directory = openapi.parent().unwrap_or(Path::new(""));
+    specification::read(&file, &text, &|way| beside(directory, way))
+        .map_err(|error| Failed::because(format!("`{file}` can't be compared: {error}")))
+}
+
+/// Reads a file below a directory. A link that leads out of it is not followed: who wrote the specification must not choose
+/// what else is read here.
+fn beside(directory: &Path, way: &str) -> io::Result<String> {
+    let directory = directory.join(".").canonicalize()?;
+    let file = directory.join(way).canonicalize()?;
+    if !file.starts_with(&directory) {
+        return Err(io::Error::other("it is a link that leads elsewhere"));
+    }
+    if !file.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    fs::read_to_string(file)
+}
+
+/// The endpoint of the catalogue that an operation is.
+pub(super) fn known<'c>(catalog: &'c Catalog, operation: &Operation) -> Option<&'c Endpoint> {
     let wanted = shape(&operation.path);
     let same = |endpoint: &&Endpoint| {
         endpoint.method == operation.method && shape(&endpoint.template.to_string()) == wanted
     };
     catalog.endpoints().iter().find(same)
+}
+
+/// Whether the catalogue has a place, or takes whatever stands there.
+pub(super) fn knows(endpoint: &Endpoint, place: &Place) -> bool {
+    match place {
+        Place::Body(path) => {
+            let goes_by = |known: &BodyMember| {
+                let mut keys = path.steps.iter().map(|step| &step.key);
+                let begins = known
+                    .path
+                    .steps
+                    .iter()
+                    .all(|step| keys.next() == Some(&step.key));
+                begins && (known.free || keys.next().is_none())
+            };
+            endpoint.body.iter().chain(&endpoint.left_out).any(goes_by)
+        }
+        Place::Query(name) => endpoint.knows_parameter(name.trim_end_matches("[]")),
+        Place::Path(_) => true,
+    }
 }
 
 /// What is different, and what the catalogue has to say to it.
@@ -147,7 +232,7 @@ impl Found<'_> {
             print(
                 "\nadded (refused until `catalog.extra` has them; look each row over before you put it there):\n",
             )?;
-            print(rows(self.added()).trim_end())?;
+            print(table(self.added()).trim_end())?;
         }
         Ok(())
     }
@@ -250,7 +335,7 @@ impl Found<'_> {
             }
             said
         });
-        let extra = self.added().next().is_some().then(|| rows(self.added()));
+        let extra = self.added().next().is_some().then(|| table(self.added()));
         json!({
             "added": self.added().map(described).collect::<Vec<_>>(),
             "removed": self.removed().map(described).collect::<Vec<_>>(),

@@ -10,6 +10,7 @@ mod completions;
 mod diff;
 mod exec;
 pub mod explain;
+mod extra;
 mod fitting;
 mod health;
 mod init;

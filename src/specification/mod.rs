@@ -8,6 +8,7 @@
 mod compare;
 mod members;
 mod openapi;
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::catalog::Method;
 pub use compare::{Change, Difference, FieldChange, compare};
 pub use members::{Members, NoMembers};
 pub use openapi::{Unreadable, read};
+pub use parts::Beside;
 
 /// The operations of a specification.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

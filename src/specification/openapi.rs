@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
-use std::fmt;
+use std::sync::Arc;
+use std::{fmt, io};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::members::DEEPEST;
+use super::parts::{Beside, Parts};
 use super::{Members, Operation, Outline};
 use crate::catalog::Method;
-use crate::yaml::{self, Mistakes, Node};
 
 /// Why a text is no specification that can be compared.
 #[derive(Debug)]
@@ -17,8 +18,14 @@ pub enum Unreadable {
     Yaml(Vec<String>),
     /// It has no `paths`.
     NoPaths,
-    /// It points to another file or to nothing.
+    /// It points to nothing.
     Reference(String),
+    /// It points to what is no file of its directory.
+    Elsewhere(String),
+    /// It can't be read at all.
+    File(io::Error),
+    /// A file that it points to is of no use.
+    Part(String, Arc<Unreadable>),
     /// What it refers to grows beyond any API.
     TooMuch,
 }
@@ -31,10 +38,15 @@ impl fmt::Display for Unreadable {
             Self::NoPaths => {
                 f.write_str("it has no `paths`, so it is no OpenAPI specification with operations")
             }
-            Self::Reference(to) => write!(
+            Self::Reference(to) => {
+                write!(f, "it refers to `{to}`, which is not in it; {WHAT_TO_GIVE}")
+            }
+            Self::Elsewhere(to) => write!(
                 f,
-                "it refers to `{to}`, which is not in it; give the file that DigitalOcean publishes whole (`DigitalOcean-public.v2.yaml`), not one of the parts that it is made of"
+                "it refers to `{to}`, which is not in its directory, and nothing else is read; {WHAT_TO_GIVE}"
             ),
+            Self::File(error) => write!(f, "it can't be read: {error}; {WHAT_TO_GIVE}"),
+            Self::Part(file, why) => write!(f, "it refers to `{file}`, and of that: {why}"),
             Self::TooMuch => f.write_str("what it refers to grows beyond any API"),
         }
     }
@@ -42,27 +54,32 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Reads an OpenAPI specification, JSON or YAML, down to its outline.
+/// Reads an OpenAPI specification, JSON or YAML, down to its outline, whether it is one file or refers to others beside it.
+///
+/// `file` is its name; `beside` reads a file by its way from the directory of that one (`resources/tags/tags_get.yml`).
 ///
 /// # Errors
 /// `Unreadable`, with the reason.
-pub fn read(file: &str, text: &str) -> Result<Outline, Unreadable> {
-    let root = document(file, text)?;
-    let paths = root
-        .get("paths")
-        .and_then(Value::as_object)
-        .filter(|paths| !paths.is_empty())
-        .ok_or(Unreadable::NoPaths)?;
+pub fn read(file: &str, text: &str, beside: Beside<'_>) -> Result<Outline, Unreadable> {
+    let parts = Parts::read(file, text, beside)?;
     let mut reader = Reader {
-        root: &root,
+        parts: &parts,
         left: MOST_SCHEMAS,
         open: Vec::new(),
     };
     let mut outline = Outline::default();
-    for (path, item) in paths.iter().filter(|(path, _)| path.starts_with("/v2/")) {
+    let paths = reader.object(parts.whole(), "paths")?;
+    if paths.is_empty() {
+        return Err(Unreadable::NoPaths);
+    }
+    for (path, item) in paths
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("/v2/"))
+    {
         let item = reader.resolved(item)?;
         for (method, operation) in item.as_object().into_iter().flatten() {
             if let Ok(method) = method.to_uppercase().parse() {
+                let operation = reader.resolved(operation)?;
                 outline.add(reader.operation(method, path, item, operation)?);
             }
         }
@@ -70,42 +87,8 @@ pub fn read(file: &str, text: &str) -> Result<Outline, Unreadable> {
     Ok(outline)
 }
 
-fn document(file: &str, text: &str) -> Result<Value, Unreadable> {
-    if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(Unreadable::Json);
-    }
-    let mut mistakes = Mistakes::new(file);
-    let node = yaml::read(text, &mut mistakes).filter(|_| mistakes.is_empty());
-    node.map(value)
-        .ok_or_else(|| Unreadable::Yaml(mistakes.into_lines()))
-}
-
-fn value(node: Node) -> Value {
-    if node.is_null() {
-        return Value::Null;
-    }
-    match node.value {
-        yaml::Value::Scalar {
-            text,
-            quoted: false,
-        } if text == "true" => Value::Bool(true),
-        yaml::Value::Scalar {
-            text,
-            quoted: false,
-        } if text == "false" => Value::Bool(false),
-        yaml::Value::Scalar { text, .. } => Value::String(text), // no number here means anything
-        yaml::Value::List(items) => items.into_iter().map(value).collect(),
-        yaml::Value::Map(entries) => {
-            let members = entries
-                .into_iter()
-                .map(|entry| (entry.key, value(entry.node)));
-            Value::Object(members.collect::<Map<_, _>>())
-        }
-    }
-}
-
 struct Reader<'r> {
-    root: &'r Value,
+    parts: &'r Parts,
     /// How many schemas may yet be looked at.
     left: usize,
     /// The references that are being followed.
@@ -120,16 +103,39 @@ impl<'r> Reader<'r> {
             let Some(to) = at.get("$ref").and_then(Value::as_str) else {
                 return Ok(at);
             };
-            at = self.target(to)?;
+            at = self.parts.target(to)?;
         }
         Err(Unreadable::TooMuch)
     }
 
-    fn target(&self, to: &str) -> Result<&'r Value, Unreadable> {
-        let found = to
-            .strip_prefix('#')
-            .and_then(|pointer| self.root.pointer(pointer));
-        found.ok_or_else(|| Unreadable::Reference(to.to_owned()))
+    /// The members of a member, each of which may refer to something in turn.
+    fn object(
+        &self,
+        value: &'r Value,
+        key: &str,
+    ) -> Result<Vec<(&'r String, &'r Value)>, Unreadable> {
+        let found = value
+            .get(key)
+            .map(|found| self.resolved(found))
+            .transpose()?;
+        Ok(found
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// The items of a member.
+    fn list(&self, value: &'r Value, key: &str) -> Result<Vec<&'r Value>, Unreadable> {
+        let found = value
+            .get(key)
+            .map(|found| self.resolved(found))
+            .transpose()?;
+        Ok(found
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     fn operation(
@@ -140,7 +146,7 @@ impl<'r> Reader<'r> {
         said: &'r Value,
     ) -> Result<Operation, Unreadable> {
         let mut answer = Members::default();
-        for (status, response) in object(said, "responses") {
+        for (status, response) in self.object(said, "responses")? {
             if status.starts_with('2') {
                 self.content(self.resolved(response)?, &mut answer)?;
             }
@@ -157,7 +163,7 @@ impl<'r> Reader<'r> {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned(),
-            scopes: scopes(said.get("security").or(self.root.get("security"))),
+            scopes: self.scopes(said)?,
             query: self.query(item, said)?,
             body,
             secrets: answer.only(sounds_secret),
@@ -167,7 +173,11 @@ impl<'r> Reader<'r> {
 
     fn query(&self, item: &'r Value, said: &'r Value) -> Result<Members, Unreadable> {
         let mut query = Members::default();
-        for parameter in list(item, "parameters").chain(list(said, "parameters")) {
+        let of_the_path = self.list(item, "parameters")?;
+        for parameter in of_the_path
+            .into_iter()
+            .chain(self.list(said, "parameters")?)
+        {
             let parameter = self.resolved(parameter)?;
             if let (Some("query"), Some(name)) = (
                 parameter.get("in").and_then(Value::as_str),
@@ -180,8 +190,8 @@ impl<'r> Reader<'r> {
     }
 
     fn content(&mut self, has: &'r Value, into: &mut Members) -> Result<(), Unreadable> {
-        for (_, content) in object(has, "content") {
-            if let Some(schema) = content.get("schema") {
+        for (_, content) in self.object(has, "content")? {
+            if let Some(schema) = self.resolved(content)?.get("schema") {
                 self.schema(schema, &BTreeSet::new(), 0, into)?;
             }
         }
@@ -208,7 +218,7 @@ impl<'r> Reader<'r> {
             return Ok(());
         }
         self.open.push(to);
-        self.schema(self.target(to)?, required, depth + 1, into)?;
+        self.schema(self.parts.target(to)?, required, depth + 1, into)?;
         self.open.pop();
         Ok(())
     }
@@ -222,8 +232,9 @@ impl<'r> Reader<'r> {
     ) -> Result<(), Unreadable> {
         let none = BTreeSet::new();
         let mut all = required.clone();
-        all.extend(list(schema, "required").filter_map(Value::as_str));
-        for (name, member) in object(schema, "properties") {
+        let asked_for = self.list(schema, "required")?;
+        all.extend(asked_for.into_iter().filter_map(Value::as_str));
+        for (name, member) in self.object(schema, "properties")? {
             let under = into.add(name, self.lists(member)?, all.contains(name.as_str()));
             self.schema(member, &none, depth + 1, under)?;
         }
@@ -234,10 +245,11 @@ impl<'r> Reader<'r> {
         if let Some(items) = schema.get("items") {
             self.schema(items, &none, depth + 1, into)?;
         }
-        for part in list(schema, "allOf") {
+        for part in self.list(schema, "allOf")? {
             self.schema(part, &all, depth + 1, into)?;
         }
-        for part in list(schema, "oneOf").chain(list(schema, "anyOf")) {
+        let one_of = self.list(schema, "oneOf")?;
+        for part in one_of.into_iter().chain(self.list(schema, "anyOf")?) {
             let mut of_one = Members::default();
             self.schema(part, &none, depth + 1, &mut of_one)?;
             into.take_optional(of_one); // what one of several asks for is not always asked for
@@ -257,22 +269,28 @@ impl<'r> Reader<'r> {
         }
         Ok(lists)
     }
-}
 
-fn scopes(security: Option<&Value>) -> Vec<BTreeSet<String>> {
-    let alternatives = security.and_then(Value::as_array).into_iter().flatten();
-    let sets = alternatives.map(|schemes| {
-        let scopes = schemes
-            .as_object()
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, scopes)| scopes.as_array().into_iter().flatten());
-        scopes
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect::<BTreeSet<_>>()
-    });
-    sets.filter(|set| !set.is_empty()).collect()
+    /// The sets of scopes of which one is asked for.
+    fn scopes(&self, said: &'r Value) -> Result<Vec<BTreeSet<String>>, Unreadable> {
+        let of = if said.get("security").is_some() {
+            said
+        } else {
+            self.parts.whole()
+        };
+        let mut sets = Vec::new();
+        for schemes in self.list(of, "security")? {
+            let schemes = self.resolved(schemes)?.as_object().into_iter().flatten();
+            let scopes = schemes.flat_map(|(_, scopes)| scopes.as_array().into_iter().flatten());
+            let set: BTreeSet<_> = scopes
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
+            if !set.is_empty() {
+                sets.push(set);
+            }
+        }
+        Ok(sets)
+    }
 }
 
 /// Whether a member of an answer may hold what logs in somewhere, by its name. It only points a person to it.
@@ -294,28 +312,11 @@ fn sounds_secret(name: &str) -> bool {
     (has(&telling) && !has(&["allow"])) || (at_the_end.contains(&last) && !has(&public))
 }
 
-fn object<'v>(
-    value: &'v Value,
-    key: &str,
-) -> impl Iterator<Item = (&'v String, &'v Value)> + use<'v> {
-    value
-        .get(key)
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-}
-
-fn list<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
 fn is_true(value: &Value, key: &str) -> bool {
     value.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
+
+const WHAT_TO_GIVE: &str = "give the file that DigitalOcean publishes whole, or `specification/DigitalOcean-public.v2.yaml` in a clone of its repository";
 
 /// Schemas that are looked at: many times what the API has.
 const MOST_SCHEMAS: usize = 5_000_000;
@@ -367,7 +368,7 @@ mod tests {
             ),
             (
                 "paths:\n  /v2/x:\n    $ref: x.yaml",
-                "it refers to `x.yaml`, which is not in it",
+                "it refers to `x.yaml`, and of that: it can't be read: ",
             ),
             (
                 "paths:\n  /v2/x:\n    $ref: '#/x'\nx:\n  $ref: '#/x'",
@@ -375,7 +376,9 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            let said = read("s.yaml", text).unwrap_err().to_string();
+            let said = read("s.yaml", text, &|_| Err(io::ErrorKind::NotFound.into()))
+                .unwrap_err()
+                .to_string();
             assert!(said.starts_with(expected), "{text:?}: {said}");
         }
     }

@@ -89,10 +89,24 @@ impl Place {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     fn diff(&self, options: &[&str]) -> (Option<i32>, String, String) {
+        self.run(&[&["catalog", "diff", "spec.json"], options].concat())
+    }
+
+    fn extra(&self, options: &[&str]) -> (Option<i32>, String, String) {
+        self.run(&[&["catalog", "extra", "--from", "spec.json"], options].concat())
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.path().join(name)).unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let Output {
             status,
             stdout,
@@ -100,8 +114,7 @@ impl Place {
         } = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .current_dir(self.0.path())
             .env_remove("TIDEGATE_CONFIG")
-            .args(["catalog", "diff", "spec.json"])
-            .args(options)
+            .args(arguments)
             .output()
             .unwrap();
         (
@@ -110,6 +123,81 @@ impl Place {
             String::from_utf8(stderr).unwrap(),
         )
     }
+}
+
+/// The same in parts, as the repository has it: an operation a file, which names others by their way from itself.
+fn in_parts(specification: &Value) -> Vec<(String, Value)> {
+    let (mut whole, mut parts) = (specification.clone(), Vec::new());
+    parts.push((
+        "resources/shared/x/parameters.yml".to_owned(),
+        json!({ "all": { "in": "query", "name": "page", "required": false } }),
+    ));
+    for (path, item) in whole["paths"].as_object_mut().unwrap() {
+        for (method, operation) in item.as_object_mut().unwrap() {
+            let name = format!("{}_{method}.yml", path.replace(['/', '{', '}'], "_"));
+            let body = json!({ "body": operation["requestBody"]["content"]["application/json"]["schema"] });
+            let answer = json!({ "content": operation["responses"]["200"]["content"], "description": { "$ref": "no/such.md" } });
+            operation["requestBody"]["content"]["application/json"]["schema"] =
+                json!({ "$ref": format!("models/{name}#/body") });
+            operation["responses"]["200"] = json!({ "$ref": format!("../shared/x/../{name}") });
+            operation["responses"]["404"] = json!({ "$ref": "no/such/file.yml" });
+            for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+                if *parameter == json!({ "in": "query", "name": "page", "required": false }) {
+                    *parameter = json!({ "$ref": "../shared/x/parameters.yml#/all" });
+                }
+            }
+            parts.push((format!("resources/of/models/{name}"), body));
+            parts.push((format!("resources/shared/{name}"), answer));
+            parts.push((format!("resources/of/{name}"), operation.clone()));
+            *operation = json!({ "$ref": format!("resources/of/{name}") });
+        }
+    }
+    parts.push(("spec.json".to_owned(), whole));
+    parts
+}
+
+#[test]
+fn a_clone_in_parts_says_the_same_as_the_published_whole() {
+    let mut newer = specification();
+    newer["paths"]["/v2/lighthouses/{id}"]["get"] = json!({
+        "operationId": "lighthouses_get",
+        "security": [{ "bearer_auth": ["lighthouse:read"] }],
+        "parameters": [{ "in": "query", "name": "page", "required": false }],
+        "responses": { "200": { "content": { "application/json": { "schema": { "properties": { "token": {} } } } } } },
+    });
+    newer["paths"]["/v2/droplets"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        ["properties"]["fleet_id"] = json!({});
+    // Some will do: what is not there counts as removed, on both sides alike.
+    let some = ["/v2/droplets", "/v2/lighthouses", "/v2/apps", "/v2/tags"];
+    let paths = newer["paths"].as_object_mut().unwrap();
+    paths.retain(|path, _| some.iter().any(|begin| path.starts_with(begin)));
+    let whole = Place::with(&newer);
+    let parts = Place(TempDir::new().unwrap());
+    for (name, part) in in_parts(&newer) {
+        parts.write(&name, &format!("# YAML, by its first sign\n{part}"));
+    }
+    for options in [&[][..], &["--json"], &["--outline"]] {
+        let (code, said, problems) = whole.diff(options);
+        assert!(said.contains("lighthouses_get"), "{said}");
+        assert_eq!(parts.diff(options), (code, said, problems), "{options:?}");
+    }
+    let operation = parts.0.path().join("resources/of/_v2_droplets_post.yml");
+    fs::write(&operation, "a: [").unwrap();
+    let (code, _, problem) = parts.diff(&[]);
+    assert_eq!(code, Some(2));
+    assert!(
+        problem.contains("refers to `resources/of/_v2_droplets_post.yml`, and of that: resources/of/_v2_droplets_post.yml:1:"),
+        "{problem}"
+    );
+    // What is linked from elsewhere is not read.
+    fs::remove_file(&operation).unwrap();
+    std::os::unix::fs::symlink(whole.0.path().join("spec.json"), &operation).unwrap();
+    let (code, _, problem) = parts.diff(&[]);
+    assert_eq!(code, Some(2));
+    assert!(
+        problem.contains("it is a link that leads elsewhere"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -264,7 +352,19 @@ fn what_cant_be_compared_is_told_and_is_no_change() {
         (Some("a: [b"), "spec.json:1:"),
         (
             Some("paths: { /v2/x: { $ref: resources/x.yml } }"),
-            "it refers to `resources/x.yml`, which is not in it",
+            "it refers to `resources/x.yml`, and of that: it can't be read: No such file",
+        ),
+        (
+            Some("paths: { /v2/x: { $ref: '#/parts/x' } }"),
+            "it refers to `#/parts/x`, which is not in it; give the file that DigitalOcean publishes whole, or `specification/DigitalOcean-public.v2.yaml` in a clone",
+        ),
+        (
+            Some("paths: { /v2/x: { $ref: ../x.yml } }"),
+            "it refers to `../x.yml`, which is not in its directory, and nothing else is read",
+        ),
+        (
+            Some("paths: { /v2/x: { $ref: 'https://example.com/x.yml' } }"),
+            "it refers to `https://example.com/x.yml`, which is not in its directory",
         ),
     ];
     for (text, expected) in cases {
@@ -279,4 +379,147 @@ fn what_cant_be_compared_is_told_and_is_no_change() {
     let (code, _, problem) = place.diff(&[]);
     assert_eq!(code, Some(2));
     assert!(problem.contains("`spec.json` can't be read"), "{problem}");
+}
+
+/// A specification with an endpoint that needs nobody, one that needs a person, and members of both kinds.
+fn grown() -> Value {
+    let mut newer = specification();
+    newer["paths"]["/v2/lighthouses"] = json!({
+        "get": { "operationId": "lighthouses_list", "security": [{ "bearer_auth": ["lighthouse:read"] }] },
+        "post": { "operationId": "lighthouses_create" },
+    });
+    let droplets = &mut newer["paths"]["/v2/droplets"];
+    let query = droplets["get"]["parameters"].as_array_mut().unwrap();
+    query.push(json!({ "in": "query", "name": "colour" }));
+    let body = &mut droplets["post"]["requestBody"]["content"]["application/json"]["schema"];
+    body["properties"]["foghorn"] = json!({ "properties": { "loudness": {}, "image": {} } });
+    newer
+}
+
+#[test]
+fn the_whole_file_for_catalog_extra_is_written_and_what_a_person_must_decide_is_marked() {
+    let place = Place::with(&grown());
+    let (code, text, said) = place.extra(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(
+        text.lines().skip_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n"),
+        r#"
+section: Added since tidegate 0.1.0
+endpoints:
+  GET /v2/lighthouses:
+    operation: lighthouses_list
+    scopes: lighthouse:read
+  POST /v2/lighthouses:
+    operation: lighthouses_create
+    scopes: FILL_IN    # the specification names none, and nothing is open by default
+members:
+  GET /v2/droplets:
+    query: [colour]
+  POST /v2/droplets:
+    body: [foghorn.image, foghorn.loudness]
+    harmless:    # it sounds like the name of something: why it names none; if it does, it can't be added here
+      body.foghorn.image: FILL_IN"#
+            .trim_start()
+    );
+    let expected = "added 2 endpoints, and members of 2 that tidegate knows; a person must decide:
+extra.yaml:12:13: `FILL_IN`: a scope is written `resource:verb`, in lower case, as in `droplet:read`
+extra.yaml:19:27: `FILL_IN` is no reason; say why what stands at `body.foghorn.image` names no resource, or leave the member out
+";
+    assert_eq!(said, expected);
+
+    // The answers of a person stay, and then there is nothing more to add.
+    let decided = text
+        .replace("scopes: FILL_IN ", "scopes: lighthouse:create ")
+        .replace("image: FILL_IN", "image: a picture of it");
+    place.write("extra.yaml", &decided);
+    let again = place.extra(&["--extra", "extra.yaml"]);
+    assert_eq!(
+        again,
+        (Some(0), decided.clone(), "nothing to add\n".to_owned())
+    );
+    assert_eq!(
+        place
+            .diff(&["--extra", "extra.yaml", "--json"])
+            .1
+            .matches("lighthouse")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn what_the_file_has_stays_line_by_line() {
+    let mine = "\
+# Ours.
+section: Ours
+endpoints:
+    # the tower
+    GET /v2/towers: { operation: towers_list, scopes: \"tower:read\" }   # as agreed
+
+# And members:
+members:
+    DELETE /v2/droplets/{droplet_id}: { query: [softly] }
+";
+    let place = Place::with(&grown());
+    place.write("mine.yaml", mine);
+    let (code, said, problems) = place.extra(&["--extra", "mine.yaml", "--out", "mine.yaml"]);
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{problems}");
+    let text = place.read("mine.yaml");
+    let mut lines = text.lines();
+    for kept in mine.lines() {
+        assert!(
+            lines.any(|line| line == kept),
+            "{kept:?} is not in its place in\n{text}"
+        );
+    }
+    assert!(
+        text.contains("as agreed\n    GET /v2/lighthouses:\n      operation: lighthouses_list\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("[softly] }\n    GET /v2/droplets:\n      query: [colour]\n"),
+        "{text}"
+    );
+
+    // A file that has a row for the members of an endpoint is told what that lacks; one between braces can't be added to.
+    let cases = [
+        (
+            "members:\n  GET /v2/droplets: { query: [hue] }\n",
+            1,
+            "GET /v2/droplets: it has a row under `members` already, which lacks `colour`",
+        ),
+        (
+            "section: x\nendpoints: { GET /v2/x: { operation: x, scopes: \"x:read\" } }\n",
+            2,
+            "`mine.yaml`: rows can't be added between braces; write `endpoints:` and `members:` with a row a line",
+        ),
+        ("endpoints: [", 2, "mine.yaml:1:"),
+    ];
+    for (mine, expected, told) in cases {
+        place.write("mine.yaml", mine);
+        let (code, _, said) = place.extra(&["--extra", "mine.yaml"]);
+        assert_eq!(code, Some(expected), "{mine}");
+        assert!(said.contains(told), "{mine}: {said}");
+    }
+}
+
+#[test]
+fn where_nothing_is_new_there_is_no_file_to_write() {
+    let place = Place::with(&specification());
+    assert_eq!(
+        place.extra(&[]),
+        (Some(0), String::new(), "nothing to add\n".to_owned())
+    );
+    // What decides is looked into as the catalogue has it, and no file changes that.
+    let mut newer = specification();
+    let droplets = &mut newer["paths"]["/v2/droplets"]["post"]["requestBody"];
+    droplets["content"]["application/json"]["schema"]["properties"]["image"] =
+        json!({ "properties": { "url": {} } });
+    let place = Place::with(&newer);
+    let (code, text, said) = place.extra(&[]);
+    assert_eq!((code, text.as_str()), (Some(1), ""));
+    assert_eq!(
+        said,
+        "nothing to add; a person must decide:\nPOST /v2/droplets: `body.image.url`: what stands there decides, and is looked into as the catalogue has it\n"
+    );
 }

@@ -1,5 +1,5 @@
 use super::{Reader, body, harmless, head, query};
-use crate::catalog::endpoint::{BodyMember, Endpoint, Method};
+use crate::catalog::endpoint::{Endpoint, Method};
 use crate::catalog::nouns::sounds_like_a_name;
 use crate::catalog::place::{FieldPath, Place};
 use crate::yaml::{Entry, Map, Mistakes};
@@ -31,21 +31,23 @@ impl Reader {
             );
             return;
         };
-        let untold = |place: &Place| {
-            let is_told = told.iter().any(|harmless| harmless.at == *place);
-            (sounds_like_a_name(place) && !is_told).then_some(UNTOLD)
+        let refused = |endpoint: &Endpoint, place: &Place| match addition(endpoint, place) {
+            Addition::Never(why) => Some(why),
+            Addition::WithReason if !told.iter().any(|harmless| harmless.at == *place) => {
+                Some(UNTOLD)
+            }
+            Addition::WithReason | Addition::Free => None,
         };
         for member in members.into_iter().flatten() {
             let place = Place::Body(member.path.clone());
-            match in_the_way(endpoint, &member).or_else(|| untold(&place)) {
+            match refused(endpoint, &place) {
                 None => endpoint.body.push(member),
                 Some(why) => mistakes.add(entry.at, format!("`{place}`: {why}")),
             }
         }
         for parameter in parameters.into_iter().flatten() {
             let place = Place::Query(parameter.name.clone());
-            let known = endpoint.knows_parameter(&parameter.name);
-            match known.then_some(KNOWN).or_else(|| untold(&place)) {
+            match refused(endpoint, &place) {
                 None => endpoint.query.push(parameter),
                 Some(why) => mistakes.add(entry.at, format!("`{place}`: {why}")),
             }
@@ -53,22 +55,47 @@ impl Reader {
     }
 }
 
+/// Whether a file may give an endpoint a member or parameter that the catalogue does not know of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Addition {
+    /// It may.
+    Free,
+    /// It may where it says why what sounds like the name of something names nothing.
+    WithReason,
+    /// It may not, for this.
+    Never(&'static str),
+}
+
+/// What adding a place to an endpoint takes.
+pub fn addition(endpoint: &Endpoint, place: &Place) -> Addition {
+    let in_the_way = match place {
+        Place::Body(path) => in_the_way(endpoint, path),
+        Place::Query(name) => endpoint.knows_parameter(name).then_some(KNOWN),
+        Place::Path(_) => Some("a path has the parameters that it has"),
+    };
+    match in_the_way {
+        Some(why) => Addition::Never(why),
+        None if sounds_like_a_name(place) => Addition::WithReason,
+        None => Addition::Free,
+    }
+}
+
 const KNOWN: &str = "it is known already";
 const UNTOLD: &str = "it sounds like the name of something, which no rule would look at; if it names no resource, say under `harmless` why";
 
 /// Why a member can't be added: what is known of an endpoint is not to be loosened by a file.
-fn in_the_way(endpoint: &Endpoint, member: &BodyMember) -> Option<&'static str> {
+fn in_the_way(endpoint: &Endpoint, member: &FieldPath) -> Option<&'static str> {
     if endpoint.method == Method::Get {
         return Some("a GET has no body");
     }
     let known = endpoint.body.iter().map(|known| &known.path);
     let below_known = known
         .clone()
-        .any(|known| *known != member.path && leads_through(known, &member.path));
+        .any(|known| known != member && leads_through(known, member));
     let through_decider = endpoint
         .inspected()
-        .any(|place| matches!(place, Place::Body(path) if leads_through(&member.path, path)));
-    if known.clone().any(|known| *known == member.path) {
+        .any(|place| matches!(place, Place::Body(path) if leads_through(member, path)));
+    if known.clone().any(|known| known == member) {
         Some(KNOWN)
     } else if through_decider {
         Some("what stands there decides, and is looked into as the catalogue has it")

@@ -5,6 +5,8 @@ mod names;
 mod scopes;
 mod touches;
 
+pub use members::{Addition, addition};
+
 use super::Catalog;
 use super::endpoint::{
     Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, Origin, Parameter,
@@ -344,8 +346,9 @@ impl Reader {
         if endpoint.reads() {
             return;
         }
-        let only_reads =
-            |set: &ScopeSet| self.scopes.names(set).all(|scope| scope.verb() == "read");
+        let only_reads = |set: &ScopeSet| {
+            !set.is_empty() && self.scopes.names(set).all(|scope| scope.verb() == "read")
+        };
         if endpoint.scopes.iter().any(only_reads) {
             mistakes.add(
                 entry.at,
@@ -545,6 +548,9 @@ fn body(node: &Node, mistakes: &mut Mistakes) -> Vec<BodyMember> {
     members
 }
 
+/// What stands where `tidegate catalog extra` leaves something to a person.
+pub const UNDECIDED: &str = "FILL_IN";
+
 /// `{ body.name: what the thing is called, body.labels.*: Kubernetes' own }`
 fn harmless(node: &Node, mistakes: &mut Mistakes) -> Vec<Harmless> {
     let mut found = Vec::new();
@@ -552,11 +558,19 @@ fn harmless(node: &Node, mistakes: &mut Mistakes) -> Vec<Harmless> {
         let inner = entry.key.strip_suffix(".*");
         let place = inner.unwrap_or(&entry.key).parse();
         match (place, entry.node.text("a reason", mistakes)) {
-            (Ok(at), Some(why)) => found.push(Harmless {
-                at,
-                below: inner.is_some(),
-                why: why.to_owned(),
-            }),
+            (Ok(at), Some(why)) => {
+                if why == UNDECIDED {
+                    mistakes.add(
+                        entry.node.at,
+                        format!("`{UNDECIDED}` is no reason; say why what stands at `{at}` names no resource, or leave the member out"),
+                    );
+                }
+                found.push(Harmless {
+                    at,
+                    below: inner.is_some(),
+                    why: why.to_owned(),
+                });
+            }
             (Err(error), _) => mistakes.add(entry.at, format!("`{}`: {error}", entry.key)),
             (Ok(_), None) => {}
         }
