@@ -21,11 +21,16 @@ pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
         Box::new(File::open(path)?)
     };
     let mut bytes = BufReader::new(bytes);
-    Ok(if bytes.fill_buf()?.starts_with(&GZIP) {
+    Ok(if is_packed(bytes.fill_buf()?) {
         Box::new(BufReader::new(MultiGzDecoder::new(bytes)))
     } else {
         Box::new(bytes)
     })
+}
+
+/// Whether a file that begins so was packed by gzip.
+pub(super) fn is_packed(head: &[u8]) -> bool {
+    head.starts_with(&GZIP)
 }
 
 /// The file and those that were moved away from it (`audit.jsonl.1`, `audit.jsonl-20270131.gz`), the oldest first: by the time

@@ -4,16 +4,20 @@
 //! written, by `write(2)`, when the wait is over; if it can't be, the request does not go. No secret is ever in a line:
 //! what a client could have put one into is gone over before.
 
+mod backwards;
 mod chain;
 /// The files of the record: rotated, packed, and by `-`.
 pub mod files;
+mod older;
 mod permit;
 mod record;
 mod sink;
 mod wanted;
 mod writer;
 
+pub use backwards::Newest;
 pub use chain::{Beginning, Break, Link, Place, Verification};
+pub use older::{Older, Reach};
 pub use permit::Permit;
 pub use record::{Event, Exchange, Record, Resource, Token, Verdict, Would};
 pub use sink::recorded_until;

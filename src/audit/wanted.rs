@@ -7,6 +7,8 @@ pub struct Wanted {
     pub token: Option<String>,
     /// From a time on, as records write it.
     pub since: Option<String>,
+    /// Before a time, likewise.
+    pub before: Option<String>,
     /// Only what changes something.
     pub changes: bool,
     /// Only what was refused.
@@ -18,9 +20,21 @@ pub struct Wanted {
 impl Wanted {
     /// Whether a record is one of them.
     pub fn fits(&self, record: &Value) -> bool {
+        self.is_before_its_end(record) && self.fits_at_any_end(record)
+    }
+
+    /// Whether a record is old enough.
+    pub(super) fn is_before_its_end(&self, record: &Value) -> bool {
+        let before = self.before.as_deref();
+        before.is_none_or(|before| text(record, "time") < before)
+    }
+
+    /// Whether a record is one of them, or too young alone.
+    pub(super) fn fits_at_any_end(&self, record: &Value) -> bool {
         let Self {
             token,
             since,
+            before: _,
             changes,
             refused,
             resource,

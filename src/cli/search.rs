@@ -136,6 +136,7 @@ impl<'a> Search<'a> {
             looked_for: Wanted {
                 token,
                 since: wanted.since.map(|Since(time)| format!("{time:.6}")),
+                before: None,
                 changes: wanted.changes,
                 refused: wanted.refused,
                 resource: wanted.resource.clone(),
