@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use serde_json::json;
-
 use super::{Failed, Outcome, counted, print, say};
-use crate::learn::{Difference, differences};
+use crate::learn::Difference;
+use crate::operate::Compared;
 use crate::rules;
+use clap::Args;
 
 #[derive(Args)]
 #[command(
@@ -46,20 +45,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
         }
     };
     let role = arguments.role.as_deref();
-    if let Some(role) = role
-        && !old.roles.contains_key(role)
-        && !new.roles.contains_key(role)
-    {
-        say(format!("neither policy has a role `{role}`"));
-        return Ok(Outcome::Unknown);
-    }
-    let found = differences(&old, &new, role, &catalog);
-    let allowed = found.iter().filter(|it| it.allowed).count();
-    let refused = found.len() - allowed;
+    let compared = match Compared::new((&old, &new), role, &catalog) {
+        Ok(compared) => compared,
+        Err(Failed(lines)) => {
+            lines.iter().for_each(say);
+            return Ok(Outcome::Unknown);
+        }
+    };
+    let (allowed, refused) = compared.counts();
     if arguments.json {
-        print(json!({ "allowed": allowed, "refused": refused, "differences": found }))?;
+        print(compared.as_json())?;
     } else {
-        for difference in &found {
+        for difference in &compared.0 {
             print(told(difference))?;
         }
         say(format!(

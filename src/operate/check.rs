@@ -46,15 +46,40 @@ impl Checked {
             .and_then(|catalog| Ok((rules::policy_alone(path, &catalog)?, catalog)));
         match read {
             Ok((policy, catalog)) => {
-                self.policy(path, &policy, &catalog, FieldScopes::SecretsOnly);
-                let hazards = hazards(&policy, IssuerKind::of_name);
-                for hazard in hazards.into_iter().filter(|hazard| hazard.trusts_strangers) {
-                    self.findings.fail(path, hazard.at, hazard.what);
-                }
-                self.trust(path, &policy, IssuerKind::of_name);
+                let fields = FieldScopes::SecretsOnly;
+                self.whole(path, (&policy, &catalog), fields, IssuerKind::of_name);
             }
             Err(problems) => self.findings.problems(problems),
         }
+    }
+
+    /// A policy that is no file yet, for the configuration that is in force.
+    pub(crate) fn pasted(&mut self, text: &str, rules: &Rules) {
+        let settings = &rules.settings;
+        let accounts: Vec<_> = settings.accounts.keys().cloned().collect();
+        match rules::policy_text(PASTED, text, Some(&accounts), &rules.catalog) {
+            Ok(policy) => {
+                let kind = |issuer: &str| settings.issuer_kind(issuer);
+                let of = (&policy, &*rules.catalog);
+                self.whole(Path::new(PASTED), of, settings.field_scopes, kind);
+            }
+            Err(problems) => self.findings.problems(problems),
+        }
+    }
+
+    fn whole(
+        &mut self,
+        path: &Path,
+        (policy, catalog): (&Policy, &Catalog),
+        fields: FieldScopes,
+        kind: impl Fn(&str) -> IssuerKind,
+    ) {
+        self.policy(path, policy, catalog, fields);
+        let hazards = hazards(policy, &kind);
+        for hazard in hazards.into_iter().filter(|hazard| hazard.trusts_strangers) {
+            self.findings.fail(path, hazard.at, hazard.what);
+        }
+        self.trust(path, policy, kind);
     }
 
     /// The configuration and all that it names.
@@ -168,6 +193,8 @@ impl Checked {
     }
 }
 
+/// What stands for the file of a policy that is none.
+pub(super) const PASTED: &str = "pasted";
 /// What is said of a file as a whole.
 const START: At = At { line: 1, column: 1 };
 /// How long before an end that end is told.

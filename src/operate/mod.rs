@@ -4,6 +4,7 @@
 //! Nothing here reads arguments, prints, or answers a request; who may do what is for the rooms above to say.
 
 mod check;
+mod compare;
 mod explain;
 mod facts;
 mod findings;
@@ -17,6 +18,7 @@ mod wide;
 use std::fmt;
 
 pub(crate) use check::{Checked, policy_warnings};
+pub(crate) use compare::Compared;
 pub(crate) use explain::Asker;
 pub use explain::{Ground, Question, Verdict};
 pub(crate) use issue::{End, NewToken, name, plain_text, variable, variables};

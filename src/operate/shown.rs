@@ -196,6 +196,7 @@ impl Shown {
             "revoked_at": text(self.revoked_at),
             "trust": self.rule(),
             "parent": self.parent().map(|parent| &parent.name),
+            "parent_id": self.parent().map(|parent| parent.id.as_str()),
             "within": self.parent().and_then(|parent| parent.narrowing.as_deref()),
             "kept_in": if self.of_policy { "policy" } else { "state" },
         })

@@ -450,6 +450,25 @@ pub fn policy_in(
     )
 }
 
+/// A policy that is no file, under this name.
+///
+/// # Errors
+/// The mistakes in it.
+pub fn policy_text(
+    name: &str,
+    text: &str,
+    accounts: Option<&[String]>,
+    catalog: &Catalog,
+) -> Result<Policy, Vec<Problem>> {
+    let read = match accounts {
+        Some(accounts) => policy::read(name, text, accounts, catalog),
+        None => policy::read_alone(name, text, catalog),
+    };
+    let policy = read.map_err(problems)?;
+    no_endless_ceilings(name, &policy)?;
+    Ok(policy)
+}
+
 /// The tokens of a policy whose ceilings would hold for longer than one may are mistakes in it.
 fn no_endless_ceilings(file: &str, policy: &Policy) -> Result<(), Vec<Problem>> {
     let endless = policy.endless_ceilings(Timestamp::now()).into_iter();
@@ -482,12 +501,7 @@ fn read_policy(
 ) -> Result<(Policy, String), Vec<Problem>> {
     let name = path.display().to_string();
     let text = text_of(path, "the policy").map_err(|why| vec![places.problem("policy", why)])?;
-    let read = match accounts {
-        Some(accounts) => policy::read(&name, &text, accounts, catalog),
-        None => policy::read_alone(&name, &text, catalog),
-    };
-    let policy = read.map_err(problems)?;
-    no_endless_ceilings(&name, &policy)?;
+    let policy = policy_text(&name, &text, accounts, catalog)?;
     Ok((policy, SecretHash::of(text.as_bytes()).to_hex()))
 }
 

@@ -13,8 +13,8 @@ mod writers;
 
 pub use current::{Current, Reading, Serving, Why};
 pub use load::{
-    Certificate, Parts, Rules, catalog, load, load_after, policy, policy_alone, policy_in, secrets,
-    settings,
+    Certificate, Parts, Rules, catalog, load, load_after, policy, policy_alone, policy_in,
+    policy_text, secrets, settings,
 };
 pub use plans::Plans;
 pub use tls::shows;
