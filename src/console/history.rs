@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
+use memchr::memchr_iter;
 use memchr::memmem::find;
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tracing::error;
 
-use crate::audit::{self, Seen, Wanted};
+use crate::audit::{Newest, Seen, Wanted};
 
 /// The last lines of the record, as they were written, and how many requests there were in each minute of the last hour.
 ///
@@ -25,7 +26,7 @@ pub struct History {
     live: broadcast::Sender<Line>,
 }
 
-/// A line of the record, without its end.
+/// A line of the record, without its end; for who looks on an empty one stands for one that is too long.
 pub type Line = Arc<[u8]>;
 
 #[derive(Default)]
@@ -76,6 +77,8 @@ pub struct Recent {
     pub records: Vec<Value>,
     /// The time of the oldest line that is kept; what is older is in the record's files alone.
     pub since: Option<String>,
+    /// Whether these are as many as were asked for, and none between them is missing.
+    pub is_whole: bool,
 }
 
 impl History {
@@ -92,9 +95,12 @@ impl History {
         Box::new(move |lines| {
             let count = lines.len();
             let before = self.waiting.fetch_add(count, Ordering::AcqRel);
-            if before + count > MOST_WAITING || handed.send(lines).is_err() {
+            if before + count > MOST_WAITING {
                 self.waiting.fetch_sub(count, Ordering::AcqRel);
-                self.passed_over.fetch_add(1, Ordering::Relaxed);
+                let lines = memchr_iter(b'\n', &lines).count() as u64;
+                self.passed_over.fetch_add(lines, Ordering::Relaxed);
+            } else {
+                let _ = handed.send(lines); // whoever takes them lives as long as the writer
             }
         })
     }
@@ -120,8 +126,14 @@ impl History {
                 allowed += u64::from(find(line, b"\"decision\":\"allow\"").is_some());
             }
             let line = Line::from(line);
-            if self.live.receiver_count() > 0 && line.len() <= LIVE_BYTES {
-                let _ = self.live.send(line.clone()); // who looked on may have left
+            if self.live.receiver_count() > 0 {
+                let is_short = line.len() <= LIVE_BYTES;
+                let shown = if is_short {
+                    line.clone()
+                } else {
+                    Line::from([])
+                };
+                let _ = self.live.send(shown); // who looked on may have left
             }
             taken.push(line);
         }
@@ -166,7 +178,7 @@ impl History {
             .collect()
     }
 
-    /// How many batches of lines were passed over, as they came faster than they could be taken in.
+    /// How many lines were passed over, as they came faster than they could be taken in.
     pub fn passed_over(&self) -> u64 {
         self.passed_over.load(Ordering::Relaxed)
     }
@@ -174,33 +186,25 @@ impl History {
     /// The newest records that are wanted, and of these at most so many. What was sent on and has no final line yet is among them.
     pub fn recent(&self, wanted: &Wanted, most: usize) -> Recent {
         let lines: Vec<_> = locked(&self.lines).kept.iter().cloned().collect();
-        let named = wanted.token.as_deref().map(quoted);
-        let has = |line: &[u8], part: &[u8]| find(line, part).is_some();
-        let mut records = Vec::new();
-        let mut answered = std::collections::HashSet::new();
+        let mut newest = Newest::new(wanted, most);
         for line in lines.iter().rev() {
-            if records.len() >= most {
+            if newest.has_enough_before(line) {
                 break;
             }
-            let worth = named.as_deref().is_none_or(|named| has(line, named))
-                && (!wanted.refused || has(line, b"\"decision\":\"deny\""));
-            if !worth {
-                continue;
-            }
-            let Ok(record) = serde_json::from_slice::<Value>(line) else {
-                continue;
-            };
-            let id = audit::text(&record, "request_id").to_owned();
-            let is_last = audit::text(&record, "event") != "decision";
-            let is_new = answered.insert(id) || is_last;
-            if is_new && wanted.fits(&record) {
-                records.push(record);
-            }
+            newest.take(line);
         }
         Recent {
-            records,
+            // Where lines were passed over, what is kept has holes.
+            is_whole: newest.is_full() && self.passed_over() == 0,
+            records: newest.into_records(),
             since: lines.first().and_then(|line| time_of(line)),
         }
+    }
+
+    /// The time of the oldest line that is kept.
+    pub fn since(&self) -> Option<String> {
+        let oldest = locked(&self.lines).kept.front().cloned();
+        oldest.and_then(|line| time_of(&line))
     }
 
     /// The lines as they come from now on.
@@ -222,11 +226,6 @@ impl Lines {
     }
 }
 
-/// A text as JSON writes it.
-fn quoted(text: &str) -> Vec<u8> {
-    Value::from(text).to_string().into_bytes()
-}
-
 fn time_of(line: &[u8]) -> Option<String> {
     let record: Value = serde_json::from_slice(line).ok()?;
     Some(record.get("time")?.as_str()?.to_owned())
@@ -239,6 +238,7 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::text;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -246,7 +246,7 @@ mod tests {
 
     fn line(number: usize, decision: &str, padding: usize) -> Vec<u8> {
         let x = "x".repeat(padding);
-        format!("{{\"time\":\"t{number}\",\"event\":\"answer\",\"request_id\":\"{number}\",\"token\":{{\"id\":\"a\",\"name\":\"ci\"}},\"decision\":\"{decision}\",\"detail\":\"{x}\"}}\n").into_bytes()
+        format!("{{\"time\":\"t{number:05}\",\"event\":\"answer\",\"request_id\":\"{number}\",\"token\":{{\"id\":\"a\",\"name\":\"ci\"}},\"decision\":\"{decision}\",\"detail\":\"{x}\"}}\n").into_bytes()
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
             assert_eq!(recent.records.len(), 3);
             let newest = count - 1;
             assert_eq!(recent.records[0]["request_id"], newest.to_string());
-            assert_eq!(recent.since, Some(format!("t{}", count - kept)));
+            assert_eq!(recent.since, Some(format!("t{:05}", count - kept)));
         }
     }
 
@@ -316,13 +316,7 @@ mod tests {
         let told: Vec<_> = recent
             .records
             .iter()
-            .map(|record| {
-                format!(
-                    "{}{}",
-                    audit::text(record, "request_id"),
-                    audit::text(record, "event")
-                )
-            })
+            .map(|record| format!("{}{}", text(record, "request_id"), text(record, "event")))
             .collect();
         assert_eq!(told, ["2decision", "1answer"]);
     }

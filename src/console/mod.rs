@@ -13,6 +13,7 @@ mod form;
 mod history;
 mod overview;
 mod page;
+mod policies;
 mod records;
 mod refusals;
 mod reply;
@@ -39,7 +40,7 @@ use zeroize::Zeroizing;
 pub use history::{History, Minute};
 
 use crate::admin::Admin;
-use crate::audit::{Audit, Event, Record, Token, Verdict};
+use crate::audit::{Audit, Event, Older, Record, Token, Verdict};
 use crate::config::BaseUrl;
 use crate::gate::request_id;
 use crate::identify::{Client, Peer, client};
@@ -64,8 +65,12 @@ pub struct Console {
     sessions: session::Sessions,
     failures: failures::Failures,
     warnings: overview::Warnings,
+    /// What the record's files hold.
+    older: Older,
     /// How many more may look on.
     viewers: Arc<Semaphore>,
+    /// How many more may ask for what takes its time: files that are searched, policies that are tried.
+    at_length: Semaphore,
 }
 
 /// A request, as far as it was read.
@@ -86,6 +91,8 @@ struct Asked<'r> {
 const MOST_BYTES: usize = 2 << 20;
 /// How long it may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many may ask at once for what takes its time: one core at most is theirs, whoever else waits.
+const AT_LENGTH: usize = 1;
 
 impl Console {
     /// Of a daemon that is starting.
@@ -99,7 +106,9 @@ impl Console {
             sessions: session::Sessions::default(),
             failures: failures::Failures::default(),
             warnings: overview::Warnings::default(),
+            older: Older::default(),
             viewers: Arc::new(Semaphore::new(records::VIEWERS)),
+            at_length: Semaphore::new(AT_LENGTH),
         }
     }
 
@@ -233,6 +242,8 @@ impl Console {
             | Task::Records
             | Task::Roles
             | Task::Role
+            | Task::Check
+            | Task::Diff
             | Task::Ask
             | Task::Live
             | Task::LiveLines
@@ -263,11 +274,13 @@ impl Console {
             Task::Roles => Ok(self.roles_page(frame).await),
             Task::Role => self.role_page(asked, frame).await,
             Task::Ask => self.ask_page(asked, frame, form).await,
+            Task::Check => self.check_page(frame, form).await,
+            Task::Diff => self.diff_page(asked, frame, form).await,
+            Task::Records => self.records_page(asked, frame).await,
             Task::Live => self.live_page(asked, frame),
             Task::LiveLines => self.live_lines(asked),
             Task::SignOut => self.sign_out(asked, frame).await,
-            Task::Records
-            | Task::Stylesheet
+            Task::Stylesheet
             | Task::Script
             | Task::Icon
             | Task::SignInPage
@@ -288,7 +301,13 @@ impl Console {
             Task::Overview => self.overview(asked.admin).await,
             Task::Token(task) => return self.token_api(task, asked, operator, given).await,
             Task::Refusals => self.refusals().await?,
-            Task::Records => self.records(&asked.query)?,
+            Task::Records => self.records(&asked.query).await?,
+            Task::Check => self.check(policies::policy_of(given, &["policy"])?).await?,
+            Task::Diff => {
+                let new = policies::policy_of(given, &["policy", "role"])?;
+                let role = given.get("role").and_then(Value::as_str);
+                self.diff(new, role.map(str::to_owned)).await?
+            }
             Task::Roles => self.roles().await,
             Task::Role => self.role(&asked.place).await?,
             Task::Ask => self.explain(ask::of_json(given)?).await?,
@@ -303,6 +322,22 @@ impl Console {
             | Task::ApiDescription => return Err(Trouble::nothing()),
         };
         Ok(Reply::Json(StatusCode::OK, told))
+    }
+
+    /// Does what takes its time, one after another, away from where requests are answered.
+    async fn at_length<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let turn = timeout(patience, self.at_length.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Trouble::Unable(
+                "others are searching the record or trying a policy; try again in a moment"
+                    .to_owned(),
+            ));
+        };
+        tokens::aside(work).await
     }
 
     async fn sign_out(&self, asked: &Asked<'_>, frame: &Frame<'_>) -> Result<Reply, Trouble> {

@@ -55,7 +55,6 @@ impl Console {
             .into_iter()
             .map(|(state, count)| (state.to_owned(), count.into()))
             .collect();
-        let recent = self.history.recent(&crate::audit::Wanted::default(), 0);
         json!({
             "ready": ready,
             "version": env!("CARGO_PKG_VERSION"),
@@ -82,7 +81,7 @@ impl Console {
                     AuditSink::File(path) => path.display().to_string(),
                 },
                 "sound": self.audit.is_sound(),
-                "in_memory_since": recent.since,
+                "in_memory_since": self.history.since(),
                 "passed_over": self.history.passed_over(),
             },
         })
@@ -132,7 +131,7 @@ pub(super) fn page(overview: &Value, frame: &Frame<'_>) -> Markup {
             (files(&told))
         }
         section {
-            h2 { "What " code { "tidegate check" } " warns of" }
+            h2 { "What " a href="/check" { code { "tidegate check" } } " warns of" }
             @if warnings.is_empty() {
                 p.empty { "Nothing. The policy in force has no grant that is wider than it looks." }
             } @else {

@@ -22,13 +22,14 @@ pub(super) struct Frame<'f> {
 }
 
 /// The pages that are led to from all others.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     ("/", "Overview"),
     ("/tokens", "Sub-tokens"),
     ("/refusals", "Refusals"),
     ("/roles", "Roles"),
     ("/ask", "Ask"),
     ("/live", "Live"),
+    ("/records", "Record"),
 ];
 
 /// A whole page.
@@ -103,6 +104,15 @@ pub(super) fn field(name: &str, label: &str, kind: &str, value: Option<&str>) ->
         label for=(name) { (label) }
         input id=(name) name=(name) type=(kind) value=[value] autocomplete="off" autocapitalize="none" spellcheck="false";
     }
+}
+
+/// A text as a shell takes it for one word, whatever it holds.
+pub(super) fn shell(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@,".contains(&byte);
+    if !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A word with the colour of what it says.

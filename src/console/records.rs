@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -15,35 +15,41 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::form::Form;
-use super::history::Line;
-use super::page::{self, Frame, badge, field, time_text};
+use super::form::{Form, encoded};
+use super::history::{Line, Recent};
+use super::page::{self, Frame, badge, field, shell, time_text};
 use super::reply::{Reply, Trouble};
 use super::{Asked, Console, entrance};
-use crate::audit::{Wanted, text};
+use crate::audit::{Newest, Reach, Wanted, text};
+use crate::config::AuditSink;
 use crate::response::AnswerBody;
 use crate::units::Span;
 
 /// How many records are told at once.
 const USUAL: usize = 200;
 const MOST: usize = 1000;
+/// How long files are searched for who asks.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is looked for, as a query says it.
 ///
 /// # Errors
 /// What in it can't be.
 pub(super) fn wanted(query: &Form) -> Result<Wanted, Trouble> {
-    let since = query.one("since").map(|text| {
-        let ago = text.parse::<Span>().ok();
-        let ago = ago.and_then(|ago| Timestamp::now().checked_sub(ago.duration()).ok());
-        let since = text.parse::<Timestamp>().ok().or(ago);
-        let since = since.map(|since| format!("{since:.6}"));
-        since.ok_or_else(|| {
-            Trouble::Bad(
-                "`since` is a time, as `2027-01-31T00:00:00Z`, or how long ago, as `7d`".to_owned(),
-            )
-        })
-    });
+    let time = |name: &str| {
+        let told = query.one(name).map(|text| {
+            let ago = text.parse::<Span>().ok();
+            let ago = ago.and_then(|ago| Timestamp::now().checked_sub(ago.duration()).ok());
+            let time = text.parse::<Timestamp>().ok().or(ago);
+            let time = time.map(|time| format!("{time:.6}"));
+            time.ok_or_else(|| {
+                Trouble::Bad(format!(
+                    "`{name}` is a time, as `2027-01-31T00:00:00Z`, or how long ago, as `7d`"
+                ))
+            })
+        });
+        told.transpose()
+    };
     let is = |name: &str| match query.one(name) {
         None | Some("false") => Ok(false),
         Some("true" | "1" | "on") => Ok(true),
@@ -56,24 +62,125 @@ pub(super) fn wanted(query: &Form) -> Result<Wanted, Trouble> {
     }
     Ok(Wanted {
         token,
-        since: since.transpose()?,
+        since: time("since")?,
+        before: time("before")?,
         changes: is("changes")?,
         refused: is("refused")?,
         resource: named("resource"),
     })
 }
 
+/// What was found in the record.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The newest first.
+    pub records: Vec<Value>,
+    /// How far back this goes.
+    pub since: Option<String>,
+    /// Before when there may be more; nothing where there is none, or none that can be reached.
+    pub before: Option<String>,
+    /// Whether the record has no more of these.
+    pub is_whole: bool,
+    /// The files that could not be read.
+    pub unread: Vec<String>,
+}
+
+impl Found {
+    /// What is in memory alone.
+    fn in_memory(recent: Recent, most: usize) -> Self {
+        let oldest = recent
+            .records
+            .last()
+            .map(|last| text(last, "time").to_owned());
+        let is_cut = recent.records.len() >= most;
+        Self {
+            since: if is_cut { oldest.clone() } else { recent.since },
+            before: oldest.filter(|_| is_cut),
+            is_whole: false,
+            unread: Vec::new(),
+            records: recent.records,
+        }
+    }
+
+    fn in_files(newest: Newest<'_>, reach: Reach) -> Self {
+        let is_whole = reach.is_whole && reach.unread.is_empty();
+        let since = if newest.is_full() {
+            newest.oldest().map(str::to_owned)
+        } else {
+            reach.since
+        };
+        Self {
+            before: since.clone().filter(|_| !reach.is_whole),
+            since,
+            is_whole,
+            unread: reach.unread,
+            records: newest.into_records(),
+        }
+    }
+
+    pub fn as_json(&self) -> Value {
+        let Self {
+            records,
+            since,
+            before,
+            is_whole,
+            unread,
+        } = self;
+        json!({ "records": records, "since": since, "before": before, "complete": is_whole, "unread": unread })
+    }
+}
+
 impl Console {
     /// Records, the newest first, and how far back they go.
-    pub(super) fn records(&self, query: &Form) -> Result<Value, Trouble> {
+    pub(super) async fn records(self: &Arc<Self>, query: &Form) -> Result<Value, Trouble> {
         let most = match query.one("limit") {
             None => USUAL,
             Some(text) => text
                 .parse()
                 .map_err(|_| Trouble::Bad("`limit` is a number".to_owned()))?,
         };
-        let recent = self.history.recent(&wanted(query)?, most.clamp(1, MOST));
-        Ok(json!({ "records": recent.records, "since": recent.since }))
+        let found = self.search(wanted(query)?, most.clamp(1, MOST), PATIENCE);
+        Ok(found.await?.as_json())
+    }
+
+    /// The newest records that are wanted: from memory where that has enough of them, else from the record's files, as far back as
+    /// that time allows.
+    pub(super) async fn search(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Found, Trouble> {
+        let recent = self.history.recent(&wanted, most);
+        let serving = self.current.get();
+        let AuditSink::File(path) = &serving.rules.settings.audit.sink else {
+            return Ok(Found::in_memory(recent, most));
+        };
+        if recent.is_whole {
+            return Ok(Found::in_memory(recent, most));
+        }
+        let (console, path) = (self.clone(), path.clone());
+        let searched = self.at_length(patience, move || {
+            let mut newest = Newest::new(&wanted, most);
+            let until = Instant::now() + patience;
+            let reach = console.older.search(&path, &mut newest, until);
+            let reach = reach.map_err(|error| {
+                Trouble::Unable(format!("the record's files can't be listed: {error}"))
+            })?;
+            Ok(Found::in_files(newest, reach))
+        });
+        match searched.await {
+            // Nothing is there that can be searched: a pipe, or files that others may read alone.
+            Ok(found) if found.since.is_none() => Ok(Found {
+                unread: found.unread,
+                ..Found::in_memory(recent, most)
+            }),
+            Err(Trouble::Unable(why)) => Ok(Found {
+                unread: vec![why],
+                ..Found::in_memory(recent, most)
+            }),
+            searched => searched,
+        }
     }
 
     /// The lines of the record as they come, until the session ends or the client leaves.
@@ -91,6 +198,7 @@ impl Console {
             wanted: wanted(&asked.query)?,
             lines: self.history.follow(),
             ticks,
+            passed_over: self.history.passed_over(),
             count: 0,
             _seat: seat,
         };
@@ -125,6 +233,8 @@ struct Looking {
     wanted: Wanted,
     lines: tokio::sync::broadcast::Receiver<Line>,
     ticks: tokio::time::Interval,
+    /// How many lines were passed over before they could be handed on, as far as was told.
+    passed_over: u64,
     count: u32,
     _seat: tokio::sync::OwnedSemaphorePermit,
 }
@@ -165,7 +275,10 @@ impl Looking {
 
     /// What came since the last time, as events.
     fn come(&mut self) -> String {
-        let (mut out, mut told, mut passed_over) = (String::new(), 0, 0);
+        let (mut out, mut told) = (String::new(), 0);
+        let all_passed_over = self.console.history.passed_over();
+        let mut passed_over = all_passed_over - self.passed_over;
+        self.passed_over = all_passed_over;
         loop {
             let line = match self.lines.try_recv() {
                 Ok(line) => line,
@@ -175,7 +288,8 @@ impl Looking {
                 }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             };
-            if told >= AT_ONCE {
+            // One that is too long is empty here.
+            if told >= AT_ONCE || line.is_empty() {
                 passed_over += 1;
                 continue;
             }
@@ -252,36 +366,94 @@ pub(super) fn whose(record: &Value) -> Markup {
     }
 }
 
-/// How far back something goes, and where the rest is.
-pub(super) fn how_far(since: Option<&str>, token: Option<&str>) -> Markup {
+/// How far back something goes that comes from memory, and where the rest is.
+pub(super) fn how_far(since: Option<&str>) -> Markup {
     html! {
         p.hint {
             @match since {
                 Some(since) => { "This goes back to " (time_text(since)) ", as far as this process remembers. " }
                 None => "This process has recorded nothing yet. ",
             }
-            "What is older is in the record's files: "
-            code { "tidegate audit search" @if let Some(token) = token { " --token " (token) } }
+            "What is older is in " a href="/records" { "the record" } "."
         }
     }
 }
 
+/// How far back a search went, and the way further.
+pub(super) fn reached(found: &Value, of: &str, further: &str) -> Markup {
+    let member = |name: &str| found.get(format!("{of}{name}")).unwrap_or(&Value::Null);
+    let unread = member("unread").as_array();
+    let (since, before) = (member("since").as_str(), member("before").as_str());
+    html! {
+        @for why in unread.into_iter().flatten() {
+            p.alert { "This could not be searched: " (why.as_str().unwrap_or_default()) }
+        }
+        p.hint {
+            @if *member("complete") == Value::Bool(true) { "The record has no more of these. " }
+            @else if let Some(since) = since { "This goes back to " (time_text(since)) ". " }
+            @if let Some(before) = before {
+                a href={ "/records?" (further) "before=" (encoded(before)) } { "Look further back" }
+            }
+        }
+    }
+}
+
+/// What a search was for, as a query that something may follow.
+fn query_of(query: &Form) -> String {
+    let named = ["token", "resource", "since", "refused", "changes"];
+    let given = named
+        .into_iter()
+        .filter_map(|name| Some((name, query.one(name)?)));
+    given.fold(String::new(), |mut all, (name, value)| {
+        let _ = write!(all, "{name}={}&", encoded(value));
+        all
+    })
+}
+
+/// The fields that narrow what is shown of the record.
+fn narrowing(query: &Form) -> Markup {
+    let is = |name: &str| query.one(name).is_some_and(|text| text != "false");
+    html! {
+        div { (field("token", "Sub-token (name or id)", "text", query.one("token"))) }
+        div { (field("resource", "Resource (droplet:12)", "text", query.one("resource"))) }
+        fieldset {
+            legend { "Only" }
+            div.choices {
+                label { input type="checkbox" name="refused" value="true" checked[is("refused")]; "refused" }
+                label { input type="checkbox" name="changes" value="true" checked[is("changes")]; "changes" }
+            }
+        }
+    }
+}
+
+/// The page of a search.
+fn searched(query: &Form, found: &Value, frame: &Frame<'_>) -> Markup {
+    let content = html! {
+        h1 { "Record" }
+        section {
+            form.filter method="get" action="/records" role="search" aria-label="Record" {
+                (narrowing(query))
+                div { (field("since", "Since (7d, or a time)", "text", query.one("since"))) }
+                div { (field("before", "Before (1h, or a time)", "text", query.one("before"))) }
+                button type="submit" { "Search" }
+            }
+        }
+        section {
+            (table(found.get("records").and_then(Value::as_array).map_or(&[], Vec::as_slice), true))
+            (reached(found, "", &query_of(query)))
+            p.hint { "On the machine: " code { "tidegate audit search" @if let Some(token) = query.one("token") { " --token=" (shell(token)) } } }
+        }
+    };
+    page::whole("Record", "/records", Some(frame), &content)
+}
+
 /// The page of lines as they come.
 fn live(query: &Form, recent: &Value, frame: &Frame<'_>) -> Markup {
-    let is = |name: &str| query.one(name).is_some_and(|text| text != "false");
     let content = html! {
         h1 { "Live" }
         section {
             form.filter method="get" action="/live" {
-                div { (field("token", "Sub-token (name or id)", "text", query.one("token"))) }
-                div { (field("resource", "Resource (droplet:12)", "text", query.one("resource"))) }
-                fieldset {
-                    legend { "Only" }
-                    div.choices {
-                        label { input type="checkbox" name="refused" value="true" checked[is("refused")]; "refused" }
-                        label { input type="checkbox" name="changes" value="true" checked[is("changes")]; "changes" }
-                    }
-                }
+                (narrowing(query))
                 button type="submit" { "Filter" }
             }
         }
@@ -293,13 +465,24 @@ fn live(query: &Form, recent: &Value, frame: &Frame<'_>) -> Markup {
             div id="live" data-live="/live/lines" {
                 (table(recent.get("records").and_then(Value::as_array).map_or(&[], Vec::as_slice), true))
             }
-            (how_far(recent.get("since").and_then(Value::as_str), None))
+            (how_far(recent.get("since").and_then(Value::as_str)))
         }
     };
     page::whole("Live", "/live", Some(frame), &content)
 }
 
 impl Console {
+    /// The page of what was searched for.
+    pub(super) async fn records_page(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<Reply, Trouble> {
+        let found = self.records(&asked.query).await?;
+        let page = searched(&asked.query, &found, frame);
+        Ok(Reply::Page(StatusCode::OK, page))
+    }
+
     /// The page, with what came last.
     pub(super) fn live_page(&self, asked: &Asked<'_>, frame: &Frame<'_>) -> Result<Reply, Trouble> {
         let recent = self.history.recent(&wanted(&asked.query)?, 50);

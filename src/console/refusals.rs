@@ -96,7 +96,7 @@ impl Console {
                         }
                     }
                 }
-                (how_far(all.get("since").and_then(Value::as_str), None))
+                (how_far(all.get("since").and_then(Value::as_str)))
             }
         };
         let page = page::whole("Refusals", "/refusals", Some(frame), &content);

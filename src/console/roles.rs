@@ -234,7 +234,11 @@ impl Console {
             .and_then(Value::as_array)
             .map_or(&[][..], Vec::as_slice);
         let content = html! {
-            h1 { "Roles" }
+            div.actions {
+                h1 { "Roles" }
+                a href="/check" { "Check the files" }
+                a href="/diff" { "Compare with another policy" }
+            }
             section {
                 @if roles.is_empty() {
                     p.empty { "The policy has no role. " code { "tidegate template list" } " has ready ones." }

@@ -2,6 +2,7 @@
 
 mod new;
 mod pages;
+mod several;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -53,6 +54,10 @@ const PER_PAGE: usize = 50;
 const MOST_PER_PAGE: usize = 200;
 /// How many of its last requests are shown with a token.
 const REQUESTS: usize = 200;
+/// How long files are searched for what else it did; the page must not wait for more.
+const BRIEF: Duration = Duration::from_millis(100);
+/// How many of its children are shown with a token.
+const CHILDREN: usize = 200;
 /// How long the state is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -88,6 +93,23 @@ impl Filter {
             )));
         }
         Ok(filter)
+    }
+
+    /// The query that leads to the end of those that are like that, as far as they can end together.
+    fn narrowing(&self) -> String {
+        let texts = [
+            ("role", &self.role),
+            ("owner", &self.owner),
+            ("trust", &self.trust),
+        ];
+        let given = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        let given = given.map(|(name, text)| format!("{name}={}", encoded(text)));
+        match given.collect::<Vec<_>>().join("&") {
+            given if given.is_empty() => given,
+            given => format!("?{given}"),
+        }
     }
 
     /// The query that leads to another page of the same.
@@ -245,31 +267,53 @@ impl Console {
     /// One token: what is kept of it, what it may, and what it did.
     pub(super) async fn token(self: &Arc<Self>, wanted: String) -> Result<Value, Trouble> {
         self.let_come(&wanted, &self.current.get().rules).await?;
+        let id = self.found(&wanted, &self.current.get().rules)?.kept.id().clone();
+        let of_it = Wanted {
+            token: Some(id.to_string()),
+            ..Wanted::default()
+        };
+        let did = self.search(of_it, REQUESTS, BRIEF).await?;
         let console = self.clone();
         aside(move || {
             let serving = console.current.get();
             let rules = &serving.rules;
             let now = console.tokens.now().latest;
-            let found = console.found(&wanted, rules)?;
+            let found = console.found(id.as_str(), rules)?;
             let shown = console.as_shown(&found, Some(&*state(rules)?), rules);
-            let id = shown.id.to_string();
-            let of_it = Wanted {
-                token: Some(id),
-                ..Wanted::default()
-            };
-            let recent = console.history.recent(&of_it, REQUESTS);
             let mut all = shown.as_json(now);
             if let Some(members) = all.as_object_mut() {
                 let may = bind(&rules.policy, &shown.roles, shown.vars());
                 let may = may.map_or(Value::Null, |grants| super::roles::may(&grants, rules));
                 members.insert("may".to_owned(), may);
-                members.insert("from".to_owned(), from(&recent.records));
-                members.insert("records".to_owned(), recent.records.into());
-                members.insert("records_since".to_owned(), recent.since.into());
+                members.insert("children".to_owned(), console.children(&id, rules, now));
+                members.insert("from".to_owned(), from(&did.records));
+                members.insert("records_since".to_owned(), did.since.into());
+                members.insert("records_before".to_owned(), did.before.into());
+                members.insert("records_complete".to_owned(), did.is_whole.into());
+                members.insert("records_unread".to_owned(), did.unread.into());
+                members.insert("records".to_owned(), did.records.into());
             }
             Ok(all)
         })
         .await
+    }
+
+    /// The sub-tokens that one made, by name, those that live first.
+    fn children(&self, parent: &TokenId, rules: &Rules, now: Timestamp) -> Value {
+        let mut children = Vec::new();
+        self.tokens.each(rules.in_force(), |token| {
+            let maker = token.kept.parent();
+            if maker.is_some_and(|maker| maker.id == *parent) {
+                children.push(token.clone());
+            }
+        });
+        let moment = self.tokens.now();
+        let ended = |child: &Seen| !self.tokens.fate(child, rules.in_force(), moment).lives();
+        children.sort_by_cached_key(|child| (ended(child), child.kept.name().to_owned()));
+        let total = children.len();
+        let shown = children.iter().take(CHILDREN);
+        let shown = shown.map(|child| self.as_shown(child, None, rules).as_json(now));
+        json!({ "tokens": shown.collect::<Value>(), "total": total })
     }
 
     /// Ends a token, as `token revoke` does.
@@ -469,6 +513,26 @@ impl Console {
                 let found = self.found(token.id.as_str(), rules)?;
                 Ok(Reply::See(format!("/tokens/{}", found.kept.id()), None))
             }
+            TokenTask::Several => {
+                let asking = several::Asking::of_form(&asked.query)?;
+                let told = if asking.says_which() {
+                    Some(
+                        self.revoke_several(asked, frame.operator, asking.to_show())
+                            .await,
+                    )
+                } else {
+                    None
+                };
+                ok(several::page(&asked.query, told.as_ref(), frame))
+            }
+            TokenTask::RevokeSeveral => {
+                let asking = several::Asking::of_form(form)?;
+                if !asking.has_count() {
+                    return Err(several::no_count());
+                }
+                let told = self.revoke_several(asked, frame.operator, asking).await;
+                ok(several::page(form, Some(&told), frame))
+            }
             TokenTask::Show => ok(token_page(
                 &self.token(asked.place.clone()).await?,
                 rules,
@@ -560,7 +624,11 @@ impl Console {
                 let issued = self.issue(asked, operator, new::of_json(given)?).await?;
                 Ok(Reply::Json(StatusCode::CREATED, issued))
             }
-            TokenTask::Find | TokenTask::New => Err(Trouble::nothing()),
+            TokenTask::RevokeSeveral => {
+                let asking = several::Asking::of_json(given)?;
+                ok(self.revoke_several(asked, operator, asking).await?)
+            }
+            TokenTask::Find | TokenTask::New | TokenTask::Several => Err(Trouble::nothing()),
         }
     }
 }
@@ -570,6 +638,8 @@ impl Console {
 pub(super) enum TokenTask {
     List,
     Find,
+    Several,
+    RevokeSeveral,
     Show,
     Revoke,
     Rotate,

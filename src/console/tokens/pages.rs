@@ -33,6 +33,7 @@ pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Fr
         div.actions {
             h1 { "Sub-tokens" }
             @if frame.operator.has(Right::Issue) { a.button href="/tokens/new" { "Issue a sub-token" } }
+            @if frame.operator.has(Right::Revoke) { a href={ "/tokens/revoke" (filter.narrowing()) } { "Revoke several" } }
         }
         section {
             form.filter method="get" action="/tokens" role="search" aria-label="Sub-tokens" {
@@ -173,6 +174,8 @@ pub(super) fn token_page(token: &Value, rules: &Rules, frame: &Frame<'_>) -> Mar
                     dt { "description" } dd { (or_dash(text(token, "description"))) }
                     @if let Some(ceiling) = ceiling { dt { "ceiling" } dd { a href={ "/roles/" (encoded(ceiling)) } { (ceiling) } " until " (time_or_dash(text(token, "report_until"))) } }
                     @if !text(token, "trust").is_empty() { dt { "trust rule" } dd { a href={ "/tokens?trust=" (encoded(text(token, "trust"))) } { (text(token, "trust")) } } }
+                    @if !text(token, "parent").is_empty() { dt { "made by" } dd { a href={ "/tokens/" (text(token, "parent_id")) } { (text(token, "parent")) } } }
+                    @if !text(token, "within").is_empty() { dt { "narrowed to" } dd { code { (text(token, "within")) } } }
                     dt { "kept in" } dd { @if in_state { "the state" } @else { "the policy file" } }
                     dt { "issued" } dd { (time_or_dash(text(token, "created_at"))) }
                 }
@@ -199,18 +202,51 @@ pub(super) fn token_page(token: &Value, rules: &Rules, frame: &Frame<'_>) -> Mar
             }
             @if lives && frame.operator.has(Right::Revoke) { (ending(id, may_rotate, frame)) }
         }
+        (children(token.get("children").unwrap_or(&Value::Null)))
         section {
             h2 { "What it may" }
             (roles::may_shown(token.get("may").unwrap_or(&Value::Null)))
         }
         section {
             h2 { "What it did" }
-            @let list = token.get("records").and_then(Value::as_array).cloned().unwrap_or_default();
-            (records::table(&list, false))
-            (records::how_far(token.get("records_since").and_then(Value::as_str), Some(id)))
+            (records::table(token.get("records").and_then(Value::as_array).map_or(&[], Vec::as_slice), false))
+            (records::reached(token, "records_", &format!("token={}&", encoded(id))))
+            p.hint { a href={ "/records?token=" (encoded(id)) } { "Search the record for it" } ", or on the machine: " code { "tidegate audit search --token " (id) } }
         }
     };
     page::whole(name, "/tokens", Some(frame), &content)
+}
+
+/// What a token made, beneath it.
+fn children(children: &Value) -> Markup {
+    let tokens = children
+        .get("tokens")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let total = children
+        .get("total")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    html! {
+        @if !tokens.is_empty() {
+            section {
+                h2 { "What it made" }
+                p { "These end with it." }
+                div.table { table.stack {
+                    caption { (total) @if total == 1 { " sub-token" } @else { " sub-tokens" } @if total > tokens.len() as u64 { ", the first " (tokens.len()) } }
+                    thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Roles" } th scope="col" { "Narrowed to" } th scope="col" { "Expires" } th scope="col" { "Last used" } } }
+                    tbody { @for child in tokens { tr {
+                        td data-name="Name" { "└ " a href={ "/tokens/" (text(child, "id")) } { (text(child, "name")) } }
+                        td data-name="State" { (state_badge(text(child, "state"))) }
+                        td data-name="Roles" { (texts(child, "roles")) }
+                        td data-name="Narrowed to" { @if text(child, "within").is_empty() { "–" } @else { code { (text(child, "within")) } } }
+                        td.time data-name="Expires" { (time_or_dash(text(child, "expires_at"))) }
+                        td.time data-name="Last used" { (time_or_dash(text(child, "last_used_at"))) }
+                    } } }
+                } }
+            }
+        }
+    }
 }
 
 fn secret_box(secret: &str) -> Markup {

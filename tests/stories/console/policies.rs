@@ -1,0 +1,102 @@
+//! `check` and `diff` at the console say what the commands say.
+
+use super::*;
+
+#[tokio::test]
+async fn check_says_at_the_console_what_the_command_says() {
+    let api = StandInApi::start().await;
+    let gate = gate(&api).await;
+    let viewer = gate.issue(&["night", "--role", "viewer"]).await;
+    let said: Value = serde_json::from_slice(&gate.cli(&["check", "--json"]).await.stdout).unwrap();
+    let told = api_of(&gate, "GET /api/v1/check", &viewer, &Value::Null).await;
+    assert_eq!(told.json(), said);
+    let tested = format!(
+        "{POLICY}\ntests: [{{ role: reader, request: \"DELETE /v2/droplets/1\", expect: allow }}]\n"
+    );
+    let unknown = POLICY.replace("droplet:delete", "droplet:delet");
+    for (policy, errors, what) in [
+        (POLICY, 0, ""),
+        (&tested, 1, "DELETE /v2/droplets/1"),
+        (&unknown, 1, "did you mean `droplet:delete`?"),
+        (
+            "version: 1\nroles: { a: { account: other, allow: [{ scopes: [\"droplet:read\"] }] } }",
+            1,
+            "other",
+        ),
+    ] {
+        let told = api_of(
+            &gate,
+            "POST /api/v1/check",
+            &viewer,
+            &json!({ "policy": policy }),
+        )
+        .await
+        .json();
+        assert_eq!(told["errors"], errors, "{policy}: {told}");
+        assert!(
+            told["findings"].to_string().contains(what),
+            "{what}: {told}"
+        );
+    }
+    let session = Session::begin(&gate, &viewer).await;
+    let form = encoded(&unknown);
+    let page = session.post("/check", &format!("policy={form}")).await.body;
+    assert!(
+        page.contains("did you mean `droplet:delete`?") && page.contains("pasted</code>:"),
+        "{page}"
+    );
+    assert!(
+        session
+            .get("/check")
+            .await
+            .body
+            .contains("The files as they stand now")
+    );
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn diff_says_at_the_console_what_the_command_says_and_changes_nothing() {
+    let api = StandInApi::start().await;
+    let gate = gate(&api).await;
+    let viewer = gate.issue(&["night", "--role", "viewer"]).await;
+    let wider = POLICY.replace("\"droplet:delete\"", "\"droplet:delete\", \"volume:read\"");
+    gate.files().write("wider.yaml", &wider);
+    let old = gate.files().path("policy.yaml").display().to_string();
+    let new = gate.files().path("wider.yaml").display().to_string();
+    let said: Value =
+        serde_json::from_slice(&gate.cli(&["diff", &old, &new, "--json"]).await.stdout).unwrap();
+    let asked = json!({ "policy": wider });
+    let told = api_of(&gate, "POST /api/v1/diff", &viewer, &asked)
+        .await
+        .json();
+    assert_eq!(told, said);
+    assert!(told["allowed"].as_u64().unwrap() > 0, "{told}");
+    for (body, status) in [
+        (json!({ "policy": wider, "role": "reader" }), 200),
+        (json!({ "policy": wider, "role": "nobody" }), 400),
+        (json!({ "policy": "version: 2" }), 400),
+        (json!({ "policy": 1 }), 400),
+        (json!({ "role": "reader" }), 400),
+        (json!({}), 400),
+        (json!({ "policy": wider, "apply": "true" }), 400),
+    ] {
+        let told = api_of(&gate, "POST /api/v1/diff", &viewer, &body).await;
+        assert_eq!(told.status, status, "{body}: {told:?}");
+    }
+    let session = Session::begin(&gate, &viewer).await;
+    let form = encoded(&wider);
+    let page = session.post("/diff", &format!("policy={form}")).await.body;
+    assert!(
+        page.contains("allows more") && page.contains("volumes_list"),
+        "{page}"
+    );
+    let page = session.post("/diff", "policy=version:+2").await.body;
+    assert!(
+        page.contains("It can&#39;t be compared") || page.contains("It can't be compared"),
+        "{page}"
+    );
+    let kept = gate.files().read("policy.yaml");
+    assert_eq!(kept, POLICY, "the page never edits the policy");
+    gate.finish(&api).await;
+}
