@@ -51,10 +51,7 @@ async fn main() -> ExitCode {
     let api = StandInApi::start().await;
     let answer = Reply::json(200, &json!({ "account": { "status": "active" } }));
     api.fault_all("/v2/", Fault::Reply(answer));
-    let policy = format!(
-        "{}  viewer: {{ operator: [view] }}\n",
-        house::policy(ROLES)
-    );
+    let policy = format!("{}  viewer: {{ operator: [view] }}\n", house::policy(ROLES));
     let builder = Gate::builder(&api).policy(&policy);
     let admin = json!({ "address": "127.0.0.1:0", "console": true });
     let mut gate = builder.set("admin", admin).start().await;
@@ -152,9 +149,8 @@ async fn read(gate: &Arc<Gate>, tokens: &Arc<Vec<SubToken>>, round: usize) {
 /// Somebody who looks on, and how many bytes came.
 async fn viewer(at: SocketAddr, token: &str) -> (tokio::task::JoinHandle<()>, Arc<AtomicU64>) {
     let mut stream = TcpStream::connect(at).await.unwrap();
-    let head = format!(
-        "GET /api/v1/live HTTP/1.1\r\nhost: {at}\r\nauthorization: Bearer {token}\r\n\r\n"
-    );
+    let head =
+        format!("GET /api/v1/live HTTP/1.1\r\nhost: {at}\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let came = Arc::new(AtomicU64::new(0));
     let count = came.clone();

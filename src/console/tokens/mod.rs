@@ -267,7 +267,11 @@ impl Console {
     /// One token: what is kept of it, what it may, and what it did.
     pub(super) async fn token(self: &Arc<Self>, wanted: String) -> Result<Value, Trouble> {
         self.let_come(&wanted, &self.current.get().rules).await?;
-        let id = self.found(&wanted, &self.current.get().rules)?.kept.id().clone();
+        let id = self
+            .found(&wanted, &self.current.get().rules)?
+            .kept
+            .id()
+            .clone();
         let of_it = Wanted {
             token: Some(id.to_string()),
             ..Wanted::default()
