@@ -29,7 +29,7 @@ const from = createRequire(path.resolve(clients, "package.json"));
 const { chromium } = from("playwright-core");
 const axe = fs.readFileSync(from.resolve("axe-core/axe.min.js"), "utf8");
 
-const PAGES = ["/", "/tokens", `/tokens/${id}`, "/tokens/new", "/refusals", "/roles", "/roles/reader", "/ask", `/ask?token=${id}&method=GET&path=/v2/volumes`, "/live"];
+const PAGES = ["/", "/tokens", `/tokens/${id}`, "/tokens/new", "/refusals", "/roles", "/roles/reader", "/ask", `/ask?token=${id}&method=GET&path=/v2/volumes`, "/live", "/records", `/records?token=${id}&before=1h`, "/check", "/diff", "/tokens/revoke", "/tokens/revoke?owner=alice"];
 const VIEWS = [
   { name: "light", colorScheme: "light", viewport: { width: 1280, height: 900 } },
   { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 900 } },
@@ -78,8 +78,23 @@ async function look(browser, { name, ...options }) {
     await page.goto(url + target);
     await check(page, name, target);
   }
+  await compare(page, name);
   await page.context().close();
   tell("look", { view: name, pages: PAGES.length + 1 });
+}
+
+// A policy is pasted and compared with the one in force.
+async function compare(page, view) {
+  await page.goto(url + "/diff");
+  await page.locator("textarea").focus();
+  await page.keyboard.insertText("version: 1\nroles:\n  reader: { allow: [{ scopes: ['droplet:read', 'volume:read'] }] }\n");
+  for (let tabs = 0; !(await page.locator("main button[type=submit]").evaluate((button) => button === document.activeElement)); tabs++) {
+    assert.ok(tabs < 9, "the button is reached by the keyboard");
+    await page.keyboard.press("Tab");
+  }
+  await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+  assert.ok((await page.textContent("main")).includes("newly allowed"), "what it would allow");
+  await check(page, view, "/compared");
 }
 
 async function check(page, view, target) {
