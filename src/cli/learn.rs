@@ -1,19 +1,17 @@
 //! `suggest`: from the record, the least role that still works.
 
-use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::Value;
 
 use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say};
-use crate::audit::files;
 use crate::catalog::Catalog;
 use crate::facts::{self, Reader};
 use crate::learn::{By, Facts, LookUp, Options, Suggested, suggest};
 use crate::metrics::Metrics;
+use crate::operate::records;
 use crate::resource::{Look, urn_of};
 use crate::rules::{self, Rules};
 use crate::upstream::Upstream;
@@ -60,7 +58,8 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
         [] => of_configuration(config)?,
         paths => paths.to_vec(),
     };
-    let records = records(&paths, &arguments.tokens, arguments.since)?;
+    let since = arguments.since.map(|Since(time)| time);
+    let records = records(&paths, &arguments.tokens, since)?;
     let alone = !arguments.files.is_empty() && !config.exists();
     let rules = if alone || arguments.offline {
         None
@@ -124,43 +123,6 @@ fn tell(suggested: &Suggested) -> Result<Outcome, Failed> {
     } else {
         Outcome::Bad
     })
-}
-
-/// The records of some tokens, or of all, from some time on, file after file.
-pub(super) fn records(
-    paths: &[PathBuf],
-    tokens: &[String],
-    since: Option<Since>,
-) -> Result<impl Iterator<Item = Value> + use<>, Failed> {
-    let open = |path: &PathBuf| {
-        files::open(path).map_err(|error| {
-            Failed::because(format!(
-                "the audit file `{}` can't be read: {error}",
-                path.display()
-            ))
-        })
-    };
-    let opened: Vec<Box<dyn BufRead>> = paths.iter().map(open).collect::<Result<_, _>>()?;
-    let lines = opened.into_iter().flat_map(|file| file.split(b'\n'));
-    let lines = lines.map_while(|line: io::Result<Vec<u8>>| line.ok());
-    let read = |line: Vec<u8>| serde_json::from_slice::<Value>(&line).unwrap_or_default();
-    let since = since.map(|Since(time): Since| format!("{time:.6}"));
-    let tokens = tokens.to_vec();
-    Ok(lines.map(read).filter(move |record| {
-        let text = |member: &str| record.get(member).and_then(Value::as_str);
-        let in_time = since
-            .as_deref()
-            .is_none_or(|since| text("time").is_some_and(|time| time >= since));
-        let token = record.get("token");
-        let is = |member: &str, name: &String| {
-            token
-                .and_then(|token| token.get(member))
-                .and_then(Value::as_str)
-                == Some(name)
-        };
-        let of_token = |name: &String| is("id", name) || is("name", name);
-        in_time && (tokens.is_empty() || tokens.iter().any(of_token))
-    }))
 }
 
 /// Goes on with a way to look up what resources are like, with the real token of the account.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Failed, Outcome, counted, print, say};
 use crate::audit::{Wanted, changes_something, files, text};
-use crate::config::AuditSink;
+use crate::operate::record_files;
 use crate::rules;
 use crate::secret::redacted;
 use crate::token::SubToken;
@@ -82,17 +82,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
 }
 
 pub(super) fn of_configuration(config: &Path) -> Result<Vec<PathBuf>, Failed> {
-    let settings = rules::settings(config)?;
-    let AuditSink::File(path) = settings.audit.sink else {
-        return Err(Failed::because(
-            "the record goes to standard output (`audit: stdout`), so there is no file to search; name the files, or `-` and pass the lines in",
-        ));
-    };
-    let found = files::rotated(&path);
-    found.map_err(|error| {
-        let path = path.display();
-        Failed::because(format!("the directory of `{path}` can't be read: {error}"))
-    })
+    record_files(&rules::settings(config)?)
 }
 
 /// What is looked for, and what was found so far.

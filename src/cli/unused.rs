@@ -6,13 +6,12 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::learn::records;
 use super::search::{Since, of_configuration};
 use super::token::Desk;
 use super::{Failed, Outcome, counted, print, print_table, say};
-use crate::learn::{Holder, Unused, unused};
+use crate::learn::Unused;
+use crate::operate::{records, unneeded};
 use crate::rules;
-use crate::token::Standing;
 
 #[derive(Args)]
 #[command(
@@ -45,7 +44,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
             [] => of_configuration(config)?,
             paths => paths.to_vec(),
         };
-        records(&paths, &[], Some(arguments.since))
+        records(&paths, &[], Some(since))
     };
     let records = match read() {
         Ok(records) => records,
@@ -54,26 +53,8 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
             return Ok(Outcome::Unknown);
         }
     };
-    let holders: Vec<Holder> = desk
-        .shown(|state| state.list())?
-        .into_iter()
-        .map(|token| {
-            let standing = token.standing(now);
-            let ceiling = token.ceiling.as_ref();
-            Holder {
-                lives: matches!(standing, Standing::Active | Standing::NotYetValid),
-                began: standing != Standing::NotYetValid,
-                used: token.usage.used > 0 || token.usage.last_used_at.is_some(),
-                ceiling: ceiling.filter(|it| it.holds(now)).map(|it| it.role.clone()),
-                since: token.since,
-                vars: token.vars.clone(),
-                id: token.id.to_string(),
-                name: token.name,
-                roles: token.roles,
-            }
-        })
-        .collect();
-    let found = unused(records, &holders, &policy, &catalog, since);
+    let tokens = desk.shown(|state| state.list())?;
+    let found = unneeded(records, tokens, (&policy, &catalog), since);
     if arguments.json {
         print(json!(found))?;
     } else {

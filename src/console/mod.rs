@@ -21,6 +21,7 @@ mod roles;
 mod route;
 mod session;
 mod tokens;
+mod unused;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,7 @@ pub struct Console {
     sessions: session::Sessions,
     failures: failures::Failures,
     warnings: overview::Warnings,
+    unneeded: unused::Unneeded,
     /// What the record's files hold.
     older: Older,
     /// How many more may look on.
@@ -106,6 +108,7 @@ impl Console {
             sessions: session::Sessions::default(),
             failures: failures::Failures::default(),
             warnings: overview::Warnings::default(),
+            unneeded: unused::Unneeded::default(),
             older: Older::default(),
             viewers: Arc::new(Semaphore::new(records::VIEWERS)),
             at_length: Semaphore::new(AT_LENGTH),
@@ -244,6 +247,7 @@ impl Console {
             | Task::Role
             | Task::Check
             | Task::Diff
+            | Task::Unused
             | Task::Ask
             | Task::Live
             | Task::LiveLines
@@ -274,6 +278,7 @@ impl Console {
             Task::Roles => Ok(self.roles_page(frame).await),
             Task::Role => self.role_page(asked, frame).await,
             Task::Ask => self.ask_page(asked, frame, form).await,
+            Task::Unused => self.unused_page(asked, frame).await,
             Task::Check => self.check_page(frame, form).await,
             Task::Diff => self.diff_page(asked, frame, form).await,
             Task::Records => self.records_page(asked, frame).await,
@@ -301,6 +306,7 @@ impl Console {
             Task::Overview => self.overview(asked.admin).await,
             Task::Token(task) => return self.token_api(task, asked, operator, given).await,
             Task::Refusals => self.refusals().await?,
+            Task::Unused => return self.unused_for_programs(asked).await,
             Task::Records => self.records(&asked.query).await?,
             Task::Check => self.check(policies::policy_of(given, &["policy"])?).await?,
             Task::Diff => {

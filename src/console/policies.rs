@@ -171,6 +171,10 @@ fn pasting(policy: Option<&str>) -> Markup {
 
 fn differences(compared: &Value) -> Markup {
     let all = list(compared, "differences");
+    // What is newly allowed is what somebody looks for.
+    let is_allowed = |one: &&Value| one.get("allowed") == Some(&Value::Bool(true));
+    let sorted = all.iter().filter(is_allowed);
+    let sorted = sorted.chain(all.iter().filter(|one| !is_allowed(one)));
     let number = |name: &str| {
         compared
             .get(name)
@@ -187,7 +191,7 @@ fn differences(compared: &Value) -> Markup {
                 div.table { table.stack {
                     caption { @if all.len() > MOST { "The first " (MOST) " of " (all.len()) " differences" } @else { "Each difference" } }
                     thead { tr { th scope="col" { "Change" } th scope="col" { "Role" } th scope="col" { "What" } th scope="col" { "Request" } th scope="col" { "Does" } th scope="col" { "To" } } }
-                    tbody { @for one in all.iter().take(MOST) { tr {
+                    tbody { @for one in sorted.take(MOST) { tr {
                         td data-name="Change" { @if one.get("allowed") == Some(&Value::Bool(true)) { (badge("caution", "allowed")) } @else { (badge("", "refused")) } }
                         td data-name="Role" { (text(one, "role")) }
                         td data-name="What" { (text(one, "endpoint")) }

@@ -238,6 +238,7 @@ impl Console {
                 h1 { "Roles" }
                 a href="/check" { "Check the files" }
                 a href="/diff" { "Compare with another policy" }
+                a href="/unused" { "What was not needed" }
             }
             section {
                 @if roles.is_empty() {

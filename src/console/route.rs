@@ -39,6 +39,7 @@ pub(super) enum Task {
     Ask,
     Check,
     Diff,
+    Unused,
     Live,
     LiveLines,
     Records,
@@ -80,6 +81,7 @@ pub(super) const ROUTES: &[Route] = &[
     post("/check", VIEW, Task::Check),
     get("/diff", VIEW, Task::Diff),
     post("/diff", VIEW, Task::Diff),
+    get("/unused", VIEW, Task::Unused),
     get("/records", VIEW, Task::Records),
     get("/live", VIEW, Task::Live),
     get("/live/lines", VIEW, Task::LiveLines),
@@ -114,6 +116,7 @@ pub(super) const ROUTES: &[Route] = &[
     get("/api/v1/check", API_VIEW, Task::Check),
     post("/api/v1/check", API_VIEW, Task::Check),
     post("/api/v1/diff", API_VIEW, Task::Diff),
+    get("/api/v1/unused", API_VIEW, Task::Unused),
     get("/api/v1/live", API_VIEW, Task::LiveLines),
     get("/api/v1/openapi.json", Access::Anyone, Task::ApiDescription),
 ];

@@ -13,6 +13,7 @@ mod rotate;
 mod several;
 mod shown;
 mod suggestion;
+mod unneeded;
 mod wide;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub(crate) use rotate::rotate_found;
 pub(crate) use several::Several;
 pub(crate) use shown::{Shown, all_shown, tree};
 pub(crate) use suggestion::{Refused, suggestion};
+pub(crate) use unneeded::{record_files, records, unneeded, unneeded_in_force};
 
 use crate::config;
 

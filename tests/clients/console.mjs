@@ -29,7 +29,7 @@ const from = createRequire(path.resolve(clients, "package.json"));
 const { chromium } = from("playwright-core");
 const axe = fs.readFileSync(from.resolve("axe-core/axe.min.js"), "utf8");
 
-const PAGES = ["/", "/tokens", `/tokens/${id}`, "/tokens/new", "/refusals", "/roles", "/roles/reader", "/ask", `/ask?token=${id}&method=GET&path=/v2/volumes`, "/live", "/records", `/records?token=${id}&before=1h`, "/check", "/diff", "/tokens/revoke", "/tokens/revoke?owner=alice"];
+const PAGES = ["/", "/tokens", `/tokens/${id}`, "/tokens/new", "/refusals", "/roles", "/roles/reader", "/ask", `/ask?token=${id}&method=GET&path=/v2/volumes`, "/live", "/records", `/records?token=${id}&before=1h`, "/check", "/diff", "/unused", "/tokens/revoke", "/tokens/revoke?owner=alice"];
 const VIEWS = [
   { name: "light", colorScheme: "light", viewport: { width: 1280, height: 900 } },
   { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 900 } },
@@ -87,7 +87,7 @@ async function look(browser, { name, ...options }) {
 async function compare(page, view) {
   await page.goto(url + "/diff");
   await page.locator("textarea").focus();
-  await page.keyboard.insertText("version: 1\nroles:\n  reader: { allow: [{ scopes: ['droplet:read', 'volume:read'] }] }\n");
+  await page.keyboard.insertText("version: 1\nroles:\n  reader: { allow: [{ scopes: ['droplet:read', 'block_storage:read'] }] }\n");
   for (let tabs = 0; !(await page.locator("main button[type=submit]").evaluate((button) => button === document.activeElement)); tabs++) {
     assert.ok(tabs < 9, "the button is reached by the keyboard");
     await page.keyboard.press("Tab");

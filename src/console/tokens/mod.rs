@@ -431,7 +431,7 @@ impl Console {
 }
 
 /// The state, for a moment.
-fn state(rules: &Rules) -> Result<Box<dyn Store>, Trouble> {
+pub(super) fn state(rules: &Rules) -> Result<Box<dyn Store>, Trouble> {
     state::open(&rules.settings.state, PATIENCE).map_err(unable)
 }
 

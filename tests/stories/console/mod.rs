@@ -285,6 +285,7 @@ async fn every_answer_keeps_browsers_from_all_that_is_elsewhere() {
         "/records",
         "/check",
         "/diff",
+        "/unused",
         &format!("/tokens/{}", id_of(&token)),
     ];
     for path in [
@@ -1003,8 +1004,9 @@ roles:
         (format!("/live?since={encoded}"), false),
         ("/records".to_owned(), true),
         (format!("/records?token={encoded}&resource={encoded}"), true),
-        (format!("/records?before={encoded}"), true),
+        (format!("/records?before={encoded}"), false),
         ("/check".to_owned(), true),
+        ("/unused".to_owned(), true),
         (format!("/diff?role={encoded}"), true),
     ];
     for (target, shows) in pages {
@@ -1313,6 +1315,7 @@ async fn the_api_answers_as_it_is_described() {
             "200",
             json!({ "roles": ["reader"] }),
         ),
+        ("GET /api/v1/unused", "/api/v1/unused", "200", Value::Null),
         ("GET /api/v1/check", "/api/v1/check", "200", Value::Null),
         (
             "POST /api/v1/check",
@@ -1324,7 +1327,7 @@ async fn the_api_answers_as_it_is_described() {
             "POST /api/v1/diff",
             "/api/v1/diff",
             "200",
-            json!({ "policy": POLICY.replace("droplet:delete", "volume:delete") }),
+            json!({ "policy": POLICY.replace("droplet:delete", "block_storage:delete") }),
         ),
     ];
     for (line, path, status, body) in cases {

@@ -42,7 +42,7 @@ async fn check_says_at_the_console_what_the_command_says() {
     let form = encoded(&unknown);
     let page = session.post("/check", &format!("policy={form}")).await.body;
     assert!(
-        page.contains("did you mean `droplet:delete`?") && page.contains("pasted</code>:"),
+        page.contains("did you mean `droplet:delete`?") && page.contains("pasted:7:48"),
         "{page}"
     );
     assert!(
@@ -60,7 +60,10 @@ async fn diff_says_at_the_console_what_the_command_says_and_changes_nothing() {
     let api = StandInApi::start().await;
     let gate = gate(&api).await;
     let viewer = gate.issue(&["night", "--role", "viewer"]).await;
-    let wider = POLICY.replace("\"droplet:delete\"", "\"droplet:delete\", \"volume:read\"");
+    let wider = POLICY.replace(
+        "\"droplet:delete\"",
+        "\"droplet:delete\", \"block_storage:read\"",
+    );
     gate.files().write("wider.yaml", &wider);
     let old = gate.files().path("policy.yaml").display().to_string();
     let new = gate.files().path("wider.yaml").display().to_string();
@@ -98,5 +101,50 @@ async fn diff_says_at_the_console_what_the_command_says_and_changes_nothing() {
     );
     let kept = gate.files().read("policy.yaml");
     assert_eq!(kept, POLICY, "the page never edits the policy");
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn unused_says_at_the_console_what_the_command_says() {
+    let api = StandInApi::start().await;
+    let gate = gate(&api).await;
+    let (viewer, ci) = (
+        gate.issue(&["night", "--role", "viewer"]).await,
+        gate.issue(&["ci", "--role", "writer"]).await,
+    );
+    gate.get("/v2/droplets").token(&ci).send().await;
+    gate.audit_until(|lines| lines.iter().any(|line| line["event"] == "answer"))
+        .await;
+    let said: Value =
+        serde_json::from_slice(&gate.cli(&["unused", "--json"]).await.stdout).unwrap();
+    let begun = Instant::now();
+    let mut told = api_of(&gate, "GET /api/v1/unused", &viewer, &Value::Null).await;
+    while told.status == 202 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{told:?}");
+        told = api_of(&gate, "GET /api/v1/unused", &viewer, &Value::Null).await;
+    }
+    let told = told.json();
+    for (member, value) in said.as_object().unwrap() {
+        assert_eq!(&told[member], value, "{member}");
+    }
+    assert_eq!(told["requests"], 1);
+    assert!(
+        told["scopes"].to_string().contains("droplet:delete"),
+        "{told}"
+    );
+    let wrong = api_of(
+        &gate,
+        "GET /api/v1/unused?since=soon",
+        &viewer,
+        &Value::Null,
+    )
+    .await;
+    assert_eq!(wrong.status, 400);
+    let session = Session::begin(&gate, &viewer).await;
+    let page = session.get("/unused").await.body;
+    assert!(
+        page.contains("Scopes that no request needed") && page.contains("droplet:delete"),
+        "{page}"
+    );
     gate.finish(&api).await;
 }
