@@ -55,6 +55,8 @@ pub enum Promise {
     None,
     /// At most so many times what nginx takes.
     Nginx(f64),
+    /// At most so many times what nginx takes for another case.
+    OfNginx(&'static str, f64),
     /// At most so many times what tidegate takes for another case.
     Own(&'static str, f64),
     /// At most so many milliseconds more than tidegate takes for another case.
@@ -66,7 +68,7 @@ const LIST: &str = "a list of 400 KB";
 const ENFORCED: &str = "the list with `field_scopes: enforce`, all scopes there";
 
 /// The cases, in the order in which they are told.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 17] = [
     case("a read, 1 connection", Ask::Small, 1, Promise::None),
     case(READ, Ask::Small, 16, Promise::Nginx(1.0)),
     case(
@@ -89,6 +91,12 @@ pub const CASES: [Case; 16] = [
         Ask::Small,
         Who::Counted,
         Promise::None,
+    ),
+    own(
+        "a read of a token narrowed by tag",
+        Ask::Small,
+        Who::Tagged,
+        Promise::OfNginx(READ, 1.35),
     ),
     case(LIST, Ask::List, 16, Promise::Nginx(1.15)),
     own(

@@ -72,10 +72,12 @@ impl Table {
         let own = cost(case.what, "tidegate");
         let judged = match case.promise {
             Promise::None => None,
-            Promise::Nginx(most) => cost(case.what, "nginx").zip(own).map(|(other, own)| {
-                let ratio = own / other;
-                (format!("{ratio:.2} × nginx; at most {most}"), ratio <= most)
-            }),
+            Promise::Nginx(most) | Promise::OfNginx(_, most) => {
+                cost(case_name(case), "nginx").zip(own).map(|(other, own)| {
+                    let ratio = own / other;
+                    (format!("{ratio:.2} × nginx; at most {most}"), ratio <= most)
+                })
+            }
             Promise::Own(other, most) => cost(other, "tidegate").zip(own).map(|(other, own)| {
                 let ratio = own / other;
                 (
@@ -145,7 +147,7 @@ impl Table {
 
 fn case_name(case: &Case) -> &'static str {
     match case.promise {
-        Promise::Own(other, _) | Promise::More(other, _) => other,
+        Promise::OfNginx(other, _) | Promise::Own(other, _) | Promise::More(other, _) => other,
         Promise::None | Promise::Nginx(_) => case.what,
     }
 }

@@ -84,6 +84,14 @@ pub async fn run(load: &Load, time: Duration) -> Ran {
     }
 }
 
+/// Sends so many requests over one connection, one after another.
+pub async fn send(load: &Load, wire: &mut Wire, count: usize) {
+    for request in load.requests.iter().cycle().take(count) {
+        let status = wire.ask(request).await;
+        assert_eq!(status, load.status, "{}", wire.said());
+    }
+}
+
 /// Opens connections, sends one request over each, and keeps them.
 pub async fn hold(load: &Load, count: usize) -> Vec<Wire> {
     let mut wires = Vec::with_capacity(count);

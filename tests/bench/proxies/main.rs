@@ -29,6 +29,7 @@ mod process;
 mod cases;
 mod figures;
 mod floor;
+mod instructions;
 mod lanes;
 mod light;
 mod others;
@@ -69,6 +70,11 @@ fn main() -> ExitCode {
             let many = tokio::runtime::Runtime::new().unwrap();
             until_left(&many, floor::serve((*upstream).to_owned()))
         }
+        ["instructions", directory] => {
+            let runtime = one().enable_all().build().unwrap();
+            runtime.block_on(instructions::count(directory.as_ref()));
+            ExitCode::SUCCESS
+        }
         _ => {
             let wanted = words.iter().find(|word| !word.starts_with("--"));
             let runtime = one().enable_all().build().unwrap();
@@ -88,32 +94,21 @@ fn until_left(runtime: &tokio::runtime::Runtime, part: impl Future<Output = ()>)
 }
 
 async fn compare(wanted: Option<&str>) -> ExitCode {
-    let (_upstream, upstream) = others::part(&["upstream"]);
+    let (_upstream, upstream) = others::part(&["upstream"], &[]);
     let ours = Ours::open(upstream, TOKENS, "secrets_only").await;
     let enforcing = Ours::open(upstream, TOKENS, "enforce").await;
     let directory = tempfile::tempdir().unwrap(); // theirs holds tokens in the clear, which ours may not
     for name in ["server.pem", "server.key"] {
         std::fs::copy(ours.gate.files().path(name), directory.path().join(name)).unwrap();
     }
-    let mut proxies = vec![ours.proxy(), others::floor(upstream)];
+    let mut proxies = vec![ours.proxy(), others::floor(upstream, &[])];
     proxies.extend(others::others(&Setup {
         directory: directory.path(),
         upstream,
         tokens: &ours.tokens,
         roles: ROLES,
     }));
-    let bench = Bench {
-        tls: trusting(&ours),
-        counted: ours.token("team-1", &["--max-uses", "1000000000"]).await,
-        named: ours.token("named", &[]).await,
-        tagged: ours.token("tagged", &[]).await,
-        whole: ours.token("whole", &[]).await,
-        enforced: enforcing.token("whole", &[]).await,
-        cut: enforcing.token("cut", &[]).await,
-        enforcing: enforcing.proxy(),
-        tokens: ours.tokens.clone(),
-        proxies,
-    };
+    let bench = Bench::of(&ours, &enforcing, proxies).await;
     let idle = bench.memory();
     let mut table = Table::default();
     let fits = |case: &&Case| wanted.is_none_or(|word| case.what.contains(word));
@@ -160,6 +155,22 @@ struct Bench {
 }
 
 impl Bench {
+    /// Of tidegate, of one that enforces the scopes of fields, and of these, the first of them tidegate.
+    async fn of(ours: &Ours, enforcing: &Ours, proxies: Vec<Proxy>) -> Self {
+        Self {
+            tls: trusting(ours),
+            counted: ours.token("team-1", &["--max-uses", "1000000000"]).await,
+            named: ours.token("named", &[]).await,
+            tagged: ours.token("tagged", &[]).await,
+            whole: ours.token("whole", &[]).await,
+            enforced: enforcing.token("whole", &[]).await,
+            cut: enforcing.token("cut", &[]).await,
+            enforcing: enforcing.proxy(),
+            tokens: ours.tokens.clone(),
+            proxies,
+        }
+    }
+
     fn names(&self) -> Vec<&'static str> {
         self.proxies.iter().map(|proxy| proxy.name).collect()
     }

@@ -1,6 +1,7 @@
 //! What is compared: processes, where they listen, and for nginx, HAProxy and Caddy the nearest that they can do: a table of
 //! tokens, a list of paths, another `Authorization`, an access log, and connections to the API that are kept.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -44,9 +45,19 @@ impl Drop for Running {
     }
 }
 
+/// A program, or what it runs under.
+fn program(under: &[String], program: &OsStr) -> Command {
+    let Some((first, others)) = under.split_first() else {
+        return Command::new(program);
+    };
+    let mut command = Command::new(first);
+    command.args(others).arg(program);
+    command
+}
+
 /// Starts this program again as one of its parts, which says its address.
-pub fn part(arguments: &[&str]) -> (Running, SocketAddr) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+pub fn part(arguments: &[&str], under: &[String]) -> (Running, SocketAddr) {
+    let mut command = program(under, std::env::current_exe().unwrap().as_os_str());
     let piped = Stdio::piped; // its input ends with this process, and so does it
     command.args(arguments).stdin(piped()).stdout(piped());
     let mut child = command.spawn().unwrap();
@@ -57,8 +68,8 @@ pub fn part(arguments: &[&str]) -> (Running, SocketAddr) {
 }
 
 /// Hyper alone.
-pub fn floor(upstream: SocketAddr) -> Proxy {
-    let (child, plain) = part(&["floor", &upstream.to_string()]);
+pub fn floor(upstream: SocketAddr, under: &[String]) -> Proxy {
+    let (child, plain) = part(&["floor", &upstream.to_string()], under);
     Proxy {
         name: "bare hyper",
         plain,
@@ -112,12 +123,12 @@ impl Setup<'_> {
     fn start(
         &self,
         name: &'static str,
-        program: &str,
+        (program, under): (&str, &[String]),
         arguments: &[&str],
         ports: [SocketAddr; 2],
     ) -> Option<Proxy> {
         let log = fs::File::create(self.path(&format!("{program}.log"))).unwrap();
-        let spawned = Command::new(program)
+        let spawned = self::program(under, program.as_ref())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -148,6 +159,15 @@ impl Setup<'_> {
     }
 
     fn nginx(&self) -> Option<Proxy> {
+        self.nginx_of("worker_processes 2;", &[])
+    }
+
+    /// One process of it, under another program.
+    pub fn nginx_alone(&self, under: &[String]) -> Option<Proxy> {
+        self.nginx_of("master_process off;", under)
+    }
+
+    fn nginx_of(&self, processes: &str, under: &[String]) -> Option<Proxy> {
         let [plain, tls] = free();
         let (mut tokens, mut allowed) = (String::new(), String::new());
         for (number, token) in self.tokens.iter().enumerate() {
@@ -158,7 +178,7 @@ impl Setup<'_> {
         }
         let directory = self.directory.display();
         let config = format!(
-            "daemon off; user root; worker_processes 2; pid {directory}/nginx.pid; error_log {directory}/nginx-error.log;
+            "daemon off; user root; {processes} pid {directory}/nginx.pid; error_log {directory}/nginx-error.log;
 events {{ worker_connections 4096; }}
 http {{
   access_log {directory}/nginx-access.log;
@@ -187,7 +207,7 @@ http {{
         let file = self.path("nginx.conf");
         let log = self.path("nginx-error.log");
         let arguments = ["-c", &file, "-p", &self.path(""), "-e", &log];
-        self.start("nginx", "nginx", &arguments, [plain, tls])
+        self.start("nginx", ("nginx", under), &arguments, [plain, tls])
     }
 
     fn haproxy(&self) -> Option<Proxy> {
@@ -226,7 +246,12 @@ backend api
         );
         fs::write(self.path("haproxy.cfg"), config).unwrap();
         let file = self.path("haproxy.cfg");
-        self.start("HAProxy", "haproxy", &["-db", "-f", &file], [plain, tls])
+        self.start(
+            "HAProxy",
+            ("haproxy", &[]),
+            &["-db", "-f", &file],
+            [plain, tls],
+        )
     }
 
     fn caddy(&self) -> Option<Proxy> {
@@ -272,7 +297,7 @@ https://:{tls} {{
         fs::write(self.path("Caddyfile"), config).unwrap();
         let file = self.path("Caddyfile");
         let arguments = ["run", "--config", &file, "--adapter", "caddyfile"];
-        self.start("Caddy", "caddy", &arguments, [plain, tls])
+        self.start("Caddy", ("caddy", &[]), &arguments, [plain, tls])
     }
 }
 

@@ -41,9 +41,31 @@ const MORE: &str = "
 impl Ours {
     /// Starts one before `upstream`, with a certificate of its own.
     pub async fn open(upstream: SocketAddr, tokens: usize, field_scopes: &str) -> Self {
+        Self::open_as(upstream, tokens, field_scopes, "").await
+    }
+
+    /// The same under another program, with one thread that serves.
+    pub async fn open_under(under: &[String], upstream: SocketAddr, tokens: usize) -> Self {
+        let before = format!(
+            "export TOKIO_WORKER_THREADS=1; set -- {} \"$@\"",
+            under.join(" ")
+        );
+        Self::open_as(upstream, tokens, "secrets_only", &before).await
+    }
+
+    async fn open_as(
+        upstream: SocketAddr,
+        tokens: usize,
+        field_scopes: &str,
+        before: &str,
+    ) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let tls = json!({ "certificate": "server.pem", "private_key": "server.key" });
-        let mut gate = Gate::builder_to(&format!("http://{upstream}"))
+        let mut builder = Gate::builder_to(&format!("http://{upstream}"));
+        if !before.is_empty() {
+            builder = builder.before(before, None);
+        }
+        let mut gate = builder
             .policy(&format!("{}{MORE}", policy(ROLES)))
             .file("server.pem", &made.cert.pem())
             .file("server.key", &made.signing_key.serialize_pem())
