@@ -28,7 +28,7 @@ impl Audit {
         first: Option<Vec<u8>>,
     ) -> Result<Permit, Unwritable> {
         if let Some(line) = first {
-            self.written(line).await?;
+            Box::pin(self.written(&line)).await?;
         }
         Ok(Permit {
             account: account.to_owned(),

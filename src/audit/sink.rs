@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
@@ -83,19 +84,12 @@ impl Sink {
     /// # Errors
     /// The system's own; what stands there then is known, and the next lines go on from it.
     pub fn write(&mut self, lines: &[u8], someone_waits: bool) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(lines.len() + 1);
-        if self.torn {
-            bytes.push(b'\n');
-        }
         let mut link = self.link;
-        match &mut link {
-            None => bytes.extend_from_slice(lines),
-            Some(link) => {
-                for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                    *link = link.chain(line, &mut bytes);
-                }
-            }
-        }
+        let bytes = if self.torn || link.is_some() {
+            Cow::Owned(self.continued(lines, &mut link))
+        } else {
+            Cow::Borrowed(lines)
+        };
         match put(&mut self.file, &bytes) {
             Ok(()) => {
                 self.torn = false;
@@ -113,6 +107,23 @@ impl Sink {
             self.file.sync_data()?;
         }
         Ok(())
+    }
+
+    /// Lines behind what stands there last, each with its link where they are chained.
+    fn continued(&self, lines: &[u8], link: &mut Option<Link>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(lines.len() + 1);
+        if self.torn {
+            bytes.push(b'\n');
+        }
+        match link {
+            None => bytes.extend_from_slice(lines),
+            Some(link) => {
+                for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                    *link = link.chain(line, &mut bytes);
+                }
+            }
+        }
+        bytes
     }
 
     /// Notes what was written of lines before the rest could not be.

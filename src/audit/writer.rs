@@ -1,8 +1,8 @@
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,22 +17,37 @@ use crate::config::AuditSettings;
 /// The audit record's one writer: a thread that takes lines in the order they come and writes as many at once as there are.
 ///
 /// To wake it takes longer than to write a line. So it lets lines that nobody waits for come together, and sleeps meanwhile in a
-/// way that handing one in does not end; who waits for a line wakes it.
+/// way that handing one in does not end; who waits for a line wakes it. Lines come together in one buffer, which it changes for
+/// an empty one when it writes.
 pub struct Audit {
-    lines: Sender<Message>,
-    state: Arc<Shared>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
+    inbox: Mutex<Inbox>,
     failing: AtomicBool,
+    /// How many lines came and were not written yet.
     waiting: AtomicUsize,
 }
 
-enum Message {
-    Line(Vec<u8>, Option<oneshot::Sender<bool>>),
-    Reopen(AuditSettings),
-    Stop,
+/// What came since the writer looked.
+#[derive(Default)]
+struct Inbox {
+    lines: Lines,
+    /// Where a new sink is to be opened, and the lines that came before.
+    reopen: Vec<(Lines, AuditSettings)>,
+    end: bool,
+    /// Whether the writer sleeps until something comes.
+    writer_sleeps: bool,
+}
+
+/// Lines, and who waits for them.
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    count: usize,
+    waiting: Vec<oneshot::Sender<bool>>,
 }
 
 /// Who is shown lines that were written. The writer waits for it.
@@ -44,7 +59,8 @@ pub struct Unwritable;
 
 /// Lines that may wait to be written before requests are refused.
 const BACKLOG: usize = 100_000;
-const BATCH: usize = 1024;
+/// A buffer that grew beyond this is not used again.
+const BUFFER: usize = 256 << 10;
 /// How long lines that nobody waits for may come together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How long a line may take to be written.
@@ -84,18 +100,17 @@ impl Audit {
     }
 
     fn begin(sink: Sink, seen: Option<Seen>) -> io::Result<Self> {
-        let (lines, messages) = channel();
-        let state = Arc::new(Shared {
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
             failing: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
         });
-        let shared = state.clone();
+        let of_thread = shared.clone();
         let thread = thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_all(sink, &messages, &shared, seen.as_ref()))?;
+            .spawn(move || write_all(sink, &of_thread, seen.as_ref()))?;
         Ok(Self {
-            lines,
-            state,
+            shared,
             thread: Some(thread),
         })
     }
@@ -104,8 +119,8 @@ impl Audit {
     ///
     /// # Errors
     /// `Unwritable`; then what it is about must not happen.
-    pub async fn written(&self, line: Vec<u8>) -> Result<(), Unwritable> {
-        if self.is_behind() {
+    pub async fn written(&self, line: &[u8]) -> Result<(), Unwritable> {
+        if self.is_behind() || !self.has_writer() {
             return Err(Unwritable); // it would wait in vain, and its line would stay in memory after it
         }
         let (done, waits) = oneshot::channel();
@@ -115,7 +130,7 @@ impl Audit {
             Ok(Ok(false) | Err(_)) => Err(Unwritable),
             Err(_) => {
                 // A pipe that nobody reads, a file system that hangs. The line may be written yet; its request does not go.
-                if !self.state.failing.swap(true, Ordering::AcqRel) {
+                if !self.shared.failing.swap(true, Ordering::AcqRel) {
                     error!(
                         "audit lines are not written in time; requests are refused until they are"
                     );
@@ -126,13 +141,13 @@ impl Audit {
     }
 
     /// Hands in the line of a request that was let through, to be written soon.
-    pub fn write(&self, line: Vec<u8>) {
+    pub fn write(&self, line: &[u8]) {
         self.send(line, None); // however many wait: beyond the backlog nothing more is let through
     }
 
     /// Hands in the line of a request that was refused, to be written soon; while too many wait it is lost, as memory is not
     /// for strangers to fill.
-    pub fn write_refused(&self, line: Vec<u8>) {
+    pub fn write_refused(&self, line: &[u8]) {
         if !self.is_behind() {
             self.send(line, None);
         }
@@ -140,25 +155,25 @@ impl Audit {
 
     /// Waits until every line that was handed in so far is written, or can't be.
     pub async fn flush(&self) {
-        let _ = self.written(Vec::new()).await;
+        let _ = self.written(&[]).await;
     }
 
     /// Whether lines that nobody waits for can be relied on to be written.
     pub fn is_sound(&self) -> bool {
-        !self.state.failing.load(Ordering::Acquire) && !self.is_behind()
+        !self.shared.failing.load(Ordering::Acquire) && !self.is_behind() && self.has_writer()
     }
 
     /// Where the last lines could not be written, tries with one that says so, to learn whether they can be by now: requests may
     /// be kept away for that very reason.
     pub async fn try_again(&self, now: Timestamp) {
-        if !self.is_sound() && self.state.waiting.load(Ordering::Acquire) == 0 {
-            let _ = self.written(resumed(now)).await; // what came of it is known by whether it is sound
+        if !self.is_sound() && self.shared.waiting.load(Ordering::Acquire) == 0 {
+            let _ = self.written(&resumed(now)).await; // what came of it is known by whether it is sound
         }
     }
 
     /// Whether more lines wait than may.
     fn is_behind(&self) -> bool {
-        self.state.waiting.load(Ordering::Acquire) >= BACKLOG
+        self.shared.waiting.load(Ordering::Acquire) >= BACKLOG
     }
 
     /// Whether the writer lives, be it that it can't write. For systemd's watchdog.
@@ -168,27 +183,32 @@ impl Audit {
             .is_some_and(|thread| !thread.is_finished())
     }
 
-    fn send(&self, line: Vec<u8>, done: Option<oneshot::Sender<bool>>) {
-        self.state.waiting.fetch_add(1, Ordering::AcqRel);
+    fn send(&self, line: &[u8], done: Option<oneshot::Sender<bool>>) {
         let someone_waits = done.is_some();
-        if self.lines.send(Message::Line(line, done)).is_err() {
-            self.state.failing.store(true, Ordering::Release);
-        }
-        if someone_waits {
-            self.wake();
-        }
+        let mut inbox = self.shared.inbox();
+        inbox.lines.bytes.extend_from_slice(line);
+        inbox.lines.count += 1;
+        inbox.lines.waiting.extend(done);
+        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+        self.wake(inbox, someone_waits);
     }
 
-    fn wake(&self) {
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
+    /// Wakes the writer if it sleeps until something comes, or must not let more come together.
+    fn wake(&self, mut inbox: MutexGuard<'_, Inbox>, at_once: bool) {
+        let sleeps = mem::take(&mut inbox.writer_sleeps);
+        drop(inbox);
+        let Some(thread) = self.thread.as_ref().filter(|_| sleeps || at_once) else {
+            return;
+        };
+        thread.thread().unpark();
     }
 
     /// Opens the sink anew, as after its file was moved away. If that fails, the old one stays.
     pub fn reopen(&self, settings: &AuditSettings) {
-        let _ = self.lines.send(Message::Reopen(settings.clone()));
-        self.wake();
+        let mut inbox = self.shared.inbox();
+        let before = mem::take(&mut inbox.lines);
+        inbox.reopen.push((before, settings.clone()));
+        self.wake(inbox, true);
     }
 }
 
@@ -201,83 +221,112 @@ fn resumed(now: Timestamp) -> Vec<u8> {
 impl Drop for Audit {
     /// Waits until every line that was handed in is written, unless the sink has failed.
     fn drop(&mut self) {
-        let _ = self.lines.send(Message::Stop);
-        self.wake();
-        let hangs = self.state.failing.load(Ordering::Acquire);
+        let mut inbox = self.shared.inbox();
+        inbox.end = true;
+        self.wake(inbox, true);
+        let hangs = self.shared.failing.load(Ordering::Acquire);
         if let Some(thread) = self.thread.take().filter(|_| !hangs) {
             let _ = thread.join();
         }
     }
 }
 
-fn write_all(mut sink: Sink, messages: &Receiver<Message>, shared: &Shared, seen: Option<&Seen>) {
-    let mut is_all = true;
-    while let Ok(first) = messages.recv() {
-        if is_all && matches!(first, Message::Line(_, None)) {
-            thread::park_timeout(TOGETHER);
-        }
-        let mut batch = Batch::default();
-        let mut end = batch.take(first, &mut sink, shared, seen);
-        while !end && batch.count < BATCH {
-            match messages.try_recv() {
-                Ok(next) => end = batch.take(next, &mut sink, shared, seen),
-                Err(_) => break,
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something came, and for what comes together with it; `empty` is where what comes next goes.
+    fn next(&self, empty: Vec<u8>) -> Inbox {
+        let mut came_together = false;
+        loop {
+            let mut inbox = self.inbox();
+            if inbox.is_to_be_written(came_together) {
+                let lines = Lines {
+                    bytes: empty,
+                    ..Lines::default()
+                };
+                return mem::replace(&mut *inbox, Inbox::of(lines));
+            }
+            if inbox.lines.count == 0 {
+                inbox.writer_sleeps = true;
+                drop(inbox);
+                thread::park();
+            } else {
+                drop(inbox);
+                thread::park_timeout(TOGETHER);
+                came_together = true;
             }
         }
-        is_all = batch.count < BATCH;
-        batch.write(&mut sink, shared, seen);
+    }
+}
+
+impl Inbox {
+    fn of(lines: Lines) -> Self {
+        Self {
+            lines,
+            ..Self::default()
+        }
+    }
+
+    fn is_to_be_written(&self, came_together: bool) -> bool {
+        let Self {
+            lines,
+            reopen,
+            end,
+            writer_sleeps: _,
+        } = self;
+        let someone_waits = !lines.waiting.is_empty();
+        *end || !reopen.is_empty() || someone_waits || came_together && lines.count > 0
+    }
+}
+
+fn write_all(mut sink: Sink, shared: &Shared, seen: Option<&Seen>) {
+    let mut empty = Vec::new();
+    loop {
+        let Inbox {
+            lines,
+            reopen,
+            end,
+            writer_sleeps: _,
+        } = shared.next(mem::take(&mut empty));
+        for (before, settings) in reopen {
+            before.write(&mut sink, shared, seen);
+            sink = anew(sink, &settings);
+        }
+        empty = lines.write(&mut sink, shared, seen);
         if end {
             return;
         }
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    waiting: Vec<oneshot::Sender<bool>>,
-    count: usize,
-}
-
-impl Batch {
-    /// Takes a message in; true for the last one.
-    fn take(
-        &mut self,
-        message: Message,
-        sink: &mut Sink,
-        shared: &Shared,
-        seen: Option<&Seen>,
-    ) -> bool {
-        match message {
-            Message::Line(line, done) => {
-                self.bytes.extend_from_slice(&line);
-                self.waiting.extend(done);
-                self.count += 1;
-                false
-            }
-            Message::Reopen(settings) => {
-                std::mem::take(self).write(sink, shared, seen);
-                match Sink::open(&settings, Some(sink)) {
-                    Ok(fresh) => {
-                        *sink = fresh;
-                        info!("the audit sink is open anew");
-                    }
-                    Err(error) => {
-                        error!(%error, "the audit sink can't be opened anew; the old one is kept");
-                    }
-                }
-                false
-            }
-            Message::Stop => true,
+fn anew(sink: Sink, settings: &AuditSettings) -> Sink {
+    match Sink::open(settings, Some(&sink)) {
+        Ok(fresh) => {
+            info!("the audit sink is open anew");
+            fresh
+        }
+        Err(error) => {
+            error!(%error, "the audit sink can't be opened anew; the old one is kept");
+            sink
         }
     }
+}
 
-    fn write(self, sink: &mut Sink, shared: &Shared, seen: Option<&Seen>) {
-        if self.count == 0 {
-            return;
+impl Lines {
+    /// Writes them, tells who waits, and gives their buffer back, empty.
+    fn write(self, sink: &mut Sink, shared: &Shared, seen: Option<&Seen>) -> Vec<u8> {
+        let Self {
+            mut bytes,
+            count,
+            waiting,
+        } = self;
+        if count == 0 {
+            return bytes;
         }
-        let result = sink.write(&self.bytes, !self.waiting.is_empty());
-        shared.waiting.fetch_sub(self.count, Ordering::AcqRel);
+        let result = sink.write(&bytes, !waiting.is_empty());
+        shared.waiting.fetch_sub(count, Ordering::AcqRel);
         let was_failing = shared.failing.swap(result.is_err(), Ordering::AcqRel);
         match &result {
             Err(error) if !was_failing => {
@@ -286,12 +335,17 @@ impl Batch {
             Ok(()) if was_failing => info!("audit lines can be written again"),
             Ok(()) | Err(_) => {}
         }
-        for done in self.waiting {
+        for done in waiting {
             let _ = done.send(result.is_ok());
         }
         if let (Some(seen), Ok(())) = (seen, result) {
-            seen(self.bytes);
+            seen(mem::take(&mut bytes));
         }
+        if bytes.capacity() > BUFFER {
+            return Vec::new();
+        }
+        bytes.clear();
+        bytes
     }
 }
 
@@ -328,17 +382,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut reader, audit) = unread(&directory);
         while !audit.is_behind() {
-            audit.write_refused([b"refused".repeat(10), b"\n".to_vec()].concat());
+            audit.write_refused(&[&b"refused".repeat(10)[..], b"\n"].concat());
         }
         assert!(!audit.is_sound());
-        let waiting = || audit.state.waiting.load(Ordering::Acquire);
+        let waiting = || audit.shared.waiting.load(Ordering::Acquire);
         let before = waiting();
         let began = Instant::now();
-        audit.write_refused(b"lost\n".to_vec());
-        assert_eq!(audit.written(b"decision\n".to_vec()).await, Err(Unwritable));
+        audit.write_refused(b"lost\n");
+        assert_eq!(audit.written(b"decision\n").await, Err(Unwritable));
         assert!(began.elapsed() < PATIENCE / 2, "at once");
         assert_eq!(waiting(), before);
-        audit.write(b"let through\n".to_vec());
+        audit.write(b"let through\n");
         assert_eq!(waiting(), before + 1);
         let reading = thread::spawn(move || {
             let (mut all, mut piece) = (Vec::new(), [0; 8 << 10]);

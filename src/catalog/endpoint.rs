@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
@@ -87,7 +88,7 @@ pub struct Endpoint {
     /// The path, segment by segment.
     pub template: Template,
     /// DigitalOcean's `operationId`.
-    pub operation: String,
+    pub operation: Arc<str>,
     /// The section of DigitalOcean's reference.
     pub section: String,
     /// What a token must hold: one of these sets, whole. Never empty; the broadest first.

@@ -114,7 +114,7 @@ fn endpoints(catalog: &Catalog, listing: &Endpoints) -> Result<(), Failed> {
         vec![
             endpoint.method.to_string(),
             endpoint.template.to_string(),
-            endpoint.operation.clone(),
+            endpoint.operation.to_string(),
             needed(catalog, endpoint),
             endpoint.origin.as_str().to_owned(),
             touched(endpoint),
@@ -183,7 +183,7 @@ fn as_json(catalog: &Catalog, endpoint: &Endpoint) -> Value {
     json!({
         "method": endpoint.method.as_str(),
         "path": endpoint.template.to_string(),
-        "operation": endpoint.operation,
+        "operation": &*endpoint.operation,
         "section": endpoint.section,
         "scopes": sets,
         "field_scopes": fields,

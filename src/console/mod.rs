@@ -401,7 +401,7 @@ impl Console {
     ) -> Result<(), Trouble> {
         let record = of_operator(asked, operator, done);
         let line = record.line(Event::Operator, Timestamp::now());
-        let written = self.audit.written(line).await;
+        let written = self.audit.written(&line).await;
         written.map_err(|_| Trouble::Unable("the record can't be written, so nothing was done; the log says why, and `tidegate token` on the machine itself does it without the console".to_owned()))?;
         info!(operator = operator.name, what = done.what, "console");
         Ok(())
@@ -422,7 +422,7 @@ impl Console {
             record.detail = Some(format!("not done ({}): {message}", done.what));
             record.status = Some(status.as_u16());
             self.audit
-                .write(record.line(Event::Operator, Timestamp::now()));
+                .write(&record.line(Event::Operator, Timestamp::now()));
         })
     }
 
@@ -430,7 +430,7 @@ impl Console {
     fn record_failure(&self, asked: &Asked<'_>, trouble: &Trouble) {
         let (status, id, message) = trouble.told();
         let mut record = Record::new(asked.id.to_owned());
-        record.client_ip = Some(asked.client.addr.to_string());
+        record.client_ip = Some(asked.client.addr);
         record.decision = Some(Verdict::Deny);
         record.reason = Some(match trouble {
             Trouble::Refused(refusal) => refusal.code.as_str().to_owned(),
@@ -439,7 +439,7 @@ impl Console {
         record.detail = Some(format!("signing in at the console failed: {message}"));
         record.status = Some(status.as_u16());
         let line = record.line(Event::Operator, Timestamp::now());
-        self.audit.write_refused(line);
+        self.audit.write_refused(&line);
     }
 }
 
@@ -485,10 +485,10 @@ fn troubled(trouble: &Trouble, is_api: bool, frame: Option<&Frame<'_>>, id: &str
 fn of_operator(asked: &Asked<'_>, operator: &Operator, done: &Done) -> Record {
     let mut record = Record::new(asked.id.to_owned());
     record.token = Some(Token {
-        id: operator.id.to_string(),
+        id: operator.id.clone(),
         name: operator.name.clone(),
     });
-    record.client_ip = Some(asked.client.addr.to_string());
+    record.client_ip = Some(asked.client.addr);
     record.decision = Some(Verdict::Allow);
     record.detail = Some(done.what.clone());
     record.resources.clone_from(&done.resources);

@@ -65,7 +65,7 @@ impl Gate {
             most,
         } = child;
         line.record.created = Some(audit::Token {
-            id: issued.id.to_string(),
+            id: issued.id.clone(),
             name: issued.name.clone(),
         });
         self.on_record_first(line).await?;
@@ -85,7 +85,7 @@ impl Gate {
     }
 
     async fn on_record_first(&self, line: &mut FinalLine) -> Result<(), Refusal> {
-        let written = self.audit.written(line.decision_line()).await;
+        let written = self.audit.written(&line.decision_line()).await;
         written.map_err(|_| {
             Refusal::new(
                 Code::AuditUnavailable,

@@ -246,11 +246,11 @@ impl Gate {
     /// Puts it on record before it is handed out; what can't be recorded ends at once.
     async fn on_record(&self, issued: &Issued, line: &mut FinalLine) -> Result<(), Refusal> {
         line.record.token = Some(audit::Token {
-            id: issued.id.to_string(),
+            id: issued.id.clone(),
             name: issued.name.clone(),
         });
         line.record.decision = Some(Verdict::Allow);
-        let written = self.audit.written(line.line_of(Event::Exchange)).await;
+        let written = self.audit.written(&line.line_of(Event::Exchange)).await;
         if written.is_ok() {
             line.permitted = true;
             return Ok(());

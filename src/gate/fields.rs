@@ -151,10 +151,7 @@ impl Question<'_> {
 
     /// Whether the answer is a list of resources of any kind, of which those are shown whose kind may be read.
     pub fn shows_kinds(&self) -> bool {
-        let operation = self
-            .asked
-            .endpoint
-            .map(|endpoint| endpoint.operation.as_str());
+        let operation = self.asked.endpoint.map(|endpoint| &*endpoint.operation);
         self.enforces() && operation.is_some_and(|operation| OF_ANY_KIND.contains(&operation))
     }
 

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -163,14 +164,22 @@ impl Drop for FinalLine {
             self.record.upstream_calls = Some(looked_up);
         }
         self.settle();
-        self.record.duration_ms = Some((self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3);
-        let line = self.record.line(Event::Answer, Timestamp::now());
-        if self.permitted {
-            self.audit.write(line);
-        } else {
-            self.audit.write_refused(line);
-        }
+        self.record.duration = Some(self.began.elapsed());
+        WRITTEN.with_borrow_mut(|line| {
+            line.clear();
+            self.record.write(Event::Answer, Timestamp::now(), line);
+            if self.permitted {
+                self.audit.write(line);
+            } else {
+                self.audit.write_refused(line);
+            }
+        });
     }
+thread_local! {
+    /// Where the lines of a thread are written, one after another.
+    static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 }
 
 struct Followed {

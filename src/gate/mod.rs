@@ -468,7 +468,7 @@ impl Gate {
 const REQUEST_ID: HeaderName = HeaderName::from_static("tidegate-request-id");
 /// Who asks, on record.
 fn on_record(client: Client, line: &mut FinalLine) -> Client {
-    line.record.client_ip = Some(client.addr.to_string());
+    line.record.client_ip = Some(client.addr);
     line.record.client_cert = client.subject.as_ref().map(ToString::to_string);
     client
 }

@@ -142,7 +142,7 @@ fn every_row_that_differs_from_the_outline_has_a_note() {
                     .collect()
             })
             .collect();
-        assert_eq!(endpoint.operation, operation.id, "{place}");
+        assert_eq!(&*endpoint.operation, operation.id, "{place}");
         assert!(
             sets == operation.scopes || endpoint.note.is_some(),
             "{place}: {sets:?} {:?}",

@@ -43,7 +43,7 @@ impl Kept {
     /// It as the record shows it.
     pub(crate) fn told(&self, id: &TokenId) -> Token {
         Token {
-            id: id.to_string(),
+            id: id.clone(),
             name: self.name().to_owned(),
         }
     }

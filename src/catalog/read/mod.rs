@@ -140,7 +140,7 @@ impl Reader {
                 .need("operation", mistakes)
                 .and_then(|node| node.text("`operation`", mistakes))
                 .unwrap_or_default()
-                .to_owned(),
+                .into(),
             section: section.to_owned(),
             scopes: map
                 .need("scopes", mistakes)
