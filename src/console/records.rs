@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 use hyper::StatusCode;
 use hyper::body::Frame as BodyFrame;
 use jiff::Timestamp;
@@ -206,7 +206,7 @@ impl Console {
             let piece = looking.next().await?;
             Some((Ok(BodyFrame::data(piece)), looking))
         });
-        let body: AnswerBody = BodyExt::boxed_unsync(StreamBody::new(pieces));
+        let body = AnswerBody::pieces(StreamBody::new(pieces));
         Ok(Reply::Events(body))
     }
 }

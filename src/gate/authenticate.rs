@@ -54,6 +54,12 @@ impl Grantee {
         parent.chain(std::iter::once((&self.id, &self.kept, &self.activity)))
     }
 
+    /// Whether a use of any of them is counted.
+    pub fn is_counted(&self) -> bool {
+        self.counted()
+            .any(|(kept, _)| kept.limits().max_uses.is_some())
+    }
+
     /// Those of them that have a rate, with it.
     pub fn rated(&self) -> Vec<(Rate, Arc<Activity>)> {
         let rate = |(_, kept, activity): (&TokenId, &Kept, &Arc<Activity>)| {
@@ -119,7 +125,7 @@ async fn recognise(
     let now = tokens.now();
     let parent = match kept.parent() {
         None => None,
-        Some(parent) => Some(maker(tokens, parent, &kept, from, serving).await?),
+        Some(parent) => Some(Box::pin(maker(tokens, parent, &kept, from, serving)).await?),
     };
     line.record.parent = parent.as_ref().map(|parent| parent.kept.name().to_owned());
     let ceiling = kept.ceiling().filter(|ceiling| ceiling.holds(now.latest));

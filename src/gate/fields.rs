@@ -18,7 +18,8 @@ use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::{Attributes, State, Touch, attributes_of};
 use crate::response::{
-    Answer, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed, trimming,
+    Answer, AnswerBody, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed,
+    trimming,
 };
 
 /// What things that are judged by themselves are, by the number of their place and then by their bytes; `None` where that could
@@ -60,7 +61,7 @@ impl Question<'_> {
         let (head, body) = answer.into_parts();
         let body = self.read_to_cut(body).await?;
         if cuts.passes(&body) {
-            return Ok(with_body(head, body));
+            return Ok(Answer::from_parts(head, AnswerBody::Whole(body)));
         }
         let cut = Box::pin(self.cut_out(&planner, cuts, &body, touches, reader)).await?;
         let body = match cut {

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tracing::error;
@@ -46,9 +45,9 @@ pub struct FinalLine {
 }
 
 impl FinalLine {
-    /// The line of a request that has just come.
-    pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, request_id: String) -> Self {
-        Self {
+    /// The line of a request that has just come, in a box, as it goes with the request from stage to stage.
+    pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, request_id: String) -> Box<Self> {
+        Box::new(Self {
             record: Record::new(request_id),
             place: None,
             spending: None,
@@ -63,7 +62,7 @@ impl FinalLine {
             elsewhere: Duration::ZERO,
             counted: false,
             bodiless: false,
-        }
+        })
     }
 
     /// Notes a refusal.
@@ -135,19 +134,18 @@ impl FinalLine {
     }
 
     /// Lets the line be written when the answer has gone, or as much of it as went.
-    pub fn follow(mut self, answer: Answer) -> Answer {
+    pub fn follow(mut self: Box<Self>, answer: Answer) -> Answer {
         self.record.status = Some(answer.status().as_u16());
         self.count();
         self.settle(); // every call is made by now, and when the answer is taken is for its client to choose
         self.metrics
             .added(self.began.elapsed().saturating_sub(self.elsewhere));
         answer.map(|body| {
-            Followed {
+            AnswerBody::pieces(Followed {
                 body,
                 line: self,
                 ended: false,
-            }
-            .boxed_unsync()
+            })
         })
     }
 }
@@ -175,16 +173,16 @@ impl Drop for FinalLine {
             }
         });
     }
+}
+
 thread_local! {
     /// Where the lines of a thread are written, one after another.
     static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-}
-
 struct Followed {
     body: AnswerBody,
-    line: FinalLine,
+    line: Box<FinalLine>,
     ended: bool,
 }
 

@@ -1,7 +1,6 @@
 //! What goes along with a change for a narrowed sub-token: members that say nothing stay behind, tags and a project are added
 //! to what is created, and its actions are remembered.
 
-use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
@@ -146,8 +145,7 @@ impl Question<'_> {
         if !head.status.is_success() {
             return Ok(Answer::from_parts(head, body));
         }
-        let body = body.collect().await.map_err(|cut| cut_off(&cut, false))?;
-        let body = body.to_bytes();
+        let body = body.read().await.map_err(|cut| cut_off(&cut, false))?;
         let mut headers = head.headers;
         if let Ok(json) = Json::read(&body) {
             self.remember(&json, permit, allowed, touches, reader);

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -267,8 +266,7 @@ impl Question<'_> {
     /// Reads what is to be cut, whole.
     pub(super) async fn read_to_cut(&self, body: AnswerBody) -> Result<Bytes, Refusal> {
         let reads = self.asked.reads();
-        let body = body.collect().await.map_err(|cut| cut_off(&cut, reads))?;
-        let body = body.to_bytes();
+        let body = body.read().await.map_err(|cut| cut_off(&cut, reads))?;
         if body.len() > MOST {
             return Err(self.cant_cut("the answer is too long to be cut"));
         }

@@ -76,13 +76,12 @@ impl Question<'_> {
             .take(MOST_PARAMETERS)
             .collect();
         let fields = self.asked.fields();
-        line.record.fields = fields.into_iter().map(|field| field.field).collect();
+        line.record.fields = fields.iter().map(|field| field.field.clone()).collect();
         line.record.fields.dedup();
         self.note_created(line);
         if let Some(endpoint) = self.asked.endpoint {
             line.record.endpoint = Some(endpoint.operation.clone());
             let of_endpoint = endpoint.scopes.iter().flat_map(|set| scopes.names(set));
-            let fields = self.asked.fields();
             let of_fields = fields.iter().filter_map(|field| scopes.name(field.scope));
             let mut asked: Vec<Scope> = Vec::new();
             for scope in of_endpoint.chain(of_fields) {
@@ -208,10 +207,15 @@ impl Question<'_> {
         wants_touches(&self.grantee.grants, &self.asked)
     }
 
+    /// Whether what the request touches decides, or what may be seen of the answer.
+    pub fn looks(&self) -> bool {
+        self.wants_touches() || self.shows_kinds()
+    }
+
     /// What the request touches, as far as that decides.
     pub async fn touches(&self, reader: &Reader<'_>) -> Result<Vec<Touch>, Refusal> {
         let grants = &self.grantee.grants;
-        if !self.wants_touches() && !self.shows_kinds() {
+        if !self.looks() {
             return Ok(Vec::new());
         }
         let catalog = &self.serving.rules.catalog;
@@ -406,10 +410,10 @@ impl Question<'_> {
             .flatten();
         if let Some(list) = list {
             let answer = async {
-                let answer = Box::pin(self.list(list, reader)).await?;
+                let answer = self.list(list, reader).await?;
                 self.trimmed(answer, touches, allowed, reader).await
             };
-            let answer = answer.await;
+            let answer = Box::pin(answer).await;
             line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
             return answer;
         }
@@ -450,7 +454,7 @@ impl Question<'_> {
             } else if changes && self.is_followed_up(allowed) {
                 Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
             } else if self.grantee.grants.is_narrowed() {
-                self.of_named(answer, touches).await?
+                Box::pin(self.of_named(answer, touches)).await?
             } else {
                 answer
             };

@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -6,14 +5,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue,
-    LOCATION, PROXY_AUTHENTICATE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -25,7 +20,62 @@ use crate::upstream::{Answered, Gunzip};
 pub type Answer = Response<AnswerBody>;
 
 /// The body of an answer. Its error cuts the connection, so that no client takes a part for the whole.
-pub type AnswerBody = UnsyncBoxBody<Bytes, Cut>;
+pub enum AnswerBody {
+    /// It is there, and goes as one piece; nothing is left of it then.
+    Whole(Bytes),
+    /// It comes in pieces.
+    Pieces(UnsyncBoxBody<Bytes, Cut>),
+}
+
+impl AnswerBody {
+    /// One that comes in pieces.
+    pub fn pieces(body: impl Body<Data = Bytes, Error = Cut> + Send + 'static) -> Self {
+        Self::Pieces(body.boxed_unsync())
+    }
+
+    /// All of it, read as far as it takes.
+    ///
+    /// # Errors
+    /// `Cut`.
+    pub async fn read(self) -> Result<Bytes, Cut> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Pieces(body) => Ok(Box::pin(body.collect()).await?.to_bytes()),
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Pieces(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Pieces(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Self::Pieces(body) => body.size_hint(),
+        }
+    }
+}
 
 /// Why an answer ended before its end.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,14 +121,7 @@ pub fn shape(answer: Response<Answered>, shape: Shape) -> Result<Response<Shaped
         patience,
     } = shape;
     let (mut head, body) = answer.into_parts();
-    if head
-        .headers
-        .values()
-        .any(|value| scan.finds(value.as_bytes()))
-    {
-        return Err(Cut::Token);
-    }
-    shape_head(&mut head.headers, &links);
+    shape_head(&mut head.headers, &scan, &links)?;
     let gunzip = Gunzip::of(&mut head.headers);
     let is_json = head
         .headers
@@ -104,43 +147,56 @@ pub fn shape(answer: Response<Answered>, shape: Shape) -> Result<Response<Shaped
     Ok(Response::from_parts(head, body))
 }
 
-/// Leaves out of the API's headers those that are about its connection, its site or its cookies, and brings links back.
-fn shape_head(headers: &mut HeaderMap, links: &Links) {
-    let listed: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    let is_ours = |name: &&HeaderName| name.as_str().starts_with("tidegate-");
-    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in STAY_BEHIND.iter().chain(&listed).chain(&ours) {
+/// Looks for the real token in the API's headers, leaves out those that are about its connection, its site or its cookies, and
+/// brings links back: all in one walk, as every answer has them.
+fn shape_head(headers: &mut HeaderMap, scan: &Scan, links: &Links) -> Result<(), Cut> {
+    let mut behind: Vec<HeaderName> = Vec::new();
+    for (name, value) in headers.iter_mut() {
+        if scan.finds(value.as_bytes()) {
+            return Err(Cut::Token);
+        }
+        let is_ours = |name: &str| name.starts_with("tidegate-");
+        match name.as_str() {
+            "location" | "content-location" => {
+                let replaced = value.to_str().ok().and_then(|text| links.replaced(text));
+                if let Some(replaced) = replaced.and_then(|text| HeaderValue::try_from(text).ok()) {
+                    *value = replaced;
+                }
+            }
+            text if STAY_BEHIND.contains(&text) || is_ours(text) => {
+                if name == CONNECTION {
+                    behind.extend(listed(value));
+                }
+                behind.push(name.clone());
+            }
+            _ => {}
+        }
+    }
+    for name in behind {
         headers.remove(name);
     }
-    for (name, value) in headers.iter_mut() {
-        if name != LOCATION && name != CONTENT_LOCATION {
-            continue;
-        }
-        let replaced = value.to_str().ok().and_then(|text| links.replaced(text));
-        if let Some(replaced) = replaced.and_then(|text| HeaderValue::try_from(text).ok()) {
-            *value = replaced;
-        }
-    }
+    Ok(())
 }
 
-static STAY_BEHIND: [HeaderName; 11] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    SET_COOKIE,
-    ALT_SVC,                   // would lead clients around tidegate
-    STRICT_TRANSPORT_SECURITY, // speaks for another host
+/// The headers that a `Connection` names beside itself, but for those that stay behind anyway.
+fn listed(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let names = connection.to_str().unwrap_or_default().split(',');
+    let named = names.map(str::trim).filter(|name| *name != "keep-alive");
+    named.filter_map(|name| name.parse().ok())
+}
+
+static STAY_BEHIND: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "set-cookie",
+    "alt-svc",                   // would lead clients around tidegate
+    "strict-transport-security", // speaks for another host
 ];
 
 fn is_json(content_type: &str) -> bool {
@@ -279,16 +335,12 @@ pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, 
             read = joined(read, data);
         }
         if read.len() > limit {
-            let begun = Full::new(read).map_err(never);
             head.headers.remove(CONTENT_LENGTH);
-            return Ok(Response::from_parts(
-                head,
-                Begun {
-                    begun: Some(begun.boxed_unsync()),
-                    rest: body,
-                }
-                .boxed_unsync(),
-            ));
+            let begun = Begun {
+                begun: read,
+                rest: body,
+            };
+            return Ok(Response::from_parts(head, AnswerBody::pieces(begun)));
         }
     }
     let bodiless = head.status == StatusCode::NO_CONTENT || head.status == StatusCode::NOT_MODIFIED;
@@ -296,7 +348,7 @@ pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, 
         head.headers
             .insert(CONTENT_LENGTH, HeaderValue::from(read.len()));
     }
-    Ok(Response::from_parts(head, whole(read)))
+    Ok(Response::from_parts(head, AnswerBody::Whole(read)))
 }
 
 /// Two pieces as one, without a copy where one of them is all.
@@ -315,7 +367,7 @@ fn joined(begin: Bytes, end: Bytes) -> Bytes {
 
 /// An answer that tidegate makes itself.
 pub fn made(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(whole(body));
+    let mut answer = Response::new(AnswerBody::Whole(body.into()));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     answer
@@ -323,19 +375,12 @@ pub fn made(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> A
 
 /// No body at all.
 pub fn nothing() -> AnswerBody {
-    whole(Bytes::new())
+    AnswerBody::Whole(Bytes::new())
 }
 
-fn whole(bytes: impl Into<Bytes>) -> AnswerBody {
-    Full::new(bytes.into()).map_err(never).boxed_unsync()
-}
-
-fn never(never: Infallible) -> Cut {
-    match never {}
-}
-
+/// An answer that was read in part.
 struct Begun {
-    begun: Option<AnswerBody>,
+    begun: Bytes,
     rest: ShapedBody,
 }
 
@@ -348,11 +393,9 @@ impl Body for Begun {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
-        if let Some(begun) = &mut this.begun {
-            if let Some(frame) = ready!(Pin::new(begun).poll_frame(cx)) {
-                return Poll::Ready(Some(frame));
-            }
-            this.begun = None;
+        if !this.begun.is_empty() {
+            let begun = std::mem::take(&mut this.begun);
+            return Poll::Ready(Some(Ok(Frame::data(begun))));
         }
         Pin::new(&mut this.rest).poll_frame(cx)
     }

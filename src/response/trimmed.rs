@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use hyper::header::CONTENT_LENGTH;
 
@@ -52,7 +51,7 @@ pub fn trimming(answer: Answer, cuts: Cuts) -> Answer {
         cutter: Cutter::new(plan, nobody),
         ended: false,
     };
-    Answer::from_parts(head, body.boxed_unsync())
+    Answer::from_parts(head, AnswerBody::pieces(body))
 }
 
 /// How much of an answer is held back while there is nothing to cut in it.

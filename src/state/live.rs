@@ -336,8 +336,8 @@ impl Live {
         }
         self.reachable()?;
         let (asked, answered) = oneshot::channel();
-        self.ask(Question::Find(id.clone(), asked), answered)
-            .await?;
+        let ask = self.ask(Question::Find(id.clone(), asked), answered);
+        Box::pin(ask).await?; // seldom: every request that is answered has room for it
         Ok(self.known(id))
     }
 
@@ -362,7 +362,7 @@ impl Live {
         }
         self.reachable()?;
         let (asked, answered) = oneshot::channel();
-        self.ask(Question::Refresh(asked), answered).await?;
+        Box::pin(self.ask(Question::Refresh(asked), answered)).await?;
         if self.age() <= self.stale {
             Ok(())
         } else {
