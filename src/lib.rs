@@ -23,7 +23,7 @@
 //! kept of sub-tokens, and how each was used), [`trust`] (who may vouch for whom), [`operate`] (what those who run it do and ask), [`cli`] (the commands) and [`console`] (the
 //! page) over that, [`admin`] (health and metrics on a listener of its own), [`metrics`] (what is counted), [`authority`] (certificates for listeners), [`specification`] (what DigitalOcean changed since), [`learn`] (from
 //! what was let through to the role for it), [`json`] (answers as they came, whole or not at all), [`refusal`] (every way to say no, in one table), [`glob`], [`secret`],
-//! [`units`] and [`yaml`].
+//! [`table`] (what is looked up by keys that are ours), [`units`] and [`yaml`].
 
 pub mod admin;
 pub mod audit;
@@ -50,6 +50,7 @@ pub mod secret;
 pub mod server;
 pub mod specification;
 pub mod state;
+pub mod table;
 pub mod token;
 pub mod trust;
 pub mod units;

@@ -1,6 +1,5 @@
-use std::collections::HashMap;
-
 use super::endpoint::{Method, Segment, Template};
+use crate::table::Table;
 
 /// Finds the endpoint of a path by walking its segments once.
 ///
@@ -13,7 +12,7 @@ pub struct Matcher {
 
 #[derive(Debug, Default)]
 struct Branch {
-    fixed: HashMap<String, usize>,
+    fixed: Table<String, usize>,
     parameter: Option<usize>,
     endpoints: Vec<(Method, usize)>,
 }

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use super::complaints::{Complaint, Complaints};
 use super::times::Times;
 use crate::refusal::Code;
+use crate::table::Table;
 
 /// What tidegate counts of itself.
 ///
@@ -30,11 +30,11 @@ pub struct Metrics {
     complaints: Complaints,
 }
 
-type Outcomes = HashMap<Outcome, Arc<AtomicU64>>;
+type Outcomes = Table<Outcome, Arc<AtomicU64>>;
 
 /// Counts by operation id and outcome.
 #[derive(Default)]
-struct ByEndpoint(ArcSwap<HashMap<String, Arc<Outcomes>>>);
+struct ByEndpoint(ArcSwap<Table<String, Arc<Outcomes>>>);
 
 impl ByEndpoint {
     fn count(&self, endpoint: Option<&str>, outcome: Outcome) {
@@ -43,7 +43,7 @@ impl ByEndpoint {
             return;
         }
         self.0.rcu(|endpoints| {
-            let mut endpoints = HashMap::clone(endpoints);
+            let mut endpoints = Table::clone(endpoints);
             let outcomes = endpoints.entry(endpoint.to_owned()).or_default();
             Arc::make_mut(outcomes).entry(outcome).or_default();
             endpoints

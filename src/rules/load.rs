@@ -18,6 +18,7 @@ use crate::config::{self, Listen, Place, Places, Problem, Settings, TlsFiles, To
 use crate::policy::{self, Beside, FileToken, Grants, Policy, Unbound, Vars, bind, together};
 use crate::secret::{self, Secret, SecretHash, no_real_token};
 use crate::state::InForce;
+use crate::table::Table;
 use crate::token::TokenId;
 use crate::trust::hazards;
 use crate::upstream::RealToken;
@@ -33,11 +34,11 @@ pub struct Rules {
     pub catalog: Arc<Catalog>,
     /// The policy.
     pub policy: Policy,
-    file_tokens: HashMap<TokenId, usize>,
+    file_tokens: Table<TokenId, usize>,
     bound: HashMap<Vec<String>, Result<Arc<Grants>, Unbound>>,
     bound_sets: Mutex<HashMap<Vec<String>, Arc<Grants>>>,
     bound_last: Mutex<VecDeque<Arc<Grants>>>,
-    accounts: HashMap<String, Arc<RealToken>>,
+    accounts: Table<String, Arc<RealToken>>,
     tls: HashMap<Place, Arc<ServerConfig>>,
     admin_tls: Option<Arc<ServerConfig>>,
     /// The SHA-256 of the policy file, as `sha256sum` tells it.
@@ -61,7 +62,7 @@ pub struct Parts {
     /// The SHA-256 of the policy's text.
     pub policy_hash: String,
     /// The real tokens, by account.
-    pub accounts: HashMap<String, Arc<RealToken>>,
+    pub accounts: Table<String, Arc<RealToken>>,
     /// What listeners show for TLS, by their place.
     pub tls: HashMap<Place, Arc<ServerConfig>>,
     /// What `admin` shows.
@@ -578,8 +579,8 @@ fn real_tokens(
     settings: &Settings,
     before: Option<&Rules>,
     wrong: &mut Vec<Problem>,
-) -> HashMap<String, Arc<RealToken>> {
-    let mut tokens = HashMap::new();
+) -> Table<String, Arc<RealToken>> {
+    let mut tokens = Table::default();
     for (account, written) in &settings.accounts {
         let command = match &written.token {
             TokenSource::Command(command) => Some(command.clone()),

@@ -1,14 +1,14 @@
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use crate::catalog::ShapeId;
 use crate::policy::Grants;
 use crate::response::Cuts;
+use crate::table::Table;
 
 /// What is cut from answers, remembered where it is the same for every request: by the grants, the shape of the answer, and
 /// which of the grants that go by requests fit. The rules, which decide over it too, have their own of these.
 #[derive(Default)]
-pub struct Plans(RwLock<HashMap<Key, Kept>>);
+pub struct Plans(RwLock<Table<Key, Kept>>);
 
 #[derive(Eq, Hash, PartialEq)]
 struct Key {

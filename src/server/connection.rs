@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::future::{Pending, pending};
 use std::io;
 use std::pin::Pin;
@@ -25,8 +24,8 @@ struct Doing {
     /// Since when the other end has taken nothing of what is to be written.
     stalled: Option<Instant>,
     /// The answers of which the other end is to take more, and since when. In HTTP/2 it may leave one answer lying by its flow
-    /// control, and take everything else: the connection itself never stalls.
-    offered: HashMap<u64, Instant>,
+    /// control, and take everything else: the connection itself never stalls. There are as many as requests at once: few.
+    offered: Vec<(u64, Instant)>,
     requests: u64,
     /// What is odd about heads whose requests have not come yet, by their numbers.
     odd: Vec<(u64, Oddity)>,
@@ -63,7 +62,7 @@ impl Watch {
         Self(Arc::new(Mutex::new(Doing {
             state: State::Quiet(Instant::now()),
             stalled: None,
-            offered: HashMap::new(),
+            offered: Vec::new(),
             requests: 0,
             odd: Vec::new(),
             head_awaited: false,
@@ -76,18 +75,13 @@ impl Watch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(State) -> State) {
-        let mut doing = self.doing();
-        doing.state = change(doing.state);
-    }
-
     /// A request has come whole up to its body, and is busy until what this returns is dropped.
     pub fn busy(&self) -> Busy {
-        self.change(|state| match state {
+        let mut doing = self.doing();
+        doing.state = match doing.state {
             State::Busy(count) => State::Busy(count + 1),
             State::Quiet(_) | State::Head(_) => State::Busy(1),
-        });
-        let mut doing = self.doing();
+        };
         doing.requests += 1;
         (doing.head_awaited, doing.unwritten) = (false, true);
         let number = doing.requests;
@@ -162,6 +156,11 @@ impl Watch {
 }
 
 impl Doing {
+    /// There is nothing of this answer to take.
+    fn takes_no_more_of(&mut self, answer: u64) {
+        self.offered.retain(|(number, _)| *number != answer);
+    }
+
     /// When it is overdue if nothing happens until then.
     fn due(&self, patience: Patience) -> Instant {
         let due = match self.state {
@@ -169,7 +168,8 @@ impl Doing {
             State::Head(since) => since + patience.head,
             State::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
         };
-        let untaken = self.stalled.iter().chain(self.offered.values());
+        let offered = self.offered.iter().map(|(_, since)| since);
+        let untaken = self.stalled.iter().chain(offered);
         untaken
             .map(|since| *since + patience.quiet)
             .fold(due, Instant::min)
@@ -191,25 +191,29 @@ impl Busy {
 
     /// There is something of its answer for the other end to take.
     pub fn offers(&self) {
-        self.watch
-            .doing()
-            .offered
-            .insert(self.number, Instant::now());
+        let now = Instant::now();
+        let mut doing = self.watch.doing();
+        let mut offered = doing.offered.iter_mut();
+        match offered.find(|(number, _)| *number == self.number) {
+            Some((_, since)) => *since = now,
+            None => doing.offered.push((self.number, now)),
+        }
     }
 
     /// There is nothing to take until more comes from elsewhere.
     pub fn waits(&self) {
-        self.watch.doing().offered.remove(&self.number);
+        self.watch.doing().takes_no_more_of(self.number);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.waits();
-        self.watch.change(|state| match state {
+        let mut doing = self.watch.doing();
+        doing.takes_no_more_of(self.number);
+        doing.state = match doing.state {
             State::Busy(count) if count > 1 => State::Busy(count - 1),
             State::Busy(_) | State::Quiet(_) | State::Head(_) => State::Quiet(Instant::now()),
-        });
+        };
     }
 }
 

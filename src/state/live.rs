@@ -22,6 +22,7 @@ use super::sqlite::Sqlite;
 use super::store::Store;
 use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
+use crate::table::Table;
 use crate::token::{Moment, Standing, Time, TokenId, Usage, standing};
 use crate::units::Rate;
 
@@ -56,7 +57,7 @@ pub struct Live {
     counter: OnceLock<Thread>,
 }
 
-type Shard = HashMap<TokenId, Entry>;
+type Shard = Table<TokenId, Entry>;
 
 /// The policy in force, and its tokens by their ids.
 #[derive(Clone, Copy)]
@@ -711,7 +712,7 @@ impl Change {
 
 /// All that the state holds, row by row, and the number of the sequence to go on from.
 fn read(state: &dyn Store) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
-    let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::new()).collect();
+    let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::default()).collect();
     let mut take = |id: TokenId, change: &Change| {
         if let Some(shard) = shards.get_mut(Live::shard_number(&id)) {
             shard.entry(id).or_default().take(change);

@@ -1,7 +1,7 @@
 //! What a run is judged and sent by: the policy, the real token and the upstream, from the command line, the configuration, or
 //! what is built in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use crate::config::{
 use crate::policy::Policy;
 use crate::rules::{self, Parts, Rules};
 use crate::secret::{Secret, SecretHash};
+use crate::table::Table;
 use crate::upstream::RealToken;
 
 /// All of it, read.
@@ -28,7 +29,7 @@ pub(super) struct Ground {
     /// The roles of this run, and nothing else: whoever has another sub-token of the same policy is nobody here.
     pub policy: Policy,
     policy_hash: String,
-    accounts: HashMap<String, Arc<RealToken>>,
+    accounts: Table<String, Arc<RealToken>>,
     /// What is known of the real tokens.
     pub real: Real,
 }
@@ -105,7 +106,7 @@ impl Ground {
             catalog,
             policy,
             policy_hash,
-            accounts: HashMap::new(),
+            accounts: Table::default(),
         };
         let file = arguments.token_file.as_deref();
         ground.take_real_tokens(is_configured, file, own)?;
