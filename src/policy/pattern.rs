@@ -7,6 +7,7 @@ use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{Config, NFA, WhichCaptures};
 use regex_automata::util::syntax;
+use regex_syntax::hir::literal::Extractor;
 
 use super::selections::search;
 use crate::catalog::{Endpoint, Segment};
@@ -139,6 +140,9 @@ impl PatternText {
 #[derive(Clone, Debug)]
 pub struct RequestPattern {
     source: String,
+    has_query: bool,
+    /// How all that it matches begins: most requests are told apart by that.
+    begin: Box<[u8]>,
     short: BoundedBacktracker,
     /// For lines for which that one would need too much room.
     long: PikeVM,
@@ -152,7 +156,8 @@ impl RequestPattern {
     pub fn new(source: &str) -> Result<Self, String> {
         let wrong = |message: String| one_line(&message);
         // What is bounded by `^(?:` and `)$` alone is bounded: `a)|(?:b` is not, and is no expression by itself.
-        regex_syntax::parse(source).map_err(|error| wrong(error.to_string()))?;
+        let alone = regex_syntax::parse(source).map_err(|error| wrong(error.to_string()))?;
+        let begins = Extractor::new().extract(&alone);
         let plain = Config::new()
             .nfa_size_limit(Some(MOST_BYTES))
             .which_captures(WhichCaptures::None);
@@ -167,6 +172,8 @@ impl RequestPattern {
             .build_from_nfa(nfa.clone());
         Ok(Self {
             source: source.to_owned(),
+            has_query: source.contains("\\?"),
+            begin: begins.longest_common_prefix().unwrap_or_default().into(),
             short: short.map_err(|error| wrong(error.to_string()))?,
             long: PikeVM::new_from_nfa(nfa).map_err(|error| wrong(error.to_string()))?,
         })
@@ -174,11 +181,15 @@ impl RequestPattern {
 
     /// Whether the pattern asks about the query.
     pub fn has_query(&self) -> bool {
-        self.source.contains("\\?")
+        self.has_query
     }
 
     /// Whether it matches the whole of this text.
     pub fn matches(&self, text: &str) -> bool {
+        text.as_bytes().starts_with(&self.begin) && self.matches_whole(text)
+    }
+
+    fn matches_whole(&self, text: &str) -> bool {
         let short = SEARCHED.with_borrow_mut(|cache| {
             let cache = cache.get_or_insert_with(|| self.short.create_cache());
             self.short.reset_cache(cache);
@@ -239,6 +250,8 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -281,6 +294,32 @@ mod tests {
         }
         for bad in ["(", "a)|(b", "[", "(?=x)", "\\1"] {
             assert!(RequestPattern::new(bad).is_err(), "pattern {bad}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn how_it_begins_takes_no_match_away(source in "(\\(\\?i\\))?[ab.|()?*+^$\\[\\]]{0,8}", text in "[abAB]{0,5}") {
+            if let Ok(pattern) = RequestPattern::new(&source) {
+                prop_assert_eq!(pattern.matches(&text), pattern.matches_whole(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn most_requests_are_told_apart_by_how_they_begin() {
+        let cases = [
+            ("GET /v2/domains/[a-z]+", "GET /v2/domains/"),
+            ("GET /v2/(a|b)", "GET /v2/"),
+            ("(GET|PUT) /v2/a", ""),
+            ("GET /v2/a|POST /v2/b", ""),
+            (".*", ""),
+        ];
+        for (source, begin) in cases {
+            let pattern = RequestPattern::new(source).unwrap();
+            assert_eq!(*pattern.begin, *begin.as_bytes(), "{source}");
         }
     }
 
