@@ -126,6 +126,8 @@ pub struct NoList;
 
 /// Letters of a key in a message; the reference has none as long.
 const LONGEST_KEY: usize = 100;
+/// So many members of an object are looked through for one that is repeated.
+const FEW: usize = 32;
 const DEPTH: usize = 64;
 /// A value takes up to a hundred bytes of memory, however few it has in the body.
 const MOST_VALUES: usize = 50_000;
@@ -629,6 +631,12 @@ impl Reader<'_> {
         self.expect(b'"')?;
         let mut text = Vec::new();
         loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let stands_for_more = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            let plain = rest.iter().position(stands_for_more);
+            let (plain, _) = rest.split_at(plain.unwrap_or(rest.len()));
+            text.extend_from_slice(plain);
+            self.at += plain.len();
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -636,11 +644,7 @@ impl Reader<'_> {
                     let letter = self.escape()?;
                     text.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
                 }
-                None | Some(0..0x20) => return self.wrong(),
-                Some(byte) => {
-                    text.push(byte);
-                    self.at += 1;
-                }
+                Some(_) | None => return self.wrong(),
             }
         }
         let text = String::from_utf8(text).map_err(|_| NotJson::Syntax(self.at))?;
@@ -714,7 +718,7 @@ impl Reader<'_> {
     fn map(&mut self, depth: usize) -> Result<Json, NotJson> {
         self.at += 1;
         let mut members: Vec<(String, Json)> = Vec::new();
-        let mut seen: HashMap<String, usize> = HashMap::new();
+        let mut seen: HashMap<String, usize> = HashMap::new(); // most have few, and those are looked through
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -729,11 +733,22 @@ impl Reader<'_> {
             self.space();
             self.expect(b':')?;
             let value = self.value(depth + 1)?;
-            match seen.get(&key).and_then(|index| members.get(*index)) {
+            let index = if members.len() < FEW {
+                members.iter().position(|(known, _)| *known == key)
+            } else {
+                if seen.is_empty() {
+                    let known = members.iter().enumerate();
+                    seen.extend(known.map(|(index, (key, _))| (key.clone(), index)));
+                }
+                seen.get(&key).copied()
+            };
+            match index.and_then(|index| members.get(index)) {
                 Some((_, first)) if *first == value => {}
                 Some(_) => return Err(NotJson::Repeated(key)),
                 None => {
-                    seen.insert(key.clone(), members.len());
+                    if members.len() >= FEW {
+                        seen.insert(key.clone(), members.len());
+                    }
                     members.push((key, value));
                 }
             }
@@ -767,6 +782,26 @@ mod tests {
 
     fn written(text: &str) -> Result<String, NotJson> {
         Json::read(text.as_bytes()).map(|json| String::from_utf8(json.write()).unwrap())
+    }
+
+    #[test]
+    fn a_key_that_comes_again_is_seen_among_many_as_among_few() {
+        for count in [1, FEW - 1, FEW, FEW + 1, 3 * FEW] {
+            let members: Vec<_> = (0..count)
+                .map(|number| format!("\"k{number}\":{number}"))
+                .collect();
+            let members = members.join(",");
+            for again in [0, count / 2, count - 1] {
+                let with = |value: usize| format!("{{{members},\"k{again}\":{value}}}");
+                assert_eq!(
+                    written(&with(again)),
+                    Ok(format!("{{{members}}}")),
+                    "{again} of {count}"
+                );
+                let repeated = NotJson::Repeated(format!("k{again}"));
+                assert_eq!(written(&with(count)), Err(repeated), "{again} of {count}");
+            }
+        }
     }
 
     #[test]
