@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Watch;
@@ -97,6 +98,16 @@ impl Scan {
                 };
                 continue;
             }
+            if let Part::Head = self.part
+                && self.head.says_no_more_before_its_line_ends()
+            {
+                // Most of a head is such, and to look for the end of a line is faster than to look at each byte.
+                let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
+                if end > 0 {
+                    bytes = bytes.get(end..).unwrap_or_default();
+                    continue;
+                }
+            }
             bytes = rest;
             match self.part {
                 Part::Head if self.head.ends_with(*first) => {
@@ -161,6 +172,11 @@ impl Head {
         self.line = self.after(byte);
         self.ends_line(byte);
         false
+    }
+
+    /// Whether nothing counts any more but where the line ends: it is none of those that are looked at, and not empty.
+    fn says_no_more_before_its_line_ends(&self) -> bool {
+        matches!(self.line, Line::Version | Line::Other) && self.seen > 0
     }
 
     /// Counts a byte of a line; whether it ends one that is empty.
