@@ -335,12 +335,11 @@ fn is_odd_number(text: &str) -> bool {
 
 /// A segment that is a UUID, which is the same in either case, in lower case; any other as it is.
 fn settled(segment: String) -> String {
-    let groups: Vec<_> = segment.split('-').map(str::len).collect();
-    let is_uuid = groups == [8, 4, 4, 4, 12]
-        && segment
-            .bytes()
-            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
-    if is_uuid {
+    let is_of_uuid = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    if segment.len() == 36 && segment.bytes().enumerate().all(is_of_uuid) {
         segment.to_ascii_lowercase()
     } else {
         segment
@@ -361,6 +360,21 @@ fn read_path(path: &str) -> Result<Vec<String>, Ambiguity> {
 }
 
 fn read_segment(raw: &str) -> Result<String, Ambiguity> {
+    let text = if is_plain(raw) {
+        raw.to_owned()
+    } else {
+        read_odd_segment(raw)?
+    };
+    Ok(settled(text))
+}
+
+/// Whether a segment is made of what is the same to every reader, as most are.
+fn is_plain(raw: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !raw.is_empty() && raw.bytes().all(plain)
+}
+
+fn read_odd_segment(raw: &str) -> Result<String, Ambiguity> {
     let text = decode(raw, false)?;
     // What stands after a `;` some servers drop before they look at dots.
     let mut parts = text.split('/').map(|part| part.split(';').next());
@@ -373,7 +387,7 @@ fn read_segment(raw: &str) -> Result<String, Ambiguity> {
     if text.contains('\\') || text.chars().any(char::is_control) {
         return Err(Ambiguity::Character);
     }
-    Ok(settled(text))
+    Ok(text)
 }
 
 fn decodes_again(text: &str) -> bool {
@@ -601,8 +615,48 @@ mod tests {
         assert!(!fine.iter().any(|text| is_odd_number(text)));
     }
 
+    #[test]
+    fn a_uuid_is_written_in_one_way_and_what_only_looks_like_one_stays() {
+        let cases = [
+            (
+                "506F78A4-E098-11E5-AD9F-000F53306AE1",
+                "506f78a4-e098-11e5-ad9f-000f53306ae1",
+            ),
+            (
+                "506F78A4-E098-11E5-AD9F-000F53306AEG",
+                "506F78A4-E098-11E5-AD9F-000F53306AEG",
+            ),
+            (
+                "506F78A4-E098-11E5-AD9F0-00F53306AE1",
+                "506F78A4-E098-11E5-AD9F0-00F53306AE1",
+            ),
+            (
+                "506F78A4E-098-11E5-AD9F-000F53306AE1",
+                "506F78A4E-098-11E5-AD9F-000F53306AE1",
+            ),
+            (
+                "506F78A4-E098-11E5-AD9F-000F53306AE12",
+                "506F78A4-E098-11E5-AD9F-000F53306AE12",
+            ),
+            (
+                "506F78A4-E098-11E5-AD9F-000F53306A-1",
+                "506F78A4-E098-11E5-AD9F-000F53306A-1",
+            ),
+        ];
+        for (sent, kept) in cases {
+            assert_eq!(settled(sent.to_owned()), kept);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_plain_is_read_as_all_else_is(raw in "[a-zA-Z0-9_.;%/-]{0,6}") {
+            if is_plain(&raw) {
+                prop_assert_eq!(read_odd_segment(&raw), Ok(raw.clone()));
+            }
+        }
 
         #[test]
         fn no_text_panics_and_the_canonical_form_is_a_fixed_point(text in "\\PC{0,40}|(/[a-z%0-9A-F.;+ä]{0,6}){0,5}(\\?([a-z%0-9+;&=\\[\\]]{0,8}){0,4})?") {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use memchr::memchr;
+use memchr::memchr2_iter;
 use memchr::memmem::Finder;
 
 use super::cutter::{Fate, Plan};
@@ -54,11 +54,16 @@ impl Search {
         })
     }
 
+    /// Whether a document that is there whole is bracketed as an object, and none of the keys can be in it.
+    pub fn passes(&self, whole: &[u8]) -> bool {
+        ends(whole) == Some(OBJECT) && self.is_clear(whole)
+    }
+
     /// Takes the next piece; whether none of the keys can be in what came so far.
     pub fn finds_none(&mut self, piece: &[u8]) -> bool {
-        if let [first, .., last] | [first @ last] = piece.trim_ascii() {
-            let first = self.ends.map_or(*first, |(first, _)| first);
-            self.ends = Some((first, *last));
+        if let Some((first, last)) = ends(piece) {
+            let first = self.ends.map_or(first, |(first, _)| first);
+            self.ends = Some((first, last));
         }
         let begin = piece.get(..self.overlap).unwrap_or(piece);
         self.tail.extend_from_slice(begin);
@@ -75,23 +80,37 @@ impl Search {
 
     /// Whether what came is bracketed as an object: it is neither a page in HTML, nor did it break off.
     pub fn saw_object(&self) -> bool {
-        self.ends == Some((b'{', b'}'))
+        self.ends == Some(OBJECT)
     }
 
     fn is_clear(&self, bytes: &[u8]) -> bool {
         let has_key = || self.keys.iter().any(|key| key.find(bytes).is_some());
-        memchr(0, bytes).is_none() && !has_key() && !self.has_escaped_letter(bytes)
+        let odd = |at| bytes.get(at..).is_some_and(|from| self.is_odd(from));
+        !memchr2_iter(0, b'\\', bytes).any(odd) && !has_key()
     }
 
-    fn has_escaped_letter(&self, bytes: &[u8]) -> bool {
-        memchr::memmem::find_iter(bytes, ESCAPE).any(|at| {
-            let digits = bytes.get(at + ESCAPE.len()..at + ESCAPE.len() + 2);
-            let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            let code = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok());
-            code.is_some_and(|code| self.letters.get(code).copied().unwrap_or_default())
-        })
+    /// Whether a zero, or a letter that is escaped, stands there.
+    fn is_odd(&self, from: &[u8]) -> bool {
+        let Some(escaped) = from.strip_prefix(ESCAPE) else {
+            return from.first() == Some(&0);
+        };
+        let digits = escaped.get(..2);
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        code.is_some_and(|code| self.letters.get(code).copied().unwrap_or_default())
     }
 }
+
+/// The first byte and the last, spaces left aside.
+fn ends(bytes: &[u8]) -> Option<(u8, u8)> {
+    match bytes.trim_ascii() {
+        [first, .., last] | [first @ last] => Some((*first, *last)),
+        [] => None,
+    }
+}
+
+/// How an object begins and ends.
+const OBJECT: (u8, u8) = (b'{', b'}');
 
 /// How a letter of a key is escaped, but for its last two digits.
 const ESCAPE: &[u8] = b"\\u00";
@@ -145,6 +164,8 @@ mod tests {
                     assert_eq!(got, clear, "{text} at {first} and {second}");
                 }
             }
+            let whole = Search::of(&plan(&["user_data"])).unwrap();
+            assert_eq!(whole.passes(text.as_bytes()), clear, "{text}");
             let single: Vec<_> = text.as_bytes().chunks(1).collect();
             assert_eq!(none_in(&single, &["user_data"]), clear, "{text}");
         }
@@ -163,6 +184,8 @@ mod tests {
             ("", false),
         ];
         for (text, is_one) in cases {
+            let whole = Search::of(&plan(&["b"])).unwrap();
+            assert_eq!(whole.passes(text.as_bytes()), is_one, "{text:?}");
             for cut in (0..=text.len()).filter(|cut| text.is_char_boundary(*cut)) {
                 let mut search = Search::of(&plan(&["b"])).unwrap();
                 search.finds_none(&text.as_bytes()[..cut]);

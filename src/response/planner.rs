@@ -41,8 +41,8 @@ impl From<Plan> for Cuts {
 impl Cuts {
     /// Whether there is nothing to cut in an answer that is there whole: it is bracketed as an object, and has none of the keys.
     pub fn passes(&self, whole: &[u8]) -> bool {
-        let search = self.search.clone();
-        search.is_some_and(|mut search| search.finds_none(whole) && search.saw_object())
+        let search = self.search.as_ref();
+        search.is_some_and(|search| search.passes(whole))
     }
 
     /// Whether something in it is judged by itself.

@@ -7,7 +7,9 @@ pub mod process;
 mod real;
 
 use std::fmt::{self, Write};
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -136,7 +138,8 @@ fn is_of_token(letter: char) -> bool {
 
 /// The first thing that begins like a token: what is before it, its prefix, and what follows the prefix.
 fn next_token(text: &str) -> Option<(&str, &str, &str)> {
-    text.match_indices("_v1_").find_map(|(at, _)| {
+    static VERSION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_v1_"));
+    VERSION.find_iter(text.as_bytes()).find_map(|at| {
         let (head, after) = text.split_at_checked(at + 4)?;
         let begin = head.len().checked_sub(7)?;
         let (before, prefix) = head.split_at_checked(begin)?;

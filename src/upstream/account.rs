@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
 use memchr::memmem::Finder;
 use tracing::{info, warn};
@@ -42,11 +44,31 @@ struct AllHeld {
 /// One of them.
 pub struct Held {
     secret: Secret,
+    /// The header that shows it; `None` where it can be in none.
+    bearer: Option<HeaderValue>,
     /// Whether the API did not take it when it was shown last.
     refused: AtomicBool,
 }
 
 impl Held {
+    fn new(secret: Secret) -> Arc<Self> {
+        let bearer = Bytes::from(["Bearer ", secret.expose()].concat());
+        let mut bearer = HeaderValue::from_maybe_shared(bearer).ok();
+        if let Some(bearer) = &mut bearer {
+            bearer.set_sensitive(true);
+        }
+        Arc::new(Self {
+            secret,
+            bearer,
+            refused: AtomicBool::new(false),
+        })
+    }
+
+    /// The header that shows it, where it can be in one.
+    pub fn bearer(&self) -> Option<HeaderValue> {
+        self.bearer.clone()
+    }
+
     /// The token, for the one header it goes into.
     pub fn expose(&self) -> &str {
         self.secret.expose()
@@ -136,13 +158,7 @@ impl RealToken {
 
     /// One of several tokens, of which the first is to be shown as long as the API takes it, or what a command printed.
     pub fn one_of(account: String, secrets: Vec<Secret>, command: Option<TokenCommand>) -> Self {
-        let held = |secret| {
-            Arc::new(Held {
-                secret,
-                refused: AtomicBool::new(false),
-            })
-        };
-        let held = secrets.into_iter().map(held).collect();
+        let held = secrets.into_iter().map(Held::new).collect();
         Self {
             account,
             held: ArcSwap::from_pointee(AllHeld::new(held)),
@@ -244,12 +260,7 @@ impl RealToken {
         let hash = secret.hash();
         let same = |held: &&Arc<Held>| held.secret.hash().matches(&hash);
         let known = held.secrets.iter().find(same).cloned();
-        let first = known.unwrap_or_else(|| {
-            Arc::new(Held {
-                secret,
-                refused: AtomicBool::new(false),
-            })
-        });
+        let first = known.unwrap_or_else(|| Held::new(secret));
         if held
             .secrets
             .first()

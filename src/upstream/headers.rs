@@ -58,7 +58,8 @@ impl Carried {
 
     /// As headers of a request.
     pub fn into_map(self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(8);
+        // With room for those of the answer too, which the library reads into it.
+        let mut map = HeaderMap::with_capacity(24);
         for (name, value) in CARRIED.iter().zip(self.0) {
             if let Some(value) = value {
                 map.insert(name, value);

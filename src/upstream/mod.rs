@@ -330,10 +330,8 @@ impl Upstream {
         let wrong = |what: &str| Failure::unsent(What::BadRequest, what);
         let path = PathAndQuery::from_maybe_shared(Bytes::from(path_and_query));
         let uri = Uri::from(path.map_err(|_| wrong("the target is no URI"))?);
-        let bearer = Bytes::from(["Bearer ", token.expose()].concat());
-        let mut authorization = HeaderValue::from_maybe_shared(bearer)
-            .map_err(|_| wrong("the real token is no header"))?;
-        authorization.set_sensitive(true);
+        let authorization = token.bearer();
+        let authorization = authorization.ok_or_else(|| wrong("the real token is no header"))?;
         let mut headers = headers.into_map();
         headers.insert(HOST, self.host.clone());
         headers.insert(AUTHORIZATION, authorization);
