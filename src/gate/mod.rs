@@ -323,7 +323,7 @@ impl Gate {
             derived,
         };
         let sent = Instant::now();
-        let answer = question.go(&permit, way, headers, body, line).await;
+        let answer = Box::pin(question.go(&permit, way, headers, body, line)).await;
         line.elsewhere(sent.elapsed());
         let refused = answer.as_ref().err().map(|refusal| refusal.code);
         self.settle(&question, refused).await;
@@ -575,6 +575,7 @@ pub(crate) fn target_of(head: &Parts) -> Result<Target, Refusal> {
 mod tests {
     use super::*;
 
+    use crate::upstream::Carried;
     /// The bound, in bytes, which only goes down.
     const MOST: usize = 3 << 10;
 
@@ -592,7 +593,20 @@ mod tests {
             size_of::<F>()
         }
         let (answer, handle) = (of_answer(Gate::answer), of_handle(Gate::handle));
+        fn of_go<F: Future>(
+            _: fn(
+                &'static Question<'static>,
+                &'static Permit,
+                Way<'static>,
+                Carried,
+                Body,
+                &'static mut FinalLine,
+            ) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
         assert!(answer <= MOST, "{answer} bytes for the way through");
+        let go = of_go(Question::go);
         assert!(handle <= MOST / 2, "{handle} bytes for what leads there");
     }
 }

@@ -250,15 +250,12 @@ impl ShapedBody {
             Some(gunzip) => gunzip.finish().map_err(broken)?,
             None => Bytes::new(),
         };
-        let mut rest = self.scan.push(opened).map_err(|Found| Cut::Token)?.to_vec();
-        rest.extend_from_slice(&self.scan.finish());
-        let rest = Bytes::from(rest);
+        let rest = self.scan.push(opened).map_err(|Found| Cut::Token)?;
+        let rest = joined(rest, self.scan.finish());
         let Some(links) = &mut self.links else {
             return Ok(rest);
         };
-        let mut last = links.push(&rest).to_vec();
-        last.extend_from_slice(&links.finish());
-        Ok(Bytes::from(last))
+        Ok(joined(links.push(&rest), links.finish()))
     }
 }
 
@@ -355,6 +352,9 @@ pub async fn held(answer: Response<ShapedBody>, limit: usize) -> Result<Answer, 
 fn joined(begin: Bytes, end: Bytes) -> Bytes {
     if begin.is_empty() {
         return end;
+    }
+    if end.is_empty() {
+        return begin;
     }
     let mut whole = begin.try_into_mut().unwrap_or_else(|begin| {
         let mut copy = BytesMut::with_capacity(begin.len() + end.len());

@@ -66,19 +66,12 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The same once more, but for a body that goes as it comes.
-    fn again(&self) -> Option<Self> {
-        let body = match &self.body {
-            Body::None => Body::None,
-            Body::Json(bytes) => Body::Json(bytes.clone()),
-            Body::Stream(..) => return None,
-        };
-        Some(Self {
-            method: self.method,
-            path_and_query: self.path_and_query.clone(),
-            headers: self.headers.clone(),
-            body,
-        })
+    /// Whether it can be sent once more: a body that goes as it comes is gone then.
+    fn can_go_again(&self) -> bool {
+        match &self.body {
+            Body::None | Body::Json(_) => true,
+            Body::Stream(..) => false,
+        }
     }
 }
 
@@ -134,7 +127,7 @@ impl Upstream {
         &self,
         permit: &Permit,
         token: &RealToken,
-        checked: Checked,
+        mut checked: Checked,
     ) -> Result<(Response<Answered>, u32), Failure> {
         if token.account != permit.account() {
             return Err(Failure::unsent(
@@ -143,14 +136,13 @@ impl Upstream {
             ));
         }
         let reads = checked.method.reads();
-        let again = checked.again();
-        match (self.send(Purpose::Forward, token, checked).await, again) {
+        match self.send(Purpose::Forward, token, &mut checked).await {
             // A kept connection that the API closes as a request comes is nobody's fault.
-            (Err(failure), Some(again)) if failure.may_be_repeated(reads) => {
-                let sent = Box::pin(self.send(Purpose::Forward, token, again)).await;
+            Err(failure) if failure.may_be_repeated(reads) && checked.can_go_again() => {
+                let sent = Box::pin(self.send(Purpose::Forward, token, &mut checked)).await;
                 sent.map(|(answer, calls)| (answer, calls + 1))
             }
-            (result, _) => result,
+            result => result,
         }
     }
 
@@ -160,13 +152,13 @@ impl Upstream {
     /// # Errors
     /// `Failure`, if no answer came.
     pub async fn show(&self, token: &RealToken) -> Result<StatusCode, Failure> {
-        let checked = Checked {
+        let mut checked = Checked {
             method: Method::Get,
             path_and_query: "/v2/account".to_owned(),
             headers: Carried::default(),
             body: Body::None,
         };
-        self.send(Purpose::Check, token, checked)
+        self.send(Purpose::Check, token, &mut checked)
             .await
             .map(|(answer, _)| answer.status())
     }
@@ -183,15 +175,15 @@ impl Upstream {
         path_and_query: &str,
         limit: usize,
     ) -> Result<(u16, Bytes), Failure> {
-        let checked = || Checked {
+        let mut checked = Checked {
             method: Method::Get,
             path_and_query: path_and_query.to_owned(),
             headers: Carried::default(),
             body: Body::None,
         };
-        let answer = match Box::pin(self.send(purpose, token, checked())).await {
+        let answer = match Box::pin(self.send(purpose, token, &mut checked)).await {
             Err(failure) if failure.may_be_repeated(true) => {
-                Box::pin(self.send(purpose, token, checked())).await
+                Box::pin(self.send(purpose, token, &mut checked)).await
             }
             result => result,
         }?;
@@ -226,35 +218,33 @@ impl Upstream {
         &self,
         purpose: Purpose,
         token: &RealToken,
-        checked: Checked,
+        checked: &mut Checked,
     ) -> Result<(Response<Answered>, u32), Failure> {
         let mut shown: Vec<_> = token.current().into_iter().collect();
-        let mut again = token.has_others().then(|| checked.again()).flatten();
-        let mut next = checked;
+        let may_go_again = token.has_others() && checked.can_go_again();
         loop {
             let Some(held) = shown.last() else {
                 let why = "the account has no real token";
                 return Err(Failure::unsent(What::BadRequest, why));
             };
-            let answer = self.send_untold(purpose, (token, held), next).await;
+            let answer = self.send_untold(purpose, (token, held), checked).await;
             let answer = answer.inspect_err(|failure| self.tell(failure))?;
             let calls = u32::try_from(shown.len()).unwrap_or(u32::MAX);
             if answer.status() != StatusCode::UNAUTHORIZED {
                 return Ok((answer, calls));
             }
-            let other = match &again {
-                Some(_) if shown.len() < MOST_SHOWN => Box::pin(token.instead_of(&shown)).await,
-                Some(_) | None => None,
+            let other = if may_go_again && shown.len() < MOST_SHOWN {
+                Box::pin(token.instead_of(&shown)).await
+            } else {
+                None
             };
-            let (Some(other), Some(checked)) = (other, again.take()) else {
+            let Some(other) = other else {
                 let account = &token.account;
                 self.metrics.complain(Complaint::RealToken, |count| {
                     warn!(account, count, "the API does not accept the real token (401); put one that is valid where the configuration says");
                 });
                 return Ok((answer, calls));
             };
-            again = checked.again();
-            next = checked;
             shown.push(other);
         }
     }
@@ -285,7 +275,7 @@ impl Upstream {
         &self,
         purpose: Purpose,
         (token, held): (&RealToken, &Held),
-        checked: Checked,
+        checked: &mut Checked,
     ) -> Result<Response<Answered>, Failure> {
         let progress = match &checked.body {
             Body::Stream(_, progress, _) => progress.clone(),
@@ -320,7 +310,8 @@ impl Upstream {
         }
     }
 
-    fn request(&self, token: &Held, checked: Checked) -> Result<Request<Outgoing>, Failure> {
+    /// The request as it goes out. A body that goes as it comes goes with it.
+    fn request(&self, token: &Held, checked: &mut Checked) -> Result<Request<Outgoing>, Failure> {
         let Checked {
             method,
             path_and_query,
@@ -328,11 +319,11 @@ impl Upstream {
             body,
         } = checked;
         let wrong = |what: &str| Failure::unsent(What::BadRequest, what);
-        let path = PathAndQuery::from_maybe_shared(Bytes::from(path_and_query));
+        let path = PathAndQuery::try_from(path_and_query.as_str());
         let uri = Uri::from(path.map_err(|_| wrong("the target is no URI"))?);
         let authorization = token.bearer();
         let authorization = authorization.ok_or_else(|| wrong("the real token is no header"))?;
-        let mut headers = headers.into_map();
+        let mut headers = headers.to_map();
         headers.insert(HOST, self.host.clone());
         headers.insert(AUTHORIZATION, authorization);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -340,11 +331,11 @@ impl Upstream {
             Body::None => empty(),
             Body::Json(bytes) => {
                 headers.insert(CONTENT_TYPE, JSON);
-                whole(bytes)
+                whole(bytes.clone())
             }
             Body::Stream(stream, _, media_type) => {
-                headers.insert(CONTENT_TYPE, media_type);
-                stream
+                headers.insert(CONTENT_TYPE, media_type.clone());
+                std::mem::replace(stream, empty())
             }
         };
         let mut request = Request::new(body);
