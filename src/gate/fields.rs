@@ -21,6 +21,7 @@ use crate::response::{
     Answer, AnswerBody, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed,
     trimming,
 };
+use crate::rules::Planned;
 
 /// What things that are judged by themselves are, by the number of their place and then by their bytes; `None` where that could
 /// not be learnt.
@@ -30,7 +31,11 @@ impl Question<'_> {
     /// Whether the answer may hand out what logs in somewhere: that is recorded before it is asked for.
     pub fn hands_out(&self) -> bool {
         let planner = self.planner(Beforehand::default());
-        self.shape().is_some_and(|shape| planner.hands_out(shape))
+        let hands_out = |shape| match self.planned(&planner, shape) {
+            Some(planned) => planned.hands_out,
+            None => planner.hands_out(shape),
+        };
+        self.shape().is_some_and(hands_out)
     }
 
     /// Leaves out of an answer what the sub-token may not see of it. What stays is byte for byte what came.
@@ -207,12 +212,20 @@ impl Question<'_> {
 
     /// What is cut from an answer of that shape; `None` where nothing is.
     fn cuts(&self, planner: &Planner<'_>, shape: ShapeId) -> Option<Cuts> {
-        let plan = || planner.plan(shape).map(Cuts::from);
-        let plans = &self.serving.plans;
-        match planner.same_for() {
-            Some(fit) => plans.of(&self.grantee.grants, shape, fit, plan),
-            None => plan(),
+        match self.planned(planner, shape) {
+            Some(planned) => planned.cuts,
+            None => planner.plan(shape).map(Cuts::from),
         }
+    }
+
+    /// What is done to an answer of that shape, where that is the same for other requests.
+    fn planned(&self, planner: &Planner<'_>, shape: ShapeId) -> Option<Planned> {
+        let plan = || Planned {
+            cuts: planner.plan(shape).map(Cuts::from),
+            hands_out: planner.hands_out(shape),
+        };
+        let (plans, grants) = (&self.serving.plans, &self.grantee.grants);
+        Some(plans.of(grants, shape, planner.same_for()?, plan))
     }
 
     fn beforehand(&self, touches: &[Touch], allowed: &Allowed) -> Beforehand {

@@ -258,7 +258,7 @@ impl Gate {
         let headers = Question::headers(&head.headers)?;
         let comes_at_once = question.asked.method == Method::Get || body.is_end_stream();
         let decided = if comes_at_once && !question.wants_touches() {
-            Some(question.decide(&[])?) // nothing is to come that could change it
+            Some(question.settle_at_once()?) // nothing is to come that could change it
         } else {
             question.precheck()?; // what scopes alone refuse costs no byte of a body
             None
@@ -306,18 +306,19 @@ impl Gate {
         } else {
             Vec::new()
         };
-        let allowed = match decided {
-            Some(allowed) => allowed,
-            None => question.decide(&touches)?,
+        let settled = match decided {
+            Some(settled) => settled,
+            None => Arc::new(question.settle(&touches)?),
         };
+        let allowed = &settled.allowed;
         let derived = question.limited_derived()?;
         let body = question
-            .body_to_send(body, &allowed, derived.as_ref(), &reader)
+            .body_to_send(body, allowed, derived.as_ref(), &reader)
             .await?;
-        question.note_allowed(&touches, line);
-        let permit = self.permit(&allowed, &question, line).await?;
+        question.note_allowed(&settled, &touches, line);
+        let permit = self.permit(allowed, &question, line).await?;
         let way = Way {
-            allowed: &allowed,
+            allowed,
             touches: &touches,
             reader: &reader,
             derived,
@@ -574,8 +575,8 @@ pub(crate) fn target_of(head: &Parts) -> Result<Target, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
     use crate::upstream::Carried;
+
     /// The bound, in bytes, which only goes down.
     const MOST: usize = 3 << 10;
 
@@ -592,7 +593,6 @@ mod tests {
         fn of_handle<F: Future>(_: fn(Arc<Gate>, Asked, Peer) -> F) -> usize {
             size_of::<F>()
         }
-        let (answer, handle) = (of_answer(Gate::answer), of_handle(Gate::handle));
         fn of_go<F: Future>(
             _: fn(
                 &'static Question<'static>,
@@ -605,8 +605,10 @@ mod tests {
         ) -> usize {
             size_of::<F>()
         }
-        assert!(answer <= MOST, "{answer} bytes for the way through");
+        let (answer, handle) = (of_answer(Gate::answer), of_handle(Gate::handle));
         let go = of_go(Question::go);
+        assert!(answer <= MOST, "{answer} bytes for the way through");
+        assert!(go <= MOST, "{go} bytes for what goes to the API");
         assert!(handle <= MOST / 2, "{handle} bytes for what leads there");
     }
 }

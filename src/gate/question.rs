@@ -13,13 +13,14 @@ use crate::config::BaseUrl;
 use crate::facts::{Facts, Reader};
 use crate::identify::Client;
 use crate::policy::{
-    Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, scopes_used, wants_touches,
+    Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, scopes_used, settled_by,
+    wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, MOST_NAMED};
 use crate::resource::{Interest, State, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
-use crate::rules::Serving;
+use crate::rules::{Serving, Settled};
 use crate::token::Spending;
 use crate::units::Span;
 use crate::upstream::RealToken;
@@ -113,10 +114,10 @@ impl Question<'_> {
     }
 
     /// Notes by which scopes it was let through, and what is known of what it touches.
-    pub fn note_allowed(&self, touches: &[Touch], line: &mut FinalLine) {
+    pub fn note_allowed(&self, settled: &Settled, touches: &[Touch], line: &mut FinalLine) {
         let catalog = &self.serving.rules.catalog;
-        if let Some(used) = scopes_used(&self.grantee.grants, &self.asked, catalog) {
-            line.record.scopes = catalog.scopes().names(&used).cloned().collect();
+        if let Some(used) = &settled.scopes {
+            line.record.scopes.clone_from(used);
         }
         let resources = &mut line.record.resources;
         for touch in touches {
@@ -244,6 +245,36 @@ impl Question<'_> {
             Decision::Deny(refusal) => Err(refusal),
         }
     }
+
+    /// The decision by what a request touches, and by which scopes it goes.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn settle(&self, touches: &[Touch]) -> Result<Settled, Refusal> {
+        let allowed = self.decide(touches)?;
+        let catalog = &self.serving.rules.catalog;
+        let used = scopes_used(&self.grantee.grants, &self.asked, catalog);
+        let names = |used| catalog.scopes().names(&used).cloned().collect();
+        Ok(Settled {
+            allowed,
+            scopes: used.map(names),
+        })
+    }
+
+    /// The same over a request that touches nothing that decides, kept where others are decided alike.
+    ///
+    /// # Errors
+    /// The refusal, which is never kept: most tell what was asked.
+    pub fn settle_at_once(&self) -> Result<Arc<Settled>, Refusal> {
+        let (grants, rules) = (&self.grantee.grants, &self.serving.rules);
+        let by = settled_by(grants, &self.asked, &rules.catalog);
+        let settle = || self.settle(&[]);
+        match self.asked.endpoint.zip(by) {
+            Some((endpoint, by)) => self.serving.plans.settled(grants, endpoint, by, settle),
+            None => settle().map(Arc::new),
+        }
+    }
+
     fn real_token(&self, account: &str) -> Result<&Arc<RealToken>, Refusal> {
         self.serving.rules.real_token(account).ok_or_else(|| {
             Refusal::new(

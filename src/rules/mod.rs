@@ -16,6 +16,6 @@ pub use load::{
     Certificate, Parts, Rules, catalog, load, load_after, policy, policy_alone, policy_in,
     policy_text, secrets, settings,
 };
-pub use plans::Plans;
+pub use plans::{Planned, Plans, Settled};
 pub use tls::shows;
 pub use watch::Seen;

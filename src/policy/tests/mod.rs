@@ -12,6 +12,7 @@ use crate::resource::Given;
 mod children;
 mod fields;
 mod narrowed;
+mod settled;
 mod widening;
 mod world;
 
