@@ -20,7 +20,6 @@ pub struct Record {
     /// The request's own id.
     pub request_id: String,
     /// Which daemon of several it came to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// The sub-token.
     pub token: Option<Token>,
@@ -262,6 +261,7 @@ impl Record {
     fn members(&self, line: &mut Line<'_>) {
         let Self {
             request_id,
+            instance,
             token,
             parent,
             created,
@@ -287,6 +287,7 @@ impl Record {
             duration,
         } = self;
         line.text(",\"request_id\":", request_id);
+        line.text_if(",\"instance\":", instance.as_deref());
         line.token(",\"token\":", token.as_ref());
         line.text_if(",\"parent\":", parent.as_deref());
         line.token(",\"created\":", created.as_ref());
@@ -605,6 +606,7 @@ mod tests {
             &[("ref".into(), "main".into()), ("run".into(), "7".into())],
         );
         let record = Record {
+            instance: Some("a".into()),
             token: Some(token("4fZ0aB9cD8eF", "ci")),
             parent: Some("above".into()),
             created: Some(token("5fZ0aB9cD8eF", "below")),
@@ -649,7 +651,7 @@ mod tests {
         let now = "2026-11-29T23:59:59.000012Z".parse().unwrap();
         let line = String::from_utf8(record.line(Event::Operator, now)).unwrap();
         let written = r#"{"time":"2026-11-29T23:59:59.000012Z","event":"operator","request_id":"r1",
-"token":{"id":"4fZ0aB9cD8eF","name":"ci"},"parent":"above","created":{"id":"5fZ0aB9cD8eF","name":"below"},
+"instance":"a","token":{"id":"4fZ0aB9cD8eF","name":"ci"},"parent":"above","created":{"id":"5fZ0aB9cD8eF","name":"below"},
 "client_ip":"2001:db8::1","client_cert":"CN=ci","method":"POST","path":"/v2/droplets","endpoint":"droplets_create",
 "action":"create","query":["page","tag_name"],"scopes":["droplet:create","tag:read"],"fields":["tags","vpc_uuid"],
 "resources":[{"kind":"droplet","id":"12","scope":"droplet:read","name":"web","tags":["a","b"],"project":"p"},{"kind":"tag"}],

@@ -57,7 +57,7 @@ impl Grantee {
     /// Whether a use of any of them is counted.
     pub fn is_counted(&self) -> bool {
         self.counted()
-            .any(|(kept, _)| kept.limits().max_uses.is_some())
+            .any(|(_, kept, _)| kept.limits().max_uses.is_some())
     }
 
     /// Those of them that have a rate, with it.

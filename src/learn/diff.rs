@@ -300,7 +300,7 @@ fn by_requests(
             found.extend(told.into_iter().map(|witness| Difference {
                 role: name.to_owned(),
                 allowed,
-                endpoint: endpoint.operation.clone(),
+                endpoint: endpoint.operation.to_string(),
                 request: endpoint.to_string(),
                 does: does.clone(),
                 witness,

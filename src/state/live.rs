@@ -65,7 +65,7 @@ pub struct InForce<'p> {
     /// The policy.
     pub policy: &'p Policy,
     /// At which place among its tokens an id stands.
-    pub places: &'p HashMap<TokenId, usize>,
+    pub places: &'p Table<TokenId, usize>,
 }
 
 impl InForce<'_> {
