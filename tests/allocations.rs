@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tidegate::policy::{Limits, Vars};
+use tidegate::policy::Vars;
 use tidegate::server::{self, Inherited};
 use tidegate::state::{self, Issued};
-use tidegate::token::SubToken;
+use tidegate::token::{Limits, SubToken};
 
 #[global_allocator]
 static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -74,7 +74,6 @@ fn a_read_takes_few_allocations() {
     });
     // What goes on beside requests counts too: the round with the least of it.
     let least = counts.min().unwrap();
-    println!("{least} allocations");
     assert!(
         least <= MOST,
         "{least} allocations for a read; at most {MOST}"
@@ -126,7 +125,8 @@ fn issue(path: &Path) -> SubToken {
         about: None,
         maker: None,
     };
-    let mut state = state::open(path, Duration::from_secs(5)).unwrap();
+    let place = state::Place::File(path.to_owned());
+    let mut state = state::open(&place, Duration::from_secs(5)).unwrap();
     state.issue(&issued, now).unwrap();
     token
 }
