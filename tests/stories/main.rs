@@ -36,6 +36,7 @@ mod faults;
 mod fields;
 mod floods;
 mod forwarding;
+mod front;
 mod healthy;
 mod hygiene;
 mod initial;

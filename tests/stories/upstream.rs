@@ -32,7 +32,7 @@ struct SecureApi {
 }
 
 /// A listener with a certificate of its own: its address, the certificate, and what takes connections.
-async fn secure_listener(alpn: &[&str]) -> (String, String, TlsAcceptor, TcpListener) {
+pub async fn secure_listener(alpn: &[&str]) -> (String, String, TlsAcceptor, TcpListener) {
     let made =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])
             .unwrap();
@@ -227,7 +227,7 @@ async fn serve_one_less(
 }
 
 /// A frame of HTTP/2 (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, id: u32, load: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, id: u32, load: &[u8]) -> Vec<u8> {
     let [_, length @ ..] = u32::try_from(load.len()).unwrap().to_be_bytes();
     [&length[..], &[kind, flags], &id.to_be_bytes(), load].concat()
 }
