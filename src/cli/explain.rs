@@ -49,13 +49,17 @@ impl Arguments {
     /// # Errors
     /// The file that can't be read.
     pub fn question(&self) -> Result<Question, Failed> {
-        let body = self.body.as_ref().map(fs::read).transpose();
-        let body =
-            body.map_err(|error| Failed::because(format!("the body can't be read: {error}")))?;
+        let body = self.body.as_ref().map(|path| {
+            let file = path.display();
+            fs::read(path).map_err(|error| {
+                Failed::because(format!("the body `{file}` can't be read: {error}"))
+            })
+        });
         let given = self.resource.as_ref().map(|path| {
             let file = path.display().to_string();
             let text = fs::read_to_string(path);
-            let text = text.map_err(|error| Failed::because(format!("`{file}`: {error}")));
+            let text =
+                text.map_err(|error| Failed::because(format!("`{file}` can't be read: {error}")));
             text.map(|text| (file, text))
         });
         Ok(Question {
@@ -66,7 +70,7 @@ impl Arguments {
                 None => Asker::Roles(self.roles.clone(), self.vars.clone()),
             },
             from: self.from,
-            body,
+            body: body.transpose()?,
             given: given.transpose()?,
         })
     }

@@ -67,16 +67,16 @@ pub(super) struct Issue {
     #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
     expires: Option<Span>,
     /// Until when it is valid, as `2027-01-31T00:00:00Z`.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = crate::operate::time)]
     expires_at: Option<Timestamp>,
     /// From when on it is valid.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = crate::operate::time)]
     not_before: Option<Timestamp>,
     /// How long it may go unused, as `1h`.
     #[arg(long, value_name = "SPAN")]
     idle: Option<Span>,
     /// How many requests it is good for.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::operate::uses)]
     max_uses: Option<u64>,
     /// An address or network that it may be used from, or `unix`; repeatable. Left out: from anywhere.
     #[arg(long = "from", value_name = "CIDR")]

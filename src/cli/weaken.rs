@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "YAML")]
     only: Option<String>,
     /// How many requests it is good for.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::operate::uses)]
     max_uses: Option<u64>,
     /// How often it may be used, as `60/min`.
     #[arg(long, value_name = "RATE")]

@@ -12,7 +12,7 @@ use super::{
     Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::catalog::is_plain_text;
-use crate::secret::{Secret, TokenCommand, has_token};
+use crate::secret::{Secret, TokenCommand, has_token, redacted};
 use crate::state::{self, Database, UrlSource};
 use crate::token::Source;
 use crate::units::Span;
@@ -131,7 +131,7 @@ impl Reader<'_> {
     fn parsed<T>(&mut self, map: &mut Map<'_>, key: &'static str) -> Option<T>
     where
         T: FromStr,
-        T::Err: fmt::Display,
+        T::Err: fmt::Display + 'static,
     {
         map.take(key)
             .filter(|node| !node.is_null())
@@ -456,7 +456,7 @@ impl Reader<'_> {
     fn set<T>(&mut self, map: &mut Map<'_>, key: &'static str, into: &mut T)
     where
         T: FromStr,
-        T::Err: fmt::Display,
+        T::Err: fmt::Display + 'static,
     {
         if let Some(value) = self.parsed(map, key) {
             *into = value;
@@ -699,8 +699,11 @@ impl Reader<'_> {
         match node.text("`field_scopes`", &mut self.mistakes) {
             Some("enforce") => FieldScopes::Enforce,
             Some("secrets_only") | None => FieldScopes::SecretsOnly,
-            Some(_) => {
-                let forms = "`field_scopes` is `secrets_only` or `enforce`";
+            Some(other) => {
+                let forms = format!(
+                    "`field_scopes` can't be `{}`: it is `secrets_only` or `enforce`",
+                    redacted(other)
+                );
                 self.mistakes.add(node.at, forms);
                 FieldScopes::SecretsOnly
             }
@@ -942,7 +945,7 @@ mod tests {
                 "t.yaml:4:8: `file` is missing here; it must be given",
                 "t.yaml:4:10: unknown key `fil`; did you mean `file`?",
                 "t.yaml:5:17: `body` can't be `2GB`: a size is a number of bytes with or without a unit: `4096`, `32KiB`, `2MiB`, `1GiB`",
-                "t.yaml:5:35: `connections` can't be `many`: invalid digit found in string",
+                "t.yaml:5:35: `connections` can't be `many`: it is a whole number, in digits",
                 "t.yaml:6:22: `timeout` can't be `60`: a span of time is a number and a unit: `30s`, `5m`, `12h` or `30d`",
             ]
         );

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Failed;
 use super::facts::{self, NotTold};
+use super::issue::known_roles;
 use super::suggestion::{Refused, suggestion};
 use crate::audit::Would;
 use crate::catalog::{Catalog, Endpoint, Method, Scope};
@@ -239,6 +240,7 @@ impl Who {
         let wanted = match asker {
             Asker::Token(wanted) => wanted,
             Asker::Roles(roles, vars) => {
+                known_roles(policy, roles)?;
                 return Ok(Self {
                     roles: roles.clone(),
                     vars: vars.iter().cloned().collect(),

@@ -186,6 +186,19 @@ fn checked_ceiling(
     Ok(ceiling)
 }
 
+/// That the policy has the roles.
+pub(super) fn known_roles(policy: &Policy, roles: &[String]) -> Result<(), Failed> {
+    let Some(role) = roles.iter().find(|role| !policy.roles.contains_key(*role)) else {
+        return Ok(());
+    };
+    let known = policy.roles.keys().map(String::as_str);
+    let near = crate::yaml::nearest(role, known.clone()).map_or_else(
+        || format!("the policy has {}", known.collect::<Vec<_>>().join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Failed::because(format!("unknown role `{role}`; {near}")))
+}
+
 /// The variables that the roles need, no more and no less.
 pub(crate) fn variables(
     policy: &Policy,
@@ -200,18 +213,7 @@ pub(crate) fn variables(
             )));
         }
     }
-    if let Some(role) = roles.iter().find(|role| !policy.roles.contains_key(*role)) {
-        let near = crate::yaml::nearest(role, policy.roles.keys().map(String::as_str)).map_or_else(
-            || {
-                format!(
-                    "the policy has {}",
-                    policy.roles.keys().cloned().collect::<Vec<_>>().join(", ")
-                )
-            },
-            |near| format!("did you mean `{near}`?"),
-        );
-        return Err(Failed::because(format!("unknown role `{role}`; {near}")));
-    }
+    known_roles(policy, roles)?;
     let known = |name: &String| {
         roles
             .iter()
@@ -247,6 +249,18 @@ pub(crate) fn plain_text(text: &str) -> Result<String, String> {
         );
     }
     Ok(text.to_owned())
+}
+
+/// Reads how many requests a token is good for.
+pub(crate) fn uses(text: &str) -> Result<u64, &'static str> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or("it is a whole number of requests, at least 1; leave it out for any number")
+}
+
+/// Reads a time.
+pub(crate) fn time(text: &str) -> Result<Timestamp, &'static str> {
+    let wrong = "it is a time, as `2027-01-31T00:00:00Z`";
+    text.parse().map_err(|_| wrong)
 }
 
 /// Reads `NAME=VALUE`.

@@ -22,7 +22,7 @@ pub(crate) use check::{Checked, policy_warnings};
 pub(crate) use compare::Compared;
 pub(crate) use explain::Asker;
 pub use explain::{Ground, Question, Verdict};
-pub(crate) use issue::{End, NewToken, name, plain_text, variable, variables};
+pub(crate) use issue::{End, NewToken, name, plain_text, time, uses, variable, variables};
 pub(crate) use rotate::rotate_found;
 pub(crate) use several::Several;
 pub(crate) use shown::{Shown, all_shown, tree};

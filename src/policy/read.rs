@@ -11,7 +11,7 @@ use super::{
 use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
 use crate::request::Json;
 use crate::resource::{Attributes, Given, Known, spelled};
-use crate::secret::SecretHash;
+use crate::secret::{SecretHash, redacted};
 use crate::token::{Limits, Source, no_name};
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node, Value, nearest};
 
@@ -620,11 +620,12 @@ impl Reader<'_> {
 
     pub(super) fn role_exists(&mut self, name: &str, at: At) {
         if !self.policy.roles.contains_key(name) {
-            let instead = nearest(name, self.policy.roles.keys().map(String::as_str))
-                .map(|near| format!("; did you mean `{near}`?"))
-                .unwrap_or_default();
+            let instead = nearest(name, self.policy.roles.keys().map(String::as_str)).map_or_else(
+                || "write it under `roles`, or name one that stands there".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
             self.mistakes
-                .add(at, format!("unknown role `{name}`{instead}"));
+                .add(at, format!("unknown role `{name}`; {instead}"));
         }
     }
 
@@ -774,8 +775,12 @@ impl Reader<'_> {
         match node.text("`expect`", &mut self.mistakes)? {
             "allow" => Some(true),
             "deny" => Some(false),
-            _ => {
-                self.mistakes.add(node.at, "`expect` is `allow` or `deny`");
+            other => {
+                let why = format!(
+                    "`expect` can't be `{}`: it is `allow` or `deny`",
+                    redacted(other)
+                );
+                self.mistakes.add(node.at, why);
                 None
             }
         }

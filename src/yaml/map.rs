@@ -1,4 +1,7 @@
+use std::any::Any;
 use std::fmt;
+use std::net::AddrParseError;
+use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
 use super::tree::{At, Entry, Node, Value};
@@ -230,14 +233,15 @@ impl Node {
     pub fn parsed<T>(&self, what: &str, mistakes: &mut Mistakes) -> Option<T>
     where
         T: FromStr,
-        T::Err: fmt::Display,
+        T::Err: fmt::Display + 'static,
     {
         let text = self.text(what, mistakes)?;
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
                 let text = quoted(text);
-                mistakes.add(self.at, format!("{what} can't be `{text}`: {error}"));
+                let why = in_words(&error).map_or_else(|| error.to_string(), str::to_owned);
+                mistakes.add(self.at, format!("{what} can't be `{text}`: {why}"));
                 None
             }
         }
@@ -254,12 +258,35 @@ impl Node {
                 text,
                 quoted: false,
             } if text == "false" => Some(false),
+            Value::Scalar { text, .. } if !self.is_null() => {
+                let text = quoted(text);
+                let why = "it is `true` or `false`, without quotes";
+                mistakes.add(self.at, format!("{what} can't be `{text}`: {why}"));
+                None
+            }
             Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
-                mistakes.add(self.at, format!("{what} is `true` or `false`"));
+                let noun = self.noun();
+                mistakes.add(self.at, format!("{what} is `true` or `false`, not {noun}"));
                 None
             }
         }
     }
+}
+
+/// What a text must be, where the library's own words are for programmers.
+fn in_words(error: &dyn Any) -> Option<&'static str> {
+    if error.is::<AddrParseError>() {
+        return Some("it is an IP address and a port, `[::1]:8080` too");
+    }
+    if error.is::<jiff::Error>() {
+        return Some("it is written as `2027-01-31T00:00:00Z`");
+    }
+    let number = error.downcast_ref::<ParseIntError>()?;
+    Some(match number.kind() {
+        IntErrorKind::Zero => "it is at least 1; leave it out where nothing is meant",
+        IntErrorKind::PosOverflow => "it is too large",
+        _ => "it is a whole number, in digits",
+    })
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod front;
 mod healthy;
 mod hygiene;
 mod initial;
+mod inputs;
 mod leaked;
 mod limits;
 mod listening;

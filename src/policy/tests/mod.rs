@@ -984,7 +984,7 @@ fn tokens_of_the_file_are_checked_like_issued_ones() {
         ),
         (
             "roles: [r], vars: {x: '1'}, max_uses: -1",
-            "`max_uses` can't be `-1`: invalid digit",
+            "`max_uses` can't be `-1`: it is a whole number, in digits",
         ),
         ("roles: []", "`roles` is empty; fill it or leave it out"),
     ];
