@@ -42,6 +42,7 @@
 
 mod bodies;
 mod flows;
+mod in_cluster;
 mod links;
 mod narrowed;
 mod recorded;

@@ -13,7 +13,7 @@ use crate::support::{Gate, StandInApi, World};
 
 /// A request, its body, the status, and the member of the answer that the client reads, with its value (`null` for any).
 /// `{action}`, `{droplet}` and `{volume}` are the ids of what was last told of.
-type Row<'r> = (&'r str, &'r str, u16, &'r str, Value);
+pub(super) type Row<'r> = (&'r str, &'r str, u16, &'r str, Value);
 
 /// A story's role, as the examples have it, and the options of `token issue` beside it.
 struct Role<'r>(&'r str, &'r [&'r str]);
@@ -43,19 +43,23 @@ async fn live(client: &Client, role: Role<'_>, world: World, rows: &[Row<'_>]) {
     gate.finish(&api).await;
 }
 
-fn filled(text: &str, told: &BTreeMap<&str, String>) -> String {
+pub(super) fn filled(text: &str, told: &BTreeMap<&str, String>) -> String {
     told.iter().fold(text.to_owned(), |text, (name, id)| {
         text.replace(&format!("{{{name}}}"), id)
     })
 }
 
-fn remember(got: &Got, told: &mut BTreeMap<&'static str, String>) {
+pub(super) fn remember(got: &Got, told: &mut BTreeMap<&'static str, String>) {
     let Ok(answer) = serde_json::from_str::<Value>(&got.text) else {
         return; // a deletion tells nothing
     };
     let places = [
         ("droplet", "/droplet/id"),
         ("volume", "/volume/id"),
+        ("snapshot", "/snapshot/id"),
+        ("load_balancer", "/load_balancer/id"),
+        ("firewall", "/firewall/id"),
+        ("domain_record", "/domain_record/id"),
         ("action", "/action/id"),
         ("action", "/links/actions/0/id"),
     ];
