@@ -13,6 +13,7 @@
 
 mod acme;
 mod authority;
+mod binaries;
 mod certificates;
 mod console;
 mod fixed_host;
