@@ -580,11 +580,26 @@ fn every_answer_that_shows_children_asks_for_them() {
             let (Some(kind), Some(at)) = (kind, &rule.answer) else {
                 continue;
             };
-            for child in kind.shows_children.iter().filter(|_| !rule.bare) {
+            for child in kind.shows_children.iter().filter(|_| rule.bare.is_none()) {
                 let field = format!("{at}.{child}");
                 let (method, path) = (endpoint.method.as_str(), endpoint.template.to_string());
                 assert!(asks(method, &path, &field), "{endpoint}: {field}");
             }
+        }
+    }
+}
+
+/// The record says of each thing that a request touches by which scope.
+#[test]
+fn every_touch_has_its_scope() {
+    let catalog = Catalog::builtin().unwrap();
+    for endpoint in catalog.endpoints() {
+        let path = endpoint.template.to_string();
+        let target = crate::request::Target::read(&path).unwrap();
+        let asked = crate::request::Asked::new(endpoint.method, target, &catalog);
+        for number in 0..endpoint.touches.rules().len() {
+            let scope = asked.scope_at(number, &catalog);
+            assert!(scope.is_some(), "{endpoint}: touch {number}");
         }
     }
 }

@@ -126,7 +126,7 @@ pub struct TouchRule {
     /// The same, where it is hidden only if a deny takes that other resource.
     pub denied_with: Option<FieldPath>,
     /// The answer says no more of it than its id.
-    pub bare: bool,
+    pub bare: Option<String>,
     /// Whether an answer of which the table shows no more than this tells of what belongs to it.
     pub children: Option<Children>,
 }

@@ -493,10 +493,10 @@ impl Question<'_> {
             .before
             .as_ref()
             .and_then(|before| before.parent.as_deref());
-        if showing.rule.bare {
+        if let Some(member) = &showing.rule.bare {
             let id = json
                 .name()
-                .or_else(|| json.member("id").and_then(Json::name))
+                .or_else(|| json.member(member).and_then(Json::name))
                 .ok_or_else(|| unreadable("the answer has something without its id"))?;
             let id = spelled(showing.kind, "id", id, None);
             return Ok(Attributes::from([("id".to_owned(), Known::exactly([id]))]));
@@ -528,7 +528,7 @@ impl Question<'_> {
             return self.acted_on(kind, &attributes, reader).await;
         }
         let mut attributes = attributes;
-        if showing.rule.bare {
+        if showing.rule.bare.is_some() {
             let id = known(&attributes, "id").unwrap_or_default();
             let found = in_whole_list(kind, &id, reader).await?;
             attributes = found.unwrap_or(attributes);

@@ -130,9 +130,9 @@ impl Question<'_> {
             }
             let at = known.unwrap_or_else(|| {
                 let scope = touch.scope.or(touch.own_scope(catalog.kinds()));
-                let scope = scope
-                    .and_then(|scope| catalog.scopes().name(scope))
-                    .cloned();
+                let scope = scope.and_then(|scope| catalog.scopes().name(scope));
+                let scope = scope.cloned();
+                let scope = scope.or_else(|| self.asked.scope_at(touch.rule, catalog));
                 resources.push(Resource::named(kind.to_owned(), touch.id.clone(), scope));
                 resources.len() - 1
             });

@@ -520,6 +520,18 @@ impl<'c> Asked<'c> {
         })
     }
 
+    /// Whether a rule is about one of the actions of an endpoint, by what the request says that it does.
+    pub fn does_only(&self, rule: &TouchRule) -> bool {
+        let said = self.endpoint.and_then(|endpoint| endpoint.action.as_ref());
+        let Some(Action::Named { at, .. }) = said else {
+            return false;
+        };
+        let is_one = |condition: &Condition| matches!(condition, Condition::OneOf(_));
+        rule.when
+            .iter()
+            .any(|(place, condition)| place == at && is_one(condition))
+    }
+
     /// Whether an item of a list says nothing at a place that is a member of each.
     fn has_gap(&self, place: &Place) -> bool {
         let Place::Body(path) = place else {
@@ -535,6 +547,12 @@ impl<'c> Asked<'c> {
         members
             .filter(|member| !matches!(member, Json::Null))
             .any(|member| member.member(&last.key).is_none_or(Json::is_nothing))
+    }
+
+    /// The scope with which the rule of that number touches.
+    pub fn scope_at(&self, rule: usize, catalog: &Catalog) -> Option<Scope> {
+        let rule = self.endpoint?.touches.rules().get(rule)?;
+        self.scope_of(rule, catalog)
     }
 
     /// The scope with which a rule touches: the one that the table says, that of its kind for what is named beside, and that of

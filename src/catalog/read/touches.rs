@@ -140,7 +140,7 @@ impl Reader {
             denied_with: map
                 .take("denied_with")
                 .and_then(|node| node.parsed("`denied_with`", mistakes)),
-            bare: flag_of(map, "bare", mistakes),
+            bare: map.take("bare").and_then(|node| bare(node, mistakes)),
             children: map
                 .take("children")
                 .and_then(|node| children(node, mistakes)),
@@ -262,4 +262,10 @@ impl Reader {
             );
         }
     }
+}
+
+/// The member by which items that say no more than ids are called: `id`, or the one that is named.
+fn bare(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
+    let member = node.text("`bare`", mistakes)?;
+    Some(if member == "true" { "id" } else { member }.to_owned())
 }

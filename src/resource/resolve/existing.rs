@@ -226,8 +226,11 @@ impl<'r, L: Look> Resolver<'r, L> {
             if !values.is_empty() {
                 let known = self.known(here, attribute, &values).await?;
                 after.attributes.insert(attribute.clone(), known);
-            } else if places.iter().any(|place| self.asked.gives_at(place)) {
-                // What is given and says nothing clears it to some, and leaves it as it is to others.
+            } else if self.asked.does_only(rule)
+                || places.iter().any(|place| self.asked.gives_at(place))
+            {
+                // What is given and says nothing clears it to some, and leaves it as it is to others; nor is it told what an
+                // action that is there to set it makes of it where it does not say.
                 after.attributes.insert(attribute.clone(), Known::unknown());
             }
         }
