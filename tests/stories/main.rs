@@ -68,3 +68,4 @@ mod tokens;
 mod unneeded;
 mod upstream;
 mod verdicts;
+mod workflows;

@@ -32,7 +32,7 @@ fn job() -> serde_json::Value {
 }
 
 /// Gives out this identity as Actions does, to who shows the job's token and asks for this audience.
-async fn actions(identity: String) -> String {
+pub async fn actions(identity: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
         "http://{}/token?api-version=2.0",

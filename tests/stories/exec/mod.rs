@@ -1,7 +1,7 @@
 //! `tidegate exec`: a command with a sub-token in place of the real one, before a gate that ends with it (S16).
 
 mod child;
-mod elsewhere;
+pub mod elsewhere;
 mod environment;
 mod errand;
 mod learn;
