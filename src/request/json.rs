@@ -138,10 +138,23 @@ impl Json {
     /// # Errors
     /// `NotJson`. A key repeated with an equal value is read as one: an official client sends such bodies.
     pub fn read(bytes: &[u8]) -> Result<Self, NotJson> {
+        Self::read_with(bytes, Repeats::Equal)
+    }
+
+    /// The same, where nobody has a reason to repeat a key, be it with an equal value.
+    ///
+    /// # Errors
+    /// `NotJson`.
+    pub fn read_once(bytes: &[u8]) -> Result<Self, NotJson> {
+        Self::read_with(bytes, Repeats::Never)
+    }
+
+    fn read_with(bytes: &[u8], repeats: Repeats) -> Result<Self, NotJson> {
         let mut reader = Reader {
             bytes,
             at: 0,
             values: 0,
+            repeats,
         };
         let value = reader.value(0)?;
         reader.space();
@@ -533,6 +546,15 @@ struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
     values: usize,
+    repeats: Repeats,
+}
+
+/// When a key may stand in an object twice.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Repeats {
+    /// With an equal value.
+    Equal,
+    Never,
 }
 
 impl Reader<'_> {
@@ -743,7 +765,7 @@ impl Reader<'_> {
                 seen.get(&key).copied()
             };
             match index.and_then(|index| members.get(index)) {
-                Some((_, first)) if *first == value => {}
+                Some((_, first)) if self.repeats == Repeats::Equal && *first == value => {}
                 Some(_) => return Err(NotJson::Repeated(key)),
                 None => {
                     if members.len() >= FEW {

@@ -2,10 +2,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::json::Document;
 use crate::request::Json;
 
 /// How a token may be signed. There is nothing else: neither `none` nor a shared secret can be named.
@@ -179,9 +177,7 @@ fn head(header: &Json) -> Result<(Algorithm, String), NoToken> {
 const TYPES: [&str; 4] = ["JWT", "application/jwt", "at+jwt", "application/at+jwt"];
 
 fn object(part: &str) -> Result<Json, NoToken> {
-    let bytes = Bytes::from(decoded(part)?);
-    Document::read(&bytes).map_err(|_| NoToken::Json)?; // which takes no key twice, be it with the same value
-    let value = Json::read(&bytes).map_err(|_| NoToken::Json)?;
+    let value = Json::read_once(&decoded(part)?).map_err(|_| NoToken::Json)?;
     matches!(value, Json::Map(_))
         .then_some(value)
         .ok_or(NoToken::Json)
