@@ -116,10 +116,12 @@ impl Admin {
             .collect();
         certificates.sort();
         certificates.dedup_by(|(later, _), (key, _)| later == key); // the first to end
+        let counted = self.tokens.count(rules.in_force(), self.tokens.now());
         Gauges {
             ready,
             certificates,
-            tokens: self.tokens.count(rules.in_force(), self.tokens.now()),
+            tokens: counted.by_state,
+            ending: counted.ending,
             store: self.tokens.store(),
             reload_success: self.current.last().problems.is_empty(),
             rate_limits,

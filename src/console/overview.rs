@@ -52,6 +52,7 @@ impl Console {
         let tokens: serde_json::Map<_, _> = self
             .tokens
             .count(rules.in_force(), self.tokens.now())
+            .by_state
             .into_iter()
             .map(|(state, count)| (state.to_owned(), count.into()))
             .collect();

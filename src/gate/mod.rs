@@ -30,7 +30,7 @@ use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::{Catalog, Method};
 use crate::facts::{Facts, Reader};
 use crate::identify::{self, Client, Peer, is_trusted};
-use crate::metrics::{Outcome, Unreadable};
+use crate::metrics::{Handshake, Outcome, Unreadable};
 use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
@@ -108,6 +108,11 @@ impl Gate {
     /// Counts what a client sent that could not be read as a request.
     pub fn unreadable(&self, unreadable: Unreadable) {
         self.current.metrics().unreadable(unreadable);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub fn handshake_failed(&self, why: Handshake) {
+        self.current.metrics().handshake_failed(why);
     }
 
     /// Refuses every request from now on that has not come yet.

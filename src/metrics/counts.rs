@@ -27,6 +27,7 @@ pub struct Metrics {
     lists: Results,
     reloads: Reloads,
     unreadable: [AtomicU64; 3],
+    handshakes: [AtomicU64; 3],
     complaints: Complaints,
 }
 
@@ -181,6 +182,29 @@ impl Unreadable {
     }
 }
 
+/// Why a TLS handshake with a client came to nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Handshake {
+    /// It showed no certificate where one is asked for, or one that is not trusted.
+    ClientCertificate,
+    /// It took too long.
+    Timeout,
+    /// For another reason: it distrusts ours, or speaks no TLS that is spoken here.
+    Other,
+}
+
+impl Handshake {
+    const ALL: [Self; 3] = [Self::ClientCertificate, Self::Timeout, Self::Other];
+
+    fn cause(self) -> &'static str {
+        match self {
+            Self::ClientCertificate => "client_certificate",
+            Self::Timeout => "timeout",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// What a reload came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reload {
@@ -315,6 +339,20 @@ impl Metrics {
             .for_each(|(_, count)| {
                 count.fetch_add(1, Ordering::Relaxed);
             });
+    }
+
+    /// Counts a handshake that came to nothing.
+    pub fn handshake_failed(&self, why: Handshake) {
+        let counters = Handshake::ALL.iter().zip(&self.handshakes);
+        let of_it = counters.filter(|(known, _)| **known == why);
+        of_it.for_each(|(_, count)| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    pub(super) fn failed_handshakes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counters = Handshake::ALL.iter().zip(&self.handshakes);
+        counters.map(|(why, count)| (why.cause(), count.load(Ordering::Relaxed)))
     }
 
     pub(super) fn all_unreadable(&self) -> impl Iterator<Item = (&'static str, u64)> {

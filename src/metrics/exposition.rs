@@ -22,6 +22,8 @@ pub struct Gauges {
     pub store: Option<(bool, Arc<Times>)>,
     /// How many tokens are in which state.
     pub tokens: Vec<(&'static str, u64)>,
+    /// How many active tokens that somebody issued end before long, and within what.
+    pub ending: Vec<(&'static str, u64)>,
     /// Whether the last reload succeeded.
     pub reload_success: bool,
     /// How many requests the API takes yet, by account.
@@ -100,6 +102,12 @@ impl Scrape {
             to.encode_descriptor("tidegate_unreadable", help, None, MetricType::Counter)?;
         for (status, count) in self.metrics.all_unreadable() {
             counter(&mut family, &[("status", status)], count)?;
+        }
+        let help = "TLS handshakes of clients that came to nothing.";
+        let name = "tidegate_handshake_failures";
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (cause, count) in self.metrics.failed_handshakes() {
+            counter(&mut family, &[("cause", cause)], count)?;
         }
         let help = "From the head of a request to the head of its answer, less what the API took.";
         let times = to.encode_descriptor(
@@ -194,6 +202,14 @@ impl Scrape {
                 .encode_family(&[("state", *state)])?
                 .encode_gauge(count)?;
         }
+        let help = "Active sub-tokens that somebody issued, or that stand in the policy file, and that end within this time.";
+        let name = "tidegate_tokens_ending";
+        let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (within, count) in &self.gauges.ending {
+            family
+                .encode_family(&[("within", *within)])?
+                .encode_gauge(count)?;
+        }
         let help = "Whether the last reload succeeded: 1, or 0 while older files are in force.";
         let success = u64::from(self.gauges.reload_success);
         to.encode_descriptor("tidegate_reload_success", help, None, MetricType::Gauge)?
@@ -244,6 +260,7 @@ mod tests {
             )],
             store: None,
             tokens: vec![("active", 2), ("expired", 0)],
+            ending: vec![("7d", 1)],
             reload_success: true,
             rate_limits: vec![("a \"b\"\\".to_owned(), 4987)],
             started: Timestamp::from_second(1_790_000_000).unwrap(),
@@ -309,6 +326,11 @@ tidegate_requests_total{endpoint="unknown",decision="deny",reason="no_token"} 1
 tidegate_unreadable_total{status="400"} 0
 tidegate_unreadable_total{status="414"} 0
 tidegate_unreadable_total{status="431"} 0
+# HELP tidegate_handshake_failures_total TLS handshakes of clients that came to nothing.
+# TYPE tidegate_handshake_failures_total counter
+tidegate_handshake_failures_total{cause="client_certificate"} 0
+tidegate_handshake_failures_total{cause="timeout"} 0
+tidegate_handshake_failures_total{cause="other"} 0
 # HELP tidegate_request_seconds From the head of a request to the head of its answer, less what the API took.
 # TYPE tidegate_request_seconds histogram
 tidegate_request_seconds_sum 0.0003
@@ -352,6 +374,9 @@ tidegate_certificate_end_seconds{of="listen.0.0.0.0:8443"} 1800000000
 # TYPE tidegate_tokens gauge
 tidegate_tokens{state="active"} 2
 tidegate_tokens{state="expired"} 0
+# HELP tidegate_tokens_ending Active sub-tokens that somebody issued, or that stand in the policy file, and that end within this time.
+# TYPE tidegate_tokens_ending gauge
+tidegate_tokens_ending{within="7d"} 1
 # HELP tidegate_reload_success Whether the last reload succeeded: 1, or 0 while older files are in force.
 # TYPE tidegate_reload_success gauge
 tidegate_reload_success 1

@@ -8,6 +8,6 @@ mod exposition;
 mod times;
 
 pub use complaints::Complaint;
-pub use counts::{Cache, Found, Metrics, Outcome, Purpose, Reload, Unreadable};
+pub use counts::{Cache, Found, Handshake, Metrics, Outcome, Purpose, Reload, Unreadable};
 pub use exposition::{CONTENT_TYPE, Gauges, expose};
 pub use times::Times;

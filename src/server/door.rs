@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::future::ready;
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +36,7 @@ use crate::console::Console;
 use crate::gate::Gate;
 use crate::gate::{Clients, Seat};
 use crate::identify::{Forwarding, Peer, is_trusted, subject};
-use crate::metrics::Unreadable;
+use crate::metrics::{Handshake, Unreadable};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, refused};
 use crate::rules::Serving;
@@ -140,6 +141,14 @@ impl Behind {
     fn unreadable(&self, unreadable: Unreadable) {
         match self {
             Self::Gate(gate) => gate.unreadable(unreadable),
+            Self::Admin(..) => {}
+        }
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    fn handshake_failed(&self, why: Handshake) {
+        match self {
+            Self::Gate(gate) => gate.handshake_failed(why),
             Self::Admin(..) => {}
         }
     }
@@ -343,9 +352,13 @@ impl Door {
             Ok(Err(error)) => {
                 // Without a certificate that is asked for; scanners and clients that distrust ours are among them.
                 self.handshake.once_in_a_while(|| warn!(client = %peer.addr, %error, "a TLS handshake failed; more are told once a minute"));
+                self.behind.handshake_failed(why(&error));
                 return debug!(client = %peer.addr, %error, "a TLS handshake failed");
             }
-            Err(_) => return debug!("a TLS handshake took too long"),
+            Err(_) => {
+                self.behind.handshake_failed(Handshake::Timeout);
+                return debug!("a TLS handshake took too long");
+            }
         };
         let has_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let chain = stream.get_ref().1.peer_certificates();
@@ -558,5 +571,16 @@ impl<B: Body<Error: Unpin> + Unpin> Body for Held<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// Why a handshake came to nothing.
+fn why(error: &io::Error) -> Handshake {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_tls {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            Handshake::ClientCertificate
+        }
+        Some(_) | None => Handshake::Other,
     }
 }

@@ -228,6 +228,7 @@ fn in_force(current: &Current, tokens: &Live) {
     } = &serving.rules;
     let count = tokens.count(serving.rules.in_force(), tokens.now());
     let count: Vec<_> = count
+        .by_state
         .iter()
         .map(|(state, count)| format!("{state}={count}"))
         .collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -58,6 +58,22 @@ pub struct Live {
 }
 
 type Shard = Table<TokenId, Entry>;
+
+/// How many tokens there are.
+#[derive(Debug)]
+pub struct Counted {
+    /// In which state.
+    pub by_state: Vec<(&'static str, u64)>,
+    /// How many active ones, of those that somebody issued, end within what.
+    pub ending: Vec<(&'static str, u64)>,
+}
+
+/// Within what an end is told.
+const ENDING: [(&str, SignedDuration); 3] = [
+    ("1d", SignedDuration::from_hours(24)),
+    ("7d", SignedDuration::from_hours(7 * 24)),
+    ("30d", SignedDuration::from_hours(30 * 24)),
+];
 
 /// The policy in force, and its tokens by their ids.
 #[derive(Clone, Copy)]
@@ -491,7 +507,7 @@ impl Live {
 
     /// How many tokens are in which state, those of the policy file included. It reads what is in memory as it stands, and no
     /// request waits for it.
-    pub fn count(&self, in_force: InForce<'_>, now: Moment) -> Vec<(&'static str, u64)> {
+    pub fn count(&self, in_force: InForce<'_>, now: Moment) -> Counted {
         let states = [
             Fate::Own(Standing::Active),
             Fate::Own(Standing::Expired),
@@ -500,13 +516,27 @@ impl Live {
             Fate::RoleMissing,
         ];
         let mut counts = states.map(|fate| (fate.as_str(), 0));
+        let mut ending = ENDING.map(|(within, _)| (within, 0));
         self.each(in_force, |token| {
-            let state = self.fate(token, in_force, now).as_str();
+            let fate = self.fate(token, in_force, now);
+            let state = fate.as_str();
             if let Some((_, count)) = counts.iter_mut().find(|(name, _)| *name == state) {
                 *count += 1;
             }
+            // What was exchanged or handed on ends before long as it was meant to.
+            let is_issued = token.kept.parent().is_none() && token.kept.rule().is_none();
+            let ends = token.kept.limits().expires_at;
+            if let Some(ends) = ends.filter(|_| is_issued && fate == Fate::Own(Standing::Active)) {
+                let left = ends.duration_since(now.latest);
+                for ((_, within), (_, count)) in ENDING.iter().zip(&mut ending) {
+                    *count += u64::from(left <= *within);
+                }
+            }
         });
-        counts.to_vec()
+        Counted {
+            by_state: counts.to_vec(),
+            ending: ending.to_vec(),
+        }
     }
 
     /// How a token stands, with the token that made it as that is in memory.

@@ -25,8 +25,8 @@ pub use database::{Database, UrlSource};
 pub use fate::{Ended, Fate, Seen};
 pub use kept::Kept;
 pub use live::{
-    Activity, BehindClock, Entry, INTERVAL, InForce, KeptIn, Live, OlderState, Unavailable,
-    older_than,
+    Activity, BehindClock, Counted, Entry, INTERVAL, InForce, KeptIn, Live, OlderState,
+    Unavailable, older_than,
 };
 pub use maker::{Exchanged, Maker, Parent, Taken};
 pub use postgres::Postgres;

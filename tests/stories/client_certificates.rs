@@ -42,6 +42,11 @@ struct Ground {
 
 impl Ground {
     async fn new(trusted: Value) -> Self {
+        Self::with(trusted, None).await
+    }
+
+    /// The same with an `admin` listener, which makes the gate ask the API whether it takes the real token.
+    async fn with(trusted: Value, admin: Option<Value>) -> Self {
         let api = StandInApi::start().await;
         let (pem, key) = certificate();
         let authority = authority();
@@ -55,9 +60,11 @@ impl Ground {
             .file("tls.key", &key)
             .file("ca.pem", &authority.pem())
             .set("listen", listen)
-            .set("trusted_proxies", trusted)
-            .start()
-            .await;
+            .set("trusted_proxies", trusted);
+        let gate = match admin {
+            Some(admin) => gate.set("admin", admin).start().await,
+            None => gate.start().await,
+        };
         Self {
             api,
             gate,
@@ -249,4 +256,34 @@ async fn check_says_where_nobody_could_show_a_certificate() {
         "{said}"
     );
     gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_or_a_stranger_s_is_counted() {
+    let admin = json!({ "address": "127.0.0.1:0" });
+    let ground = Ground::with(json!([]), Some(admin)).await;
+    let count = async |cause: &str| {
+        let text = crate::admin::ask(&ground.gate, hyper::Method::GET, "/metrics");
+        let text = text.await.text();
+        let name = format!("tidegate_handshake_failures_total{{cause=\"{cause}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let until = async |cause: &str, wanted: &str| {
+        let began = std::time::Instant::now();
+        while count(cause).await != wanted {
+            assert!(began.elapsed().as_secs() < 20, "{cause} is not {wanted}");
+        }
+    };
+    let _ = connect(&ground.gate, &ground.pem, "http/1.1", None).await; // told once the handshake is over
+    until("client_certificate", "1").await;
+    let (own, key) = certificate();
+    let _ = connect(&ground.gate, &ground.pem, "http/1.1", Some((&own, &key))).await;
+    until("client_certificate", "2").await;
+    let (_, distrusted) = (count("timeout").await, certificate().0);
+    let refused = connect(&ground.gate, &distrusted, "http/1.1", None).await;
+    assert!(refused.is_err(), "the client distrusts the gate's");
+    until("other", "1").await;
+    assert_eq!(count("client_certificate").await, "2");
+    ground.gate.finish(&ground.api).await;
 }

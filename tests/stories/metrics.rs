@@ -248,13 +248,27 @@ async fn tokens_are_counted_by_state() {
             .map(|state| now[&format!("tidegate_tokens{{state=\"{state}\"}}")])
     };
     metrics_until(&gate, |now| states(now) == [2.0, 1.0, 1.0, 1.0]).await;
+    gate.issue(&[&["week"][..], &role, &["--expires", "6d"]].concat())
+        .await;
+    gate.issue(&[&["month"][..], &role, &["--expires", "29d"]].concat())
+        .await;
+    let ending = |now: &BTreeMap<String, f64>| {
+        ["1d", "7d", "30d"]
+            .map(|within| now[&format!("tidegate_tokens_ending{{within=\"{within}\"}}")])
+    };
+    metrics_until(&gate, |now| ending(now) == [0.0, 1.0, 2.0]).await;
+    for ended in ["week", "month"] {
+        let ended = gate.cli(&["token", "revoke", ended]).await;
+        assert!(ended.status.success());
+    }
     assert!(
         gate.cli(&["token", "revoke", "kept-in-git"])
             .await
             .status
             .success()
     );
-    metrics_until(&gate, |now| states(now) == [1.0, 1.0, 1.0, 2.0]).await;
+    metrics_until(&gate, |now| states(now) == [1.0, 1.0, 1.0, 4.0]).await;
+    metrics_until(&gate, |now| ending(now) == [0.0, 0.0, 0.0]).await;
     gate.finish(&api).await;
 }
 
