@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
+use super::reference::TOPICS;
 use super::{Failed, Outcome, print};
 use crate::config;
 
@@ -36,6 +37,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
         fs::write(&path, text).map_err(|error| unusable(&path, error))?;
         print(path.display())?;
     }
+    // Beside `man1` stands `man5`, where man looks for the pages of files.
+    let of_files = match (directory.file_name(), directory.parent()) {
+        (Some(name), Some(above)) if name == "man1" => above.join("man5"),
+        _ => directory.clone(),
+    };
+    fs::create_dir_all(&of_files).map_err(|error| unusable(&of_files, error))?;
+    for topic in &TOPICS {
+        let path = of_files.join(format!("{}.5", topic.page));
+        fs::write(&path, topic.man()).map_err(|error| unusable(&path, error))?;
+        print(path.display())?;
+    }
     Ok(Outcome::Good)
 }
 
@@ -61,7 +73,7 @@ fn common(of: &str, all: &[String]) -> String {
         })
         .collect();
     format!(
-        ".SH \"EXIT STATUS\"\n{}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH \"SEE ALSO\"\n{}\n",
+        ".SH \"EXIT STATUS\"\n{}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH \"SEE ALSO\"\n{}, \\fBtidegate.yaml\\fR(5), \\fBtidegate\\-policy\\fR(5)\n",
         list(&STATUS),
         list(&ENVIRONMENT),
         list(&FILES),

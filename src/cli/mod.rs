@@ -18,6 +18,7 @@ mod kinds;
 mod learn;
 mod log;
 mod man;
+mod reference;
 mod revoke;
 mod rows;
 mod schema;
@@ -42,7 +43,13 @@ use crate::secret::process;
 
 /// A gate before the DigitalOcean API: sub-tokens that can do only what their policy says.
 #[derive(Parser)]
-#[command(name = "tidegate", version, about, arg_required_else_help = true)]
+#[command(
+    name = "tidegate",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "`tidegate help policy` and `tidegate help config` print the reference of the two files."
+)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CONFIG", default_value = config::DEFAULT_PATH)]
@@ -117,6 +124,10 @@ impl From<io::Error> for Failed {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    let told: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(printed) = reference::asked(&told) {
+        return printed.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let Arguments { config, command } = Arguments::parse();
     if let Err(open) = process::shut() {
         say(open);

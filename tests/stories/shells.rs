@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -139,4 +141,82 @@ fn there_are_completions_for_the_other_shells() {
             "{shell}"
         );
     }
+}
+
+#[test]
+fn the_reference_of_the_two_files_is_printed_and_is_a_man_page() {
+    let place = TempDir::new().unwrap();
+    let directory = place.path().join("man1");
+    tidegate(&["man", "--dir", directory.to_str().unwrap()]);
+    let topics = [
+        ("policy", "tidegate-policy.5", "on_create"),
+        ("config", "tidegate.yaml.5", "trusted_proxies"),
+    ];
+    for (topic, page, word) in topics {
+        let text = tidegate(&["help", topic]);
+        assert!(text.starts_with("## ") && text.contains(word), "{text}");
+        assert!(!text.contains("]("), "a link is left in {topic}");
+        let page = place.path().join("man5").join(page);
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains(".SH NAME\n") && page.contains(word), "{page}");
+        let is_request = |line: &&str| line.starts_with('.') || line.starts_with('\'');
+        let known = [
+            ".ie", ".el", ".TH", ".SH", ".SS", ".PP", ".TP", ".IP", ".nf", ".fi",
+        ];
+        for line in page.lines().filter(is_request) {
+            assert!(known.iter().any(|known| line.starts_with(known)), "{line}");
+        }
+        assert_eq!(
+            page.matches("\n.nf\n").count(),
+            page.matches("\n.fi\n").count()
+        );
+        // Every paragraph of the reference is in its page.
+        let words = |text: &str| text.matches(|letter: char| letter.is_alphabetic()).count();
+        assert!(
+            words(&page) >= words(&text),
+            "{} < {}",
+            words(&page),
+            words(&text)
+        );
+    }
+}
+
+/// What Cargo.toml puts into the Debian package is in the repository, or made by the script that makes the package.
+#[test]
+fn the_package_has_all_that_it_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let place = TempDir::new().unwrap();
+    let tools = place.path().join("tools");
+    fs::create_dir(&tools).unwrap();
+    let cargo = "#!/bin/sh\n[ \"$1\" = build ] || ls -R target/package\n"; // in place of a build, and of the packager
+    fs::write(tools.join("cargo"), cargo).unwrap();
+    fs::set_permissions(tools.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let release = place.path().join("release");
+    fs::create_dir(&release).unwrap();
+    symlink(env!("CARGO_BIN_EXE_tidegate"), release.join("tidegate")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new(root.join("config/package"))
+        .env("CARGO_TARGET_DIR", place.path())
+        .env("PATH", format!("{}:{path}", tools.display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let cargo = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let (_, assets) = cargo.split_once("assets = [").unwrap();
+    let (assets, _) = assets.split_once("\n]").unwrap();
+    let mut named = 0;
+    for asset in assets.lines().filter_map(|line| line.split('"').nth(1)) {
+        named += 1;
+        let (directory, file) = asset.rsplit_once('/').unwrap();
+        let (begin, end) = file.split_once('*').unwrap_or((file, ""));
+        let fits = |name: &str| name.starts_with(begin) && name.ends_with(end);
+        if directory == "target/release" {
+            continue; // the binary itself
+        }
+        let there = fs::read_dir(root.join(directory)).expect(asset);
+        let mut names = there.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(names.any(|name| fits(&name)), "{asset} is not there");
+    }
+    assert!(named > 12, "{assets}");
 }
