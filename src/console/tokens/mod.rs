@@ -169,7 +169,7 @@ impl Console {
         let mut found = Vec::new();
         self.tokens.each(rules.in_force(), |token| {
             let is_theirs = match (&filter.owner, &owned, &token.kept) {
-                (Some(owner), _, Kept::Listed(listed)) => listed.owner.as_ref() == Some(owner),
+                (Some(wanted), _, Kept::Listed(listed)) => listed.owner.as_ref() == Some(wanted),
                 (_, Some(owned), Kept::Issued(issued)) => owned.contains(&issued.id),
                 (None, _, Kept::Listed(_)) | (_, None, Kept::Issued(_)) => true,
             };
