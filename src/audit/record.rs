@@ -301,11 +301,11 @@ impl Record {
         line.text_if(",\"endpoint\":", endpoint.as_deref());
         line.clean_if(",\"action\":", action.as_deref());
         line.list(",\"query\":[", query, |line, before, name| {
-            line.clean(before, name)
+            line.clean(before, name);
         });
         line.scopes(",\"scopes\":[", scopes);
         line.list(",\"fields\":[", fields, |line, before, field| {
-            line.text(before, field)
+            line.text(before, field);
         });
         line.list(",\"resources\":[", resources, |line, before, resource| {
             line.raw(before);
@@ -370,7 +370,7 @@ impl Resource {
         line.text_if(",\"scope\":", scope.as_ref().map(Scope::as_str));
         line.clean_if(",\"name\":", name.as_deref());
         line.list(",\"tags\":[", tags, |line, before, tag| {
-            line.clean(before, tag)
+            line.clean(before, tag);
         });
         line.clean_if(",\"project\":", project.as_deref());
         line.raw("}");
@@ -465,7 +465,7 @@ impl Line<'_> {
 
     fn scopes(&mut self, before: &str, scopes: &[Scope]) {
         self.list(before, scopes, |line, before, scope| {
-            line.text(before, scope.as_str())
+            line.text(before, scope.as_str());
         });
     }
 

@@ -31,10 +31,9 @@ impl Question<'_> {
     /// Whether the answer may hand out what logs in somewhere: that is recorded before it is asked for.
     pub fn hands_out(&self) -> bool {
         let planner = self.planner(Beforehand::default());
-        let hands_out = |shape| match self.planned(&planner, shape) {
-            Some(planned) => planned.hands_out,
-            None => planner.hands_out(shape),
-        };
+        let anew = |shape| planner.hands_out(shape);
+        let kept = |shape| self.planned(&planner, shape);
+        let hands_out = |shape| kept(shape).map_or_else(|| anew(shape), |known| known.hands_out);
         self.shape().is_some_and(hands_out)
     }
 
@@ -212,10 +211,9 @@ impl Question<'_> {
 
     /// What is cut from an answer of that shape; `None` where nothing is.
     fn cuts(&self, planner: &Planner<'_>, shape: ShapeId) -> Option<Cuts> {
-        match self.planned(planner, shape) {
-            Some(planned) => planned.cuts,
-            None => planner.plan(shape).map(Cuts::from),
-        }
+        let anew = || planner.plan(shape).map(Cuts::from);
+        self.planned(planner, shape)
+            .map_or_else(anew, |known| known.cuts)
     }
 
     /// What is done to an answer of that shape, where that is the same for other requests.

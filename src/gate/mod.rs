@@ -39,7 +39,6 @@ use crate::response::{Answer, made, refused};
 use crate::rules::{Current, Serving};
 use crate::state::{Activity, Kept, Live};
 use crate::token::{ClientAddr, Origin, TokenId};
-use crate::upstream::Body;
 use authenticate::{Grantee, Maker, authenticate, state_unavailable, still};
 use crowd::{Place, Requests};
 use exchange::Exchanges;
@@ -268,12 +267,7 @@ impl Gate {
             question.precheck()?; // what scopes alone refuse costs no byte of a body
             None
         };
-        let body = if comes_at_once {
-            drop(body); // on GET some clients send `{}`, `null` or what they posted last
-            Body::None
-        } else {
-            Box::pin(question.body(&head.headers, body)).await?
-        };
+        let body = question.body(&head.headers, body).await?;
         if question.asked.body.is_some() {
             question.note(line);
         }
@@ -306,15 +300,11 @@ impl Gate {
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
         line.rated = question.grantee.rated();
-        let touches = if question.looks() {
-            Box::pin(self.look(&question, &reader, client.origin(), line)).await?
-        } else {
-            Vec::new()
+        let touches = match question.looks() {
+            true => Box::pin(self.look(&question, &reader, client.origin(), line)).await?,
+            false => Vec::new(),
         };
-        let settled = match decided {
-            Some(settled) => settled,
-            None => Arc::new(question.settle(&touches)?),
-        };
+        let settled = decided.map_or_else(|| question.settle(&touches).map(Arc::new), Ok)?;
         let allowed = &settled.allowed;
         let derived = question.limited_derived()?;
         let body = question
@@ -580,7 +570,7 @@ pub(crate) fn target_of(head: &Parts) -> Result<Target, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::Carried;
+    use crate::upstream::{Body, Carried};
 
     /// The bound, in bytes, which only goes down.
     const MOST: usize = 3 << 10;

@@ -284,17 +284,22 @@ impl Question<'_> {
         })
     }
 
+    /// The body, where there is one that goes on.
+    pub async fn body(&mut self, headers: &HeaderMap, body: ClientBody) -> Result<Body, Refusal> {
+        if self.asked.method == Method::Get || body.is_end_stream() {
+            return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
+        }
+        Box::pin(self.read_body(headers, body)).await
+    }
+
     /// Reads the body, if it is no longer than one that may be read. A longer one is handed on as it comes where nothing in
     /// it decides, and refused where something does.
-    pub async fn body(
+    async fn read_body(
         &mut self,
         headers: &HeaderMap,
         mut body: ClientBody,
     ) -> Result<Body, Refusal> {
         let limits = &self.serving.rules.settings.limits;
-        if self.asked.method == Method::Get || body.is_end_stream() {
-            return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
-        }
         let raw = self.raw_body(headers)?;
         if raw.is_none() {
             readable(headers)?;

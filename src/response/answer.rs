@@ -181,8 +181,8 @@ fn shape_head(headers: &mut HeaderMap, scan: &Scan, links: &Links) -> Result<(),
 /// The headers that a `Connection` names beside itself, but for those that stay behind anyway.
 fn listed(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     let names = connection.to_str().unwrap_or_default().split(',');
-    let named = names.map(str::trim).filter(|name| *name != "keep-alive");
-    named.filter_map(|name| name.parse().ok())
+    let others = names.map(str::trim).filter(|name| *name != "keep-alive");
+    others.filter_map(|name| name.parse().ok())
 }
 
 static STAY_BEHIND: [&str; 11] = [

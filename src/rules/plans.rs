@@ -69,7 +69,9 @@ impl Plans {
 }
 
 /// What was found for grants, by what else it depends on.
-struct Remembered<K, V>(RwLock<Table<(usize, K), (Weak<Grants>, V)>>);
+struct Remembered<K, V>(RwLock<ByGrants<K, V>>);
+
+type ByGrants<K, V> = Table<(usize, K), (Weak<Grants>, V)>;
 
 /// As many are remembered. Beyond that all are forgotten: with so many grants of their own, few are asked twice.
 const MOST: usize = 1024;
