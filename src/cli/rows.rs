@@ -101,7 +101,7 @@ pub(super) fn inserted(table: &str, key: &str, rows: &str) -> Option<String> {
         + 1
         + block
             .iter()
-            .rposition(|line| is_inside(line))
+            .rposition(is_inside)
             .map_or(0, |last| last + 1);
     let first = block
         .iter()
