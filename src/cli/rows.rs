@@ -97,12 +97,7 @@ pub(super) fn inserted(table: &str, key: &str, rows: &str) -> Option<String> {
     let (_, after) = lines.split_at(head + 1);
     let block = after.iter().take_while(|line| !ends(line)).count();
     let block = after.get(..block)?;
-    let end = head
-        + 1
-        + block
-            .iter()
-            .rposition(is_inside)
-            .map_or(0, |last| last + 1);
+    let end = head + 1 + block.iter().rposition(is_inside).map_or(0, |last| last + 1);
     let first = block
         .iter()
         .find(|line| is_inside(line) && !line.trim_start().starts_with('#'));
