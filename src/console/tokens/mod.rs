@@ -521,7 +521,7 @@ impl Console {
                 let asking = several::Asking::of_form(&asked.query)?;
                 let told = if asking.says_which() {
                     Some(
-                        self.revoke_several(asked, frame.operator, asking.to_show())
+                        self.revoke_several(asked, frame.operator, asking.shown_first())
                             .await,
                     )
                 } else {

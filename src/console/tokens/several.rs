@@ -54,7 +54,7 @@ impl Asking {
     }
 
     /// The same, only to be shown.
-    pub(super) fn to_show(self) -> Self {
+    pub(super) fn shown_first(self) -> Self {
         Self {
             count: None,
             ..self
