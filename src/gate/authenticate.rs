@@ -109,7 +109,15 @@ pub(super) async fn still(
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
-    recognise(tokens, &grantee.id, grantee.hash, from, serving, line).await
+    Box::pin(recognise(
+        tokens,
+        &grantee.id,
+        grantee.hash,
+        from,
+        serving,
+        line,
+    ))
+    .await
 }
 
 async fn recognise(

@@ -276,8 +276,7 @@ impl Gate {
             None
         } else {
             let now = self.serving();
-            let still = still(&self.tokens, &grantee, client.origin(), &now, line);
-            let grantee = Box::pin(still).await?;
+            let grantee = still(&self.tokens, &grantee, client.origin(), &now, line).await?;
             Some((now, grantee))
         };
         let question = match &later {
@@ -300,10 +299,8 @@ impl Gate {
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
         line.rated = question.grantee.rated();
-        let touches = match question.looks() {
-            true => Box::pin(self.look(&question, &reader, client.origin(), line)).await?,
-            false => Vec::new(),
-        };
+        let looked = self.touched(&question, &reader, client.origin(), line);
+        let touches = looked.await?;
         let settled = decided.map_or_else(|| question.settle(&touches).map(Arc::new), Ok)?;
         let allowed = &settled.allowed;
         let derived = question.limited_derived()?;
@@ -395,6 +392,20 @@ impl Gate {
         if kept.limits().max_uses.is_some() {
             self.tokens.give_back(id, activity).await;
         }
+    }
+
+    /// What a request touches, where that decides or is to be shown.
+    async fn touched(
+        &self,
+        question: &Question<'_>,
+        reader: &Reader<'_>,
+        from: Origin<'_>,
+        line: &mut FinalLine,
+    ) -> Result<Vec<Touch>, Refusal> {
+        if !question.looks() {
+            return Ok(Vec::new());
+        }
+        Box::pin(self.look(question, reader, from, line)).await
     }
 
     /// Finds out what a request touches. That takes time too, so whether the token may is asked once more.
