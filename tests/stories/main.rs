@@ -52,6 +52,7 @@ mod reading;
 mod record;
 mod reloading;
 mod reporting;
+mod reviewing;
 mod roles;
 mod rotation;
 mod runbook;
