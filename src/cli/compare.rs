@@ -86,7 +86,7 @@ fn told(difference: &Difference) -> String {
     let parts: Vec<_> = parts
         .into_iter()
         .filter(|part| !part.is_empty())
-        .map(String::as_str)
+        .map(|part| part.replace(char::is_control, "\u{b7}")) // a line is one difference, whatever stands in a policy
         .collect();
     match role.as_str() {
         "trust" | "token" => format!("{sign} {role} {}", parts.join("  ")),

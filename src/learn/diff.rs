@@ -2,7 +2,10 @@
 //! decision, over witnesses of every selector: what it takes, what it just misses, and what is nobody's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,10 +13,13 @@ use serde_json::Value;
 use super::Facts;
 use super::rebuilt::{self, identifier};
 use super::trail::{Resource, Seen};
+use super::{samples, terms};
 use crate::catalog::{
     Action, Catalog, Endpoint, Kind, NameForm, Place, Segment, TouchKind, TouchRule, TouchVerb,
 };
-use crate::policy::{Decision, Grants, Policy, Role, Trust, Vars, bind, judge_by};
+use crate::policy::{
+    BoundGrant, Decision, Grant, Grants, Policy, Role, Vars, asked_by_test, bind, judge_asked,
+};
 use crate::request::encoded;
 
 /// One difference.
@@ -39,6 +45,8 @@ type Has = (Option<String>, String, String);
 /// A world in which requests are tried.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 struct Witness {
+    /// What everything has of which nothing else is said: an attribute that is not known counts as struck by a deny.
+    base: Arc<[Has]>,
     has: Vec<Has>,
     /// The attribute by which it is just missed.
     misses: Option<Has>,
@@ -59,32 +67,125 @@ pub fn differences(
     only: Option<&str>,
     catalog: &Catalog,
 ) -> Vec<Difference> {
-    let mut found = Vec::new();
     let names: BTreeSet<&String> = old.roles.keys().chain(new.roles.keys()).collect();
-    for name in names
+    let names: Vec<&String> = names
         .into_iter()
         .filter(|name| only.is_none_or(|only| only == name.as_str()))
-    {
-        let (before, after) = (old.roles.get(name), new.roles.get(name));
-        if before
-            .zip(after)
-            .is_some_and(|(before, after)| same(before, after))
-        {
-            continue;
-        }
-        let first = found.len();
-        about_role(name, before, after, &mut found);
-        let sides = [bound(old, before), bound(new, after)];
-        by_requests(name, &sides, catalog, &mut found);
-        if found.len() == first {
-            found.extend(untold(name, &sides));
-        }
-    }
+        .collect();
+    let mut found: Vec<Difference> =
+        side_by_side(&names, |name| of_role(name, [old, new], catalog))
+            .into_iter()
+            .flatten()
+            .collect();
     if only.is_none() {
-        about_tokens(old, new, &mut found);
-        about_trust(old, new, &mut found);
+        terms::of_tokens(old, new, &mut found);
+        terms::of_trust(old, new, &mut found);
     }
     found
+}
+
+/// Does something with each, on as many threads as the machine has for it.
+fn side_by_side<T: Sync, R: Send>(all: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = all.get(at) else { return done };
+            done.push((at, each(one)));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.min(all.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let ended = threads.into_iter().flat_map(|thread| {
+            let done = thread.join();
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ended.collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn of_role(name: &str, policies: [&Policy; 2], catalog: &Catalog) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let roles = policies.map(|policy| policy.roles.get(name));
+    let [before, after] = roles.map(|role| role.map(AsRef::as_ref));
+    terms::of_role(name, before, after, &mut found);
+    let grants = roles.map(|role| role.map(|role| Written::of(role)).unwrap_or_default());
+    if before.is_some() == after.is_some() && grants[0] == grants[1] {
+        return found;
+    }
+    let first = found.len();
+    let sides = [0, 1].map(|side: usize| {
+        let (policy, role) = (policies.get(side)?, roles.get(side)?.as_ref()?);
+        bound(policy, role)
+    });
+    let changed = Written::changed(&grants);
+    by_requests(name, &sides, &changed, catalog, &mut found);
+    untold(name, &changed, found.len() == first, &mut found);
+    found
+}
+
+/// The grants of a role as they mean the same: lists in order, and one value as a list of one.
+#[derive(Debug, Default, PartialEq)]
+struct Written {
+    allow: Vec<String>,
+    deny: Vec<String>,
+}
+
+impl Written {
+    fn of(role: &Role) -> Self {
+        let all = |grants: &[Grant]| -> Vec<String> {
+            let mut all: Vec<_> = grants
+                .iter()
+                .map(|grant| ordered(&grant.written).to_string())
+                .collect();
+            all.sort();
+            all
+        };
+        Self {
+            allow: all(&role.allow),
+            deny: all(&role.deny),
+        }
+    }
+
+    /// The grants of either that the other does not have.
+    fn changed([old, new]: &[Self; 2]) -> Vec<String> {
+        let differ = |one: &[String], other: &[String]| -> Vec<String> {
+            let gone = one.iter().filter(|grant| !other.contains(grant));
+            gone.cloned().collect()
+        };
+        [
+            differ(&old.allow, &new.allow),
+            differ(&new.allow, &old.allow),
+            differ(&old.deny, &new.deny),
+            differ(&new.deny, &old.deny),
+        ]
+        .concat()
+    }
+}
+
+fn ordered(written: &Value) -> Value {
+    match written {
+        Value::Array(items) => {
+            let mut items: Vec<_> = items.iter().map(ordered).collect();
+            items.sort_by_key(Value::to_string);
+            match items.as_slice() {
+                [one] => one.clone(),
+                _ => Value::Array(items),
+            }
+        }
+        Value::Object(members) => {
+            let members = members.iter();
+            let members = members.map(|(key, value)| (key.clone(), ordered(value)));
+            Value::Object(members.collect())
+        }
+        other => other.clone(),
+    }
 }
 
 fn line(role: &str, allowed: bool, what: &str, told: impl Into<String>) -> Difference {
@@ -98,21 +199,7 @@ fn line(role: &str, allowed: bool, what: &str, told: impl Into<String>) -> Diffe
     }
 }
 
-fn written(role: &Role) -> Vec<&Value> {
-    let grants = role.allow.iter().chain(&role.deny);
-    grants.map(|grant| &grant.written).collect()
-}
-
-fn same(before: &Arc<Role>, after: &Arc<Role>) -> bool {
-    let (old, new) = (before.as_ref(), after.as_ref());
-    old.account == new.account
-        && old.vars == new.vars
-        && old.allow.len() == new.allow.len()
-        && written(old) == written(new)
-}
-
-fn bound(policy: &Policy, role: Option<&Arc<Role>>) -> Option<Grants> {
-    let role = role?;
+fn bound(policy: &Policy, role: &Role) -> Option<Grants> {
     let vars: Vars = role
         .vars
         .iter()
@@ -121,142 +208,44 @@ fn bound(policy: &Policy, role: Option<&Arc<Role>>) -> Option<Grants> {
     bind(policy, std::slice::from_ref(&role.name), &vars).ok()
 }
 
-fn about_role(
-    name: &str,
-    before: Option<&Arc<Role>>,
-    after: Option<&Arc<Role>>,
-    found: &mut Vec<Difference>,
-) {
-    let (Some(old), Some(new)) = (before, after) else {
-        return;
-    };
-    if old.account != new.account {
-        found.push(line(
-            name,
-            true,
-            "account",
-            format!("{} instead of {}", new.account, old.account),
-        ));
+/// What differs in a way that no request tells: what can't be told counts as allowed.
+fn untold(name: &str, changed: &[String], nothing: bool, found: &mut Vec<Difference>) {
+    let read = |text: &String| serde_json::from_str::<Value>(text).ok();
+    let grants: Vec<Value> = changed.iter().filter_map(read).collect();
+    let mut patterns = Vec::new();
+    let selectors = grants.iter().filter_map(|grant| grant.get("only"));
+    selectors.for_each(|only| patterns_in(only, &mut patterns));
+    for pattern in patterns.iter().filter(|it| samples::is_unknown(it)) {
+        let why = format!("no text is known that {pattern} matches; look at it");
+        found.push(line(name, true, "grants", why));
     }
-    if old.vars != new.vars {
-        found.push(line(
-            name,
-            true,
-            "vars",
-            format!(
-                "[{}] instead of [{}]",
-                new.vars.join(", "),
-                old.vars.join(", ")
-            ),
-        ));
+    if nothing && !patterns.is_empty() {
+        let why = "they differ, and no request that was tried tells how: a selector has a pattern; look at it";
+        found.push(line(name, true, "grants", why));
     }
 }
 
-/// That a role differs in a way that no request tells: what can't be told counts as allowed.
-fn untold(name: &str, sides: &[Option<Grants>; 2]) -> Option<Difference> {
-    let unsampled = sides.iter().flatten().any(|grants| {
-        let all = grants.allowing().chain(grants.denying());
-        all.into_iter()
-            .any(|grant| grant.written.get("only").is_some_and(has_regex))
-    });
-    let why = "its grants differ, and no request that was tried tells how: a selector has a regular expression; look at it";
-    unsampled.then(|| line(name, true, "grants", why))
-}
-
-fn has_regex(written: &Value) -> bool {
+/// The globs and regular expressions in a selector.
+fn patterns_in<'v>(written: &'v Value, found: &mut Vec<&'v str>) {
     match written {
-        Value::String(text) => text.starts_with('/'),
-        Value::Array(items) => items.iter().any(has_regex),
-        Value::Object(members) => members.values().any(has_regex),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) if text.starts_with('/') || text.contains(['*', '?']) => {
+            found.push(text);
+        }
+        Value::Array(items) => items.iter().for_each(|it| patterns_in(it, found)),
+        Value::Object(members) => members.values().for_each(|it| patterns_in(it, found)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-fn about_tokens(old: &Policy, new: &Policy, found: &mut Vec<Difference>) {
-    let told = |policy: &Policy| -> BTreeMap<String, String> {
-        let tokens = policy.tokens.iter().map(|token| {
-            let ceiling = token
-                .ceiling
-                .as_ref()
-                .map(|it| format!(" ceiling {} until {}", it.role, it.until));
-            let told = format!(
-                "{} roles [{}] vars {:?} {:?} {}{}",
-                token.id,
-                token.roles.join(", "),
-                token.vars,
-                token.limits,
-                token.hash.to_hex().get(..8).unwrap_or_default(),
-                ceiling.unwrap_or_default()
-            );
-            (token.name.clone(), told)
-        });
-        tokens.collect()
-    };
-    about_named("token", &told(old), &told(new), found);
-}
-
-fn about_trust(old: &Policy, new: &Policy, found: &mut Vec<Difference>) {
-    let told = |policy: &Policy| -> BTreeMap<String, String> {
-        let rules = policy.trust.iter().enumerate().map(|(number, rule)| {
-            let Trust {
-                name,
-                at: _,
-                issuer,
-                issuer_at: _,
-                ..
-            } = rule;
-            let claims = rule.claims.iter().map(|(key, patterns)| {
-                let patterns: Vec<_> = patterns
-                    .iter()
-                    .map(|it| format!("{:?}", it.written))
-                    .collect();
-                format!("{key}: {}", patterns.join(" or "))
-            });
-            let claims: Vec<_> = claims.collect();
-            let told = format!(
-                "{number} issuer {issuer} claims {{ {} }} roles [{}] vars {:?} ttl {} {:?}",
-                claims.join(", "),
-                rule.roles.join(", "),
-                rule.vars,
-                rule.ttl,
-                rule.limits
-            );
-            (name.clone(), told)
-        });
-        rules.collect()
-    };
-    about_named("trust", &told(old), &told(new), found);
-}
-
-/// What is new, gone, or not what it was: a change counts as both.
-fn about_named(
-    what: &str,
-    old: &BTreeMap<String, String>,
-    new: &BTreeMap<String, String>,
-    found: &mut Vec<Difference>,
-) {
-    let gone = old
-        .iter()
-        .filter(|(name, told)| new.get(*name) != Some(told));
-    let came = new
-        .iter()
-        .filter(|(name, told)| old.get(*name) != Some(told));
-    found.extend(gone.map(|(name, told)| line(what, false, name, told.clone())));
-    found.extend(came.map(|(name, told)| line(what, true, name, told.clone())));
 }
 
 fn by_requests(
     name: &str,
     sides: &[Option<Grants>; 2],
+    changed: &[String],
     catalog: &Catalog,
     found: &mut Vec<Difference>,
 ) {
     patterns(name, sides, found);
-    let witnesses: BTreeSet<Witness> = sides
-        .iter()
-        .flatten()
-        .flat_map(|grants| witnesses_of(grants, catalog))
-        .collect();
+    let witnesses = witnesses(sides, changed, catalog);
     for endpoint in catalog.endpoints() {
         let could = |side: &Option<Grants>| {
             side.as_ref()
@@ -267,20 +256,13 @@ fn by_requests(
         }
         let mut outcomes: BTreeMap<(String, bool), Vec<&Witness>> = BTreeMap::new();
         let mut tried: BTreeMap<String, usize> = BTreeMap::new();
-        let nobody = Witness::default();
-        let concerns = |witness: &&Witness| concerns(witness, endpoint, catalog);
-        let witnesses: Vec<&Witness> = std::iter::once(&nobody)
-            .chain(witnesses.iter().filter(concerns))
-            .collect();
+        let concerned = witnesses.iter();
+        let concerned = concerned.filter(|it| it.is_nobodys() || concerns(it, endpoint, catalog));
+        let concerned: Vec<&Witness> = concerned.collect();
         for (does, action, parts) in variants(endpoint) {
-            for witness in &witnesses {
+            for witness in &concerned {
                 let seen = request(endpoint, action, parts, witness, catalog);
-                let test = rebuilt::test(&seen, name, catalog);
-                let allows = |side: &Option<Grants>| {
-                    let judged = side.as_ref().map(|grants| judge_by(&test, grants, catalog));
-                    matches!(judged, Some(Ok(Decision::Allow(_))))
-                };
-                let [before, after] = [allows(&sides[0]), allows(&sides[1])];
+                let [before, after] = judged(&seen, sides, catalog);
                 *tried.entry(does.clone()).or_default() += 1;
                 if before != after {
                     outcomes
@@ -307,6 +289,19 @@ fn by_requests(
             }));
         }
     }
+}
+
+/// Whether either side allows a request.
+fn judged(seen: &Seen, sides: &[Option<Grants>; 2], catalog: &Catalog) -> [bool; 2] {
+    let test = rebuilt::test(seen, "", catalog);
+    let asked = asked_by_test(&test, catalog);
+    sides.each_ref().map(|side| match (side, &asked) {
+        (Some(grants), Ok(Ok(asked))) => {
+            let decision = judge_asked(asked, &test.given, grants, catalog);
+            matches!(decision, Decision::Allow(_))
+        }
+        (None, _) | (_, Ok(Err(_)) | Err(_)) => false,
+    })
 }
 
 /// Patterns may match what the catalogue does not know, so each that comes or goes is told.
@@ -421,6 +416,21 @@ fn concerns(witness: &Witness, endpoint: &Endpoint, catalog: &Catalog) -> bool {
 }
 
 impl Witness {
+    fn is_nobodys(&self) -> bool {
+        self.has.is_empty() && self.misses.is_none()
+    }
+
+    /// One that has what both have; where they differ, what the other has.
+    fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        both.has.extend(other.has.iter().cloned());
+        both.misses.clone_from(&other.misses);
+        if let Some(missed) = &self.misses {
+            both.has.push(missed.clone());
+        }
+        both
+    }
+
     fn told(&self) -> String {
         let tell = |(kind, attribute, value): &Has| {
             let kind = kind.as_deref().unwrap_or("any kind");
@@ -439,7 +449,7 @@ impl Witness {
 
     /// What it says of a kind: later entries win.
     fn of<'w>(&'w self, kind: &'w Kind) -> impl Iterator<Item = (&'w str, &'w str)> {
-        let all = self.has.iter().chain(&self.misses);
+        let all = self.base.iter().chain(&self.has).chain(&self.misses);
         all.filter(|(of, attribute, _)| {
             of.as_deref().is_none_or(|of| of == kind.name.as_str()) && kind.has(attribute)
         })
@@ -447,49 +457,116 @@ impl Witness {
     }
 }
 
-/// For each selector a world that it takes, for each of its values one, and for each of its attributes one that it just misses.
-fn witnesses_of(grants: &Grants, catalog: &Catalog) -> Vec<Witness> {
-    let mut witnesses = Vec::new();
-    for grant in grants.allowing().chain(grants.denying()) {
-        let Some(Value::Object(only)) = grant.written.get("only") else {
-            continue;
-        };
-        let mut asks: Vec<(Option<String>, String, Vec<String>)> = Vec::new();
-        for (key, asked) in only {
-            match asked {
-                Value::Object(selector) => {
-                    for (attribute, values) in selector {
-                        asks.push((Some(key.clone()), attribute.clone(), samples(values)));
-                    }
-                }
-                values if catalog.kinds().find(key).is_none() || SHARED.contains(&key.as_str()) => {
-                    asks.push((None, key.clone(), samples(values)));
-                }
-                _ => {} // `any`
+/// As many are made of two selectors together.
+const MOST_PAIRS: usize = 3_000;
+
+/// The worlds in which requests are tried: what is nobody's, what each selector of either side takes and just misses, and what a
+/// changed grant and another take or miss together: a deny strikes what an allow takes, a VPC goes by a grant of its own.
+fn witnesses(
+    sides: &[Option<Grants>; 2],
+    changed: &[String],
+    catalog: &Catalog,
+) -> BTreeSet<Witness> {
+    let mut of_grants: BTreeMap<String, Vec<Witness>> = BTreeMap::new();
+    for grants in sides.iter().flatten() {
+        for grant in grants.allowing().chain(grants.denying()) {
+            let key = ordered(&grant.written).to_string();
+            of_grants
+                .entry(key)
+                .or_insert_with(|| witnesses_of(grant, catalog));
+        }
+    }
+    let base = base(&of_grants, catalog);
+    let mut all: BTreeSet<Witness> = of_grants.values().flatten().cloned().collect();
+    let of_changed = of_grants.iter().filter(|(key, _)| changed.contains(key));
+    let pairs = of_changed.flat_map(|(key, own)| {
+        let others = of_grants.iter().filter(move |(other, _)| *other != key);
+        let others = others.flat_map(|(_, witnesses)| witnesses);
+        others.flat_map(move |other| own.iter().map(move |own| other.and(own)))
+    });
+    all.extend(pairs.take(MOST_PAIRS));
+    all.insert(Witness::default());
+    let with_base = all.into_iter().map(|witness| Witness {
+        base: base.clone(),
+        ..witness
+    });
+    with_base.collect()
+}
+
+/// A value that nobody asks for, for each attribute that is asked about; what names a thing stands in the request.
+fn base(of_grants: &BTreeMap<String, Vec<Witness>>, catalog: &Catalog) -> Arc<[Has]> {
+    let mut asked: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
+    for witness in of_grants.values().flatten() {
+        for (kind, attribute, value) in witness.has.iter().chain(&witness.misses) {
+            let names_it = kind.as_deref().is_some_and(|kind| {
+                let kind = catalog.kinds().find(kind);
+                kind.is_none_or(|kind| identifies(kind, attribute))
+            });
+            if !names_it {
+                asked.insert((kind.clone(), attribute.clone()), of_like(value).to_owned());
             }
         }
-        let first = |(kind, attribute, values): &(Option<String>, String, Vec<String>)| {
-            Some((kind.clone(), attribute.clone(), values.first()?.clone()))
-        };
-        let taken: Vec<Has> = asks.iter().filter_map(first).collect();
-        witnesses.push(Witness {
-            has: taken.clone(),
-            misses: None,
-        });
-        for (at, (kind, attribute, values)) in asks.iter().enumerate() {
-            for value in values.iter().skip(1) {
-                let mut has = taken.clone();
-                if let Some(one) = has.get_mut(at) {
-                    one.2.clone_from(value);
+    }
+    let base = asked.into_iter();
+    base.map(|((kind, attribute), value)| (kind, attribute, value))
+        .collect()
+}
+
+/// A value of nobody's in the form of another.
+fn of_like(value: &str) -> &'static str {
+    if crate::catalog::is_uuid(value) {
+        "00000000-0000-4000-8000-00000000000f"
+    } else if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        "7000009"
+    } else {
+        "nobodys"
+    }
+}
+
+/// For a selector a world that it takes, for each of its values one, and for each of its attributes one that it just misses.
+fn witnesses_of(grant: &BoundGrant, catalog: &Catalog) -> Vec<Witness> {
+    let mut witnesses = Vec::new();
+    let Some(Value::Object(only)) = grant.written.get("only") else {
+        return witnesses;
+    };
+    let mut asks: Vec<(Option<String>, String, Vec<String>)> = Vec::new();
+    for (key, asked) in only {
+        match asked {
+            Value::Object(selector) => {
+                for (attribute, values) in selector {
+                    asks.push((Some(key.clone()), attribute.clone(), samples::of(values)));
                 }
-                witnesses.push(Witness { has, misses: None });
             }
-            if let Some(value) = values.first() {
-                let mut has = taken.clone();
-                has.retain(|(of, name, _)| (of, name) != (kind, attribute));
-                let misses = Some((kind.clone(), attribute.clone(), beside(value)));
-                witnesses.push(Witness { has, misses });
+            values if catalog.kinds().find(key).is_none() || SHARED.contains(&key.as_str()) => {
+                asks.push((None, key.clone(), samples::of(values)));
             }
+            _ => {} // `any`
+        }
+    }
+    let first = |(kind, attribute, values): &(Option<String>, String, Vec<String>)| {
+        Some((kind.clone(), attribute.clone(), values.first()?.clone()))
+    };
+    let taken: Vec<Has> = asks.iter().filter_map(first).collect();
+    let of = |has: Vec<Has>, misses: Option<Has>| Witness {
+        base: Arc::default(),
+        has,
+        misses,
+    };
+    witnesses.push(of(taken.clone(), None));
+    for (kind, attribute, values) in &asks {
+        let is_it = |(of, name, _): &Has| (of, name) == (kind, attribute);
+        for value in values.iter().skip(1) {
+            let mut has = taken.clone();
+            if let Some(one) = has.iter_mut().find(|it| is_it(it)) {
+                one.2.clone_from(value);
+            }
+            witnesses.push(of(has, None));
+        }
+        if let Some(value) = values.first() {
+            let mut has = taken.clone();
+            has.retain(|it| !is_it(it));
+            let missed = (kind.clone(), attribute.clone(), samples::beside(value));
+            witnesses.push(of(has, Some(missed)));
         }
     }
     witnesses
@@ -497,51 +574,6 @@ fn witnesses_of(grants: &Grants, catalog: &Catalog) -> Vec<Witness> {
 
 /// The attributes that may stand in `only` directly.
 const SHARED: [&str; 3] = ["tag", "project", "region"];
-
-/// Texts that patterns match.
-fn samples(values: &Value) -> Vec<String> {
-    let list = match values {
-        Value::Array(items) => items.iter().collect(),
-        one => vec![one],
-    };
-    let texts = list.into_iter().filter_map(Value::as_str);
-    texts.map(sample).collect()
-}
-
-fn sample(pattern: &str) -> String {
-    let inner = pattern
-        .strip_prefix('/')
-        .and_then(|rest| rest.strip_suffix('/'));
-    let Some(inner) = inner else {
-        return pattern.replace(['*', '?'], "x");
-    };
-    let plain = inner
-        .replace(".*", "x")
-        .replace(".+", "x")
-        .replace("[0-9]+", "1")
-        .replace("\\d+", "1");
-    let plain = plain.replace('\\', "");
-    plain
-        .trim_matches(['(', ')'])
-        .split('|')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// A text that is nearly that one.
-fn beside(text: &str) -> String {
-    let uuid = crate::catalog::is_uuid(text);
-    match text.chars().last() {
-        Some(last) if uuid => {
-            let other = if last == '0' { '1' } else { '0' };
-            let begin: String = text.chars().take(text.chars().count() - 1).collect();
-            format!("{begin}{other}")
-        }
-        Some(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => format!("{text}9"),
-        _ => format!("{text}0"),
-    }
-}
 
 /// A request to an endpoint in the world of a witness.
 fn request(
@@ -643,17 +675,20 @@ fn resource(kind: &Kind, id: Option<String>, witness: &Witness) -> Resource {
 
 /// What the request calls the one of a kind: what a selector asks of the attribute that is its identifier, or any.
 fn id_of(kind: &Kind, witness: &Witness) -> String {
-    let from = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
-    let identifies =
-        |attribute: &str| from(attribute).is_some() && from(attribute) == from(identifier(kind));
     let asked = witness
         .of(kind)
-        .filter(|(attribute, _)| identifies(attribute))
+        .filter(|(attribute, _)| identifies(kind, attribute))
         .last();
     asked.map_or_else(
         || of_form(kind.named.first()).to_owned(),
         |(_, value)| value.to_owned(),
     )
+}
+
+/// Whether an attribute is what a request calls the resources of a kind by.
+fn identifies(kind: &Kind, attribute: &str) -> bool {
+    let from = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
+    from(attribute).is_some() && from(attribute) == from(identifier(kind))
 }
 
 fn form_at(place: &Place, endpoint: &Endpoint) -> String {
@@ -684,5 +719,120 @@ pub(super) fn of_form(form: Option<&NameForm>) -> &'static str {
             | NameForm::Index
             | NameForm::Text,
         ) => "nobodys",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::read_alone;
+
+    const SCOPES: [&str; 6] = [
+        "droplet:read",
+        "droplet:delete",
+        "domain:read",
+        "domain:delete",
+        "block_storage:read",
+        "*:delete",
+    ];
+    const ONLY: [&str; 9] = [
+        "",
+        "droplet: { tag: a }",
+        "droplet: { tag: [a, b], name: web-1 }",
+        "droplet: { name: 'web-*' }",
+        "droplet: { name: '/(web|db)-[0-9]+/' }",
+        "tag: a",
+        "domain: { name: [example.com, '*.example.org'] }",
+        "volume: { name: 'web-*', region: nyc3 }",
+        "droplet: any, domain: { name: example.com }",
+    ];
+    /// What may be there: by kind, attribute and value.
+    const WORLD: [(&str, &str, &str); 12] = [
+        ("droplet", "tag", "a"),
+        ("droplet", "tag", "b"),
+        ("droplet", "tag", "c"),
+        ("droplet", "name", "web-1"),
+        ("droplet", "name", "web-22"),
+        ("droplet", "name", "db-1"),
+        ("domain", "name", "example.com"),
+        ("domain", "name", "www.example.org"),
+        ("volume", "name", "web-1"),
+        ("volume", "region", "nyc3"),
+        ("volume", "tag", "a"),
+        ("volume", "region", "fra1"),
+    ];
+
+    fn grant() -> impl Strategy<Value = String> {
+        let scopes = prop::sample::subsequence(SCOPES.to_vec(), 1..3);
+        (scopes, prop::sample::select(ONLY.to_vec())).prop_map(|(scopes, only)| {
+            let scopes: Vec<_> = scopes.iter().map(|scope| format!("'{scope}'")).collect();
+            let only = if only.is_empty() {
+                String::new()
+            } else {
+                format!(", only: {{ {only} }}")
+            };
+            format!("      - {{ scopes: [{}]{only} }}\n", scopes.join(", "))
+        })
+    }
+
+    fn role() -> impl Strategy<Value = String> {
+        let allow = prop::collection::vec(grant(), 1..3);
+        (allow, prop::option::of(grant())).prop_map(|(allow, deny)| {
+            let deny = deny.map(|deny| format!("    deny:\n{deny}"));
+            format!(
+                "version: 1\nroles:\n  r:\n    allow:\n{}{}",
+                allow.concat(),
+                deny.unwrap_or_default()
+            )
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 8, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+        /// Whatever a change newly allows is told, with the endpoint by which it is allowed.
+        #[test]
+        fn what_a_change_newly_allows_is_told(
+            texts in [role(), role()],
+            worlds in prop::collection::vec(prop::sample::subsequence(WORLD.to_vec(), 0..6), 8),
+        ) {
+            let catalog = Catalog::builtin().unwrap();
+            let read = |text: &String| read_alone("p.yaml", text, &catalog).ok();
+            let [Some(old), Some(new)] = texts.each_ref().map(read) else {
+                return Ok(()); // two grants of one role are the same, or a scope can't be narrowed so
+            };
+            let found = differences(&old, &new, None, &catalog);
+            let sides = [&old, &new].map(|policy| bound(policy, &policy.roles["r"]));
+            let base: Arc<[Has]> = WORLD
+                .iter()
+                .filter(|(kind, _, _)| *kind != "domain") // its name stands in the request
+                .map(|(kind, attribute, _)| (Some((*kind).to_owned()), (*attribute).to_owned(), "else".to_owned()))
+                .collect();
+            for world in worlds {
+                let has = world.iter().map(|(kind, attribute, value)| {
+                    (Some((*kind).to_owned()), (*attribute).to_owned(), (*value).to_owned())
+                });
+                let witness = Witness { base: base.clone(), has: has.collect(), misses: None };
+                for endpoint in catalog.endpoints().iter().filter(|it| it.refused.is_none()) {
+                    if !sides.iter().flatten().any(|grants| could_allow(grants, endpoint)) {
+                        continue;
+                    }
+                    for (_, action, parts) in variants(endpoint) {
+                        let seen = request(endpoint, action, parts, &witness, &catalog);
+                        if judged(&seen, &sides, &catalog) == [false, true] {
+                            let told = |it: &Difference| it.allowed && it.endpoint == endpoint.operation;
+                            prop_assert!(
+                                found.iter().any(told),
+                                "{endpoint} of {witness:?} is newly allowed and not told:\n{}\n{}",
+                                texts[0],
+                                texts[1]
+                            );
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -8,6 +8,8 @@
 mod diff;
 mod rebuilt;
 mod role;
+mod samples;
+mod terms;
 mod trail;
 mod unused;
 

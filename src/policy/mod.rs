@@ -42,7 +42,10 @@ pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
 pub use settled::settled_by;
 pub use takes::{Added, Into as IntoProject};
-pub use test::{PolicyTest, judge as judge_test, judge_by, run as run_test, touches};
+pub use test::{
+    PolicyTest, asked as asked_by_test, judge as judge_test, judge_asked, judge_by,
+    run as run_test, touches,
+};
 pub use touched::{could_take_from_sight, one_tag, takes_from_sight, why_hidden, with_additions};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
 pub use within::{decide, goes_on, lacks_scope, precheck, shows, wants_touches};

@@ -74,6 +74,20 @@ pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<De
 /// # Errors
 /// Why it can't be told: there is no such request.
 pub fn judge_by(test: &PolicyTest, grants: &Grants, catalog: &Catalog) -> Result<Decision, String> {
+    Ok(match asked(test, catalog)? {
+        Ok(asked) => judge_asked(&asked, &test.given, grants, catalog),
+        Err(refusal) => Decision::Deny(refusal),
+    })
+}
+
+/// The request of a test; a refusal where it is one for every token.
+///
+/// # Errors
+/// Why it can't be told: there is no such request.
+pub fn asked<'c>(
+    test: &PolicyTest,
+    catalog: &'c Catalog,
+) -> Result<Result<Asked<'c>, Refusal>, String> {
     let (method, target) = test
         .request
         .split_once(' ')
@@ -89,11 +103,20 @@ pub fn judge_by(test: &PolicyTest, grants: &Grants, catalog: &Catalog) -> Result
         None => Ok(()),
     };
     let fits = read.and_then(|()| asked.fits(catalog));
-    let found = fits.and_then(|()| touches(grants, &asked, &test.given, catalog));
-    Ok(match found {
-        Ok(touches) => decide(grants, &asked, &touches, catalog),
+    Ok(fits.map(|()| asked))
+}
+
+/// What these grants say to a request, by facts that are given.
+pub fn judge_asked(
+    asked: &Asked<'_>,
+    given: &Given,
+    grants: &Grants,
+    catalog: &Catalog,
+) -> Decision {
+    match touches(grants, asked, given, catalog) {
+        Ok(touches) => decide(grants, asked, &touches, catalog),
         Err(refusal) => Decision::Deny(refusal),
-    })
+    }
 }
 
 /// What a request touches, by facts that are given.

@@ -17,11 +17,127 @@ roles:
     allow:
       - scopes: [domain:read]
         only: { domain: { name: example.com } }
+  guarded:
+    allow:
+      - scopes: [droplet:delete]
+        only: { droplet: { tag: client-a } }
+    deny:
+      - scopes: [droplet:delete]
+        only: { droplet: { name: '*-keep' } }
+  see:
+    operator: [view]
+tokens:
+  - { name: ci, id: 4fZ0aB9cD8eF, hash: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', roles: [acme], sources: [203.0.113.0/24], expires_at: 2027-01-31T00:00:00Z }
+trust:
+  - { name: main, issuer: github, claims: { repository_id: '1', ref: refs/heads/main }, roles: [deploy], ttl: 15m }
+  - { name: any, issuer: github, claims: { repository_id: '1' }, roles: [acme], ttl: 1h }
+";
+
+const MAIN: &str = "  - { name: main, issuer: github, claims: { repository_id: '1', ref: refs/heads/main }, roles: [deploy], ttl: 15m }\n";
+const DENY: &str = "    deny:
+      - scopes: [droplet:delete]
+        only: { droplet: { name: '*-keep' } }
 ";
 
 /// What is changed in the old policy, how it exits, and lines that are there or not.
-const CASES: [(&str, &str, i32, &[&str], &[&str]); 9] = [
+const CASES: [(&str, &str, i32, &[&str], &[&str]); 22] = [
     ("regions:read", "regions:read", 0, &[], &["+", "-"]),
+    (
+        "[droplet:read, droplet:update]",
+        "[droplet:update, droplet:read]",
+        0,
+        &[],
+        &["+", "-"],
+    ),
+    (
+        DENY,
+        "",
+        1,
+        &[
+            "+ guarded  droplets_destroy  DELETE /v2/droplets/{droplet_id}  deletes  droplet tag=client-a droplet name=x-keep",
+        ],
+        &["- "],
+    ),
+    (
+        "{ name: example.com }",
+        "{ name: '/example\\.(com|org)/' }",
+        1,
+        &["+ acme  domains_get  GET /v2/domains/{domain_name}  reads  domain name=example.org"],
+        &["- "],
+    ),
+    (
+        "operator: [view]",
+        "operator: [view, revoke]",
+        1,
+        &["+ see  operator  revoke instead of view"],
+        &["- "],
+    ),
+    (
+        "  acme:\n",
+        "  acme:\n    delegate: { ttl: 1h, count: 20 }\n",
+        1,
+        &["+ acme  delegate  { ttl: 1h, count: 20 } instead of nothing"],
+        &["- "],
+    ),
+    (
+        "203.0.113.0/24",
+        "203.0.113.0/25",
+        0,
+        &["- token ci  sources [203.0.113.0/25] instead of [203.0.113.0/24]"],
+        &["+ "],
+    ),
+    (
+        "203.0.113.0/24",
+        "203.0.0.0/16",
+        1,
+        &["+ token ci  sources [203.0.0.0/16] instead of [203.0.113.0/24]"],
+        &["- "],
+    ),
+    (
+        "2027-01-31",
+        "2028-01-31",
+        1,
+        &["+ token ci  expires_at 2028-01-31T00:00:00Z instead of 2027-01-31T00:00:00Z"],
+        &["- "],
+    ),
+    (
+        "roles: [acme]",
+        "roles: [acme, deploy]",
+        1,
+        &["+ token ci  roles [acme, deploy] instead of [acme]"],
+        &["- "],
+    ),
+    (
+        ", ref: refs/heads/main",
+        "",
+        1,
+        &["+ trust main  claims "],
+        &["- "],
+    ),
+    (
+        "ttl: 15m",
+        "ttl: 5m",
+        0,
+        &["- trust main  ttl 5m instead of 15m"],
+        &["+ "],
+    ),
+    (
+        MAIN,
+        "",
+        1,
+        &[
+            "- trust main  issuer github claims { ",
+            "+ trust any  what `main` took before may come to it",
+        ],
+        &[],
+    ),
+    (
+        "roles: [deploy], ttl: 15m",
+        "roles: [deploy], ttl: 15m, ceiling: acme",
+        1,
+        &["+ trust main  ceiling acme instead of none"],
+        &["- "],
+    ),
     (
         "droplet:read, droplet:update",
         "droplet:read, droplet:update, droplet:delete",
