@@ -351,11 +351,15 @@ fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&str>, Parts<'_>)> {
         }
         Some(Action::Always(_)) | None => vec![None],
     };
+    let elsewhere = |rule: &TouchRule| matches!(rule.at, Some(Place::Body(_) | Place::Query(_)));
+    let names_others = endpoint.touches.rules().iter().any(elsewhere);
     let mut variants = Vec::new();
     for action in actions {
         let does = action.map_or_else(|| does.to_owned(), |action| format!("{does} ({action})"));
         variants.push((does.clone(), action, Parts::Path));
-        variants.push((format!("{does}, naming others"), action, Parts::All));
+        if names_others {
+            variants.push((format!("{does}, naming others"), action, Parts::All));
+        }
         for (number, field) in fields.iter().enumerate() {
             let at = endpoint.fields.get(number).map(|field| &field.at);
             if let Some(Place::Body(path)) = at

@@ -166,9 +166,10 @@ impl Term {
 
 fn told_operator(Operator { right, issues }: &Operator) -> String {
     let issues: Vec<_> = issues.iter().collect();
-    match issues.is_empty() {
-        true => right.to_string(),
-        false => format!("{right} of {}", list(&issues)),
+    if issues.is_empty() {
+        right.to_string()
+    } else {
+        format!("{right} of {}", list(&issues))
     }
 }
 
