@@ -11,25 +11,46 @@ use crate::yaml::{Mistakes, nearest};
 
 macro_rules! template {
     ($name:literal) => {
+        template!("roles", $name)
+    };
+    ($folder:literal, $name:literal) => {
         (
             $name,
-            include_str!(concat!("../../examples/roles/", $name, ".yaml")),
+            include_str!(concat!("../../examples/", $folder, "/", $name, ".yaml")),
         )
     };
 }
 
-/// The roles of `examples/roles`, each file a policy of its own with its tests.
-const TEMPLATES: [(&str, &str); 10] = [
+/// The roles of `examples/roles` and `examples/kubernetes/roles`, each file a policy of its own with its tests.
+const TEMPLATES: [(&str, &str); 22] = [
     template!("acme-dns"),
     template!("backup"),
+    template!("kubernetes/roles", "cert-manager"),
+    template!("kubernetes/roles", "cloud-controller"),
+    template!("kubernetes/roles", "cluster-autoscaler"),
+    template!("kubernetes/roles", "csi"),
+    template!("ddclient"),
+    template!("droplet-operator"),
+    template!("kubernetes/roles", "external-dns"),
     template!("firewall-rules"),
+    template!("mcp-read-only"),
     template!("one-project"),
     template!("own-droplets"),
+    template!("packer"),
     template!("people"),
     template!("power-and-size"),
+    template!("protect"),
     template!("read-only"),
+    template!("registry-push"),
     template!("registry-repository"),
     template!("snapshots"),
+    template!("terraform-project"),
+];
+
+/// Other names of some, by which they are looked for.
+const ALSO: [(&str, &str); 2] = [
+    ("acme", "acme-dns"),
+    ("registry-pull", "registry-repository"),
 ];
 
 #[derive(Subcommand)]
@@ -75,6 +96,8 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// The text of a template.
 pub(super) fn text(name: &str) -> Result<&'static str, Failed> {
+    let also = ALSO.iter().find(|(also, _)| *also == name);
+    let name = also.map_or(name, |(_, name)| name);
     let found = TEMPLATES.iter().find(|(known, _)| *known == name);
     found.map(|(_, text)| *text).ok_or_else(|| {
         let names: Vec<_> = TEMPLATES.iter().map(|(known, _)| *known).collect();

@@ -36,12 +36,14 @@ fn listed() -> Vec<Value> {
 
 #[test]
 fn every_role_of_the_examples_is_a_template_as_it_stands() {
-    let roles = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/roles");
-    let mut files: Vec<_> = fs::read_dir(roles)
-        .unwrap()
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let folders = ["roles", "kubernetes/roles"].map(|folder| examples.join(folder));
+    let mut files: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
         .map(|entry| entry.unwrap().path())
         .collect();
-    files.sort();
+    files.sort_by_key(|file| file.file_stem().map(std::ffi::OsStr::to_owned));
     let names: Vec<_> = files
         .iter()
         .map(|file| file.file_stem().unwrap().to_str().unwrap())
@@ -56,6 +58,10 @@ fn every_role_of_the_examples_is_a_template_as_it_stands() {
         let (good, text, said) = tidegate(&["template", "show", name]);
         assert!(good, "{said}");
         assert_eq!(text, fs::read_to_string(file).unwrap(), "{name}");
+    }
+    for (also, name) in [("acme", "acme-dns"), ("registry-pull", "registry-repository")] {
+        let [one, other] = [also, name].map(|name| tidegate(&["template", "show", name]).1);
+        assert!(!one.is_empty() && one == other, "{also}");
     }
     let acme = listed
         .iter()
@@ -76,6 +82,11 @@ fn a_template_is_filled_in_with_its_tests() {
         "client" => "acme",
         "prefix" => "blue",
         "repository" => "api",
+        "tag" => "shop",
+        "name" => "office",
+        "nodes" => "pool",
+        "cluster" => "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f1",
+        "below" => "apps",
         other => panic!("a value for the variable {other}"),
     };
     for template in listed() {
