@@ -57,6 +57,28 @@ impl FieldPath {
         Self { steps }
     }
 
+    /// The way to the item of a list that it is a member of, and its way within that; `None` where it is in no item.
+    pub fn in_item(&self) -> Option<(Self, Self)> {
+        let (last, way) = self.steps.split_last()?;
+        let is_item = way.iter().any(|step| step.lists > 0);
+        is_item.then(|| {
+            let steps = |steps: &[Step]| Self {
+                steps: steps.to_vec(),
+            };
+            (steps(way), steps(std::slice::from_ref(last)))
+        })
+    }
+
+    /// What is left of it below another way; `None` where it does not lead there.
+    pub fn below(&self, way: &Self) -> Option<Self> {
+        let keys = |path: &Self| path.steps.iter().map(|step| step.key.clone()).collect::<Vec<_>>();
+        let rest = self.steps.get(way.steps.len()..)?;
+        let leads = keys(self).starts_with(&keys(way)) && !rest.is_empty();
+        leads.then(|| Self {
+            steps: rest.to_vec(),
+        })
+    }
+
     /// Whether it goes through that member of the whole.
     pub fn begins(&self, key: &str) -> bool {
         self.steps.first().is_some_and(|step| step.key == key)

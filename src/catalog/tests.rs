@@ -706,7 +706,10 @@ fn what_may_be_absent_is_a_member_that_is_read() {
     let rules = catalog.endpoints().iter();
     let rules = rules.flat_map(|endpoint| endpoint.touches.rules());
     let held: Vec<&FieldPath> = rules
-        .flat_map(|rule| rule.held_in.iter().chain(&rule.replaces))
+        .flat_map(|rule| {
+            let replaced = rule.replaces.iter().map(|replaced| &replaced.member);
+            rule.held_in.iter().chain(replaced)
+        })
         .collect();
     let leads_to = |path: &FieldPath, member: &str| {
         let mut steps = path.steps.iter();

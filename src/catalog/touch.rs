@@ -78,6 +78,10 @@ pub struct TouchRule {
     pub adds: Vec<(String, Vec<Place>)>,
     /// Values that it takes away from one.
     pub removes: Vec<(String, Vec<Place>)>,
+    /// An attribute that loses what the first resource had of it and the request does not give, and gets what that gives.
+    pub swaps: Vec<(String, Vec<Place>)>,
+    /// Attributes of `after` that become what only the API will tell where the request leaves them out.
+    pub resets: Vec<String>,
     /// Attributes that it leaves with nothing.
     pub clears: Vec<String>,
     /// Attributes that it changes to what only the API will tell.
@@ -96,7 +100,7 @@ pub struct TouchRule {
     pub narrowed: Vec<(String, Place)>,
     /// The member of the first resource's JSON that the place replaces: what it adds and what it takes away is touched, what
     /// stays is not.
-    pub replaces: Option<FieldPath>,
+    pub replaces: Option<Replaced>,
     /// Where another endpoint shows the list that the place replaces, of items with a type beside their id; its path is named by
     /// the parameters of the request's.
     pub instead_of: Option<LookUp>,
@@ -175,7 +179,7 @@ impl TouchRule {
 
     /// Where a request says what becomes of an attribute.
     pub fn places_of(&self, attribute: &str) -> impl Iterator<Item = &Place> {
-        let said = [&self.after, &self.adds, &self.removes]
+        let said = [&self.after, &self.adds, &self.removes, &self.swaps]
             .into_iter()
             .flatten();
         said.filter(move |(named, _)| named == attribute)
@@ -209,7 +213,7 @@ impl TouchRule {
             .chain(&self.each)
             .chain(self.of.iter().map(|(_, place)| place))
             .chain(self.narrowed.iter().map(|(_, place)| place));
-        let changes = [&self.after, &self.adds, &self.removes];
+        let changes = [&self.after, &self.adds, &self.removes, &self.swaps];
         let after = changes.into_iter().flatten().flat_map(|(_, places)| places);
         let when = self.when.iter().map(|(place, _)| place);
         let kind = match &self.kind {
@@ -222,6 +226,31 @@ impl TouchRule {
             .chain(kind)
             .chain(&self.unless)
     }
+}
+
+/// What a place replaces of the first resource.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The member of its JSON.
+    pub member: FieldPath,
+    /// What of it stays.
+    pub stays: Stays,
+}
+
+/// What stays of what a place replaces.
+#[derive(Debug)]
+pub enum Stays {
+    /// What is named there before and after: nothing beside a name says what is done to what it names.
+    Name,
+    /// What stands in an item of a list that is there before and after: what is done hangs on the rest of the item too.
+    Item {
+        /// The way to the items, of the body and of the first resource's JSON alike but for what leads to its top.
+        items: FieldPath,
+        /// The member of an item that names what is touched.
+        name: FieldPath,
+        /// The members of an item that do nothing to that.
+        but_for: Vec<FieldPath>,
+    },
 }
 
 /// That what a place names leads to what is touched.
@@ -285,6 +314,8 @@ impl fmt::Display for TouchKind {
 pub enum Condition {
     /// Anything but nothing.
     Any,
+    /// Anything, be it that there is nothing: an empty list takes all away.
+    Given,
     /// Nothing: what a request that replaces the whole leaves out, it takes away.
     Nothing,
     /// Nothing in some item of the list that it is a member of.

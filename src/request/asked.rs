@@ -511,6 +511,7 @@ impl<'c> Asked<'c> {
         }
         rule.when.iter().all(|(place, condition)| match condition {
             Condition::Any => self.uses(place),
+            Condition::Given => self.gives_at(place),
             Condition::Nothing => !self.uses(place),
             Condition::SomeEmpty => self.has_gap(place),
             Condition::OneOf(values) => self

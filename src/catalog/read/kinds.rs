@@ -8,6 +8,7 @@ use crate::catalog::kind::{
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
 use crate::catalog::scope::{ScopePattern, ScopeSet};
+use crate::catalog::touch::Touches;
 use crate::yaml::{Entry, Map, Mistakes, Node};
 
 impl Reader {
@@ -184,6 +185,20 @@ impl Reader {
                 };
                 (other.reads, other.changes) = (scope("read"), scope("update"));
                 (other.creates, other.deletes) = (scope("create"), scope("delete"));
+            }
+        }
+    }
+
+    /// Fills in what endpoints could touch of every family, once all scopes are known: the reads of all.
+    pub(super) fn scopes_that_could_be_touched(&mut self) {
+        for (number, pattern) in &self.could_touch {
+            let endpoint = self.endpoints.get_mut(*number);
+            if let Some(Touches::Unmodelled {
+                could_touch: Some(could),
+                ..
+            }) = endpoint.map(|endpoint| &mut endpoint.touches)
+            {
+                could.add(&self.scopes.matching(pattern));
             }
         }
     }

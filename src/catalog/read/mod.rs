@@ -15,7 +15,7 @@ use super::endpoint::{
 use super::kind::Kinds;
 use super::matcher::Matcher;
 use super::place::{FieldPath, Place};
-use super::scope::{Scope, ScopeId, ScopeSet, ScopeTable};
+use super::scope::{Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
 use super::touch::{Condition, Touches};
 use crate::yaml::{self, Entry, Map, Mistakes, Node};
 
@@ -26,6 +26,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
         kinds: Kinds::default(),
         matcher: Matcher::new(),
         endpoints: Vec::new(),
+        could_touch: Vec::new(),
         origin: Origin::Specification,
     };
     let mut wrong = Vec::new();
@@ -50,6 +51,7 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     let answers = reader.answers_table().map_err(|wrong| vec![wrong])?;
     reader.scopes_of_kinds();
     reader.scopes_of_sources();
+    reader.scopes_that_could_be_touched();
     reader.relations();
     reader.endpoints.shrink_to_fit();
     Ok(Catalog {
@@ -66,6 +68,8 @@ struct Reader {
     kinds: Kinds,
     matcher: Matcher,
     endpoints: Vec<Endpoint>,
+    /// The endpoints that could touch whatever these take in, by their number.
+    could_touch: Vec<(usize, ScopePattern)>,
     /// What rows are of that do not say it.
     origin: Origin,
 }
@@ -315,8 +319,14 @@ impl Reader {
         let could_touch = could_touch.map(|node| {
             let mut all = ScopeSet::default();
             for item in node.items("`could_touch`", mistakes) {
-                if let Some(text) = item.text("a scope", mistakes) {
-                    all.add(&self.set(text, item, mistakes));
+                let Some(text) = item.text("a scope", mistakes) else {
+                    continue;
+                };
+                match text.parse() {
+                    Ok(pattern @ ScopePattern::Verb(_)) => {
+                        self.could_touch.push((self.endpoints.len(), pattern));
+                    }
+                    Ok(_) | Err(_) => all.add(&self.set(text, item, mistakes)),
                 }
             }
             all
@@ -699,6 +709,7 @@ fn conditions(node: &Node, mistakes: &mut Mistakes) -> Vec<(Place, Condition)> {
         let values = texts(&entry.node, "`when`", mistakes);
         let condition = match values.as_slice() {
             [word] if word == "any" => Condition::Any,
+            [word] if word == "given" => Condition::Given,
             [word] if word == "none" => Condition::Nothing,
             [word] if word == "some_empty" => Condition::SomeEmpty,
             _ => Condition::OneOf(values),

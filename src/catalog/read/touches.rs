@@ -2,7 +2,9 @@ use super::kinds::look_up;
 use super::{Reader, conditions, flag_of, one_place_each, places, texts};
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
-use crate::catalog::touch::{Children, Through, TouchKind, TouchRule, TouchVerb, VERBS};
+use crate::catalog::touch::{
+    Children, Replaced, Stays, Through, TouchKind, TouchRule, TouchVerb, VERBS,
+};
 use crate::yaml::{Map, Mistakes, Node, nearest};
 
 /// `shown` or `untold`.
@@ -15,6 +17,43 @@ fn children(node: &Node, mistakes: &mut Mistakes) -> Option<Children> {
             None
         }
     }
+}
+
+/// `replaces`, and what of an item stays: all of it, but for some members, or what it names `alone`.
+fn replaced(at: Option<&Place>, map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<Replaced> {
+    let alone = map.take("alone");
+    let is_alone = alone.and_then(|node| node.flag("`alone`", mistakes)) == Some(true);
+    let but_for = map.take("but_for");
+    let node = map.take("replaces")?;
+    let member: FieldPath = node.parsed("`replaces`", mistakes)?;
+    let is_same = |at: &Place| matches!(at, Place::Body(path) if *path == member);
+    let stays = match member.in_item() {
+        None if is_alone || but_for.is_some() => {
+            mistakes.add(node.at, "it is no member of an item, and replaced alone as it is");
+            return None;
+        }
+        None => Stays::Name,
+        Some(_) if is_alone => Stays::Name,
+        Some((items, name)) if at.is_some_and(is_same) => {
+            let but_for = but_for.map(|node| texts(node, "`but_for`", mistakes));
+            let parsed = but_for.unwrap_or_default();
+            let parsed = parsed.iter().map(|path| path.parse::<FieldPath>());
+            let Ok(but_for) = parsed.collect() else {
+                mistakes.add(node.at, "`but_for` has members of an item");
+                return None;
+            };
+            Stays::Item {
+                items,
+                name,
+                but_for,
+            }
+        }
+        Some(_) => {
+            mistakes.add(node.at, "an item is replaced where it stands in the body");
+            return None;
+        }
+    };
+    Some(Replaced { member, stays })
 }
 
 impl Reader {
@@ -51,15 +90,18 @@ impl Reader {
                 .map(|node| places(node, key, mistakes))
                 .unwrap_or_default()
         };
-        let (after, adds, removes) = (changes("after"), changes("adds"), changes("removes"));
+        let (after, adds) = (changes("after"), changes("adds"));
+        let (removes, swaps) = (changes("removes"), changes("swaps"));
+        let at: Option<Place> = map
+            .take("in")
+            .and_then(|node| node.parsed("`in`", mistakes));
         let public = kind.one().and_then(|kind| self.kinds.find(kind.as_str()));
         TouchRule {
             public: public.map(|kind| kind.public.clone()).unwrap_or_default(),
             verb,
             kind,
-            at: map
-                .take("in")
-                .and_then(|node| node.parsed("`in`", mistakes)),
+            replaces: replaced(at.as_ref(), map, mistakes),
+            at,
             called: map
                 .take("called")
                 .and_then(|node| node.text("`called`", mistakes))
@@ -85,6 +127,11 @@ impl Reader {
             after,
             adds,
             removes,
+            swaps,
+            resets: map
+                .take("resets")
+                .map(|node| texts(node, "`resets`", mistakes))
+                .unwrap_or_default(),
             clears: map
                 .take("clears")
                 .map(|node| texts(node, "`clears`", mistakes))
@@ -110,9 +157,6 @@ impl Reader {
                 .take("was")
                 .and_then(|node| node.parsed("`was`", mistakes)),
             narrowed: one_place_each(map.take("narrowed"), "`narrowed`", mistakes),
-            replaces: map
-                .take("replaces")
-                .and_then(|node| node.parsed("`replaces`", mistakes)),
             instead_of: map
                 .take("instead_of")
                 .and_then(|node| look_up(node, "`instead_of`", mistakes)),
@@ -246,12 +290,13 @@ impl Reader {
         else {
             return;
         };
-        let changed = [&rule.after, &rule.adds, &rule.removes];
+        let changed = [&rule.after, &rule.adds, &rule.removes, &rule.swaps];
         let asked = changed
             .into_iter()
             .flatten()
             .map(|(name, _)| name)
             .chain(rule.narrowed.iter().map(|(name, _)| name))
+            .chain(&rule.resets)
             .chain(&rule.clears)
             .chain(&rule.unsure)
             .chain(&rule.gets);

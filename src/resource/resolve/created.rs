@@ -48,6 +48,15 @@ impl<'r, L: Look> Resolver<'r, L> {
                 base.insert(attribute.clone(), known);
             }
         }
+        for (attribute, places) in &rule.adds {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            let more = self.known(here, attribute, &values).await?;
+            let own = base.entry(attribute.clone()).or_default();
+            own.values.extend(more.values);
+        }
+        for attribute in &rule.unsure {
+            base.insert(attribute.clone(), Known::unknown());
+        }
         if kind.has("project")
             // Else the project that a grant adds is the one that counts; nothing is added to what is made beside.
             && (self.interest.adds.is_empty() || !rule.is_first())

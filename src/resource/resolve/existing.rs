@@ -227,6 +227,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                 let known = self.known(here, attribute, &values).await?;
                 after.attributes.insert(attribute.clone(), known);
             } else if self.asked.does_only(rule)
+                || rule.resets.contains(attribute)
                 || places.iter().any(|place| self.asked.gives_at(place))
             {
                 // What is given and says nothing clears it to some, and leaves it as it is to others; nor is it told what an
@@ -252,6 +253,15 @@ impl<'r, L: Look> Resolver<'r, L> {
             let fewer = self.known(here, attribute, &values).await?;
             let known = after.attributes.entry(attribute.clone()).or_default();
             known.values.retain(|value| !fewer.values.contains(value));
+        }
+        for (attribute, places) in &rule.swaps {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            let gives = self.known(here, attribute, &values).await?;
+            let first = self.touches.first().and_then(|first| first.before.as_ref());
+            let had = first.and_then(|first| first.known(attribute));
+            let own = after.attributes.remove(attribute).unwrap_or_default();
+            let known = swapped(own, had.unwrap_or_default(), gives);
+            after.attributes.insert(attribute.clone(), known);
         }
         for attribute in &rule.clears {
             after
@@ -282,6 +292,15 @@ impl<'r, L: Look> Resolver<'r, L> {
         };
         self.push(touch)
     }
+}
+
+/// What is left of an attribute where what gave part of it gives something else.
+fn swapped(own: Known, had: Known, gives: Known) -> Known {
+    let complete = own.complete && had.complete && gives.complete;
+    let kept = own.values.into_iter().filter(|it| !had.values.contains(it));
+    let mut values: Vec<String> = kept.collect();
+    values.extend(gives.values);
+    Known { values, complete }
 }
 
 /// Where the buckets are, by their regions.

@@ -4,6 +4,7 @@ mod conditions;
 mod created;
 mod derived;
 mod existing;
+mod items;
 mod named;
 mod values;
 mod zones;
@@ -230,7 +231,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             return true;
         };
         let asked = self.asks(kind);
-        let mut attributes = [&rule.after, &rule.adds, &rule.removes]
+        let mut attributes = [&rule.after, &rule.adds, &rule.removes, &rule.swaps]
             .into_iter()
             .flatten()
             .map(|(attribute, _)| attribute)

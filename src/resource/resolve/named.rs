@@ -1,7 +1,8 @@
 //! What a request names, and where.
 
 use super::Resolver;
-use crate::catalog::{FieldPath, KindName, Place, Source, TouchKind, TouchRule};
+use super::items::Members;
+use crate::catalog::{FieldPath, KindName, Place, Source, Stays, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::resource::look::{Look, held};
@@ -10,7 +11,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// What stands where a name or a value belongs is one: a list or a flag there would be passed over here, and might be
     /// taken for what is in it there.
     pub(super) fn says_names(&self, rule: &TouchRule) -> Result<(), Refusal> {
-        let values = [&rule.after, &rule.adds, &rule.removes];
+        let values = [&rule.after, &rule.adds, &rule.removes, &rule.swaps];
         let values = values.into_iter().flatten().flat_map(|(_, places)| places);
         let parents = rule.of.iter().map(|(_, place)| place);
         let named = rule.at.iter().chain(&rule.each).chain(parents);
@@ -78,8 +79,25 @@ impl<'r, L: Look> Resolver<'r, L> {
             .at
             .as_ref()
             .is_some_and(|place| self.asked.gives(place));
-        let before = self.held(replaced).unwrap_or_default();
+        let before = self.held(&replaced.member).unwrap_or_default();
         let whole = self.asked.method != crate::catalog::Method::Patch;
+        if let Stays::Item {
+            items,
+            name,
+            but_for,
+        } = &replaced.stays
+        {
+            let changed = self.changed_items(items, but_for, given || whole);
+            let names = changed.iter().flat_map(|item| item.at(name));
+            let mut touched: Vec<String> = Vec::new();
+            for name in names.filter_map(Json::name) {
+                let is_none = name.is_empty() || self.is_no_name(rule, name);
+                if !is_none && !touched.iter().any(|known| known == name) {
+                    touched.push(name.to_owned());
+                }
+            }
+            return touched;
+        }
         let mut touched: Vec<String> = named
             .iter()
             .filter(|name| !before.contains(name))
@@ -89,6 +107,25 @@ impl<'r, L: Look> Resolver<'r, L> {
             touched.extend(before.iter().filter(|name| !named.contains(name)).cloned());
         }
         touched
+    }
+
+    /// The items of a list that were not there as they are now, and those that are no longer there as they were.
+    fn changed_items(&self, items: &FieldPath, but_for: &[FieldPath], whole: bool) -> Vec<&Json> {
+        let Some(endpoint) = self.asked.endpoint else {
+            return Vec::new();
+        };
+        let counts = Members::of(endpoint, items, but_for);
+        let body = self.asked.body.iter();
+        let given: Vec<&Json> = body.flat_map(|body| body.at(items)).collect();
+        let first = self.first.as_ref().and_then(|first| first.json.as_ref());
+        let before: Vec<&Json> = first.map(|json| json.at(items)).unwrap_or_default();
+        let new = given
+            .iter()
+            .filter(|item| !before.iter().any(|old| counts.same(item, old)));
+        let gone = before
+            .iter()
+            .filter(|old| whole && !given.iter().any(|item| counts.same(item, old)));
+        new.chain(gone).copied().collect()
     }
 
     fn is_no_name(&self, rule: &TouchRule, text: &str) -> bool {
@@ -116,7 +153,8 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// Whether a rule goes by what the first resource's own JSON holds, and that is not known: then something is touched, and
     /// nobody knows what.
     pub(super) fn holds_unknown(&self, rule: &TouchRule) -> bool {
-        let members = rule.replaces.iter().chain(&rule.held_in);
+        let replaced = rule.replaces.iter().map(|replaced| &replaced.member);
+        let members = replaced.chain(&rule.held_in);
         let there = self.first.is_some();
         there
             && members
