@@ -94,23 +94,6 @@ impl Cluster {
         }
     }
 
-    /// Ends the server: by `QUIT` as a crash would, by `INT` in order, though nobody is waited for.
-    pub fn stop(&mut self, signal: &str) {
-        let Some(mut server) = self.server.take() else {
-            return;
-        };
-        let sent = Command::new("kill")
-            .args(["-s", signal, &server.id().to_string()])
-            .status();
-        assert!(sent.unwrap().success());
-        server.wait().unwrap();
-    }
-
-    /// Where it listens.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Its address over TCP, password and all.
     pub fn url(&self) -> String {
         self.url_at(self.port)
@@ -119,15 +102,6 @@ impl Cluster {
     /// The same by another port, at which something stands between.
     pub fn url_at(&self, port: u16) -> String {
         format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
-    }
-
-    /// Its address over its unix socket.
-    pub fn socket_url(&self) -> String {
-        format!(
-            "host={} port={} user={USER} dbname=postgres",
-            self.directory.path().display(),
-            self.port
-        )
     }
 
     /// A connection of the test's own.
