@@ -705,10 +705,11 @@ impl Look for Reader<'_> {
     async fn named(
         &self,
         kind: &Kind,
+        parents: Parents<'_>,
         name: &str,
         narrowed: &[(String, String)],
     ) -> Result<Vec<Found>, Refusal> {
-        let Some(listed) = self.all(kind, &[]).await? else {
+        let Some(listed) = self.all(kind, parents).await? else {
             return Ok(Vec::new());
         };
         told(&listed)?;

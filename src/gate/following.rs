@@ -324,7 +324,7 @@ async fn find_project(
         };
         Some((first("id")?, first("name").unwrap_or_default()))
     };
-    let named = reader.named(kind, called, &[]).await?;
+    let named = reader.named(kind, &[], called, &[]).await?;
     if let [found] = named.as_slice() {
         return Ok(both(&found.attributes));
     }

@@ -31,10 +31,11 @@ pub trait Look: Sync {
     /// The one of that kind that paths mean where they name none; `None` where there is none.
     fn default(&self, kind: &Kind) -> impl Future<Output = Result<Option<Found>, Refusal>> + Send;
 
-    /// The resources of that kind with that name, and with these other attributes.
+    /// The resources of that kind and these parents with that name, and with these other attributes.
     fn named(
         &self,
         kind: &Kind,
+        parents: Parents<'_>,
         name: &str,
         narrowed: &[(String, String)],
     ) -> impl Future<Output = Result<Vec<Found>, Refusal>> + Send;
@@ -116,6 +117,7 @@ impl Look for Given {
     async fn named(
         &self,
         kind: &Kind,
+        parents: Parents<'_>,
         name: &str,
         narrowed: &[(String, String)],
     ) -> Result<Vec<Found>, Refusal> {
@@ -130,6 +132,10 @@ impl Look for Given {
                 && narrowed
                     .iter()
                     .all(|(key, value)| has(attributes, key, value))
+                && parents.iter().all(|(parent, called)| {
+                    let key = parent.name.as_str();
+                    !attributes.contains_key(key) || has(attributes, key, called.as_str())
+                })
         };
         Ok(self.of(kind).iter().filter(fits).map(found).collect())
     }

@@ -1,14 +1,15 @@
-//! Clients that are whole programs: DigitalOcean's MCP server as npm has it.
+//! Clients that are whole programs: DigitalOcean's MCP server as npm has it, and Packer as Debian has it.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use super::support::{Gate, REAL_TOKEN, StandInApi};
+use super::support::{Gate, REAL_TOKEN, StandInApi, World};
 use super::{NOWHERE_ELSE, installed};
 
-/// An agent sees and restarts what is its own.
+/// An agent may look at everything but secrets; it may also restart what is its own.
 const POLICY: &str = "
 version: 1
 roles:
@@ -17,6 +18,14 @@ roles:
       - scopes: ['droplet:read', 'droplet:update', 'actions:read']
         only: { droplet: { tag: client-a } }
         actions: [reboot]
+  images:
+    allow:
+      - scopes: ['droplet:*', 'snapshot:read', 'image:read', 'tag:create']
+        only: { droplet: { name: 'packer-*' }, snapshot: { name: 'golden-*' }, image: { name: 'golden-*' } }
+      - scopes: ['ssh_key:*']
+        only: { ssh_key: { name: 'packer-*' } }
+      - scopes: ['actions:read']
+        only: { droplet: { name: 'packer-*' } }
 ";
 
 /// Asks the MCP server for its tools, one after another, as an agent does; the text of each answer.
@@ -117,6 +126,72 @@ async fn the_mcp_server_sees_and_does_what_its_agent_may() {
         api.heard()
             .iter()
             .all(|heard| heard.bearer() == Some(REAL_TOKEN))
+    );
+    gate.finish(&api).await;
+}
+
+/// A build without a login: Packer makes a Droplet, turns it off, takes a snapshot, and destroys what it made.
+async fn packer(gate: &Gate, token: &str, snapshot: &str) -> Output {
+    let directory = TempDir::new().unwrap();
+    let template = json!({ "builders": [{
+        "type": "digitalocean",
+        "image": "ubuntu-24-04-x64",
+        "region": "nyc3",
+        "size": "s-1vcpu-1gb",
+        "droplet_name": "packer-golden",
+        "snapshot_name": snapshot,
+        "communicator": "none",
+        "state_timeout": "60s",
+    }] });
+    std::fs::write(directory.path().join("golden.json"), template.to_string()).unwrap();
+    let mut command = Command::new("packer");
+    command
+        .args(["build", "-color=false", "golden.json"])
+        .current_dir(directory.path())
+        .env("HOME", directory.path())
+        .env("PACKER_CONFIG_DIR", directory.path())
+        .env("CHECKPOINT_DISABLE", "1")
+        .env("DIGITALOCEAN_API_TOKEN", token)
+        .env("DIGITALOCEAN_API_URL", gate.url())
+        .envs(NOWHERE_ELSE)
+        .stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn packer_builds_an_image_and_leaves_nothing_behind() {
+    let api = StandInApi::start_with(World::default()).await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["images", "--role", "images"]).await;
+    let built = packer(&gate, &token, "golden-1").await;
+    let said = String::from_utf8_lossy(&built.stdout).into_owned();
+    assert!(built.status.success(), "{said}");
+    assert!(
+        said.contains("A snapshot was created: 'golden-1'"),
+        "{said}"
+    );
+    let droplets = api.world(|world| world.names("droplets"));
+    assert!(
+        !droplets.iter().any(|name| name.starts_with("packer-")),
+        "{droplets:?}"
+    );
+    let keys = api.world(|world| world.names("account/keys"));
+    assert!(
+        !keys.iter().any(|name| name.starts_with("packer-")),
+        "{keys:?}"
+    );
+
+    // A snapshot of another name is refused, in words that it prints, and what it made is gone again.
+    let refused = packer(&gate, &token, "other").await;
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("403") && said.contains("other"), "{said}");
+    let droplets = api.world(|world| world.names("droplets"));
+    assert!(
+        !droplets.iter().any(|name| name.starts_with("packer-")),
+        "{droplets:?}"
     );
     gate.finish(&api).await;
 }

@@ -218,6 +218,7 @@ impl Look for World {
     async fn named(
         &self,
         kind: &Kind,
+        _parents: &[(&Kind, Name)],
         name: &str,
         narrowed: &[(String, String)],
     ) -> Result<Vec<Found>, Refusal> {

@@ -127,7 +127,8 @@ impl<'r, L: Look> Resolver<'r, L> {
             if self.refused {
                 break;
             }
-            let found = self.look.named(here.kind, &name, &narrowed).await?;
+            let (kind, parents) = (here.kind, &here.parents);
+            let found = self.look.named(kind, parents, &name, &narrowed).await?;
             if found.is_empty() {
                 self.push(missing(here.rule, here.kind, Some(&name), here.in_path))?;
             }
@@ -150,7 +151,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// What the account has by an id or a name. What it does not have is nobody's, and nothing is touched.
     pub(super) async fn own(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
         for name in self.names(here.rule) {
-            let mut found = self.look.named(here.kind, &name, &[]).await?;
+            let mut found = self.look.named(here.kind, &[], &name, &[]).await?;
             if let Some(name) = here.kind.name(&name, self.catalog.kinds()) {
                 found.extend(self.look.one(here.kind, &[], &name).await?);
             }

@@ -89,7 +89,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let Some(kind) = self.catalog.kinds().find("project") else {
             return Ok(Known::unknown());
         };
-        let named = self.look.named(kind, called, &[]).await?;
+        let named = self.look.named(kind, &[], called, &[]).await?;
         match named.as_slice() {
             [found] => Ok(both_names(&found.attributes)),
             _ => project_named(called, self.catalog, self.look).await,

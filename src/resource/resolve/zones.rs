@@ -102,7 +102,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let mut all = Vec::new();
         for name in names {
             let found = if rule.by == ["name"] {
-                self.look.named(kind, name, &[]).await?
+                self.look.named(kind, &[], name, &[]).await?
             } else {
                 let Some(called) = kind.name(name, kinds) else {
                     return Ok(None);

@@ -1,6 +1,6 @@
 //! S19: what runs in a cluster lives its life under the role of `examples/kubernetes/roles`: it makes, reads back, changes, lists
 //! and deletes, and is refused what is not its own. The requests are those of csi-digitalocean (godo 1.167), the cloud controller
-//! manager (1.204), external-dns' webhook for DigitalOcean (1.173) and cert-manager (1.204), in the order in which each sends them. Then each role is taken one scope less, and the first thing that goes wrong must name that scope.
+//! manager (1.204), the cluster autoscaler (1.169), external-dns' webhook for DigitalOcean (1.173) and cert-manager (1.204), in the order in which each sends them. Then each role is taken one scope less, and the first thing that goes wrong must name that scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -458,6 +458,71 @@ async fn s19_the_cloud_controller_keeps_nodes_balancers_and_its_firewall() {
         agent: "digitalocean-cloud-controller-manager",
         role: "cloud-controller",
         vars: &["nodes=k8s", "firewall=k8s-fw"],
+        world: nodes(),
+        rows: &rows,
+    };
+    life.live().await;
+}
+
+const CLUSTER: &str = "bd5f5959-5e1e-4205-a714-a914373942af";
+
+#[tokio::test]
+async fn s19_the_autoscaler_grows_and_shrinks_the_pools_of_one_cluster() {
+    let pools = format!("/v2/kubernetes/clusters/{CLUSTER}/node_pools");
+    let pool = format!("{pools}/cdda885e-7663-40c8-bc74-3a036c66545d");
+    let (list, template) = (
+        format!("GET {pools}"),
+        format!("GET /v2/kubernetes/clusters/{CLUSTER}/node_pools_template/workers"),
+    );
+    let (grow, shrink) = (
+        format!("PUT {pool}"),
+        format!("DELETE {pool}/nodes/478247f8-b1bb-4f7a-8db9-2a5f8d4b8f8f?replace=0&skip_drain=0"),
+    );
+    let (gone, cluster) = (
+        format!("DELETE {pool}"),
+        format!("DELETE /v2/kubernetes/clusters/{CLUSTER}"),
+    );
+    let rows = [
+        (
+            list.as_str(),
+            "",
+            200,
+            "/node_pools/0/name",
+            json!("workers"),
+        ),
+        (&template, "", 200, "", NULL),
+        (
+            &grow,
+            r#"{"name":"workers","count":2,"tags":null,"labels":null,"taints":null,"auto_scale":null,"min_nodes":null,"max_nodes":null}"#,
+            202,
+            "",
+            NULL,
+        ),
+        (&shrink, "", 202, "", NULL),
+        (&list, "", 200, "/node_pools/0/id", NULL),
+        // What is not its own.
+        (&gone, "", 403, "/message", NULL),
+        (&cluster, "", 403, "/message", NULL),
+        (
+            "GET /v2/kubernetes/clusters/4de7ac8b-495b-4884-9a69-1050c6793cd6/node_pools",
+            "",
+            404,
+            "",
+            NULL,
+        ),
+        (
+            "GET /v2/droplets?page=1&per_page=200",
+            "",
+            403,
+            "/message",
+            NULL,
+        ),
+    ];
+    let vars = format!("cluster={CLUSTER}");
+    let life = Life {
+        agent: "cluster-autoscaler",
+        role: "cluster-autoscaler",
+        vars: &[&vars],
         world: nodes(),
         rows: &rows,
     };

@@ -12,6 +12,16 @@ pub(super) fn special(world: &mut World, call: &Call, parts: &[&str]) -> Option<
         ("GET", ["kubernetes", "clusters", cluster, "node_pools", pool]) => {
             node_pool(world, cluster, pool)
         }
+        (
+            "GET",
+            [
+                "kubernetes",
+                "clusters",
+                cluster,
+                "node_pools_template",
+                name,
+            ],
+        ) => node_pool_template(world, cluster, name),
         ("GET", ["droplets", "autoscale", pool, "members"]) => members(world, pool),
         _ => return None,
     })
@@ -26,6 +36,18 @@ fn node_pool(world: &World, cluster: &str, pool: &str) -> Outcome {
     let found = pools.find(|item| text(&item["id"]) == pool);
     let found: &Value = found.ok_or_else(Reply::not_found)?;
     Ok(Reply::json(200, &json!({ "node_pool": found })))
+}
+
+/// What a node of a pool will be like, by the pool's name: the cluster autoscaler asks for it.
+fn node_pool_template(world: &World, cluster: &str, name: &str) -> Outcome {
+    let cluster = world
+        .one("kubernetes/clusters", cluster)
+        .ok_or_else(Reply::not_found)?;
+    let mut pools = cluster["node_pools"].as_array().into_iter().flatten();
+    let found = pools.find(|item| text(&item["name"]) == name);
+    let found: &Value = found.ok_or_else(Reply::not_found)?;
+    let template = json!({ "cluster_uuid": cluster["id"], "name": name, "slug": found["size"], "labels": {}, "taints": [] });
+    Ok(Reply::json(200, &json!({ "template": template })))
 }
 
 /// `autoscalepools_list_members`.
