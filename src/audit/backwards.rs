@@ -188,8 +188,12 @@ mod tests {
         ];
         let wanted = Wanted::default();
         let (mut back, mut forth) = (Newest::new(&wanted, 9), Newest::new(&wanted, 9));
-        lines.iter().rev().for_each(|line| back.take(line));
-        lines.iter().for_each(|line| forth.take(line));
+        for line in lines.iter().rev() {
+            back.take(line);
+        }
+        for line in &lines {
+            forth.take(line);
+        }
         assert_eq!(told(back), ["canswer", "aanswer", "bdecision"]);
         assert_eq!(told(forth), ["canswer", "aanswer", "bdecision"]);
     }

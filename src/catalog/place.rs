@@ -71,7 +71,12 @@ impl FieldPath {
 
     /// What is left of it below another way; `None` where it does not lead there.
     pub fn below(&self, way: &Self) -> Option<Self> {
-        let keys = |path: &Self| path.steps.iter().map(|step| step.key.clone()).collect::<Vec<_>>();
+        let keys = |path: &Self| {
+            path.steps
+                .iter()
+                .map(|step| step.key.clone())
+                .collect::<Vec<_>>()
+        };
         let rest = self.steps.get(way.steps.len()..)?;
         let leads = keys(self).starts_with(&keys(way)) && !rest.is_empty();
         leads.then(|| Self {

@@ -91,7 +91,7 @@ fn rows(found: &Unused, now: Timestamp) -> Vec<Vec<String>> {
         rows.push(row("scope", &idle.of.grant, why));
     }
     for idle in &found.wildcards {
-        let (at, wildcard) = (&idle.of.at, &idle.wildcard);
+        let (at, wildcard) = (&idle.of.at, &idle.written);
         let why = match idle.scopes.as_slice() {
             [] => format!("{at}: no request needed any of {wildcard}"),
             scopes => format!("{at}: {wildcard} could be {}", scopes.join(", ")),

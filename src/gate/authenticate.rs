@@ -93,8 +93,8 @@ pub(super) async fn authenticate(
     let grantee = recognise(tokens, &token.id, hash, from, serving, line).await?;
     for (id, kept, activity) in grantee.counted() {
         if let Some(rate) = kept.limits().rate {
-            let taken = tokens.take_rate(id, rate, activity).await;
-            taken.map_err(state_unavailable)?.map_err(rate_limited)?;
+            let left = tokens.take_rate(id, rate, activity).await;
+            left.map_err(state_unavailable)?.map_err(rate_limited)?;
         }
     }
     Ok(grantee)

@@ -383,16 +383,15 @@ fn does(endpoint: &Endpoint) -> &'static str {
         _ if endpoint.reads() => "reads",
         Some(TouchVerb::Create) => "creates",
         Some(TouchVerb::Delete) => "deletes",
-        Some(_) => "changes",
         None if endpoint.method.as_str() == "DELETE" => "deletes",
-        None => "changes",
+        Some(_) | None => "changes",
     }
 }
 
-fn kinds_of<'e>(endpoint: &'e Endpoint) -> impl Iterator<Item = &'e str> {
+fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
     let rules = endpoint.touches.rules().iter();
     rules.flat_map(|rule| {
-        let own = rule.kind.one().map(|kind| kind.as_str());
+        let own = rule.kind.one().map(crate::catalog::KindName::as_str);
         let typed = match &rule.kind {
             TouchKind::Typed { types, .. } | TouchKind::Told { types, .. } => types.as_slice(),
             TouchKind::One(_) | TouchKind::Urn => &[],
@@ -603,7 +602,7 @@ fn request(
                 let own = rules.iter().find(|rule| rule.at.as_ref() == Some(&place));
                 let own = own
                     .and_then(|rule| rule.kind.one())
-                    .map(|kind| kind.as_str());
+                    .map(crate::catalog::KindName::as_str);
                 let parents = rules.iter().flat_map(|rule| &rule.of);
                 let parent = parents
                     .into_iter()
@@ -826,7 +825,7 @@ mod tests {
                     for (_, action, parts) in variants(endpoint) {
                         let seen = request(endpoint, action, parts, &witness, &catalog);
                         if judged(&seen, &sides, &catalog) == [false, true] {
-                            let told = |it: &Difference| it.allowed && it.endpoint == endpoint.operation;
+                            let told = |it: &Difference| it.allowed && *it.endpoint == *endpoint.operation;
                             prop_assert!(
                                 found.iter().any(told),
                                 "{endpoint} of {witness:?} is newly allowed and not told:\n{}\n{}",

@@ -43,7 +43,7 @@ impl Change {
     }
 
     /// Of something that allows more the larger it is.
-    fn grown<T: PartialOrd>(old: T, new: T) -> Self {
+    fn grown<T: PartialOrd>(old: &T, new: &T) -> Self {
         Self::of(new > old, new < old)
     }
 
@@ -53,7 +53,7 @@ impl Change {
             (None, None) => Self::Same,
             (Some(_), None) => Self::More,
             (None, Some(_)) => Self::Less,
-            (Some(old), Some(new)) => Self::grown(old, new),
+            (Some(old), Some(new)) => Self::grown(&old, &new),
         }
     }
 
@@ -226,7 +226,7 @@ fn ceiling(old: Option<&Ceiling>, new: Option<&Ceiling>) -> Change {
         (None, None) => Change::Same,
         (None, Some(_)) => Change::More,
         (Some(_), None) => Change::Less,
-        (Some(old), Some(new)) if old.role == new.role => Change::grown(old.until, new.until),
+        (Some(old), Some(new)) if old.role == new.role => Change::grown(&old.until, &new.until),
         (Some(_), Some(_)) => Change::Both,
     }
 }
@@ -295,7 +295,7 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
         (Some(_), None) => Change::More,
         (None, None) | (Some(_), Some(_)) => Change::any(&subjects[0], &subjects[1]),
     };
-    let begins = match Change::grown(old.not_before, *not_before) {
+    let begins = match Change::grown(&old.not_before, not_before) {
         Change::More => Change::Less, // later
         Change::Less => Change::More,
         same => same,
@@ -467,7 +467,7 @@ fn trust_terms(old: &Trust, new: &Trust) -> Vec<Term> {
         ),
         Term::new(
             "ttl",
-            Change::grown(old.ttl, *ttl),
+            Change::grown(&old.ttl, ttl),
             [old.ttl.to_string(), ttl.to_string()],
         ),
     ];

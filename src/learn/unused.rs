@@ -3,6 +3,7 @@
 //! A grant was needed if it was the reason of a request, or if the request would be refused without it: a Droplet goes by the
 //! grant over Droplets, and its VPC by another. Denies are not looked at: one that never struck may still be what protects.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
@@ -98,7 +99,8 @@ pub struct Wildcard {
     #[serde(flatten)]
     pub of: Idle,
     /// The wildcard.
-    pub wildcard: String,
+    #[serde(rename = "wildcard")]
+    pub written: String,
     /// What it could be.
     pub scopes: Vec<String>,
 }
@@ -211,8 +213,8 @@ impl Runs {
         let kept = self.by.entry((token.clone(), reason.clone())).or_default();
         if kept.len() < MOST {
             let key = (token, reason, seen.key());
-            if !known.contains_key(&key) {
-                known.insert(key, kept.len());
+            if let Entry::Vacant(place) = known.entry(key) {
+                place.insert(kept.len());
                 kept.push(seen);
             }
         } else if let Some(last) = kept.last_mut() {
@@ -371,7 +373,7 @@ fn of_role(role: &Role, needs: &Needs, catalog: &Catalog, found: &mut Unused) {
                         let scopes = catalog.scopes().names(&used);
                         found.wildcards.push(Wildcard {
                             of: of.clone(),
-                            wildcard: text.to_owned(),
+                            written: text.to_owned(),
                             scopes: scopes.map(ToString::to_string).collect(),
                         });
                     }

@@ -44,7 +44,7 @@ impl Several {
     }
 }
 
-/// As in `3 living tokens of the owner `alice` with the role `deploy``.
+/// As in: 3 living tokens of the owner `alice` with the role `deploy`.
 impl fmt::Display for Several {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -216,27 +216,27 @@ impl Live {
     }
 
     fn over(
-        mut state: Box<dyn Store>,
+        mut store: Box<dyn Store>,
         counting: Box<dyn Store>,
         recorded: Option<Timestamp>,
         stale: Duration,
     ) -> Result<Arc<Self>, StateError> {
-        let latest = state.latest()?;
+        let latest = store.latest()?;
         if let Some(recorded) = older_than(latest, recorded) {
-            state.is_older_than(recorded)?;
+            store.is_older_than(recorded)?;
         }
-        let older_than = state.older_than()?;
+        let older_than = store.older_than()?;
         if let Some(recorded) = older_than {
             error!("{}", OlderState(recorded));
         }
         let time = Time::from(latest);
-        state.used_at(time.now().latest)?;
-        let is_shared = state.is_shared();
+        store.used_at(time.now().latest)?;
+        let is_shared = store.is_shared();
         let started = Instant::now();
         let begun = Duration::ZERO;
         let up = Arc::new(AtomicBool::new(true));
         let counting_up = up.clone();
-        let (shards, sequence) = read(&*state)?;
+        let (shards, sequence) = read(&*store)?;
         let (reader, questions) = channel();
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
@@ -262,7 +262,7 @@ impl Live {
         let keeper = Arc::downgrade(&live);
         let keep = move || {
             Reader {
-                state,
+                state: store,
                 sequence,
                 live: keeper,
                 noted: Instant::now(),

@@ -165,18 +165,15 @@ impl Postgres {
     }
 
     async fn connect(&self) -> Result<Client, StateError> {
-        match &self.tls {
-            Some(tls) => {
-                let tls = MakeRustlsConnect::new(tls.clone());
-                let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
-                tokio::spawn(connection);
-                Ok(client)
-            }
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-                tokio::spawn(connection);
-                Ok(client)
-            }
+        if let Some(tls) = &self.tls {
+            let tls = MakeRustlsConnect::new(tls.clone());
+            let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
+            tokio::spawn(connection);
+            Ok(client)
+        } else {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+            tokio::spawn(connection);
+            Ok(client)
         }
     }
 
@@ -189,17 +186,13 @@ impl Postgres {
     ) -> Result<T, StateError> {
         let kept = self.client.borrow_mut().take();
         self.block(patience, async {
-            let mut client = match kept.filter(|client| !client.is_closed()) {
-                Some(client) => client,
-                None => {
-                    let client = self.connect().await?;
-                    check_version(
-                        &client
-                            .query_typed("SELECT version FROM tidegate.version", &[])
-                            .await,
-                    )?;
-                    client
-                }
+            let mut client = if let Some(client) = kept.filter(|client| !client.is_closed()) {
+                client
+            } else {
+                let client = self.connect().await?;
+                let asked = "SELECT version FROM tidegate.version";
+                check_version(&client.query_typed(asked, &[]).await)?;
+                client
             };
             let done = work(&mut client).await?;
             *self.client.borrow_mut() = Some(client);
@@ -501,7 +494,7 @@ async fn revoke(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Resu
 async fn take(
     transaction: &Transaction<'_>,
     taken: &Taken,
-    token: &TokenId,
+    by: &TokenId,
     now: Timestamp,
 ) -> Result<bool, StateError> {
     let Taken {
@@ -510,7 +503,7 @@ async fn take(
         again,
         until,
     } = taken;
-    let (identity, token) = (identity.as_slice(), token.as_str());
+    let (identity, by) = (identity.as_slice(), by.as_str());
     if *again {
         let sql = "SELECT token FROM tidegate.taken WHERE identity = $1 AND rule = $2";
         let params: [Param<'_>; 2] = [(&identity, Type::BYTEA), (rule, Type::TEXT)];
@@ -529,7 +522,7 @@ async fn take(
     let params: [Param<'_>; 4] = [
         (&identity, Type::BYTEA),
         (rule, Type::TEXT),
-        (&token, Type::TEXT),
+        (&by, Type::TEXT),
         (&until, Type::INT8),
     ];
     run(transaction, sql, &params).await?;
@@ -715,17 +708,17 @@ impl Store for Postgres {
 
     fn exchange(
         &mut self,
-        mut token: Issued,
+        mut issued: Issued,
         taken: &Taken,
         now: Timestamp,
     ) -> Result<Option<Issued>, StateError> {
         self.change(async |transaction| {
-            if !take(transaction, taken, &token.id, now).await? {
+            if !take(transaction, taken, &issued.id, now).await? {
                 return Ok(None);
             }
-            token.name = free_name(transaction, &token.name, now).await?;
-            insert(transaction, &token).await?;
-            Ok(Some(token))
+            issued.name = free_name(transaction, &issued.name, now).await?;
+            insert(transaction, &issued).await?;
+            Ok(Some(issued))
         })
     }
 

@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 const TOKENS: usize = 100_000;
 const ROLES: usize = 1_000;
 const ROUNDS: usize = 9;
-const READS: usize = 10_000;
+const READS: u32 = 10_000;
 const LANES: usize = 4;
 /// A page comes within this.
 const PAGE: Duration = Duration::from_millis(200);
@@ -135,8 +135,8 @@ async fn read(gate: &Arc<Gate>, tokens: &Arc<Vec<SubToken>>, round: usize) {
         let (gate, tokens, host) = (Arc::clone(gate), Arc::clone(tokens), host.clone());
         lanes.spawn(async move {
             let mut kept = gate.keep().await;
-            for number in (0..READS).skip(lane).step_by(LANES) {
-                let token = &tokens[(round * READS + number) % 1_000];
+            for number in (0..READS as usize).skip(lane).step_by(LANES) {
+                let token = &tokens[(round * READS as usize + number) % 1_000];
                 let ask = gate.get("/v2/account").token(token.secret.expose());
                 let answer = ask.header("host", &host).try_send_over(&mut kept).await;
                 assert_eq!(answer.expect("an answer").status, 200);
@@ -181,9 +181,9 @@ async fn looking_on(report: &mut Report, gate: &Arc<Gate>, token: &str, tokens: 
             };
             let (spent, began) = (process::busy(pid), Instant::now());
             read(gate, &tokens, round).await;
-            let each = (process::busy(pid) - spent).as_secs_f64() / READS as f64;
+            let each = process::busy(pid).saturating_sub(spent).as_secs_f64() / f64::from(READS);
             if let Some((looking, bytes)) = looking {
-                rates.push(READS as f64 / began.elapsed().as_secs_f64());
+                rates.push(f64::from(READS) / began.elapsed().as_secs_f64());
                 came += bytes.load(Ordering::Relaxed);
                 looking.abort();
                 watched.push(each);

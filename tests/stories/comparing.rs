@@ -39,8 +39,16 @@ const DENY: &str = "    deny:
         only: { droplet: { name: '*-keep' } }
 ";
 
+type Case = (
+    &'static str,
+    &'static str,
+    i32,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
 /// What is changed in the old policy, how it exits, and lines that are there or not.
-const CASES: [(&str, &str, i32, &[&str], &[&str]); 22] = [
+const CASES: [Case; 22] = [
     ("regions:read", "regions:read", 0, &[], &["+", "-"]),
     (
         "[droplet:read, droplet:update]",

@@ -403,7 +403,7 @@ fn the_whole_file_for_catalog_extra_is_written_and_what_a_person_must_decide_is_
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(
         text.lines().skip_while(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n"),
-        r#"
+        r"
 section: Added since tidegate 0.1.0
 endpoints:
   GET /v2/lighthouses:
@@ -418,7 +418,7 @@ members:
   POST /v2/droplets:
     body: [foghorn.image, foghorn.loudness]
     harmless:    # it sounds like the name of something: why it names none; if it does, it can't be added here
-      body.foghorn.image: FILL_IN"#
+      body.foghorn.image: FILL_IN"
             .trim_start()
     );
     let expected = "added 2 endpoints, and members of 2 that tidegate knows; a person must decide:

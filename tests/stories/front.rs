@@ -449,6 +449,12 @@ fn counted(front: &Front, ends: &[(String, End)]) -> Count {
     count
 }
 
+/// Shows what was counted, for those who run it at length.
+#[expect(clippy::print_stdout, reason = "cargo shows it with --nocapture")]
+fn tell(version: &str, count: &Count) {
+    println!("{version}: {count:?}");
+}
+
 /// So many writes, by sixteen clients at a time; every other of a token that is narrowed.
 async fn writes(gate: &Gate, front: &Front, count: usize) -> Count {
     let tokens = [
@@ -498,7 +504,7 @@ async fn no_write_is_carried_out_twice_over_http_1() {
     .await;
     let gate = started(Gate::builder_to(&api.url())).await;
     let count = writes(&gate, &front, cases()).await;
-    println!("HTTP/1.1: {count:?}");
+    tell("HTTP/1.1", &count);
     assert!(count.done > 0 && count.unknown > 0, "{count:?}");
     // A connection that is closed behind an answer may be closed as the next write goes out, which nobody can tell: seldom.
     assert!(count.unknown_unheard * 50 <= cases(), "{count:?}");
@@ -524,7 +530,7 @@ async fn no_write_is_carried_out_twice_over_http_2_and_none_that_was_not_looked_
     let gate = Gate::builder_to(&url).file("ca.pem", &certificate);
     let gate = started(gate.set("upstream.ca_file", json!("ca.pem"))).await;
     let count = writes(&gate, &front, cases()).await;
-    println!("HTTP/2: {count:?}");
+    tell("HTTP/2", &count);
     assert!(count.done > 0 && count.unknown > 0, "{count:?}");
     assert_eq!(count.unknown_unheard, 0, "{count:?}");
     gate.finish(&watch).await;
@@ -555,7 +561,7 @@ async fn a_write_after_a_pause_is_never_lost_to_a_connection_that_is_let_go() {
                 let name = (0..).map(|more| format!("p-{round}-{lane}-{more}"));
                 let name = name
                     .into_iter()
-                    .find(|name| drawn(&format!("{name}/0")) % 200 != 0);
+                    .find(|name| !drawn(&format!("{name}/0")).is_multiple_of(200));
                 let name = name.unwrap();
                 (name.clone(), write(gate, token, &name).await)
             }

@@ -216,8 +216,8 @@ fn the_package_has_all_that_it_names() {
             continue; // the binary itself
         }
         let there = fs::read_dir(root.join(directory)).expect(asset);
-        let mut names = there.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        assert!(names.any(|name| fits(&name)), "{asset} is not there");
+        let mut found = there.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(found.any(|name| fits(&name)), "{asset} is not there");
     }
     assert!(named > 12, "{assets}");
 }

@@ -59,7 +59,10 @@ fn every_role_of_the_examples_is_a_template_as_it_stands() {
         assert!(good, "{said}");
         assert_eq!(text, fs::read_to_string(file).unwrap(), "{name}");
     }
-    for (also, name) in [("acme", "acme-dns"), ("registry-pull", "registry-repository")] {
+    for (also, name) in [
+        ("acme", "acme-dns"),
+        ("registry-pull", "registry-repository"),
+    ] {
         let [one, other] = [also, name].map(|name| tidegate(&["template", "show", name]).1);
         assert!(!one.is_empty() && one == other, "{also}");
     }

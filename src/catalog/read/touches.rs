@@ -29,7 +29,10 @@ fn replaced(at: Option<&Place>, map: &mut Map<'_>, mistakes: &mut Mistakes) -> O
     let is_same = |at: &Place| matches!(at, Place::Body(path) if *path == member);
     let stays = match member.in_item() {
         None if is_alone || but_for.is_some() => {
-            mistakes.add(node.at, "it is no member of an item, and replaced alone as it is");
+            mistakes.add(
+                node.at,
+                "it is no member of an item, and replaced alone as it is",
+            );
             return None;
         }
         None => Stays::Name,
@@ -78,6 +81,7 @@ impl Reader {
         Some(rule)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line or three for each key")]
     fn rule(
         &mut self,
         verb: TouchVerb,

@@ -261,7 +261,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             let first = self.touches.first().and_then(|first| first.before.as_ref());
             let had = first.and_then(|first| first.known(attribute));
             let own = after.attributes.remove(attribute).unwrap_or_default();
-            let known = swapped(own, had.unwrap_or_default(), gives);
+            let known = swapped(own, &had.unwrap_or_default(), gives);
             after.attributes.insert(attribute.clone(), known);
         }
         for attribute in &rule.clears {
@@ -296,7 +296,7 @@ impl<'r, L: Look> Resolver<'r, L> {
 }
 
 /// What is left of an attribute where what gave part of it gives something else.
-fn swapped(own: Known, had: Known, gives: Known) -> Known {
+fn swapped(own: Known, had: &Known, gives: Known) -> Known {
     let complete = own.complete && had.complete && gives.complete;
     let kept = own.values.into_iter().filter(|it| !had.values.contains(it));
     let mut values: Vec<String> = kept.collect();

@@ -149,7 +149,11 @@ mod tests {
             (r#"{"a":"x","d":null}"#, r#"{"a":"x"}"#, true),
         ];
         for (given, there, same) in cases {
-            assert_eq!(members.same(&read(given), &read(there)), same, "{given} {there}");
+            assert_eq!(
+                members.same(&read(given), &read(there)),
+                same,
+                "{given} {there}"
+            );
         }
     }
 }

@@ -88,9 +88,9 @@ impl<'r, L: Look> Resolver<'r, L> {
         } = &replaced.stays
         {
             let changed = self.changed_items(items, but_for, given || whole);
-            let names = changed.iter().flat_map(|item| item.at(name));
+            let told = changed.iter().flat_map(|item| item.at(name));
             let mut touched: Vec<String> = Vec::new();
-            for name in names.filter_map(Json::name) {
+            for name in told.filter_map(Json::name) {
                 let is_none = name.is_empty() || self.is_no_name(rule, name);
                 if !is_none && !touched.iter().any(|known| known == name) {
                     touched.push(name.to_owned());

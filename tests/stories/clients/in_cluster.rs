@@ -3,6 +3,7 @@
 //! manager (1.204), the cluster autoscaler (1.169), external-dns' webhook for DigitalOcean (1.173) and cert-manager (1.204), in the order in which each sends them. Then each role is taken one scope less, and the first thing that goes wrong must name that scope.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +34,7 @@ impl Life<'_> {
         let scopes: Vec<_> = scopes_of(&role).into_iter().collect();
         let mut policy = format!("version: 1\nroles:\n  {}:\n{role}\n", self.role);
         for (index, scope) in scopes.iter().enumerate() {
-            policy += &format!("  less-{index}:\n{}\n", without(&role, scope));
+            let _ = writeln!(policy, "  less-{index}:\n{}", without(&role, scope)); // a text takes all
         }
         let api = StandInApi::start_with(self.world).await;
         let gate = Gate::start(&api, &policy).await;

@@ -58,12 +58,11 @@ async fn what_a_token_did_weeks_ago_is_found_in_the_files_that_were_moved_away()
                 .iter()
                 .map(|record| record["request_id"].as_str().unwrap().to_owned()),
         );
-        match told["before"].as_str() {
-            Some(time) => before = format!("&before={time}"),
-            None => {
-                assert_eq!(told["complete"], true, "{told}");
-                break;
-            }
+        if let Some(time) = told["before"].as_str() {
+            before = format!("&before={time}");
+        } else {
+            assert_eq!(told["complete"], true, "{told}");
+            break;
         }
         assert!(seen.len() < 20, "{seen:?}");
     }
