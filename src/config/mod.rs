@@ -7,6 +7,7 @@ mod issuers;
 mod places;
 mod problem;
 mod read;
+mod state;
 mod url;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use issuers::{Exchange, IssuerKind, IssuerSettings, KeySource, KeyUrl, NoKey
 pub use places::Places;
 pub use problem::Problem;
 pub use read::{read, read_leniently};
+pub use state::{Database, StatePlace, UrlSource};
 pub use url::BaseUrl;
 
 use crate::secret::TokenCommand;
@@ -45,7 +47,7 @@ pub struct Settings {
     /// The policy file.
     pub policy: PathBuf,
     /// Where the state is kept.
-    pub state: crate::state::Place,
+    pub state: StatePlace,
     /// What this daemon is called among several.
     pub instance: Option<String>,
     /// Where the audit record goes.
@@ -82,8 +84,8 @@ impl Settings {
             return Some(name.clone());
         }
         match &self.state {
-            crate::state::Place::File(_) => None,
-            crate::state::Place::Postgres(_) => {
+            StatePlace::File(_) => None,
+            StatePlace::Postgres(_) => {
                 let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
                 let host = if host.trim().is_empty() {
                     "tidegate"

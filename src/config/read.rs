@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::state::{Database, StatePlace, UrlSource};
 use super::{
     Account, AuditSettings, AuditSink, BaseUrl, ConsoleSettings, Exchange, FieldScopes, IssuerKind,
     IssuerSettings, KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader,
@@ -13,7 +14,6 @@ use super::{
 };
 use crate::catalog::is_plain_text;
 use crate::secret::{Secret, TokenCommand, has_token, redacted};
-use crate::state::{self, Database, UrlSource};
 use crate::token::Source;
 use crate::units::Span;
 use crate::yaml::{self, At, Map, Mistakes, Node, Value};
@@ -152,22 +152,22 @@ impl Reader<'_> {
             .unwrap_or_default()
     }
 
-    fn state(&mut self, map: &mut Map<'_>) -> state::Place {
+    fn state(&mut self, map: &mut Map<'_>) -> StatePlace {
         let Some(node) = map.need("state", &mut self.mistakes) else {
-            return state::Place::default();
+            return StatePlace::default();
         };
         self.places.note("state", node.at);
         if !matches!(node.value, Value::Map(_)) {
             let path = self.path(node, "`state`");
-            return path.map(state::Place::File).unwrap_or_default();
+            return path.map(StatePlace::File).unwrap_or_default();
         }
         let Some(mut map) = Map::of(node, "`state`", &mut self.mistakes) else {
-            return state::Place::default();
+            return StatePlace::default();
         };
         let database = map.need("postgres", &mut self.mistakes);
         let database = database.and_then(|node| self.database(node));
         map.finish(&mut self.mistakes);
-        database.map(state::Place::Postgres).unwrap_or_default()
+        database.map(StatePlace::Postgres).unwrap_or_default()
     }
 
     fn database(&mut self, node: &Node) -> Option<Database> {

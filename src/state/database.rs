@@ -1,8 +1,6 @@
 use std::fs::File;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -11,67 +9,10 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::record::StateError;
+use crate::config::{Database, UrlSource};
 use crate::secret::{Secret, file};
 
-/// A database of PostgreSQL, and how to reach it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Database {
-    /// Where its address is.
-    pub url: UrlSource,
-    /// The authority to trust in place of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Whether `serve` makes the tables and brings them up to date.
-    pub migrate: bool,
-    /// How long tokens without counters go on by what is known while the database is away.
-    pub stale_for: Duration,
-}
-
-/// Where the address of a database is, which holds a password.
-#[derive(Clone, Debug)]
-pub enum UrlSource {
-    /// In the configuration itself, or on the command line.
-    Written(Arc<Secret>),
-    /// In a file that holds it and nothing else.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Env(String),
-}
-
-impl PartialEq for UrlSource {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Written(one), Self::Written(other)) => one.hash().matches(&other.hash()),
-            (Self::File(one), Self::File(other)) => one == other,
-            (Self::Env(one), Self::Env(other)) => one == other,
-            (Self::Written(_) | Self::File(_) | Self::Env(_), _) => false,
-        }
-    }
-}
-
 impl Database {
-    /// A database with everything else as it is by default.
-    pub fn at(url: UrlSource) -> Self {
-        Self {
-            url,
-            ca_file: None,
-            migrate: false,
-            stale_for: Self::STALE_FOR,
-        }
-    }
-
-    /// `stale_for` where nothing is said.
-    pub const STALE_FOR: Duration = Duration::from_secs(1);
-    /// The longest that it may be.
-    pub const MOST_STALE: Duration = Duration::from_secs(300);
-
-    /// What `stale_for` means, for those who run tidegate.
-    pub fn stale_says(&self) -> String {
-        format!(
-            "while PostgreSQL is away, tokens with `max_uses` or `rate` and what makes tokens are refused at once, and the others go on for `stale_for`, {} s: so late may a revocation come, and a fail-over that takes longer is seen by clients (503)",
-            self.stale_for.as_secs()
-        )
-    }
-
     /// What to connect to, and by what TLS; none on this machine. Nothing of the address is in an error: a password is.
     pub(super) fn target(&self) -> Result<(Config, Option<ClientConfig>), StateError> {
         let url = match &self.url {

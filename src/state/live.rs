@@ -13,13 +13,13 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::Place;
-use super::database::Database;
 use super::fate::{Fate, Seen};
 use super::kept::Kept;
 use super::postgres::Postgres;
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
 use super::store::Store;
+use crate::config::Database;
 use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
 use crate::table::Table;

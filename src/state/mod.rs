@@ -4,8 +4,6 @@
 //! tokens are kept in a file that the daemon and the command line share; the daemon keeps what it needs of it in memory
 //! ([`Live`]) and reads on from the last change.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 mod child;
@@ -20,8 +18,8 @@ mod row;
 mod sqlite;
 mod store;
 
+pub use crate::config::{Database, StatePlace as Place, UrlSource};
 pub use child::{Child, Delegator, Wish};
-pub use database::{Database, UrlSource};
 pub use fate::{Ended, Fate, Seen};
 pub use kept::Kept;
 pub use live::{
@@ -33,40 +31,6 @@ pub use postgres::Postgres;
 pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
 pub use sqlite::Sqlite;
 pub use store::Store;
-
-/// Where the state is kept.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Place {
-    /// In a file.
-    File(PathBuf),
-    /// In PostgreSQL.
-    Postgres(Database),
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Self::File(PathBuf::new())
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Postgres(_) => f.write_str("PostgreSQL"),
-        }
-    }
-}
-
-impl Place {
-    /// Whether there is something to look into: a file is made by the first token.
-    pub fn exists(&self) -> bool {
-        match self {
-            Self::File(path) => path.exists(),
-            Self::Postgres(_) => true,
-        }
-    }
-}
 
 /// Opens the store; a file is made if there is none. `patience` is how long it may be busy.
 ///

@@ -17,11 +17,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Row, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::database::Database;
 use super::maker::{Maker, Taken};
 use super::record::{Changed, Count, Issued, Listed, StateError};
 use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
 use super::store::Store;
+use crate::config::Database;
 use crate::secret::SecretHash;
 use crate::token::{TokenId, Usage};
 use crate::units::Rate;

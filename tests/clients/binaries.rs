@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::support::standin::Heard;
 use super::support::{Gate, REAL_TOKEN, StandInApi, World};
 use super::{NOWHERE_ELSE, installed};
 
@@ -120,7 +121,7 @@ async fn the_mcp_server_sees_and_does_what_its_agent_may() {
         "{:?}",
         told[5]
     );
-    let writes: Vec<_> = api.writes().iter().map(|heard| heard.line()).collect();
+    let writes: Vec<_> = api.writes().iter().map(Heard::line).collect();
     assert_eq!(writes, ["POST /v2/droplets/12/actions"]);
     assert!(
         api.heard()

@@ -96,12 +96,7 @@ impl Cluster {
 
     /// Its address over TCP, password and all.
     pub fn url(&self) -> String {
-        self.url_at(self.port)
-    }
-
-    /// The same by another port, at which something stands between.
-    pub fn url_at(&self, port: u16) -> String {
-        format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
+        url_at(self.port)
     }
 
     /// A connection of the test's own.
@@ -124,15 +119,10 @@ impl Cluster {
 
     /// A gate before `api` whose state is here, and whose tables are made when it starts.
     pub fn gate(&self, api: &StandInApi, policy: &str) -> GateBuilder {
-        self.gate_at(self.port, api, policy)
-    }
-
-    /// The same by another port.
-    pub fn gate_at(&self, port: u16, api: &StandInApi, policy: &str) -> GateBuilder {
         let state = serde_json::json!({ "postgres": { "url_file": "db-url", "migrate": true } });
         Gate::builder(api)
             .policy(policy)
-            .file("db-url", &self.url_at(port))
+            .file("db-url", &self.url())
             .set("state", state)
     }
 
@@ -216,4 +206,9 @@ fn program(name: &str) -> PathBuf {
         .join(newest.to_string())
         .join("bin")
         .join(name)
+}
+
+/// The address over TCP by a port: the server's own, or one at which something stands between.
+fn url_at(port: u16) -> String {
+    format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
 }

@@ -1,6 +1,6 @@
 //! Several daemons that share a state in PostgreSQL (S20).
 //!
-//! They need PostgreSQL 14 or later and PgBouncer, so they are not among what `cargo test` runs: `apt-get install postgresql
+//! They need PostgreSQL 14 or later and `pgbouncer`, so they are not among what `cargo test` runs: `apt-get install postgresql
 //! pgbouncer`, then `cargo test --test instances`. Each test has a server of its own.
 #![allow(
     clippy::unwrap_used,

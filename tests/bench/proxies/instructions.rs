@@ -95,10 +95,13 @@ fn control(arguments: &[&str], pid: u32) {
 fn last_dump(directory: &Path, name: &str) -> u64 {
     let name = name.rsplit(' ').next().unwrap_or(name);
     let dump = |number: usize| directory.join(format!("{name}.{number}"));
-    let last = (1..).take_while(|number| dump(*number).exists()).last();
+    let last = (1..10_000)
+        .take_while(|number| dump(*number).exists())
+        .last();
     let text = std::fs::read_to_string(dump(last.expect("a dump"))).unwrap();
-    let totals = text
+    let mut totals = text
         .lines()
         .filter_map(|line| line.strip_prefix("totals: "));
-    totals.last().unwrap().trim().parse().unwrap()
+    let total = totals.next_back();
+    total.unwrap().trim().parse().unwrap()
 }

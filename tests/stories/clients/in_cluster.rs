@@ -495,7 +495,7 @@ async fn s19_the_autoscaler_grows_and_shrinks_the_pools_of_one_cluster() {
         (
             &grow,
             r#"{"name":"workers","count":2,"tags":null,"labels":null,"taints":null,"auto_scale":null,"min_nodes":null,"max_nodes":null}"#,
-            202,
+            200,
             "",
             NULL,
         ),
