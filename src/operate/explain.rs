@@ -1,7 +1,7 @@
 //! What the daemon would say to a request, by the same functions and in the same order, without sending it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 use crate::resource::Given;
-use crate::rules;
+use crate::rules::{self, Rules};
 use crate::secret::redacted;
 use crate::state::{self, Kept, Seen, Store};
 use crate::token::{Admission, ClientAddr, Origin, Source, Usage, admit};
@@ -64,6 +64,8 @@ pub struct Ground {
     settings: Settings,
     catalog: Catalog,
     policy: Policy,
+    /// What things are looked up by, once something was: it takes reading all files anew, and the real tokens.
+    rules: OnceLock<Rules>,
 }
 
 impl Ground {
@@ -80,7 +82,16 @@ impl Ground {
             settings,
             catalog,
             policy,
+            rules: OnceLock::new(),
         })
+    }
+
+    fn rules(&self) -> Result<&Rules, NotTold> {
+        if let Some(rules) = self.rules.get() {
+            return Ok(rules);
+        }
+        let rules = facts::rules(&self.config)?;
+        Ok(self.rules.get_or_init(|| rules))
     }
 
     /// What the daemon would say, if that does not hang on a body that was not given.
@@ -217,7 +228,7 @@ impl Ground {
         } else if let Some(given) = given {
             crate::policy::touches(grants, &asked, given, &self.catalog)?
         } else {
-            facts::touches(&self.config, grants, &asked)?
+            facts::touches(self.rules()?, grants, &asked)?
         };
         match decide(grants, &asked, &touches, &self.catalog) {
             Decision::Allow(allowed) => Ok(allowed),

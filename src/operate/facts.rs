@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use crate::policy::{Grants, goes_on, lacks_scope};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked};
 use crate::resource::{Interest, Touch, resolve};
-use crate::rules;
+use crate::rules::{self, Rules};
 use crate::upstream::Upstream;
 
 /// Why there is no deciding grant to tell.
@@ -32,27 +33,31 @@ impl From<Ambiguity> for NotTold {
     }
 }
 
+fn unknown(why: impl fmt::Display) -> NotTold {
+    NotTold::Unknown(Failed::because(format!(
+        "what the request touches can't be looked up: {why}; give the facts with `--resource FILE`, or run this where the daemon runs"
+    )))
+}
+
+/// Everything by which the daemon would look things up, the real tokens among it.
+pub(super) fn rules(config: &Path) -> Result<Rules, NotTold> {
+    rules::load(config).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        unknown(lines.join("; "))
+    })
+}
+
 /// What a request touches, by what the API says now: looked up as the daemon would, with the account's real token.
 pub(super) fn touches(
-    config: &Path,
+    rules: &Rules,
     grants: &Grants,
     asked: &Asked<'_>,
 ) -> Result<Vec<Touch>, NotTold> {
-    let unknown = |why: String| {
-        let instead = "give the facts with `--resource FILE`, or run this where the daemon runs";
-        NotTold::Unknown(Failed::because(format!(
-            "what the request touches can't be looked up: {why}; {instead}"
-        )))
-    };
-    let rules = rules::load(config).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        unknown(lines.join("; "))
-    })?;
     let token = rules
         .real_token(&grants.account)
-        .ok_or_else(|| unknown("the account has no real token".to_owned()))?;
-    let upstream = Upstream::new(&rules.settings.upstream, Arc::<Metrics>::default())
-        .map_err(|error| unknown(error.to_string()))?;
+        .ok_or_else(|| unknown("the account has no real token"))?;
+    let upstream =
+        Upstream::new(&rules.settings.upstream, Arc::<Metrics>::default()).map_err(unknown)?;
     let facts = Facts::default();
     let catalog = &rules.catalog;
     let reader = Reader::new(
@@ -90,8 +95,8 @@ pub(super) fn touches(
         looking.join()
     });
     resolved
-        .map_err(|_| unknown("looking it up failed".to_owned()))?
-        .map_err(|error| unknown(error.to_string()))?
+        .map_err(|_| unknown("looking it up failed"))?
+        .map_err(unknown)?
         .map_err(|refusal| match refusal.code {
             Code::UpstreamUnreachable
             | Code::UpstreamTls

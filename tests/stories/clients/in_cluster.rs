@@ -499,7 +499,7 @@ async fn s19_the_autoscaler_grows_and_shrinks_the_pools_of_one_cluster() {
             "",
             NULL,
         ),
-        (&shrink, "", 202, "", NULL),
+        (&shrink, "", 204, "", NULL),
         (&list, "", 200, "/node_pools/0/id", NULL),
         // What is not its own.
         (&gone, "", 403, "/message", NULL),
