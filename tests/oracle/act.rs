@@ -208,6 +208,7 @@ impl Doing<'_> {
                     ("database", "tags"),
                     ("kubernetes_cluster", "tags"),
                     ("node_pool", "tags"),
+                    ("load_balancer", "tags"),
                 ] {
                     for carrier in self.world.carriers(kind, &key.id) {
                         self.take_label(&carrier, at, &key.id);
@@ -872,7 +873,7 @@ impl Doing<'_> {
                 .cloned()
                 .unwrap_or_default();
             let found = match kind.as_str() {
-                "droplet" | "image" | "volume" | "database" => {
+                "droplet" | "image" | "volume" | "database" | "load_balancer" => {
                     self.reading.find_all(self.world, &kind, &id)
                 }
                 "volume_snapshot" => self.reading.find_all(self.world, "snapshot", &id),
@@ -1211,9 +1212,10 @@ impl Doing<'_> {
     fn replace_balancer(&mut self, key: &Key) -> Result<(), ()> {
         let named = self.items("droplet_ids")?.unwrap_or_default();
         let droplets = numbers(&ids(&self.things("droplet", &named)));
-        let (tag, name) = (self.word("tag"), self.word("name"));
+        let (tag, name, tags) = (self.word("tag"), self.word("name"), self.labels("tags")?);
         self.merge(key)?;
         if let Some(thing) = self.world.edit(key) {
+            thing["tags"] = json!(tags);
             thing["droplet_ids"] = droplets;
             thing["tag"] = json!(tag);
             if !name.is_empty() {

@@ -68,7 +68,7 @@ pub static KINDS: &[Kind] = kinds! {
     "snapshot" "snapshot" "/v2/snapshots" "snapshot" "snapshots" "id" Uuid NO, NO, ["id": "id", "name": "name", "tag": "tags[]", "region": "regions[]", "source": "resource_id", "source_type": "resource_type"];
     "kubernetes_cluster" "kubernetes" "/v2/kubernetes/clusters" "kubernetes_cluster" "kubernetes_clusters" "id" Uuid NO, Some("kubernetes"), ["id": "id", "name": "name", "tag": "tags[]", "region": "region", "vpc": "vpc_uuid"];
     "node_pool" "kubernetes" "/v2/kubernetes/clusters/{}/node_pools" "node_pool" "node_pools" "id" Uuid Some("kubernetes_cluster"), NO, ["id": "id", "name": "name", "tag": "tags[]", "size": "size"];
-    "load_balancer" "load_balancer" "/v2/load_balancers" "load_balancer" "load_balancers" "id" Uuid NO, Some("loadbalancer"), ["id": "id", "name": "name", "region": "region.slug", "vpc": "vpc_uuid", "droplet": "droplet_ids[]"];
+    "load_balancer" "load_balancer" "/v2/load_balancers" "load_balancer" "load_balancers" "id" Uuid NO, Some("loadbalancer"), ["id": "id", "name": "name", "tag": "tags[]", "region": "region.slug", "vpc": "vpc_uuid", "droplet": "droplet_ids[]"];
     "alert_policy" "monitoring" "/v2/monitoring/alerts" "policy" "policies" "uuid" Uuid NO, NO, ["id": "uuid", "type": "type", "entity": "entities[]"];
     "monitoring_destination" "monitoring" "/v2/monitoring/sinks/destinations" "destination" "destinations" "id" Uuid NO, NO, ["id": "id", "name": "name"];
     "nfs_share" "nfs" "/v2/nfs" "share" "shares" "id" Uuid NO, NO, ["id": "id", "name": "name", "region": "region", "vpc": "vpc_ids[]"];

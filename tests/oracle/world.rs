@@ -460,9 +460,9 @@ fn settled(world: &mut World, rng: &mut Rng, team: &str, region: &str) {
     let certificate = id();
     let zone = format!("{team}.example");
     world.put(Key::new("certificate", certificate.as_str()), json!({ "id": certificate, "name": mark("cert"), "type": "lets_encrypt", "state": "verified", "dns_names": [format!("www.{zone}")] }));
-    for (what, ids, by) in [("lb-ids", json!([one]), ""), ("lb-tag", json!([]), web.as_str())] {
+    for (what, ids, by, tags) in [("lb-ids", json!([one]), "", json!([])), ("lb-tag", json!([]), web.as_str(), json!([web]))] {
         let key = Key::new("load_balancer", id());
-        world.put(key.clone(), json!({ "id": key.id, "name": mark(what), "region": { "slug": region }, "droplet_ids": ids, "tag": by, "size_unit": 1, "size": "lb-small", "type": "REGIONAL", "network": "EXTERNAL", "vpc_uuid": vpc, "ip": "198.51.100.7", "forwarding_rules": [{ "entry_protocol": "http", "entry_port": 80, "target_protocol": "http", "target_port": 80 }] }));
+        world.put(key.clone(), json!({ "id": key.id, "name": mark(what), "region": { "slug": region }, "droplet_ids": ids, "tag": by, "tags": tags, "size_unit": 1, "size": "lb-small", "type": "REGIONAL", "network": "EXTERNAL", "vpc_uuid": vpc, "ip": "198.51.100.7", "forwarding_rules": [{ "entry_protocol": "http", "entry_port": 80, "target_protocol": "http", "target_port": 80 }] }));
         homed.push(key);
     }
     for (n, on) in [(1, json!({ "id": one })), (2, Value::Null)] {

@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     match carried(&headers) {
         Err(_) => assert!(overridden.iter().any(|name| headers.contains_key(*name))),
         Ok(kept) => {
-            let kept = kept.into_map();
+            let kept = kept.to_map();
             assert!(!overridden.iter().any(|name| headers.contains_key(*name)));
             for (name, value) in &kept {
                 assert!(
