@@ -83,6 +83,42 @@ async fn ask(at: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -
     }
 }
 
+/// The lines of the record as they come, and all that was said of them so far.
+struct Live {
+    stream: TcpStream,
+    said: String,
+}
+
+impl Live {
+    /// Once they have begun to come.
+    async fn begin(session: &Session, query: &str) -> Self {
+        let mut stream = TcpStream::connect(session.at).await.unwrap();
+        let head = format!(
+            "GET /live/lines{query} HTTP/1.1\r\nconnection: close\r\nhost: {}\r\ncookie: {}\r\n\r\n",
+            session.at, session.cookie
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut live = Self {
+            stream,
+            said: String::new(),
+        };
+        live.until(&[": here"]).await;
+        live
+    }
+
+    /// All that was said, once each of these was.
+    async fn until(&mut self, parts: &[&str]) -> &str {
+        let mut piece = [0; 4096];
+        while !parts.iter().all(|part| self.said.contains(part)) {
+            let count = self.stream.read(&mut piece).await.unwrap();
+            assert!(count > 0, "{}", self.said);
+            let more = String::from_utf8_lossy(&piece[..count]);
+            self.said.push_str(&more);
+        }
+        &self.said
+    }
+}
+
 /// Somebody with a browser who is signed in.
 struct Session {
     at: SocketAddr,
@@ -1118,32 +1154,18 @@ async fn lines_of_the_record_are_shown_as_they_come_until_the_token_ends() {
         gate.issue(&["ci", "--role", "reader"]).await,
     );
     let session = Session::begin(&gate, &viewer).await;
-    let mut stream = TcpStream::connect(session.at).await.unwrap();
-    let head = format!(
-        "GET /live/lines?refused=true HTTP/1.1\r\nconnection: close\r\nhost: {}\r\ncookie: {}\r\n\r\n",
-        session.at, session.cookie
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut said = String::new();
-    let mut piece = [0; 4096];
-    while !said.contains(": here") {
-        let count = stream.read(&mut piece).await.unwrap();
-        said.push_str(&String::from_utf8_lossy(&piece[..count]));
-    }
-    assert!(said.contains("text/event-stream"), "{said}");
+    let mut live = Live::begin(&session, "?refused=true").await;
+    assert!(live.said.contains("text/event-stream"), "{}", live.said);
     gate.get("/v2/droplets").token(&ci).send().await;
     gate.get("/v2/volumes").token(&ci).send().await;
-    while !said.contains("/v2/volumes") {
-        let count = stream.read(&mut piece).await.unwrap();
-        said.push_str(&String::from_utf8_lossy(&piece[..count]));
-    }
+    let said = live.until(&["/v2/volumes"]).await;
     assert!(
         said.contains("event: record\ndata: {") && !said.contains("/v2/droplets"),
         "{said}"
     );
     gate.cli(&["token", "revoke", "night"]).await;
-    let begun = Instant::now();
-    while stream.read(&mut piece).await.unwrap_or_default() > 0 {
+    let (begun, mut piece) = (Instant::now(), [0; 4096]);
+    while live.stream.read(&mut piece).await.unwrap_or_default() > 0 {
         assert!(
             begun.elapsed() < Duration::from_secs(5),
             "it ends with the token"

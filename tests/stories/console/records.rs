@@ -164,26 +164,11 @@ async fn a_line_too_long_to_be_shown_live_is_counted() {
         gate.issue(&["ci", "--role", "reader"]).await,
     );
     let session = Session::begin(&gate, &viewer).await;
-    let mut stream = TcpStream::connect(session.at).await.unwrap();
-    let head = format!(
-        "GET /live/lines HTTP/1.1\r\nconnection: close\r\nhost: {}\r\ncookie: {}\r\n\r\n",
-        session.at, session.cookie
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut said = String::new();
-    let mut piece = [0; 4096];
-    while !said.contains(": here") {
-        let count = stream.read(&mut piece).await.unwrap();
-        said.push_str(&String::from_utf8_lossy(&piece[..count]));
-    }
+    let mut live = Live::begin(&session, "").await;
     let long = format!("/v2/droplets/{}", "a".repeat(6000));
     gate.get(&long).token(&ci).send().await;
     gate.get("/v2/volumes").token(&ci).send().await;
-    while !said.contains("event: thinned") || !said.contains("/v2/volumes") {
-        let count = stream.read(&mut piece).await.unwrap();
-        assert!(count > 0, "{said}");
-        said.push_str(&String::from_utf8_lossy(&piece[..count]));
-    }
+    let said = live.until(&["event: thinned", "/v2/volumes"]).await;
     assert!(
         said.contains("data: {\"passed_over\":1}") && !said.contains("aaaa"),
         "{said}"
