@@ -11,13 +11,14 @@ use crate::config::BaseUrl;
 use crate::facts::{Listed, PER_PAGE, Pages, Reader, Remembered};
 use crate::json::Document;
 use crate::policy::{
-    Fields, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight, why_hidden,
+    Fields, InAnswer, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight,
+    why_hidden,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
-    Attributes, Interest, Known, State, Touch, above, acted_on, attributes_of, is_called,
-    names_acted_on, project, resolve_one, spelled, told_by_name, whole, with_parents, zone_of,
+    Attributes, Known, State, Touch, above, acted_on, attributes_of, is_called, names_acted_on,
+    project, resolve_one, spelled, told_by_name, whole, with_parents, zone_of,
 };
 use crate::response::{
     Answer, AnswerBody, Cutting, Links, ListPage, Scan, listed, made, slices, without,
@@ -538,6 +539,15 @@ impl Question<'_> {
         self.filled(kind, before, parent, attributes, reader).await
     }
 
+    /// What the grants ask about what the answer shows.
+    fn shown_interest(&self) -> InAnswer<'_> {
+        InAnswer {
+            grants: &self.grantee.grants,
+            asked: &self.asked,
+            catalog: &self.serving.rules.catalog,
+        }
+    }
+
     /// A resource of which an answer says this, with what it was before and what the answer does not say.
     pub(super) async fn filled(
         &self,
@@ -557,23 +567,9 @@ impl Question<'_> {
                 .entry(name.clone())
                 .or_insert_with(|| told.clone());
         }
-        let grants = &self.grantee.grants;
         let catalog = &self.serving.rules.catalog;
         let kinds = catalog.kinds();
-        let interest = Interest {
-            asks: &|kind| grants.asks(kind),
-            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
-            heeds: &|kind, follows| {
-                let asked = Some(&self.asked).filter(|_| !follows);
-                grants.deny_changes(kind, asked, catalog.kinds())
-            },
-            project: &|called| grants.names_project(called),
-            adds: Vec::new(),
-            labels: Vec::new(),
-            goes_on: &|_| true,
-            lacks_scope: &|_| false,
-            defers: false,
-        };
+        let interest = self.shown_interest();
         let mut attributes = whole(kind, attributes, kinds, &interest, reader).await?;
         let id = known(&attributes, "id").unwrap_or_default();
         project(kind, &id, &mut attributes, catalog, &interest, reader).await?;
@@ -604,21 +600,7 @@ impl Question<'_> {
         };
         let account = &self.grantee.grants.account;
         let catalog = &self.serving.rules.catalog;
-        let grants = &self.grantee.grants;
-        let interest = Interest {
-            asks: &|kind| grants.asks(kind),
-            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
-            heeds: &|kind, follows| {
-                let asked = Some(&self.asked).filter(|_| !follows);
-                grants.deny_changes(kind, asked, catalog.kinds())
-            },
-            project: &|called| grants.names_project(called),
-            adds: Vec::new(),
-            labels: Vec::new(),
-            goes_on: &|_| true,
-            lacks_scope: &|_| false,
-            defers: false,
-        };
+        let interest = self.shown_interest();
         let remembered = |id: String| reader.facts.action(account, &id, reader.grantee);
         let found = match told("id").and_then(remembered) {
             Some(Remembered::Whole(state)) => Some(state),

@@ -13,12 +13,11 @@ use crate::config::BaseUrl;
 use crate::facts::{Facts, Reader};
 use crate::identify::Client;
 use crate::policy::{
-    Allowed, Decision, Sent, decide, goes_on, lacks_scope, precheck, scopes_used, settled_by,
-    wants_touches,
+    Allowed, Decision, InRequest, Sent, decide, precheck, scopes_used, settled_by, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, MOST_NAMED};
-use crate::resource::{Interest, State, Touch, resolve};
+use crate::resource::{State, Touch, resolve};
 use crate::response::{self, Answer, Cut, Links, Scan, Shape};
 use crate::rules::{Serving, Settled};
 use crate::token::Spending;
@@ -220,18 +219,10 @@ impl Question<'_> {
             return Ok(Vec::new());
         }
         let catalog = &self.serving.rules.catalog;
-        let interest = Interest {
-            asks: &|kind| grants.asks_for(kind, &self.asked, catalog.kinds()),
-            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
-            heeds: &|kind, follows| {
-                let asked = Some(&self.asked).filter(|_| !follows);
-                grants.deny_changes(kind, asked, catalog.kinds())
-            },
-            project: &|called| grants.names_project(called),
-            adds: grants.added_projects(),
-            labels: grants.added_tags(),
-            goes_on: &|touches| goes_on(grants, &self.asked, touches, catalog),
-            lacks_scope: &|rule| lacks_scope(grants, &self.asked, rule, catalog),
+        let interest = InRequest {
+            grants,
+            asked: &self.asked,
+            catalog,
             defers: true,
         };
         // A box, here and below, for what few requests need, so that the others are not as large.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Failed;
 use crate::facts::{Facts, Reader};
 use crate::metrics::Metrics;
-use crate::policy::{Grants, goes_on, lacks_scope};
+use crate::policy::{Grants, InRequest};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Ambiguity, Asked};
-use crate::resource::{Interest, Touch, resolve};
+use crate::resource::{Touch, resolve};
 use crate::rules::{self, Rules};
 use crate::upstream::Upstream;
 
@@ -70,18 +70,10 @@ pub(super) fn touches(
         false,
         "", // it made nothing
     );
-    let interest = Interest {
-        asks: &|kind| grants.asks_for(kind, asked, catalog.kinds()),
-        asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
-        heeds: &|kind, follows| {
-            let asked = Some(asked).filter(|_| !follows);
-            grants.deny_changes(kind, asked, catalog.kinds())
-        },
-        project: &|called| grants.names_project(called),
-        adds: grants.added_projects(),
-        labels: grants.added_tags(),
-        goes_on: &|touches| goes_on(grants, asked, touches, catalog),
-        lacks_scope: &|rule| lacks_scope(grants, asked, rule, catalog),
+    let interest = InRequest {
+        grants,
+        asked,
+        catalog,
         defers: false,
     };
     // A thread of its own: who calls this may be run by another runtime.

@@ -3,11 +3,12 @@ use futures_util::FutureExt;
 use super::Policy;
 use super::bind::{Grants, Vars, bind};
 use super::decide::Decision;
-use super::within::{decide, goes_on, lacks_scope, wants_touches};
+use super::interest::InRequest;
+use super::within::{decide, wants_touches};
 use crate::catalog::{Catalog, Method};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
-use crate::resource::{Given, Interest, Touch, resolve};
+use crate::resource::{Given, Touch, resolve};
 use crate::yaml::At;
 
 /// One of the policy's own tests.
@@ -132,18 +133,10 @@ pub fn touches(
     if !wants_touches(grants, asked) {
         return Ok(Vec::new());
     }
-    let interest = Interest {
-        asks: &|kind| grants.asks_for(kind, asked, catalog.kinds()),
-        asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
-        heeds: &|kind, follows| {
-            let asked = Some(asked).filter(|_| !follows);
-            grants.deny_changes(kind, asked, catalog.kinds())
-        },
-        project: &|called| grants.names_project(called),
-        adds: grants.added_projects(),
-        labels: grants.added_tags(),
-        goes_on: &|touches| goes_on(grants, asked, touches, catalog),
-        lacks_scope: &|rule| lacks_scope(grants, asked, rule, catalog),
+    let interest = InRequest {
+        grants,
+        asked,
+        catalog,
         defers: false,
     };
     // Facts that are given are there at once.

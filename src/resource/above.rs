@@ -18,7 +18,7 @@ pub async fn above<L: Look>(
     kind: &Kind,
     attributes: &Attributes,
     catalog: &Catalog,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<Option<Arc<State>>, Refusal> {
     let mut chain: Vec<(&Kind, Attributes)> = Vec::new();
@@ -48,7 +48,7 @@ async fn one<L: Look>(
     kind: &Kind,
     called: &Name,
     catalog: &Catalog,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<Attributes, Refusal> {
     let told = told_by_name(kind, called);
@@ -74,16 +74,18 @@ pub async fn project<L: Look>(
     id: &str,
     attributes: &mut Attributes,
     catalog: &Catalog,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<(), Refusal> {
-    if kind.name.as_str() == "project" || !(interest.asks)(kind).contains("project") {
+    if kind.name.as_str() == "project" || !interest.asks(kind).contains("project") {
         return Ok(());
     }
     let from = kind.attribute("project").map(|attribute| &attribute.from);
     if from.is_some_and(|from| from.contains(&Source::Urn)) && !attributes.contains_key("project") {
         if let Some(urn) = urn_of(kind, id) {
-            let known = look.project_of(&urn, interest.project).await?;
+            let known = look
+                .project_of(&urn, &|called| interest.names_project(called))
+                .await?;
             attributes.insert("project".to_owned(), known);
         }
         return Ok(());
@@ -123,10 +125,10 @@ pub async fn whole<L: Look>(
     kind: &Kind,
     mut attributes: Attributes,
     kinds: &Kinds,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<Attributes, Refusal> {
-    let asked = (interest.asks)(kind);
+    let asked = interest.asks(kind);
     let lacks = |name: &&String| {
         let told = attributes.get(*name);
         asked.contains(*name) && told.is_none_or(|known| known.values.is_empty())

@@ -12,7 +12,7 @@ use crate::catalog::{Kind, LookUp, Name};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
 use crate::resource::{
-    Found, Interest, Known, Look, State, Touch, attributes_of, folded, resolve, with_parents,
+    Found, Known, Look, State, Touch, attributes_of, folded, resolve, with_parents,
 };
 
 /// One resource, as its look-up answers.
@@ -94,18 +94,10 @@ impl World {
         if !wants_touches(grants, asked) {
             return Ok(Vec::new());
         }
-        let interest = Interest {
-            asks: &|kind| grants.asks_for(kind, asked, CATALOG.kinds()),
-            asks_about: &|kind, attribute| grants.ask_about(kind, attribute),
-            heeds: &|kind, follows| {
-                let asked = Some(asked).filter(|_| !follows);
-                grants.deny_changes(kind, asked, CATALOG.kinds())
-            },
-            project: &|called| grants.names_project(called),
-            adds: grants.added_projects(),
-            labels: grants.added_tags(),
-            goes_on: &|touches| goes_on(grants, asked, touches, &CATALOG),
-            lacks_scope: &|rule| lacks_scope(grants, asked, rule, &CATALOG),
+        let interest = InRequest {
+            grants,
+            asked,
+            catalog: &CATALOG,
             defers: false,
         };
         resolve(asked, &CATALOG, &interest, self)

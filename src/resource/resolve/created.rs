@@ -59,7 +59,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         if kind.has("project")
             // Else the project that a grant adds is the one that counts; nothing is added to what is made beside.
-            && (self.interest.adds.is_empty() || !rule.is_first())
+            && (self.interest.adds().is_empty() || !rule.is_first())
             && !base.contains_key("project")
             && self.asks(kind).contains("project")
         {
@@ -90,9 +90,9 @@ impl<'r, L: Look> Resolver<'r, L> {
             let mut touch = touch(rule, kind, None, here.in_path);
             touch.after = Some(State::new(kind, attributes, here.parent.clone()));
             if rule.is_first() && self.asks(kind).contains("project") {
-                for called in &self.interest.adds {
+                for called in self.interest.adds() {
                     let home = self.project_called(called).await?;
-                    touch.homes.push(((*called).to_owned(), home));
+                    touch.homes.push((called.to_owned(), home));
                 }
             }
             self.push(touch)?;

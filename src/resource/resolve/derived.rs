@@ -65,17 +65,17 @@ impl<'r, L: Look> Resolver<'r, L> {
         cause: &Touch,
         effects: &mut Vec<Effect<'r>>,
     ) -> Result<(), Refusal> {
-        let heeded = (self.interest.heeds)(kind, true);
+        let heeded = self.interest.heeds(kind, true);
         let id = known_id(cause);
         for Derived { attribute, made } in &kind.derived {
-            if !heeded && !(self.interest.asks_about)(kind, attribute) {
+            if !heeded && !self.interest.asks_about(kind, attribute) {
                 continue;
             }
             match made {
                 Made::Carriers { of, tags } if *of == cause.kind => {
                     let (mut gains, loses) = tags_moved(cause);
                     if cause.verb == TouchVerb::Create {
-                        let labels = self.interest.labels.iter();
+                        let labels = self.interest.labels().into_iter();
                         gains
                             .values
                             .extend(labels.map(|tag| folded("tag", "name", tag)));
@@ -191,7 +191,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             let stands_for = matches!(made, Made::Same { of } if of.contains(&cause.kind));
             if !stands_for
                 || !cause.changes.contains(attribute)
-                || !(self.interest.asks_about)(kind, attribute)
+                || !self.interest.asks_about(kind, attribute)
             {
                 continue;
             }

@@ -48,7 +48,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         let is_first = self.touches.is_empty();
         let for_lists = is_first && self.replaces_lists();
-        let deferred = self.interest.defers
+        let deferred = self.interest.defers()
             && !(here.parent.is_none() && lacks_parent(kind, &told)) // what it belongs to must be looked up
             && rule.verb == TouchVerb::Read
             && rule.answer.is_some()

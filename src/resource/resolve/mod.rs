@@ -28,26 +28,26 @@ use crate::resource::state::{Attributes, State};
 use crate::resource::touch::Touch;
 
 /// What a sub-token's grants ask about, so that nothing else is looked up.
-pub struct Interest<'i> {
+pub trait Interest: Sync {
     /// The attributes of a kind.
-    pub asks: &'i (dyn Fn(&Kind) -> BTreeSet<String> + Sync),
+    fn asks(&self, kind: &Kind) -> BTreeSet<String>;
     /// Whether one of them asks about an attribute of a kind.
-    pub asks_about: &'i (dyn Fn(&Kind, &str) -> bool + Sync),
+    fn asks_about(&self, kind: &Kind, attribute: &str) -> bool;
     /// Whether a deny could strike a change of some resource of a kind; of one that only follows from what the request does, by
     /// its own scope alone.
-    pub heeds: &'i (dyn Fn(&Kind, bool) -> bool + Sync),
+    fn heeds(&self, kind: &Kind, follows: bool) -> bool;
     /// Whether a project, by id or name, is one that a grant names.
-    pub project: &'i (dyn Fn(&str) -> bool + Sync),
+    fn names_project(&self, called: &str) -> bool;
     /// The projects that grants put into what is created, as they call them.
-    pub adds: Vec<&'i str>,
+    fn adds(&self) -> Vec<&str>;
     /// The tags that grants put on what is created.
-    pub labels: Vec<&'i str>,
+    fn labels(&self) -> Vec<&str>;
     /// Whether there is a point in looking further, given what was found so far; of the last one it is judged, the others were.
-    pub goes_on: &'i (dyn Fn(&[Touch]) -> bool + Sync),
+    fn goes_on(&self, touches: &[Touch]) -> bool;
     /// Whether a rule asks for a scope that no grant gives: that is told before anything of what else is touched.
-    pub lacks_scope: &'i (dyn Fn(&TouchRule) -> bool + Sync),
+    fn lacks_scope(&self, rule: &TouchRule) -> bool;
     /// Whether a resource that the answer will show is judged on that answer.
-    pub defers: bool,
+    fn defers(&self) -> bool;
 }
 
 /// Finds out what a request touches.
@@ -57,7 +57,7 @@ pub struct Interest<'i> {
 pub async fn resolve<L: Look>(
     asked: &Asked<'_>,
     catalog: &Catalog,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<Vec<Touch>, Refusal> {
     let rules = match asked.endpoint.map(|endpoint| &endpoint.touches) {
@@ -92,13 +92,13 @@ pub async fn resolve<L: Look>(
 /// The rules as they are looked at: as the table has them, but that of what is named beside, what nobody may name is first.
 fn in_order<'r>(
     rules: &'r [TouchRule],
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
 ) -> impl Iterator<Item = (usize, &'r TouchRule)> {
     let last_first = rules.iter().rposition(TouchRule::is_first);
     let mut ordered: Vec<_> = rules.iter().enumerate().collect();
     ordered.sort_by_key(|(number, rule)| {
         let beside = last_first.is_none_or(|first| *number > first);
-        (beside, beside && !(interest.lacks_scope)(rule))
+        (beside, beside && !interest.lacks_scope(rule))
     });
     ordered.into_iter()
 }
@@ -133,7 +133,7 @@ pub async fn resolve_one<L: Look>(
     kind: &Kind,
     name: &Name,
     catalog: &Catalog,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<Option<State>, Refusal> {
     let told = told_by_name(kind, name);
@@ -161,7 +161,7 @@ pub async fn acted_on<L: Look>(
     action: &Kind,
     attributes: &Attributes,
     catalog: &Catalog,
-    interest: &Interest<'_>,
+    interest: &dyn Interest,
     look: &L,
 ) -> Result<Option<State>, Refusal> {
     let Some((kind, name)) = names_acted_on(action, attributes, catalog.kinds()) else {
@@ -191,7 +191,7 @@ const MOST: usize = 100;
 struct Resolver<'r, L> {
     asked: &'r Asked<'r>,
     catalog: &'r Catalog,
-    interest: &'r Interest<'r>,
+    interest: &'r dyn Interest,
     look: &'r L,
     /// The first resource, as it was found, for lists of it that are replaced.
     first: Option<Found>,
@@ -239,8 +239,8 @@ impl<'r, L: Look> Resolver<'r, L> {
             .chain(&rule.unsure);
         let children = self.catalog.kinds().iter();
         let mut children = children.filter(|child| child.parent.as_ref() == Some(&kind.name));
-        let below = rule.by == ["zone"] && children.any(|child| (self.interest.heeds)(child, true));
-        (self.interest.heeds)(kind, false)
+        let below = rule.by == ["zone"] && children.any(|child| self.interest.heeds(child, true));
+        self.interest.heeds(kind, false)
             || below
             || attributes.any(|attribute| asked.contains(attribute))
     }
@@ -506,7 +506,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     fn asks(&self, kind: &Kind) -> BTreeSet<String> {
-        (self.interest.asks)(kind)
+        self.interest.asks(kind)
     }
 
     fn enough(&self, kind: &Kind, told: &Attributes) -> bool {
@@ -524,7 +524,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             return Err(Refusal::new(Code::Resource, what));
         }
         self.touches.push(touch);
-        self.refused = !(self.interest.goes_on)(&self.touches);
+        self.refused = !self.interest.goes_on(&self.touches);
         Ok(())
     }
 
@@ -540,7 +540,7 @@ impl<'r, L: Look> Resolver<'r, L> {
 }
 
 /// Whether what is known of a resource is all that the grants ask about, but for what URNs tell.
-pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) -> bool {
+pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &dyn Interest) -> bool {
     let from_elsewhere = |attribute: &str| {
         attribute == "project"
             && kind
@@ -551,9 +551,7 @@ pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &Interest<'_>) ->
         !kind.has(attribute) || told.contains_key(attribute) || from_elsewhere(attribute)
     };
     !lacks_parent(kind, told)
-        && (interest.asks)(kind)
-            .iter()
-            .all(|attribute| known(attribute))
+        && interest.asks(kind).iter().all(|attribute| known(attribute))
         && (!kind.has("public") || told.contains_key("public"))
 }
 

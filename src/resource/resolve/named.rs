@@ -79,7 +79,6 @@ impl<'r, L: Look> Resolver<'r, L> {
             .at
             .as_ref()
             .is_some_and(|place| self.asked.gives(place));
-        let before = self.held(&replaced.member).unwrap_or_default();
         let whole = self.asked.method != crate::catalog::Method::Patch;
         if let Stays::Item {
             items,
@@ -98,6 +97,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             return touched;
         }
+        let before = self.held(&replaced.member).unwrap_or_default();
         let mut touched: Vec<String> = named
             .iter()
             .filter(|name| !before.contains(name))
