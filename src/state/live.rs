@@ -345,11 +345,11 @@ impl Live {
     /// `Unavailable` if the state could not be read for over a second.
     pub async fn entry(&self, id: &TokenId, in_policy: bool) -> Result<Option<Entry>, Unavailable> {
         self.fresh().await?;
-        if let Some(entry) = self.known(id) {
-            return Ok(Some(entry));
-        }
-        if in_policy {
-            return Ok(None); // a revocation comes with the next look, as for every other token
+        let known = self.known(id);
+        // Of one that was issued elsewhere just now, its uses may be known before it is.
+        let is_whole = |entry: &Entry| entry.issued.is_some() || entry.revoked_at.is_some();
+        if in_policy || known.as_ref().is_some_and(is_whole) {
+            return Ok(known); // a revocation comes with the next look, as for every other token
         }
         self.reachable()?;
         let (asked, answered) = oneshot::channel();
@@ -967,32 +967,39 @@ impl Reader {
             let Some(live) = self.live.upgrade() else {
                 return;
             };
-            match question {
-                Ok(Question::Find(id, answer)) if Instant::now() < due => {
+            let question = match question {
+                // One token is found in a file sooner than all that changed.
+                Ok(Question::Find(id, answer)) if !live.is_shared && Instant::now() < due => {
                     match self.find(&live, &id) {
                         Ok(()) => drop(answer.send(())),
                         // Who asked is told that nobody can say, and those after that it is so.
                         Err(_) => due = Instant::now(),
                     }
+                    continue;
                 }
-                Ok(Question::Find(_, answer) | Question::Refresh(answer)) => {
-                    failing = self.look(&live, failing);
-                    due = Instant::now() + INTERVAL;
-                    let _ = answer.send(());
-                    if failing {
-                        answer_all(questions);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    failing = self.look(&live, failing);
-                    due = Instant::now() + INTERVAL;
-                    if failing {
-                        answer_all(questions);
-                    }
-                }
+                Ok(question) => Some(question),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // A look answers all who asked before it; one that fails, those also who asked while it did.
+            let asked: Vec<_> = question.into_iter().chain(questions.try_iter()).collect();
+            failing = self.look(&live, failing);
+            due = Instant::now() + INTERVAL;
+            let while_it_failed = questions.try_iter().filter(|_| failing);
+            for question in asked.into_iter().chain(while_it_failed) {
+                question.answer(failing);
+            }
+            if !failing {
+                self.tend(&live);
             }
         }
+    }
+
+    /// What nobody waits for.
+    fn tend(&mut self, live: &Live) {
+        self.note(live);
+        self.hear_of_uses(live);
+        self.sweep(live);
     }
 
     fn look(&mut self, live: &Live, was_failing: bool) -> bool {
@@ -1006,16 +1013,16 @@ impl Reader {
                 self.sequence = live.apply(changes);
                 live.mark_read(begun);
                 live.up.store(true, Ordering::Release);
-                self.note(live);
-                self.hear_of_uses(live);
-                self.sweep(live);
                 if was_failing {
                     info!("the state can be read again");
                 }
                 false
             }
             Err(error) => {
-                live.up.store(false, Ordering::Release);
+                // One look that took too long may have been held up here; a second was not.
+                if was_failing || !matches!(error, StateError::Slow(_)) {
+                    live.up.store(false, Ordering::Release);
+                }
                 if !was_failing {
                     error!(%error, "the state can't be read; requests are refused until it can");
                 }
@@ -1081,12 +1088,12 @@ impl Reader {
     }
 }
 
-/// Answers whoever asked while a look failed: it was looked for them too.
-fn answer_all(questions: &Receiver<Question>) {
-    for question in questions.try_iter() {
-        match question {
-            Question::Refresh(answer) => drop(answer.send(())),
-            Question::Find(..) => {} // nobody can say
+impl Question {
+    /// Says that it was looked for; what was not found because that failed, nobody can tell.
+    fn answer(self, failed: bool) {
+        match self {
+            Self::Find(_, answer) if failed => drop(answer),
+            Self::Find(_, answer) | Self::Refresh(answer) => drop(answer.send(())),
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 mod child;
+mod copy;
 mod database;
 mod fate;
 mod kept;
@@ -20,6 +21,7 @@ mod store;
 
 pub use crate::config::{Database, StatePlace as Place, UrlSource};
 pub use child::{Child, Delegator, Wish};
+pub use copy::{Copied, TakenFor, Used, copy};
 pub use fate::{Ended, Fate, Seen};
 pub use kept::Kept;
 pub use live::{

@@ -6,8 +6,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
@@ -17,6 +19,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Row, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::copy::{Merged, TakenFor, Used, merged};
 use super::maker::{Maker, Taken};
 use super::record::{Changed, Count, Issued, Listed, StateError};
 use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
@@ -330,6 +333,22 @@ async fn rows(
     transaction.query_typed(sql, params).await.map_err(failed)
 }
 
+/// Takes row by row: a million at once are not held.
+async fn each(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    params: &[Param<'_>],
+    mut take: impl FnMut(&Row) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let params = params.iter().map(|(value, kind)| (*value, kind.clone()));
+    let found = transaction.query_typed_raw(sql, params).await;
+    let mut found = pin!(found.map_err(failed)?);
+    while let Some(row) = found.try_next().await.map_err(failed)? {
+        take(&row)?;
+    }
+    Ok(())
+}
+
 async fn run(
     transaction: &Transaction<'_>,
     sql: &str,
@@ -584,14 +603,17 @@ async fn counters(
     transaction: &Transaction<'_>,
     ids: &[&str],
 ) -> Result<(BTreeMap<String, Counter>, i64), StateError> {
-    let sql = "SELECT id, used, last_used_at, full_at FROM tidegate.usage WHERE id = ANY($1) ORDER BY id FOR UPDATE";
     let params: [Param<'_>; 1] = [(&ids, Type::TEXT_ARRAY)];
-    let mut found = rows(transaction, sql, &params).await?;
-    if found.len() < ids.len() {
-        let add = "INSERT INTO tidegate.usage (id) SELECT id FROM unnest($1) AS id ORDER BY id ON CONFLICT (id) DO NOTHING";
-        run(transaction, add, &params).await?;
-        found = rows(transaction, sql, &params).await?;
-    }
+    let add = "INSERT INTO tidegate.usage (id) SELECT id FROM unnest($1) AS id ORDER BY id ON CONFLICT (id) DO NOTHING";
+    let find = "SELECT id, used, last_used_at, full_at FROM tidegate.usage WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+    // Sent at once, and done in this order: who has locked what is there waits for nobody who is adding a row.
+    let (added, found, now) = tokio::join!(
+        run(transaction, add, &params),
+        rows(transaction, find, &params),
+        server_time(transaction)
+    );
+    added?;
+    let found = found?;
     let counter = |row: &Row| {
         let counter = Counter {
             used: get(row, 1)?,
@@ -604,7 +626,7 @@ async fn counters(
         .iter()
         .map(counter)
         .collect::<Result<_, StateError>>()?;
-    Ok((counters, server_time(transaction).await?))
+    Ok((counters, now?))
 }
 
 async fn server_time(transaction: &Transaction<'_>) -> Result<i64, StateError> {
@@ -806,8 +828,17 @@ impl Store for Postgres {
 
     fn each_since(&self, sequence: i64, take: &mut dyn FnMut(Changed)) -> Result<i64, StateError> {
         let patience = if sequence == 0 { WHOLE } else { self.patience };
+        let sql = "SELECT last FROM tidegate.sequence";
+        // Most looks find nothing new: they take one way to the server and back.
+        let unchanged = self.run(patience, async |client| {
+            let found = client.query_typed(sql, &[]).await.map_err(failed)?;
+            let last = found.first().map(|row| get::<i64>(row, 0)).transpose()?;
+            Ok(sequence > 0 && last == Some(sequence))
+        })?;
+        if unchanged {
+            return Ok(sequence);
+        }
         self.read(patience, async |transaction| {
-            let sql = "SELECT last FROM tidegate.sequence";
             let found = rows(transaction, sql, &[]).await?;
             let last = found.first().map(|row| get::<i64>(row, 0)).transpose()?;
             let last = last.ok_or(StateError::NoTables)?;
@@ -820,14 +851,18 @@ impl Store for Postgres {
             let since: [Param<'_>; 1] = [(&sequence, Type::INT8)];
             let sql = format!("SELECT {COLUMNS} FROM tidegate.tokens WHERE sequence > $1");
             let mut alike = Alike::default();
-            for row in rows(transaction, &sql, &since).await? {
-                take(Changed::Issued(alike.issued(token_row(&row)?)?));
-            }
+            each(transaction, &sql, &since, |row| {
+                take(Changed::Issued(alike.issued(token_row(row)?)?));
+                Ok(())
+            })
+            .await?;
             let sql = "SELECT id, revoked_at FROM tidegate.revocations WHERE sequence > $1";
-            for row in rows(transaction, sql, &since).await? {
-                let id = token_id(get(&row, 0)?)?;
-                take(Changed::Revoked(id, time(get(&row, 1)?)?));
-            }
+            each(transaction, sql, &since, |row| {
+                let id = token_id(get(row, 0)?)?;
+                take(Changed::Revoked(id, time(get(row, 1)?)?));
+                Ok(())
+            })
+            .await?;
             Ok(last)
         })
     }
@@ -850,12 +885,135 @@ impl Store for Postgres {
         let sql = "SELECT id, used, last_used_at FROM tidegate.usage WHERE changed_at >= $1";
         self.read(patience, async |transaction| {
             let now = server_time(transaction).await?;
-            for row in rows(transaction, sql, &[(&changed, Type::INT8)]).await? {
-                if let Ok(id) = get::<&str>(&row, 0)?.parse() {
-                    take(id, usage(get(&row, 1)?, get(&row, 2)?)?);
+            each(transaction, sql, &[(&changed, Type::INT8)], |row| {
+                if let Ok(id) = get::<&str>(row, 0)?.parse() {
+                    take(id, usage(get(row, 1)?, get(row, 2)?)?);
+                }
+                Ok(())
+            })
+            .await?;
+            Ok(now.saturating_sub(OVERLAP).max(1))
+        })
+    }
+
+    fn each_taken(&self, take: &mut dyn FnMut(TakenFor)) -> Result<(), StateError> {
+        let sql = "SELECT identity, rule, token, until FROM tidegate.taken";
+        self.read(WHOLE, async |transaction| {
+            each(transaction, sql, &[], |row| {
+                let identity = get::<Vec<u8>>(row, 0)?;
+                take(TakenFor::read(
+                    identity,
+                    get(row, 1)?,
+                    get(row, 2)?,
+                    get(row, 3)?,
+                )?);
+                Ok(())
+            })
+            .await
+        })
+    }
+
+    fn merge_revoked(&mut self, revoked: &[(TokenId, Timestamp)]) -> Result<(), StateError> {
+        let sql =
+            "UPDATE tidegate.revocations SET revoked_at = $2 WHERE id = $1 AND revoked_at > $2";
+        self.change(async |transaction| {
+            for (id, at) in revoked {
+                revoke(transaction, id.as_str(), *at).await?;
+                let (id, at) = (id.as_str(), at.as_microsecond());
+                run(transaction, sql, &[(&id, Type::TEXT), (&at, Type::INT8)]).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn merge_used(&mut self, used: &[Used]) -> Result<(), StateError> {
+        let sql = "INSERT INTO tidegate.usage AS usage (id, used, last_used_at) SELECT * FROM unnest($1, $2, $3) AS new (id, used, last) ORDER BY id
+                   ON CONFLICT (id) DO UPDATE SET used = greatest(usage.used, excluded.used), last_used_at = greatest(usage.last_used_at, excluded.last_used_at)";
+        let ids: Vec<&str> = used.iter().map(|(id, _)| id.as_str()).collect();
+        let counts: Vec<i64> = used
+            .iter()
+            .map(|(_, usage)| i64::try_from(usage.used).unwrap_or(i64::MAX))
+            .collect();
+        let last: Vec<Option<i64>> = used
+            .iter()
+            .map(|(_, usage)| usage.last_used_at.map(Timestamp::as_microsecond))
+            .collect();
+        let params: [Param<'_>; 3] = [
+            (&ids, Type::TEXT_ARRAY),
+            (&counts, Type::INT8_ARRAY),
+            (&last, Type::INT8_ARRAY),
+        ];
+        self.write(async |transaction| run(transaction, sql, &params).await)
+    }
+
+    fn merge_taken(&mut self, taken: &[TakenFor]) -> Result<(), StateError> {
+        let sql = "INSERT INTO tidegate.taken (identity, rule, token, until) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        self.change(async |transaction| {
+            for TakenFor { taken, token } in taken {
+                let (identity, token) = (taken.identity.as_slice(), token.as_str());
+                let until = taken.until.as_microsecond();
+                let row: [Param<'_>; 4] = [
+                    (&identity, Type::BYTEA),
+                    (&taken.rule, Type::TEXT),
+                    (&token, Type::TEXT),
+                    (&until, Type::INT8),
+                ];
+                run(transaction, sql, &row).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn merge_tokens(&mut self, tokens: &[Issued]) -> Result<(u64, Vec<TokenId>), StateError> {
+        let now = Timestamp::now();
+        let sql = format!("SELECT {COLUMNS} FROM tidegate.tokens WHERE id = ANY($1)");
+        let update = "UPDATE tidegate.tokens SET sequence = $2, hash = $3, old_hash = $4, old_until = $5 WHERE id = $1";
+        let ids: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
+        self.change(async |transaction| {
+            let mut alike = Alike::default();
+            let found = rows(transaction, &sql, &[(&ids, Type::TEXT_ARRAY)]).await?;
+            let there = found.iter().map(|row| alike.issued(token_row(row)?));
+            let there: Vec<Issued> = there.collect::<Result<_, StateError>>()?;
+            let there: BTreeMap<&str, &Issued> = there
+                .iter()
+                .map(|token| (token.id.as_str(), token))
+                .collect();
+            let (mut new, mut undecided) = (0, Vec::new());
+            for token in tokens {
+                match there
+                    .get(token.id.as_str())
+                    .map(|there| merged(there, token))
+                {
+                    Some(Merged::Stays) => {}
+                    Some(Merged::Becomes) => {
+                        let sequence = next(transaction).await?;
+                        let TokenRow {
+                            id,
+                            hash,
+                            old_hash,
+                            old_until,
+                            ..
+                        } = TokenRow::of(token);
+                        let row: [Param<'_>; 5] = [
+                            (&id, Type::TEXT),
+                            (&sequence, Type::INT8),
+                            (&hash, Type::BYTEA),
+                            (&old_hash, Type::BYTEA),
+                            (&old_until, Type::INT8),
+                        ];
+                        run(transaction, update, &row).await?;
+                    }
+                    Some(Merged::Ends) => {
+                        revoke(transaction, token.id.as_str(), now).await?;
+                        undecided.push(token.id.clone());
+                    }
+                    None => {
+                        insert(transaction, token).await?;
+                        new += 1;
+                    }
                 }
             }
-            Ok(now.saturating_sub(OVERLAP).max(1))
+            Ok((new, undecided))
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use super::copy::{Merged, TakenFor, Used, merged};
 use super::maker::{Maker, Taken};
 use super::record::{Changed, Count, Issued, Listed, StateError};
 use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
@@ -284,7 +285,7 @@ impl Store for Sqlite {
     fn revoke_all(&mut self, ids: &[TokenId], now: Timestamp) -> Result<(), StateError> {
         self.write(|transaction| {
             ids.iter()
-                .try_for_each(|id| revoke(transaction, id.as_str(), now))
+                .try_for_each(|id| revoke(transaction, id.as_str(), now.as_microsecond()))
         })
     }
 
@@ -494,6 +495,98 @@ impl Store for Sqlite {
         Ok(())
     }
 
+    fn each_taken(&self, take: &mut dyn FnMut(TakenFor)) -> Result<(), StateError> {
+        let wrong = |error| self.wrong(error);
+        let sql = "SELECT identity, rule, token, until FROM taken";
+        let mut query = self.database.prepare(sql).map_err(wrong)?;
+        let read = |row: &Row<'_>| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get::<_, String>(2)?,
+                row.get(3)?,
+            ))
+        };
+        for row in query.query_map([], read).map_err(wrong)? {
+            let (identity, rule, token, until) = row.map_err(wrong)?;
+            take(TakenFor::read(identity, rule, &token, until)?);
+        }
+        Ok(())
+    }
+
+    fn merge_revoked(&mut self, revoked: &[(TokenId, Timestamp)]) -> Result<(), StateError> {
+        self.write(|transaction| {
+            for (id, at) in revoked {
+                let at = at.as_microsecond();
+                revoke(transaction, id.as_str(), at)?;
+                let sql =
+                    "UPDATE revocations SET revoked_at = ?2 WHERE id = ?1 AND revoked_at > ?2";
+                transaction
+                    .prepare_cached(sql)?
+                    .execute(params![id.as_str(), at])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn merge_used(&mut self, used: &[Used]) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO usage AS usage (id, used, last_used_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET used = max(usage.used, excluded.used), last_used_at = max(coalesce(usage.last_used_at, excluded.last_used_at), coalesce(excluded.last_used_at, usage.last_used_at))";
+            let mut merge = transaction.prepare_cached(sql)?;
+            for (id, usage) in used {
+                let used = i64::try_from(usage.used).unwrap_or(i64::MAX);
+                let last = usage.last_used_at.map(Timestamp::as_microsecond);
+                merge.execute(params![id.as_str(), used, last])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn merge_taken(&mut self, taken: &[TakenFor]) -> Result<(), StateError> {
+        self.write(|transaction| {
+            let sql = "INSERT OR IGNORE INTO taken (identity, rule, token, until) VALUES (?1, ?2, ?3, ?4)";
+            let mut merge = transaction.prepare_cached(sql)?;
+            for TakenFor { taken, token } in taken {
+                let row = params![taken.identity, taken.rule, token.as_str(), taken.until.as_microsecond()];
+                merge.execute(row)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn merge_tokens(&mut self, tokens: &[Issued]) -> Result<(u64, Vec<TokenId>), StateError> {
+        let now = Timestamp::now().as_microsecond();
+        let there: Vec<_> = tokens
+            .iter()
+            .map(|token| self.find(token.id.as_str()))
+            .collect::<Result<_, _>>()?;
+        self.write(|transaction| {
+            let (mut new, mut undecided) = (0, Vec::new());
+            for (token, there) in tokens.iter().zip(&there) {
+                match there.as_ref().map(|there| merged(there, token)) {
+                    Some(Merged::Stays) => {}
+                    Some(Merged::Becomes) => {
+                        let sequence = next(transaction)?;
+                        let sql = "UPDATE tokens SET sequence = ?2, hash = ?3, old_hash = ?4, old_until = ?5 WHERE id = ?1";
+                        let TokenRow { id, hash, old_hash, old_until, .. } = TokenRow::of(token);
+                        let row = params![id, sequence, hash, old_hash, old_until];
+                        transaction.prepare_cached(sql)?.execute(row)?;
+                    }
+                    Some(Merged::Ends) => {
+                        revoke(transaction, token.id.as_str(), now)?;
+                        undecided.push(token.id.clone());
+                    }
+                    None => {
+                        let sequence = next(transaction)?;
+                        insert(transaction, token, sequence)?;
+                        new += 1;
+                    }
+                }
+            }
+            Ok((new, undecided))
+        })
+    }
+
     fn count(&mut self, counts: &[Count]) -> Result<Vec<Option<u64>>, StateError> {
         self.write(|transaction| {
             let mut add =
@@ -586,12 +679,12 @@ fn next(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-fn revoke(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> rusqlite::Result<()> {
+fn revoke(transaction: &Transaction<'_>, id: &str, at: i64) -> rusqlite::Result<()> {
     let sequence = next(transaction)?;
     let sql = "INSERT INTO revocations (id, sequence, revoked_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
     transaction
         .prepare_cached(sql)?
-        .execute(params![id, sequence, now.as_microsecond()])?;
+        .execute(params![id, sequence, at])?;
     let sql = "UPDATE tokens SET old_hash = NULL, old_until = NULL WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute([id])?;
     Ok(())
@@ -623,7 +716,7 @@ fn take(
         None
     };
     if let Some(before) = before {
-        revoke(transaction, &before, now)?;
+        revoke(transaction, &before, now.as_microsecond())?;
     }
     let sql = "INSERT OR REPLACE INTO taken (identity, rule, token, until) VALUES (?1, ?2, ?3, ?4)";
     let row = params![identity, rule, token.as_str(), until.as_microsecond()];

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use super::copy::{TakenFor, Used};
 use super::maker::Taken;
 use super::record::{Changed, Changes, Count, Issued, Listed, StateError};
 use crate::secret::SecretHash;
@@ -224,6 +225,37 @@ pub trait Store: Send {
     ) -> Result<i64, StateError> {
         Ok(changed)
     }
+
+    /// All identities that were taken, one by one.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn each_taken(&self, take: &mut dyn FnMut(TakenFor)) -> Result<(), StateError>;
+
+    /// Takes revocations of another store: of two of a token the earlier.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn merge_revoked(&mut self, revoked: &[(TokenId, Timestamp)]) -> Result<(), StateError>;
+
+    /// Takes counters of another store: of two of a token what is more, and later.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn merge_used(&mut self, used: &[Used]) -> Result<(), StateError>;
+
+    /// Takes identities of another store; what was taken here stays.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn merge_taken(&mut self, taken: &[TakenFor]) -> Result<(), StateError>;
+
+    /// Takes tokens of another store: how many were not here, and which have other secrets here than there, of which nobody can
+    /// tell the later; those are revoked.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn merge_tokens(&mut self, tokens: &[Issued]) -> Result<(u64, Vec<TokenId>), StateError>;
 
     /// Takes uses, gives uses back and notes when tokens were used, in one durable step.
     ///
