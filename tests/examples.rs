@@ -235,6 +235,7 @@ fn the_units_and_the_configuration_speak_of_the_same_places() {
 #[test]
 fn check_is_content_with_what_the_examples_run() {
     let kubernetes = example("kubernetes/tidegate.yaml");
+    let several = example("several/kubernetes.yaml");
     let of_directory = |name: &str| {
         ["tidegate.yaml", "policy.yaml"].map(|file| example(&format!("{name}/{file}")))
     };
@@ -255,6 +256,14 @@ fn check_is_content_with_what_the_examples_run() {
             vec![kubernetes.clone()],
             ["tidegate.yaml", "policy.yaml"].map(|key| block(&kubernetes, key)),
         ),
+        (
+            vec![example("several/compose.yaml")],
+            of_directory("several/etc"),
+        ),
+        (
+            vec![several.clone()],
+            ["tidegate.yaml", "policy.yaml"].map(|key| block(&several, key)),
+        ),
     ];
     for (users, [config, policy]) in cases {
         let example = Example::new();
@@ -268,7 +277,8 @@ fn check_is_content_with_what_the_examples_run() {
             .replace("/var/lib/tidegate/", "");
         let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
         example.write("cluster-keys.json", keys); // RFC 8037, appendix A
-        let is_asked = config.contains("admin: { address: 127.0.0.1:");
+        let (config, is_shared) = with_state_in_a_file(&config);
+        let is_asked = is_shared || config.contains("admin: { address: 127.0.0.1:");
         assert!(is_asked || config.contains("issuers:"), "{config}"); // the health checks ask it
         example.write("tidegate.yaml", &config);
         example.write("policy.yaml", &policy);
@@ -285,6 +295,16 @@ fn check_is_content_with_what_the_examples_run() {
             assert!(policy.roles.contains_key(role), "{role}");
         }
     }
+}
+
+/// The same with a state that is there, and whether it is of one of several daemons: no database is here to be asked.
+fn with_state_in_a_file(config: &str) -> (String, bool) {
+    let Some((before, rest)) = config.split_once("state:\n") else {
+        return (config.to_owned(), false);
+    };
+    let (state, after) = rest.split_once('\n').unwrap();
+    assert!(state.trim().starts_with("postgres: {"), "{state}");
+    (format!("{before}state: tidegate.db\n{after}"), true)
 }
 
 /// The text under a key of a `ConfigMap`.

@@ -16,7 +16,8 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate::refusal::Code;
 
-const PAPERS: [&str; 7] = [
+const PAPERS: [&str; 8] = [
+    "examples/several/README.md",
     "examples/kubernetes/clients/README.md",
     "src/catalog/data/README.md",
     "README.md",
