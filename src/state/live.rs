@@ -985,9 +985,11 @@ impl Reader {
             let asked: Vec<_> = question.into_iter().chain(questions.try_iter()).collect();
             failing = self.look(&live, failing);
             due = Instant::now() + INTERVAL;
-            let while_it_failed = questions.try_iter().filter(|_| failing);
-            for question in asked.into_iter().chain(while_it_failed) {
+            for question in asked {
                 question.answer(failing);
+            }
+            if failing {
+                questions.try_iter().for_each(|late| late.answer(failing));
             }
             if !failing {
                 self.tend(&live);

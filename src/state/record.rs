@@ -132,10 +132,12 @@ impl fmt::Display for StateError {
             ),
             Self::Postgres(error) => {
                 write!(f, "the state in PostgreSQL can't be used: {error}")?;
-                match std::error::Error::source(error) {
-                    Some(source) if error.as_db_error().is_some() => write!(f, ": {source}"),
-                    Some(_) | None => Ok(()),
+                let mut cause = std::error::Error::source(error);
+                while let Some(error) = cause {
+                    write!(f, ": {error}")?;
+                    cause = error.source();
                 }
+                Ok(())
             }
             Self::Unread(error) => write!(
                 f,
