@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,11 +30,6 @@ const DEADLINE: Duration = Duration::from_secs(30);
 impl Cluster {
     /// Makes a cluster and starts its server.
     pub async fn start() -> Self {
-        Self::start_with("").await
-    }
-
-    /// The same with these lines in its configuration.
-    pub async fn start_with(settings: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path();
         give(path);
@@ -53,9 +48,8 @@ impl Cluster {
             .unwrap();
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "no cluster could be made: {said}");
-        let own = format!(
-            "listen_addresses = '127.0.0.1'\nmax_connections = 50\nshared_buffers = 32MB\n{settings}\n"
-        );
+        // Its disk may be held up for seconds by what is built beside the tests, and none of them takes the machine's power away.
+        let own = "listen_addresses = '127.0.0.1'\nmax_connections = 50\nshared_buffers = 32MB\nfsync = off\nlog_min_duration_statement = 500\n";
         let conf = path.join("data/postgresql.auto.conf");
         fs::write(&conf, own).unwrap();
         let mut cluster = Self {
@@ -94,9 +88,54 @@ impl Cluster {
         }
     }
 
+    /// Ends the server: by `QUIT` as a crash would, by `INT` in order, though nobody is waited for.
+    pub fn stop(&mut self, signal: &str) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        let sent = Command::new("kill")
+            .args(["-s", signal, &server.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        server.wait().unwrap();
+    }
+
+    /// Lets the server take TLS with this certificate, once it is started again.
+    pub fn secure(&self, certificate: &str, key: &str) {
+        let data = self.directory.path().join("data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            give(&path);
+        }
+        let conf = data.join("postgresql.auto.conf");
+        let before = fs::read_to_string(&conf).unwrap();
+        fs::write(&conf, before + "ssl = on\n").unwrap();
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its address over TCP, password and all.
     pub fn url(&self) -> String {
-        url_at(self.port)
+        self.url_at(self.port)
+    }
+
+    /// The same by another port, at which something stands between.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
+    }
+
+    /// Its address over its unix socket.
+    pub fn socket_url(&self) -> String {
+        format!(
+            "host={} port={} user={USER} dbname=postgres",
+            self.directory.path().display(),
+            self.port
+        )
     }
 
     /// A connection of the test's own.
@@ -119,10 +158,15 @@ impl Cluster {
 
     /// A gate before `api` whose state is here, and whose tables are made when it starts.
     pub fn gate(&self, api: &StandInApi, policy: &str) -> GateBuilder {
+        self.gate_at(self.port, api, policy)
+    }
+
+    /// The same by another port.
+    pub fn gate_at(&self, port: u16, api: &StandInApi, policy: &str) -> GateBuilder {
         let state = serde_json::json!({ "postgres": { "url_file": "db-url", "migrate": true } });
         Gate::builder(api)
             .policy(policy)
-            .file("db-url", &self.url())
+            .file("db-url", &self.url_at(port))
             .set("state", state)
     }
 
@@ -206,9 +250,4 @@ fn program(name: &str) -> PathBuf {
         .join(newest.to_string())
         .join("bin")
         .join(name)
-}
-
-/// The address over TCP by a port: the server's own, or one at which something stands between.
-fn url_at(port: u16) -> String {
-    format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
 }

@@ -11,7 +11,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod agreeing;
+mod away;
 mod cluster;
 mod first;
+mod pooled;
+mod proxy;
+mod secured;
+mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod three;
