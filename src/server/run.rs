@@ -25,8 +25,7 @@ use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Settings};
 use crate::console::{Console, History};
 use crate::gate::Gate;
-use crate::rules::Rules;
-use crate::rules::{Current, Why};
+use crate::rules::{Current, Rules, Why};
 use crate::state::{Live, StateError};
 
 /// Why the daemon could not start.
@@ -131,28 +130,13 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     });
     let admin = Admin::new(current.clone(), tokens.clone(), audit.clone());
     let admin = Arc::new(admin);
-    let (stop_admin, admin_stopping) = watch::channel(false);
-    let mut aside = JoinSet::new();
     let mut signals = Signals::new().map_err(Failed::Signals)?;
     let mut heart = Heart::new();
-    for listener in admin_listeners {
-        info!(address = %listener, tls = listener.is_tls(), admin = true, "listening");
-        let door = Door {
-            behind: Behind::Admin(admin.clone(), console.clone()),
-            slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-            clients: Arc::default(),
-            stopping: admin_stopping.clone(),
-            patience: patience(settings),
-            told: Arc::default(),
-            handshake: Arc::default(),
-            full: Arc::default(),
-            unreadable: Arc::default(),
-            workers: Arc::default(),
-            beat: heart.beat(&listener),
-        };
-        aside.spawn(door.accept(listener));
+    let behind = Behind::Admin(admin.clone(), console);
+    if !admin_listeners.is_empty() {
         tokio::spawn(keep_asking(current.clone()));
     }
+    let aside = Aside::open(admin_listeners, &behind, settings, &mut heart);
     tokio::spawn(keep_refreshing(current.clone()));
     for listener in &listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
@@ -164,19 +148,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     admin.enter(Phase::Listening);
     supervisor::ready(&status(&current));
     tokio::spawn(heart.feed(tokens.clone(), audit.clone()));
-    let mut files = Watcher::new(current.clone());
-    loop {
-        tokio::select! {
-            signal = signals.next() => match signal {
-                Some(Signal::Reload) => {
-                    reload(&current, &tokens, Why::Signal).await;
-                    audit.reopen(&current.get().rules.settings.audit);
-                }
-                Some(Signal::Stop) | None => break,
-            },
-            () = files.changed() => reload(&current, &tokens, Why::Files).await,
-        }
-    }
+    reload_until_stopped(&mut signals, &current, &tokens, &audit).await;
     admin.enter(Phase::Draining);
     supervisor::stopping();
     info!("stopping; requests under way may end");
@@ -186,9 +158,71 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         _ = signals.next() => warn!("stopped at once, as asked again"),
     }
     audit.flush().await;
-    let _ = stop_admin.send(true);
-    let _ = timeout(ADMIN_DRAIN, all(aside)).await;
+    aside.close().await;
     Ok(())
+}
+
+/// Takes files up as they change, or when asked to, until the daemon is to stop.
+async fn reload_until_stopped(
+    signals: &mut Signals,
+    current: &Arc<Current>,
+    tokens: &Arc<Live>,
+    audit: &Audit,
+) {
+    let mut files = Watcher::new(current.clone());
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Some(Signal::Reload) => {
+                    reload(current, tokens, Why::Signal).await;
+                    audit.reopen(&current.get().rules.settings.audit);
+                }
+                Some(Signal::Stop) | None => break,
+            },
+            () = files.changed() => reload(current, tokens, Why::Files).await,
+        }
+    }
+}
+
+/// The listeners of health, metrics and the console: open until the last request has ended, so that it can be seen how that goes.
+struct Aside {
+    accepting: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Aside {
+    fn open(
+        listeners: Vec<Listener>,
+        behind: &Behind,
+        settings: &Settings,
+        heart: &mut Heart,
+    ) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            info!(address = %listener, tls = listener.is_tls(), admin = true, "listening");
+            let door = Door {
+                behind: behind.clone(),
+                slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
+                clients: Arc::default(),
+                stopping: stopping.clone(),
+                patience: patience(settings),
+                told: Arc::default(),
+                handshake: Arc::default(),
+                full: Arc::default(),
+                unreadable: Arc::default(),
+                workers: Arc::default(),
+                beat: heart.beat(&listener),
+            };
+            accepting.spawn(door.accept(listener));
+        }
+        Self { accepting, stop }
+    }
+
+    async fn close(self) {
+        let _ = self.stop.send(true);
+        let _ = timeout(ADMIN_DRAIN, all(self.accepting)).await;
+    }
 }
 
 /// Waits until all of them have ended.
