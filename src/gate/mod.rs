@@ -33,7 +33,7 @@ use crate::identify::{self, Client, Peer, is_trusted};
 use crate::metrics::{Handshake, Outcome, Unreadable};
 use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
-use crate::request::{Asked, Target};
+use crate::request::{self, Headed, Public, Target};
 use crate::resource::Touch;
 use crate::response::{Answer, made, refused};
 use crate::rules::{Current, Serving};
@@ -228,29 +228,30 @@ impl Gate {
         self.awake(&head, &serving)?;
         is_framed_once(&head)?;
         let client = on_record(client?, line);
-        if let Some(public) = own::public(&head) {
+        if let Some(public) = public(&head) {
             return match public {
-                own::Public::Exchange => Box::pin(self.exchange(&head, body, &client, line)).await,
+                Public::Exchange => Box::pin(self.exchange(&head, body, &client, line)).await,
             };
         }
         let grantee =
             authenticate(&self.tokens, &head.headers, client.origin(), &serving, line).await;
         let grantee = grantee.map_err(|refusal| as_a_proxy(&head, refusal))?;
         says_one_thing(&head)?;
-        let (method, target) = what_is_asked(&head, &serving.rules.catalog, line)?;
-        if let Some(held) = own::held(method, &target) {
-            line.record.decision = Some(Verdict::Allow);
-            let asked = own::Asked {
-                target: &target,
-                headers: &head.headers,
-                body,
-                grantee,
-                serving,
-                client: &client,
-            };
-            return Box::pin(self.own(held?, asked, line)).await;
-        }
-        let asked = Asked::new(method, target, &serving.rules.catalog);
+        let asked = match what_is_asked(&head, &serving.rules.catalog, line)? {
+            Headed::Api(asked) => asked,
+            Headed::Own(held, target) => {
+                line.record.decision = Some(Verdict::Allow);
+                let asked = own::Asked {
+                    target: &target,
+                    headers: &head.headers,
+                    body,
+                    grantee,
+                    serving,
+                    client: &client,
+                };
+                return Box::pin(self.own(held, asked, line)).await;
+            }
+        };
         let mut question = Question {
             serving: &serving,
             grantee: &grantee,
@@ -258,13 +259,12 @@ impl Gate {
             asked,
         };
         question.note(line);
-        question.asked.fits(&serving.rules.catalog)?;
         let headers = Question::headers(&head.headers)?;
         let comes_at_once = question.asked.method == Method::Get || body.is_end_stream();
         let decided = if comes_at_once && !question.wants_touches() {
             Some(question.settle_at_once()?) // nothing is to come that could change it
         } else {
-            question.precheck()?; // what scopes alone refuse costs no byte of a body
+            question.by_head()?; // what scopes alone refuse costs no byte of a body
             None
         };
         let body = question.body(&head.headers, body).await?;
@@ -494,25 +494,23 @@ fn on_record(client: Client, line: &mut FinalLine) -> Client {
     client
 }
 
-/// Method and target, on record as far as they can be read; none with a token in it.
-fn what_is_asked(
+/// Method and target, on record as far as they can be read, and for whom they are.
+fn what_is_asked<'c>(
     head: &Parts,
-    catalog: &Catalog,
+    catalog: &'c Catalog,
     line: &mut FinalLine,
-) -> Result<(Method, Target), Refusal> {
+) -> Result<Headed<'c>, Refusal> {
     let method = method_of(head)?;
     line.record.method = Some(method);
     let target = target_of(head)?;
     line.record.path = Some(target.path().to_owned());
-    if Asked::has_token(method, &target, catalog) {
-        let how =
-            "send the sub-token in the `Authorization` header and nowhere else; consider it known";
-        return Err(Refusal::new(
-            Code::AmbiguousRequest,
-            format!("the target has a token in it; {how}"),
-        ));
-    }
-    Ok((method, target))
+    Headed::read(method, target, catalog)
+}
+
+/// What anybody may ask, before any sub-token is known; nothing of it is asked as of a proxy.
+fn public(head: &Parts) -> Option<Public> {
+    let asked = || request::public(head.method.as_str(), head.uri.path());
+    head.uri.authority().is_none().then(asked).flatten()
 }
 
 fn finished(refusal: &Refusal, request_id: &str) -> Answer {

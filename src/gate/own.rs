@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,132 +9,16 @@ use serde_json::{Value, json};
 use super::Gate;
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
-use crate::catalog::{Method, Scope, ScopeSet};
+use crate::catalog::{Scope, ScopeSet};
 use crate::identify::Client;
 use crate::policy::Grants;
-use crate::refusal::{Code, Refusal};
-use crate::request::Target;
+use crate::refusal::Refusal;
+use crate::request::{Held, Target};
 use crate::response::{Answer, made};
 use crate::rules::Serving;
 use crate::secret::SecretHash;
 use crate::token::Source;
 use crate::token::TokenId;
-
-/// One of tidegate's own endpoints.
-struct Endpoint {
-    method: Method,
-    /// Its path; `{id}` at its end stands for one segment.
-    path: &'static str,
-    answer: By,
-}
-
-/// Who may ask, and what answers.
-#[derive(Clone, Copy)]
-enum By {
-    /// Anybody, before any sub-token is known.
-    Anybody(Public),
-    /// Who has a sub-token that may be used.
-    Holder(Held),
-}
-
-/// What anybody may ask. Each has limits of its own.
-#[derive(Clone, Copy)]
-pub(super) enum Public {
-    /// A sub-token for an identity.
-    Exchange,
-}
-
-/// What who has a sub-token may ask. None of it is a use.
-#[derive(Clone, Copy)]
-pub(super) enum Held {
-    /// Who it is, and what it may.
-    Whoami,
-    /// The same in DigitalOcean's words.
-    TokenInfo,
-    /// A child.
-    MakeChild,
-    /// Its children.
-    ListChildren,
-    /// The end of a child, or of itself.
-    End,
-}
-
-/// All of them. Nothing else under `/.tidegate/` is there, and nothing under it is ever forwarded.
-const ENDPOINTS: [Endpoint; 6] = [
-    Endpoint {
-        method: Method::Get,
-        path: "/.tidegate/v1/whoami",
-        answer: By::Holder(Held::Whoami),
-    },
-    Endpoint {
-        method: Method::Get,
-        path: "/v1/oauth/token/info",
-        answer: By::Holder(Held::TokenInfo),
-    },
-    Endpoint {
-        method: Method::Post,
-        path: "/.tidegate/v1/exchange",
-        answer: By::Anybody(Public::Exchange),
-    },
-    Endpoint {
-        method: Method::Post,
-        path: "/.tidegate/v1/tokens",
-        answer: By::Holder(Held::MakeChild),
-    },
-    Endpoint {
-        method: Method::Get,
-        path: "/.tidegate/v1/tokens",
-        answer: By::Holder(Held::ListChildren),
-    },
-    Endpoint {
-        method: Method::Delete,
-        path: "/.tidegate/v1/tokens/{id}",
-        answer: By::Holder(Held::End),
-    },
-];
-
-impl Endpoint {
-    fn is_at(&self, path: &str) -> bool {
-        match self.path.strip_suffix("{id}") {
-            None => self.path == path,
-            Some(before) => {
-                let id = path.strip_prefix(before);
-                id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
-            }
-        }
-    }
-}
-
-/// What anybody may ask here, by the head alone: no more of it is read before this is known.
-pub(super) fn public(head: &Parts) -> Option<Public> {
-    if head.uri.authority().is_some() {
-        return None;
-    }
-    let path = head.uri.path();
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let asked = |endpoint: &&Endpoint| {
-        endpoint.is_at(path) && endpoint.method.as_str() == head.method.as_str()
-    };
-    let found = ENDPOINTS.iter().find(asked)?;
-    match found.answer {
-        By::Anybody(public) => Some(public),
-        By::Holder(_) => None,
-    }
-}
-
-/// What of tidegate's own is asked; `None` for what is the API's.
-pub(super) fn held(method: Method, target: &Target) -> Option<Result<Held, Refusal>> {
-    let asked = |endpoint: &&Endpoint| endpoint.is_at(target.path()) && endpoint.method == method;
-    match ENDPOINTS.iter().find(asked).map(|endpoint| endpoint.answer) {
-        Some(By::Holder(held)) => Some(Ok(held)),
-        Some(By::Anybody(_)) | None if target.begins_with(".tidegate") => {
-            let all = ENDPOINTS.map(|endpoint| format!("`{} {}`", endpoint.method, endpoint.path));
-            let why = format!("tidegate's own paths are {}", all.join(", "));
-            Some(Err(Refusal::new(Code::UnknownEndpoint, why)))
-        }
-        Some(By::Anybody(_)) | None => None,
-    }
-}
 
 /// A request for something of tidegate's own.
 pub(super) struct Asked<'a> {

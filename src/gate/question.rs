@@ -13,7 +13,7 @@ use crate::config::BaseUrl;
 use crate::facts::{Facts, Reader};
 use crate::identify::Client;
 use crate::policy::{
-    Allowed, Decision, InRequest, Sent, decide, precheck, scopes_used, settled_by, wants_touches,
+    Allowed, InRequest, Sent, by_head, by_touches, scopes_used, settled_by, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, MOST_NAMED};
@@ -152,8 +152,8 @@ impl Question<'_> {
     }
 
     /// Refuses what the head alone refuses.
-    pub fn precheck(&self) -> Result<(), Refusal> {
-        precheck(
+    pub fn by_head(&self) -> Result<(), Refusal> {
+        by_head(
             &self.grantee.grants,
             &self.asked,
             &self.serving.rules.catalog,
@@ -229,21 +229,13 @@ impl Question<'_> {
         Box::pin(resolve(&self.asked, catalog, &interest, reader)).await
     }
 
-    pub fn decide(&self, touches: &[Touch]) -> Result<Allowed, Refusal> {
-        let catalog = &self.serving.rules.catalog;
-        match decide(&self.grantee.grants, &self.asked, touches, catalog) {
-            Decision::Allow(allowed) => Ok(allowed),
-            Decision::Deny(refusal) => Err(refusal),
-        }
-    }
-
     /// The decision by what a request touches, and by which scopes it goes.
     ///
     /// # Errors
     /// The refusal.
     pub fn settle(&self, touches: &[Touch]) -> Result<Settled, Refusal> {
-        let allowed = self.decide(touches)?;
         let catalog = &self.serving.rules.catalog;
+        let allowed = by_touches(&self.grantee.grants, &self.asked, touches, catalog)?;
         let used = scopes_used(&self.grantee.grants, &self.asked, catalog);
         let names = |used| catalog.scopes().names(&used).cloned().collect();
         Ok(Settled {
@@ -257,6 +249,7 @@ impl Question<'_> {
     /// # Errors
     /// The refusal, which is never kept: most tell what was asked.
     pub fn settle_at_once(&self) -> Result<Arc<Settled>, Refusal> {
+        self.asked.fits(&self.serving.rules.catalog)?;
         let (grants, rules) = (&self.grantee.grants, &self.serving.rules);
         let by = settled_by(grants, &self.asked, &rules.catalog);
         let settle = || self.settle(&[]);

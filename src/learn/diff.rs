@@ -18,7 +18,7 @@ use crate::catalog::{
     Action, Catalog, Endpoint, Kind, NameForm, Place, Segment, TouchKind, TouchRule, TouchVerb,
 };
 use crate::policy::{
-    BoundGrant, Decision, Grant, Grants, Policy, Role, Vars, asked_by_test, bind, judge_asked,
+    BoundGrant, Grant, Grants, Policy, Role, Vars, asked_by_test, bind, judge_asked,
 };
 use crate::request::encoded;
 
@@ -296,11 +296,8 @@ fn judged(seen: &Seen, sides: &[Option<Grants>; 2], catalog: &Catalog) -> [bool;
     let test = rebuilt::test(seen, "", catalog);
     let asked = asked_by_test(&test, catalog);
     sides.each_ref().map(|side| match (side, &asked) {
-        (Some(grants), Ok(Ok(asked))) => {
-            let decision = judge_asked(asked, &test.given, grants, catalog);
-            matches!(decision, Decision::Allow(_))
-        }
-        (None, _) | (_, Ok(Err(_)) | Err(_)) => false,
+        (Some(grants), Some(asked)) => judge_asked(asked, &test.given, grants, catalog).is_ok(),
+        (None, _) | (_, None) => false,
     })
 }
 

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::catalog::{Catalog, Scope};
-use crate::policy::{Decision, Policy, judge_test, read_alone};
+use crate::policy::{Policy, judge_test, read_alone};
 pub use diff::{Difference, differences};
 use role::{Narrowing, Needs};
 use trail::{Seen, Trail};
@@ -121,8 +121,8 @@ pub fn suggest(
         for seen in &lacking {
             let rebuilt = rebuilt::test(seen, &options.name, catalog);
             match judge_test(&rebuilt, &policy, catalog) {
-                Ok(Decision::Allow(_)) => {}
-                Ok(Decision::Deny(refusal)) => {
+                Ok(Ok(_)) => {}
+                Ok(Err(refusal)) => {
                     widened |= narrowing.widen(seen, &refusal.needs, catalog);
                     failing.push(((*seen).clone(), refusal.to_string()));
                 }
@@ -163,7 +163,7 @@ fn read(text: &str, catalog: &Catalog) -> Result<Policy, String> {
 fn extended_allows(options: &Options<'_>, seen: &Seen, catalog: &Catalog) -> bool {
     options.extends.as_ref().is_some_and(|(policy, role)| {
         let test = rebuilt::test(seen, role, catalog);
-        matches!(judge_test(&test, policy, catalog), Ok(Decision::Allow(_)))
+        matches!(judge_test(&test, policy, catalog), Ok(Ok(_)))
     })
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::rebuilt;
 use super::trail::{Seen, is_own};
 use crate::catalog::{Catalog, Scope, ScopePattern, ScopeSet};
-use crate::policy::{Decision, Grant, Grants, Policy, Role, Vars, bind, judge_by};
+use crate::policy::{Grant, Grants, Policy, Role, Vars, bind, judge_by};
 
 /// A sub-token, as far as it is asked what it was needed for.
 #[derive(Clone, Debug)]
@@ -330,8 +330,7 @@ fn took_part(
         return false;
     }
     let test = rebuilt::test(seen, "", catalog);
-    let allows =
-        |grants: &Grants| matches!(judge_by(&test, grants, catalog), Ok(Decision::Allow(_)));
+    let allows = |grants: &Grants| matches!(judge_by(&test, grants, catalog), Ok(Ok(_)));
     if let Some(bound) = bound.filter(|bound| allows(bound)) {
         let mut less = bound.clone();
         less.allow.retain(|held| held.place != grant.place);

@@ -15,11 +15,11 @@ use crate::audit::Would;
 use crate::catalog::{Catalog, Endpoint, Method, Scope};
 use crate::config::Settings;
 use crate::policy::{
-    Allowed, Beside, Decision, FileToken, Grants, Policy, Vars, bind, decide, precheck, read_given,
-    together, wants_touches,
+    Allowed, Beside, FileToken, Grants, OWN, Policy, Vars, bind, by_request, by_touches,
+    read_given, together, wants_touches,
 };
 use crate::refusal::{Code, Refusal};
-use crate::request::{Asked, Target};
+use crate::request::{Asked, Headed, Target};
 use crate::resource::Given;
 use crate::rules::{self, Rules};
 use crate::secret::redacted;
@@ -138,7 +138,7 @@ impl Ground {
             Err(refusal) => Err(refusal.clone()),
         };
         let judge = |grants: &Grants| {
-            let told = tell(grants).map(|allowed| allowed.place().to_owned());
+            let told = tell(grants).map(|allowed| allowed.place);
             told.map_err(|not| match not {
                 NotTold::Refused(refusal) => refusal,
                 NotTold::Unknown(Failed(why)) => Refusal::new(Code::Resource, why.join("; ")),
@@ -157,9 +157,12 @@ impl Ground {
             }
             (Err(_), _) | (_, Ok(_)) => None, // no role helps who is not let in, and who passes needs none
         };
-        let would = decided.as_ref().ok().and_then(Allowed::would).cloned();
+        let (decided, would) = match decided {
+            Ok(Let { place, would }) => (Ok(place), would),
+            Err(refusal) => (Err(refusal), None),
+        };
         Ok(Verdict {
-            decided: decided.map(|allowed| allowed.place().to_owned()),
+            decided,
             would,
             suggestion,
         })
@@ -210,29 +213,48 @@ impl Ground {
         (method, path): (Method, &str),
         body: Option<&[u8]>,
         given: Option<&Given>,
-    ) -> Result<Allowed, NotTold> {
-        let target = Target::read(path)?;
-        if Asked::has_token(method, &target, &self.catalog) {
-            let why = "the target has a token in it; send the sub-token in the `Authorization` header and nowhere else; consider it known";
-            return Err(Refusal::new(Code::AmbiguousRequest, why).into());
-        }
-        let mut asked = Asked::new(method, target, &self.catalog);
-        asked.fits(&self.catalog)?;
-        precheck(grants, &asked, &self.catalog)?;
-        if let Some(body) = body.filter(|body| method != Method::Get && !body.is_empty()) {
-            asked.take_body(body, &self.catalog)?;
-        }
-        asked.fits(&self.catalog)?;
+    ) -> Result<Let, NotTold> {
+        let catalog = &self.catalog;
+        let asked = match Headed::read(method, Target::read(path)?, catalog)? {
+            Headed::Api(asked) => asked,
+            Headed::Own(held, _) if held.is_for_all() => return Ok(Let::own()),
+            Headed::Own(..) => return Err(NotTold::Unknown(Failed::because(OF_CHILDREN))),
+        };
+        let asked = by_request(grants, asked, body, catalog)?;
         let touches = if !wants_touches(grants, &asked) {
             Vec::new()
         } else if let Some(given) = given {
-            crate::policy::touches(grants, &asked, given, &self.catalog)?
+            crate::policy::touches(grants, &asked, given, catalog)?
         } else {
             facts::touches(self.rules()?, grants, &asked)?
         };
-        match decide(grants, &asked, &touches, &self.catalog) {
-            Decision::Allow(allowed) => Ok(allowed),
-            Decision::Deny(refusal) => Err(refusal.into()),
+        Ok(Let::from(by_touches(grants, &asked, &touches, catalog)?))
+    }
+}
+
+const OF_CHILDREN: &str = "what a sub-token may make or end there hangs on itself and on what it made before, so only the daemon can tell; whether its roles let it make any stands in the policy (`delegate`)";
+
+/// What lets a request through.
+struct Let {
+    place: String,
+    /// What the roles alone would have said, where a ceiling does.
+    would: Option<Refusal>,
+}
+
+impl Let {
+    fn own() -> Self {
+        Self {
+            place: OWN.to_owned(),
+            would: None,
+        }
+    }
+}
+
+impl From<Allowed> for Let {
+    fn from(allowed: Allowed) -> Self {
+        Self {
+            place: allowed.place().to_owned(),
+            would: allowed.would().cloned(),
         }
     }
 }

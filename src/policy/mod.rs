@@ -23,6 +23,7 @@ mod takes;
 mod test;
 mod touched;
 mod trust;
+mod verdict;
 mod within;
 
 use std::collections::BTreeMap;
@@ -45,12 +46,15 @@ pub use read::{read, read_alone, read_given};
 pub use settled::settled_by;
 pub use takes::{Added, Into as IntoProject};
 pub use test::{
-    PolicyTest, asked as asked_by_test, judge as judge_test, judge_asked, judge_by,
+    OWN, PolicyTest, Told, asked as asked_by_test, judge as judge_test, judge_asked, judge_by,
     run as run_test, touches,
 };
 pub use touched::{could_take_from_sight, one_tag, takes_from_sight, why_hidden, with_additions};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};
-pub use within::{decide, goes_on, lacks_scope, precheck, shows, wants_touches};
+pub use verdict::{by_head, by_request, by_touches};
+#[cfg(test)]
+use within::{decide, precheck};
+pub use within::{goes_on, lacks_scope, shows, wants_touches};
 
 use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;

@@ -2,12 +2,12 @@ use futures_util::FutureExt;
 
 use super::Policy;
 use super::bind::{Grants, Vars, bind};
-use super::decide::Decision;
 use super::interest::InRequest;
-use super::within::{decide, wants_touches};
+use super::verdict::{by_request, by_touches};
+use super::within::wants_touches;
 use crate::catalog::{Catalog, Method};
 use crate::refusal::Refusal;
-use crate::request::{Asked, Json, Target};
+use crate::request::{Asked, Headed, Json, Target};
 use crate::resource::{Given, Touch, resolve};
 use crate::yaml::At;
 
@@ -32,25 +32,25 @@ pub struct PolicyTest {
     pub reason: Option<String>,
 }
 
+/// What a test's request comes to: the grant that lets it through, or the refusal.
+pub type Told = Result<String, Refusal>;
+
 /// Runs one test against the policy it stands in.
 ///
 /// # Errors
 /// What went otherwise than expected, in a sentence.
 pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), String> {
-    let decision = judge(test, policy, catalog)?;
-    match (decision, test.allowed) {
-        (Decision::Allow(_), true) => Ok(()),
-        (Decision::Allow(allowed), false) => Err(format!(
-            "test failed: `{}` by role `{}` is allowed by `{}`, expected deny",
-            test.request,
-            test.role,
-            allowed.place()
+    match (judge(test, policy, catalog)?, test.allowed) {
+        (Ok(_), true) => Ok(()),
+        (Ok(place), false) => Err(format!(
+            "test failed: `{}` by role `{}` is allowed by `{place}`, expected deny",
+            test.request, test.role
         )),
-        (Decision::Deny(refusal), true) => Err(format!(
+        (Err(refusal), true) => Err(format!(
             "test failed: `{}` by role `{}` is refused ({refusal}), expected allow",
             test.request, test.role
         )),
-        (Decision::Deny(refusal), false) => match &test.reason {
+        (Err(refusal), false) => match &test.reason {
             Some(reason) if reason != refusal.code.as_str() => Err(format!(
                 "test failed: `{}` by role `{}` is refused with `{}`, expected `{reason}`",
                 test.request, test.role, refusal.code
@@ -64,7 +64,7 @@ pub fn run(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<(), 
 ///
 /// # Errors
 /// Why it can't be told: there is no such role, or no such request.
-pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<Decision, String> {
+pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<Told, String> {
     let grants = bind(policy, std::slice::from_ref(&test.role), &test.vars)
         .map_err(|error| format!("the test can't run: {error}"))?;
     judge_by(test, &grants, catalog)
@@ -74,21 +74,27 @@ pub fn judge(test: &PolicyTest, policy: &Policy, catalog: &Catalog) -> Result<De
 ///
 /// # Errors
 /// Why it can't be told: there is no such request.
-pub fn judge_by(test: &PolicyTest, grants: &Grants, catalog: &Catalog) -> Result<Decision, String> {
-    Ok(match asked(test, catalog)? {
-        Ok(asked) => judge_asked(&asked, &test.given, grants, catalog),
-        Err(refusal) => Decision::Deny(refusal),
-    })
+pub fn judge_by(test: &PolicyTest, grants: &Grants, catalog: &Catalog) -> Result<Told, String> {
+    let asked = match headed(test, catalog)? {
+        Ok(Headed::Api(asked)) => asked,
+        Ok(Headed::Own(held, _)) if held.is_for_all() => return Ok(Ok(OWN.to_owned())),
+        Ok(Headed::Own(..)) => {
+            return Err("the test can't run: what is made or ended there hangs on more than a role; test what the role allows of the API".to_owned());
+        }
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let body = test.body.as_ref().map(Json::write);
+    let asked = by_request(grants, asked, body.as_deref(), catalog);
+    Ok(asked.and_then(|asked| judge_asked(&asked, &test.given, grants, catalog)))
 }
 
-/// The request of a test; a refusal where it is one for every token.
-///
-/// # Errors
-/// Why it can't be told: there is no such request.
-pub fn asked<'c>(
+/// What lets every sub-token ask what tidegate itself answers, as a verdict tells it.
+pub const OWN: &str = "every sub-token";
+
+fn headed<'c>(
     test: &PolicyTest,
     catalog: &'c Catalog,
-) -> Result<Result<Asked<'c>, Refusal>, String> {
+) -> Result<Result<Headed<'c>, Refusal>, String> {
     let (method, target) = test
         .request
         .split_once(' ')
@@ -97,27 +103,29 @@ pub fn asked<'c>(
         .parse()
         .map_err(|error| format!("the test can't run: {error}"))?;
     let target = Target::read(target).map_err(|error| format!("the test can't run: {error}"))?;
-    let mut asked = Asked::new(method, target, catalog);
-    let body = test.body.as_ref().map(Json::write);
-    let read = match body {
-        Some(body) => asked.take_body(&body, catalog).map(|_| ()),
-        None => Ok(()),
+    Ok(Headed::read(method, target, catalog))
+}
+
+/// The request of a test, for who asks several grants about it; `None` where it is refused to every token, or tidegate's own.
+pub fn asked<'c>(test: &PolicyTest, catalog: &'c Catalog) -> Option<Asked<'c>> {
+    let Ok(Ok(Headed::Api(mut asked))) = headed(test, catalog) else {
+        return None;
     };
-    let fits = read.and_then(|()| asked.fits(catalog));
-    Ok(fits.map(|()| asked))
+    if let Some(body) = &test.body {
+        asked.take_body(&body.write(), catalog).ok()?;
+    }
+    asked.fits(catalog).ok()?;
+    Some(asked)
 }
 
 /// What these grants say to a request, by facts that are given.
-pub fn judge_asked(
-    asked: &Asked<'_>,
-    given: &Given,
-    grants: &Grants,
-    catalog: &Catalog,
-) -> Decision {
-    match touches(grants, asked, given, catalog) {
-        Ok(touches) => decide(grants, asked, &touches, catalog),
-        Err(refusal) => Decision::Deny(refusal),
-    }
+///
+/// # Errors
+/// The refusal.
+pub fn judge_asked(asked: &Asked<'_>, given: &Given, grants: &Grants, catalog: &Catalog) -> Told {
+    let touches = touches(grants, asked, given, catalog)?;
+    let allowed = by_touches(grants, asked, &touches, catalog)?;
+    Ok(allowed.place().to_owned())
 }
 
 /// What a request touches, by facts that are given.

@@ -78,7 +78,7 @@ impl<'c> Asked<'c> {
 
     /// Whether its target has something in it that looks like a token, elsewhere than where its endpoint has the id of a key that
     /// looks so.
-    pub fn has_token(method: Method, target: &Target, catalog: &Catalog) -> bool {
+    pub(super) fn has_token(method: Method, target: &Target, catalog: &Catalog) -> bool {
         if !has_token(&target.path_and_query()) {
             return false;
         }

@@ -7,10 +7,12 @@
 mod asked;
 mod json;
 mod names;
+mod own;
 mod spelling;
 mod target;
 mod values;
 
 pub use asked::{Asked, FieldUse, MOST_NAMED, Named};
 pub use json::{Json, NoList, NotJson, Unheard, Why};
+pub use own::{Headed, Held, Public, public};
 pub use target::{Ambiguity, Target, encoded};

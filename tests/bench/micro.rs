@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tidegate::catalog::Catalog;
 use tidegate::config::BaseUrl;
 use tidegate::policy::{
-    Decision, Grants, Policy, Shown, Vars, bind, decide, precheck, read, shows, touches,
+    Allowed, Grants, Policy, Shown, Vars, bind, by_head, by_touches, read, shows, touches,
 };
 use tidegate::request::{Asked, Json, Target};
 use tidegate::resource::{State, attributes_of};
@@ -129,13 +129,10 @@ fn decision(c: &mut Criterion, what: &str, policy: &str) {
     }
 }
 
-fn decided(grants: &Grants, asked: &Asked<'_>, touches: &[tidegate::resource::Touch]) -> Decision {
-    precheck(grants, asked, &CATALOG).unwrap();
-    let decision = decide(grants, asked, touches, &CATALOG);
-    match decision {
-        Decision::Allow(_) => decision,
-        Decision::Deny(refusal) => panic!("{}", refusal.message),
-    }
+fn decided(grants: &Grants, asked: &Asked<'_>, touches: &[tidegate::resource::Touch]) -> Allowed {
+    let decided = by_head(grants, asked, &CATALOG);
+    let decided = decided.and_then(|()| by_touches(grants, asked, touches, &CATALOG));
+    decided.unwrap_or_else(|refusal| panic!("{}", refusal.message))
 }
 
 /// So many roles, each with a grant that is narrowed and one that is not.

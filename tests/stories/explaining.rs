@@ -75,6 +75,13 @@ async fn its_verdict_is_the_daemons_for_every_request_tried() {
         ("GET", "/v2/nothing", ""),
         ("GET", "/v2/../x", ""),
         ("GET", "/v2/droplets/012", ""),
+        // What tidegate answers itself, whatever the roles are.
+        ("GET", "/.tidegate/v1/whoami", ""),
+        ("HEAD", "/.tidegate/v1/whoami", ""),
+        ("GET", "/v1/oauth/token/info", ""),
+        ("GET", "/.tidegate/v1/tokens", ""),
+        ("DELETE", "/.tidegate/v1/whoami", ""),
+        ("GET", "/.tidegate/v1/nothing", ""),
         (
             "GET",
             "/v2/droplets?tag_name=dop_v1_0000000000000000000000000000000000000000000000000000000000000000",

@@ -11,7 +11,7 @@ use super::Form;
 use crate::catalog::{Catalog, Method, Scope};
 use crate::cli::{counted, say};
 use crate::operate::{Refused, suggestion};
-use crate::policy::{Grants, precheck};
+use crate::policy::{Grants, by_head};
 use crate::refusal::Code;
 use crate::request::{Asked, Target};
 
@@ -165,7 +165,7 @@ fn mending(
         return Default::default();
     };
     let asked = Asked::new(method, target, catalog);
-    let judge = |grants: &Grants| precheck(grants, &asked, catalog).map(|()| String::new());
+    let judge = |grants: &Grants| by_head(grants, &asked, catalog).map(|()| String::new());
     let Err(refusal) = judge(grants) else {
         return Default::default();
     };

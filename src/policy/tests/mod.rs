@@ -88,6 +88,50 @@ fn verdict(grants: &Grants, request: &str, body: &str) -> String {
 }
 
 #[test]
+fn a_policys_test_is_judged_in_the_order_of_the_daemon() {
+    // request, body, what it comes to
+    let table = [
+        ("GET /v2/droplets/12", "", "r.allow[0]"),
+        ("GET /v2/droplets/012", "", "ambiguous_request"),
+        (
+            "GET /v2/droplets?tag_name=dop_v1_0000000000000000000000000000000000000000000000000000000000000000",
+            "",
+            "ambiguous_request",
+        ),
+        ("GET /.tidegate/v1/whoami", "", "every sub-token"),
+        ("GET /v1/oauth/token/info", "", "every sub-token"),
+        ("GET /.tidegate/v1/tokens", "", "every sub-token"),
+        ("GET /.tidegate/v1/exchange", "", "unknown_endpoint"),
+        ("POST /.tidegate/v1/tokens", "", "can't run"),
+        ("DELETE /.tidegate/v1/tokens/self", "", "can't run"),
+        // What scopes refuse is refused before the body is read, and a GET has none.
+        ("POST /v2/volumes", "{ Name: x, name: y }", "scope"),
+        (
+            "POST /v2/droplets",
+            "{ Image: 7, name: x }",
+            "ambiguous_request",
+        ),
+        ("GET /v2/droplets", "{ _method: DELETE }", "r.allow[0]"),
+    ];
+    for (request, body, expected) in table {
+        let body = if body.is_empty() {
+            String::new()
+        } else {
+            format!(", body: {body}")
+        };
+        let test = format!("{{ role: r, request: '{request}', expect: allow{body} }}");
+        let roles = "  r: { allow: [{ scopes: ['droplet:*', image:read, tag:read] }] }";
+        let policy = policy_of(&format!("{roles}\ntests:\n  - {test}\n"));
+        let came_to = match judge_test(&policy.tests[0], &policy, &CATALOG) {
+            Ok(Ok(place)) => place,
+            Ok(Err(refusal)) => refusal.code.to_string(),
+            Err(why) => why,
+        };
+        assert!(came_to.contains(expected), "{request}: {came_to}");
+    }
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn the_decision() {
     // role, request, body, verdict, and why
