@@ -97,6 +97,11 @@ fn endpoints(catalog: &Catalog, listing: &Endpoints) -> Result<(), Failed> {
             .is_none_or(|text| format!("{endpoint} {}", endpoint.operation).contains(text))
     };
     let found: Vec<_> = catalog.endpoints().iter().filter(wanted).collect();
+    if let (true, Some(text)) = (found.is_empty(), &listing.containing) {
+        return Err(Failed::because(format!(
+            "no endpoint has `{text}` in its method, path or operation; `tidegate catalog endpoints` lists them all"
+        )));
+    }
     if listing.json {
         return print(Value::Array(
             found

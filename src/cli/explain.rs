@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 
-use super::{Failed, Outcome, print};
+use super::{Failed, Outcome, print, values};
 use crate::operate::{Asker, Ground, Question, Verdict};
 use crate::token::Source;
 
@@ -17,17 +17,19 @@ use crate::token::Source;
 /// The arguments of `explain`.
 pub struct Arguments {
     /// The method.
+    #[arg(add = values::methods())]
     method: String,
     /// The path, with its query if it has one.
+    #[arg(add = values::paths())]
     path: String,
     /// The sub-token that asks, by name or id.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = values::tokens())]
     token: Option<String>,
     /// A role that asks; repeatable.
-    #[arg(long = "role", value_name = "ROLE")]
+    #[arg(long = "role", value_name = "ROLE", add = values::roles())]
     roles: Vec<String>,
     /// A variable of the roles, as `client=a`; repeatable.
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = crate::operate::variable, requires = "roles")]
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = crate::operate::variable, requires = "roles", add = values::variables())]
     vars: Vec<(String, String)>,
     /// Where the request would come from; without it, that is not judged. What a token asks of client certificates never is.
     #[arg(long, value_name = "IP")]

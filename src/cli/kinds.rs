@@ -1,12 +1,13 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Failed, print};
+use super::{Failed, print, values};
 use crate::catalog::{Attribute, Catalog, Kind, LookUp, Scope, ScopeId, Source, described};
 
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Only those whose name has this in it.
+    #[arg(add = values::kinds())]
     containing: Option<String>,
     /// Print JSON.
     #[arg(long)]

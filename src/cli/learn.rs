@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::search::{Since, of_configuration};
-use super::{Failed, Outcome, print, say};
+use super::{Failed, Outcome, print, say, values};
 use crate::catalog::Catalog;
 use crate::facts::{self, Reader};
 use crate::learn::{By, Facts, LookUp, Options, Suggested, suggest};
@@ -26,13 +26,13 @@ pub(super) struct Arguments {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Only requests of this sub-token, by name or id; repeatable.
-    #[arg(long = "token", value_name = "NAME")]
+    #[arg(long = "token", value_name = "NAME", add = values::tokens())]
     tokens: Vec<String>,
     /// Only requests from then on: a time, as `2027-01-31T00:00:00Z`, or how long ago, as `7d`.
     #[arg(long, value_name = "WHEN")]
     since: Option<Since>,
     /// Suggest only what this role of the policy lacks.
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", add = values::roles())]
     extends: Option<String>,
     /// What the role is called.
     #[arg(long, value_name = "ROLE", default_value = "suggested", value_parser = role_name)]

@@ -28,6 +28,7 @@ mod state;
 mod template;
 mod token;
 mod unused;
+mod values;
 mod weaken;
 
 use std::fmt;
@@ -35,11 +36,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::config;
 use crate::operate::Failed;
-use crate::secret::process;
+use crate::secret::{process, redacted};
 
 /// A gate before the DigitalOcean API: sub-tokens that can do only what their policy says.
 #[derive(Parser)]
@@ -48,7 +50,7 @@ use crate::secret::process;
     version,
     about,
     arg_required_else_help = true,
-    after_help = "`tidegate help policy` and `tidegate help config` print the reference of the two files."
+    after_help = "Example:\n  tidegate exec --role read-only -- doctl compute droplet list\n  tidegate init && tidegate serve --config tidegate.yaml\n\n`tidegate help policy` and `tidegate help config` print the reference of the two files."
 )]
 struct Arguments {
     /// The configuration file.
@@ -71,10 +73,13 @@ enum Command {
     /// Ask the running daemon how it is: exit 0 if it is well, else 1.
     Health(health::Arguments),
     /// Create, list, show, revoke and rotate sub-tokens.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tidegate token issue ci --role acme-dns --expires 30d && tidegate token list"
+    )]
     Token(token::Command),
     /// Look after the store of the state.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  tidegate state migrate")]
     State(state::Command),
     /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
     Explain(explain::Arguments),
@@ -87,13 +92,22 @@ enum Command {
     /// Print a JSON Schema of the policy or the configuration, for editors and CI.
     Schema(schema::Arguments),
     /// List and print ready roles with their tests.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tidegate template list && tidegate template show acme-dns --var domain=example.com"
+    )]
     Template(template::Command),
     /// Search and check the record.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tidegate audit search --token ci --since 7d --refused"
+    )]
     Audit(audit::Command),
     /// Show what tidegate knows of the API.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  tidegate catalog endpoints /v2/domains"
+    )]
     Catalog(catalog::Command),
     /// Make a private authority and a listener's certificate, and say how clients trust them.
     Cert(cert::Arguments),
@@ -124,11 +138,17 @@ impl From<io::Error> for Failed {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    CompleteEnv::with_factory(Arguments::command)
+        .var(values::VARIABLE)
+        .complete();
     let told: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(printed) = reference::asked(&told) {
         return printed.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let Arguments { config, command } = Arguments::parse();
+    let Arguments { config, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misread(&error),
+    };
     if let Err(open) = process::shut() {
         say(open);
         return ExitCode::FAILURE;
@@ -159,10 +179,30 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Unknown) => ExitCode::from(2),
         Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(Failed(lines)) => {
-            lines.iter().for_each(say);
+            lines.iter().map(|line| redacted(line)).for_each(say);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the arguments, or prints the help that they ask for. A token that was put in the wrong place is not said
+/// again, and what a terminal would obey is shown instead.
+fn misread(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print(); // help, and the version
+        return ExitCode::SUCCESS;
+    }
+    let text = redacted(&error.render().to_string());
+    let visible = |letter: char| {
+        let obeyed = letter.is_control() && letter != '\n';
+        if obeyed {
+            letter.escape_unicode().to_string()
+        } else {
+            letter.to_string()
+        }
+    };
+    say(text.trim_end().chars().map(visible).collect::<String>());
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Says a line on standard error. If nobody can hear it, that is no reason to fail.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::token::Desk;
-use super::{Failed, Outcome, counted, print, say};
+use super::{Failed, Outcome, counted, print, say, values};
 use crate::operate::{Several, Shown};
 use crate::secret::SecretHash;
 use crate::token::{NoToken, SubToken, TokenId};
@@ -15,16 +15,16 @@ use crate::token::{NoToken, SubToken, TokenId};
 pub(super) struct Arguments {
     /// The name or id, or the whole sub-token; `-`, or nothing, to read it from standard input. A sub-token in an argument stands
     /// in the shell's history and in the list of processes.
-    #[arg(conflicts_with_all = ["roles", "owner", "trust"])]
+    #[arg(conflicts_with_all = ["roles", "owner", "trust"], add = values::living_tokens())]
     token: Option<String>,
     /// Every living sub-token that has this role; repeatable.
-    #[arg(long = "role", value_name = "ROLE")]
+    #[arg(long = "role", value_name = "ROLE", add = values::roles())]
     roles: Vec<String>,
     /// Every living sub-token of this owner; with --role, of these those that have such a role.
-    #[arg(long)]
+    #[arg(long, add = values::owners())]
     owner: Option<String>,
     /// Every living sub-token that this rule of `trust` gave; with --role or --owner, of these those.
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", add = values::rules_of_trust())]
     trust: Option<String>,
     /// Do not ask: on a terminal, several at once are ended after a yes.
     #[arg(long)]

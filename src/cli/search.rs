@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Failed, Outcome, counted, print, say};
+use super::{Failed, Outcome, counted, print, say, values};
 use crate::audit::{Wanted, changes_something, files, text};
 use crate::operate::record_files;
 use crate::rules;
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Only requests of this sub-token: its name or id, or the sub-token itself.
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", add = values::tokens())]
     token: Option<String>,
     /// Only requests from then on: a time, as `2027-01-31T00:00:00Z`, or how long ago, as `7d`.
     #[arg(long, value_name = "WHEN")]
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     refused: bool,
     /// Only requests that touched this: `droplet:12`, a kind, or a name or id of any.
-    #[arg(long, value_name = "RESOURCE")]
+    #[arg(long, value_name = "RESOURCE", add = values::kinds())]
     resource: Option<String>,
     /// Print the lines as they were recorded.
     #[arg(long)]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::{Failed, Outcome, print, print_table};
+use super::{Failed, Outcome, print, print_table, values};
 use crate::catalog::Catalog;
 use crate::policy::{self, Covers, Policy};
 use crate::yaml::{Mistakes, nearest};
@@ -75,6 +75,7 @@ pub(super) struct List {
 #[derive(Args)]
 pub(super) struct Show {
     /// Its name.
+    #[arg(add = values::templates())]
     name: String,
     /// A variable to fill in, as `domain=example.com`; repeatable.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = crate::operate::variable)]

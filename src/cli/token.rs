@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::fitting::{self, Column};
-use super::{Failed, Outcome, print, print_table, revoke, say, weaken};
+use super::{Failed, Outcome, print, print_table, revoke, say, values, weaken};
 use crate::config::Settings;
 use crate::operate::{
     End, NewToken, Shown, all_shown, name, plain_text, rotate_found, tree, variable,
@@ -61,7 +61,7 @@ pub(super) struct Issue {
     #[arg(value_parser = name)]
     name: String,
     /// A role that it has; repeatable.
-    #[arg(long = "role", required = true, value_name = "ROLE")]
+    #[arg(long = "role", required = true, value_name = "ROLE", add = values::roles())]
     roles: Vec<String>,
     /// How long it is valid, as `30d`.
     #[arg(long, value_name = "SPAN", conflicts_with = "expires_at")]
@@ -89,11 +89,11 @@ pub(super) struct Issue {
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
     /// A variable of its roles, as `client=a`; repeatable.
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable, add = values::variables())]
     vars: Vec<(String, String)>,
     /// A role whose grants it holds too until `--until`: what its own roles would refuse goes, and the record says what they
     /// would have said.
-    #[arg(long, value_name = "ROLE", requires = "until")]
+    #[arg(long, value_name = "ROLE", requires = "until", add = values::roles())]
     ceiling: Option<String>,
     /// How long the ceiling holds, as `3d`, or until when; 7 days at most.
     #[arg(long, value_name = "SPAN|TIME", requires = "ceiling", value_parser = End::from_str)]
@@ -102,7 +102,7 @@ pub(super) struct Issue {
     #[arg(long, value_parser = plain_text)]
     description: Option<String>,
     /// Who has it.
-    #[arg(long, value_parser = plain_text)]
+    #[arg(long, value_parser = plain_text, add = values::owners())]
     owner: Option<String>,
     /// Print an entry for the policy file on standard output, instead of storing it; the token goes to standard error.
     #[arg(long, conflicts_with = "json")]
@@ -118,16 +118,16 @@ pub(super) struct List {
     #[arg(long, value_name = "STATE", value_parser = ["active", "expired", "not_yet_valid", "revoked", "role_missing"])]
     state: Option<String>,
     /// Those of this owner.
-    #[arg(long)]
+    #[arg(long, add = values::owners())]
     owner: Option<String>,
     /// Those that have this role.
-    #[arg(long)]
+    #[arg(long, add = values::roles())]
     role: Option<String>,
     /// Those that this rule of `trust` gave.
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", add = values::rules_of_trust())]
     trust: Option<String>,
     /// The children of this token, by its name or id.
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", add = values::tokens())]
     parent: Option<String>,
     /// The active ones that end within this time, as `7d`.
     #[arg(long, value_name = "SPAN")]
@@ -140,6 +140,7 @@ pub(super) struct List {
 #[derive(Args)]
 pub(super) struct Named {
     /// The name or id.
+    #[arg(add = values::tokens())]
     token: String,
     /// Print JSON.
     #[arg(long)]
@@ -149,6 +150,7 @@ pub(super) struct Named {
 #[derive(Args)]
 pub(super) struct Rotate {
     /// The name or id.
+    #[arg(add = values::living_tokens())]
     token: String,
     /// How long the old secret stays valid.
     #[arg(long, value_name = "SPAN")]

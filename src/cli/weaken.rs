@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::exec::remote::{self, Remote};
 use super::token::{Desk, tell};
-use super::{Failed, exec, print, revoke, say};
+use super::{Failed, exec, print, revoke, say, values};
 use crate::config::BaseUrl;
 use crate::operate::Shown;
 use crate::request::Json;
@@ -23,7 +23,7 @@ use crate::yaml::{self, Mistakes, Node};
 pub(super) struct Arguments {
     /// The name or id of the sub-token that makes it; `-` to read that sub-token, whole, from standard input: the child then ends
     /// with that secret, be it one in grace.
-    #[arg(required_unless_present = "url")]
+    #[arg(required_unless_present = "url", add = values::living_tokens())]
     parent: Option<String>,
     /// Let the tidegate at this address make it, of the sub-token in `TIDEGATE_TOKEN`, in a file, or on standard input (`-`): neither
     /// configuration nor state is needed here.
@@ -39,16 +39,16 @@ pub(super) struct Arguments {
     #[arg(long)]
     name: Option<String>,
     /// A role that it has, of those that its parent hands on; repeatable. Left out: all of them.
-    #[arg(long = "role", value_name = "ROLE")]
+    #[arg(long = "role", value_name = "ROLE", add = values::roles())]
     roles: Vec<String>,
     /// A scope that it keeps, wildcards too; repeatable.
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", add = values::scopes())]
     scopes: Vec<String>,
     /// A request that it keeps, as `GET /v2/droplets`; repeatable.
     #[arg(long = "request", value_name = "PATTERN")]
     requests: Vec<String>,
     /// An action that it keeps; repeatable.
-    #[arg(long = "action", value_name = "ACTION")]
+    #[arg(long = "action", value_name = "ACTION", add = values::actions())]
     actions: Vec<String>,
     /// What it is narrowed to, as a grant's `only` in the policy: `{droplet: {tag: web}}`.
     #[arg(long, value_name = "YAML")]

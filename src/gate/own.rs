@@ -136,11 +136,8 @@ fn scopes(grantee: &Grantee, serving: &Serving) -> Vec<String> {
         let left_out = held.without(&set);
         held.without(&left_out)
     });
-    serving
-        .rules
-        .catalog
-        .scopes()
-        .names(&held)
-        .map(Scope::to_string)
-        .collect()
+    let table = serving.rules.catalog.scopes();
+    let mut names: Vec<_> = table.names(&held).map(Scope::to_string).collect();
+    names.sort_unstable();
+    names
 }

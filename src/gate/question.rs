@@ -18,7 +18,7 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, MOST_NAMED};
 use crate::resource::{State, Touch, resolve};
-use crate::response::{self, Answer, Cut, Links, Scan, Shape};
+use crate::response::{self, Answer, AnswerBody, Cut, Links, Scan, Shape};
 use crate::rules::{Serving, Settled};
 use crate::token::Spending;
 use crate::units::Span;
@@ -558,9 +558,17 @@ impl Question<'_> {
         // What changes something is answered whole or not at all, and short answers tell their length.
         let limit = rules.settings.limits.inspected_body.bytes();
         let limit = if reads { limit.min(SHORT) } else { limit };
-        response::held(shaped, limit)
+        let answer = response::held(shaped, limit)
             .await
-            .map_err(|cut| cut_off(&cut, reads))
+            .map_err(|cut| cut_off(&cut, reads))?;
+        let no_answer = match answer.body() {
+            AnswerBody::Whole(body) => {
+                let (status, headers) = (answer.status(), answer.headers());
+                upstream::by_a_gateway_after_all(status, headers, body, reads)
+            }
+            AnswerBody::Pieces(_) => None,
+        };
+        no_answer.map_or(Ok(answer), Err)
     }
 }
 

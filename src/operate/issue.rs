@@ -69,6 +69,8 @@ impl NewToken {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<(SubToken, Issued), Failed> {
+        // As it is kept and listed: to the microsecond.
+        let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
         let Self {
             name: called,
             roles,
@@ -173,13 +175,7 @@ fn checked_ceiling(
     if let Some(why) = Ceiling::no_end(until, now) {
         return Err(Failed::because(why));
     }
-    let known = policy.roles.keys().map(String::as_str);
-    if !policy.roles.contains_key(&role) {
-        let near =
-            crate::yaml::nearest(&role, known).map(|near| format!("; did you mean `{near}`?"));
-        let near = near.unwrap_or_default();
-        return Err(Failed::because(format!("unknown role `{role}`{near}")));
-    }
+    known_roles(policy, std::slice::from_ref(&role))?;
     let ceiling = Ceiling { role, until };
     bound_under(policy, (roles, vars), Some(&ceiling))
         .map_err(|error| Failed::because(format!("this token could not be used: {error}")))?;

@@ -173,6 +173,17 @@ impl Reader<'_> {
             .map(str::to_owned)
     }
 
+    /// The same, with something in it.
+    fn filled(&mut self, node: &Node, what: &str) -> Option<String> {
+        let text = self.text(Some(node), what)?;
+        if text.is_empty() {
+            let said = format!("{what} is empty; say what is meant, or leave it out");
+            self.mistakes.add(node.at, said);
+            return None;
+        }
+        Some(text)
+    }
+
     fn names(&mut self, node: &Node, what: &str) -> Vec<String> {
         self.not_empty_list(node, what)
             .iter()
@@ -295,7 +306,7 @@ impl Reader<'_> {
         let accounts = match (self.accounts, node) {
             (Some(accounts), _) => accounts,
             (None, None) => return "default".to_owned(),
-            (None, Some(node)) => return self.text(Some(node), "`account`").unwrap_or_default(),
+            (None, Some(node)) => return self.filled(node, "`account`").unwrap_or_default(),
         };
         let Some(node) = node else {
             if !accounts.iter().any(|known| known == "default") {
@@ -309,7 +320,7 @@ impl Reader<'_> {
             }
             return "default".to_owned();
         };
-        let name = self.text(Some(node), "`account`").unwrap_or_default();
+        let name = self.filled(node, "`account`").unwrap_or_default();
         if !accounts.contains(&name) && !name.is_empty() {
             let near = nearest(&name, accounts.iter().map(String::as_str)).map_or_else(
                 || format!("known: {}", accounts.join(", ")),
@@ -434,7 +445,7 @@ impl Reader<'_> {
     pub(super) fn requests(&mut self, node: &Node, vars: &[String]) -> Covers {
         let mut patterns = Vec::new();
         for item in self.not_empty_list(node, "`requests`") {
-            let Some(text) = self.text(Some(item), "a request pattern") else {
+            let Some(text) = self.filled(item, "a request pattern") else {
                 continue;
             };
             match PatternText::read(&text, vars) {
@@ -501,7 +512,7 @@ impl Reader<'_> {
     }
 
     fn text_with_vars(&mut self, node: &Node, what: &str, vars: &[String]) -> Option<Text> {
-        let text = self.text(Some(node), what)?;
+        let text = self.filled(node, what)?;
         match Text::read(&text, vars) {
             Ok(text) => Some(text),
             Err(error) => {

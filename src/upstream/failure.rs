@@ -3,6 +3,7 @@ use std::io;
 
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
+use serde::de::IgnoredAny;
 
 use super::body::BodyFailure;
 use crate::refusal::{Code, Refusal};
@@ -157,16 +158,30 @@ pub fn by_a_gateway(status: StatusCode, headers: &HeaderMap, reads: bool) -> Opt
             essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
         });
     let by_gateway = matches!(code, 502 | 504 | 520..=527) || status.is_server_error() && !is_json;
-    if !by_gateway {
-        return None;
-    }
+    by_gateway.then(|| instead_of_the_api(status, headers, reads))
+}
+
+/// The same for an answer that says of itself that it is JSON, once its body is there: a 5xx that is none after all.
+pub fn by_a_gateway_after_all(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    reads: bool,
+) -> Option<Refusal> {
+    let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    let by_gateway = status.is_server_error() && !is_json();
+    by_gateway.then(|| instead_of_the_api(status, headers, reads))
+}
+
+fn instead_of_the_api(status: StatusCode, headers: &HeaderMap, reads: bool) -> Refusal {
+    let code = status.as_u16();
     let detail = format!("a gateway before the API answered {code}");
     if !reads {
         let refusal = Refusal::new(
             Code::OutcomeUnknown,
             "the request was sent to DigitalOcean, but a gateway before its API answered in the API's place, so it may or may not have been carried out; look before you repeat it",
         );
-        return Some(refusal.of_gateway(code).detail(detail));
+        return refusal.of_gateway(code).detail(detail);
     }
     let mut refusal = Refusal::new(
         Code::UpstreamBadAnswer,
@@ -174,7 +189,7 @@ pub fn by_a_gateway(status: StatusCode, headers: &HeaderMap, reads: bool) -> Opt
     );
     let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok());
     refusal.retry_after = wait.and_then(|wait| wait.parse().ok());
-    Some(refusal.of_gateway(code).detail(detail))
+    refusal.of_gateway(code).detail(detail)
 }
 
 fn outcome_unknown() -> Refusal {

@@ -31,7 +31,7 @@ pub use body::{
 };
 pub use connect::NoUpstream;
 pub use connections::Answered;
-pub use failure::{Failure, What, by_a_gateway};
+pub use failure::{Failure, What, by_a_gateway, by_a_gateway_after_all};
 pub use fetch::{Fetched, Fetcher, NotFetched};
 pub use gzip::Gunzip;
 pub use headers::{Carried, Overridden, carried};

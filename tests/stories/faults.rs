@@ -662,6 +662,8 @@ async fn what_a_gateway_before_the_api_says_is_no_answer_of_the_api() {
         (502, "application/json", json),
         (503, "text/html", html),
         (500, "text/plain", "upstream connect error"),
+        (500, "application/json", html), // whatever it calls itself
+        (503, "application/json", ""),
     ];
     let mut answered = 0;
     for (status, media_type, body) in cases {

@@ -36,7 +36,7 @@ use self::remote::{Identity, Remote};
 use self::summary::Summary;
 use self::trust::Trust;
 use super::log::{self, LogFormat};
-use super::{Failed, Outcome, say};
+use super::{Failed, Outcome, say, values};
 use crate::audit::Audit;
 use crate::config::{AuditSettings, AuditSink, BaseUrl};
 use crate::operate;
@@ -53,10 +53,10 @@ use crate::units::Span;
 )]
 pub(super) struct Arguments {
     /// A role that the command has; repeatable. Without a policy, those of the built-in templates (`tidegate template list`).
-    #[arg(long = "role", value_name = "ROLE")]
+    #[arg(long = "role", value_name = "ROLE", add = values::roles_of_exec())]
     roles: Vec<String>,
     /// A variable of the roles, as `domain=example.com`; repeatable.
-    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = operate::variable)]
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = operate::variable, add = values::variables())]
     vars: Vec<(String, String)>,
     /// The policy file, in place of the configuration's.
     #[arg(long, value_name = "FILE")]

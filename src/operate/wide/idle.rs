@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use super::{View, scopes, texts};
-use crate::catalog::{Catalog, Endpoint, Kind, Method, Segment, TouchVerb, Touches, described};
+use super::{View, pattern as patterns, scopes, texts};
+use crate::catalog::{
+    Action, Catalog, Endpoint, Kind, Method, Segment, TouchVerb, Touches, described,
+};
 use crate::policy::{Grant, PolicyTest, RequestPattern};
 use crate::request::{Asked, Target};
 use crate::yaml::nearest;
@@ -13,8 +15,71 @@ pub(super) fn remarks(view: &View<'_>, grant: &Grant) -> Vec<String> {
     let patterns = texts(grant, "requests").filter_map(|text| pattern(text, view.catalog));
     let names = selectors(grant).flat_map(|(kind, asked)| misnamed(kind, asked, view.catalog));
     let kinds = selectors(grant).filter_map(|(kind, _)| unreached(kind, grant, view.catalog));
-    patterns.chain(names).chain(kinds).collect()
+    let blanks = blank_ends(grant);
+    let actions = undone(grant, view.catalog);
+    let beside = blanks.into_iter().chain(actions);
+    patterns.chain(names).chain(kinds).chain(beside).collect()
 }
+
+/// Names with a space at an end, which nothing has.
+fn blank_ends(grant: &Grant) -> Vec<String> {
+    let only = grant.written.get("only").and_then(Value::as_object);
+    let asked = only.into_iter().flatten().flat_map(|(key, value)| {
+        let inside = value.as_object().into_iter().flatten();
+        let own = (!value.is_object()).then_some((key, value));
+        inside.chain(own)
+    });
+    let of_names = asked.filter(|(attribute, _)| NAMED_BY.contains(&attribute.as_str()));
+    let texts = of_names.flat_map(|(attribute, value)| {
+        let listed = value.as_array().into_iter().flatten();
+        let all = listed.chain(Some(value)).filter_map(Value::as_str);
+        all.map(move |text| (attribute, text))
+    });
+    let idle = |text: &str| !text.starts_with('/') && text.trim() != text;
+    texts
+        .filter(|(_, text)| idle(text))
+        .map(|(attribute, text)| {
+            format!("has `{text}` for `{attribute}`, which matches nothing, as no name has a space at an end; write `{}`", text.trim())
+        })
+        .collect()
+}
+
+/// The attributes that are names of things.
+const NAMED_BY: [&str; 5] = ["id", "name", "tag", "project", "region"];
+
+/// The actions of a grant that nothing which its scopes open does.
+fn undone(grant: &Grant, catalog: &Catalog) -> Vec<String> {
+    let Some(gives) = scopes(grant) else {
+        return Vec::new();
+    };
+    let does = |action: &str, endpoint: &Endpoint| match &endpoint.action {
+        Some(Action::Named { one_of, .. }) => one_of.iter().any(|it| it == action),
+        Some(Action::Always(it)) => it == action,
+        None => false,
+    };
+    let idle = |action: &&str| {
+        let mut all = catalog.endpoints().iter().filter(|it| does(action, it));
+        // What tags or moves something does so by whatever endpoint.
+        !BY_EFFECT.contains(action)
+            && !all.any(|endpoint| endpoint.scopes.iter().any(|set| gives.meets(set)))
+    };
+    let asking = |action: &str| {
+        let endpoint = catalog.endpoints().iter().find(|it| does(action, it))?;
+        let set = endpoint.scopes.first()?;
+        let names = catalog.scopes().names(set).map(ToString::to_string);
+        Some(names.collect::<Vec<_>>().join(" and "))
+    };
+    texts(grant, "actions")
+        .filter(idle)
+        .filter_map(|action| {
+            let asks = asking(action)?;
+            Some(format!("has the action `{action}`, which asks for {asks}, and none of its scopes gives that; add the scope, or leave the action out"))
+        })
+        .collect()
+}
+
+/// Actions that are told by what a request does, whatever its endpoint is called.
+const BY_EFFECT: [&str; 3] = ["assign", "tag", "untag"];
 
 /// Why no request matches a pattern, as far as its text tells.
 fn pattern(text: &str, catalog: &Catalog) -> Option<String> {
@@ -69,6 +134,9 @@ fn pattern(text: &str, catalog: &Catalog) -> Option<String> {
 fn canonical(method: Method, path: &str, catalog: &Catalog) -> Result<String, String> {
     let target = Target::read(path).map_err(|error| error.to_string())?;
     let asked = Asked::new(method, target, catalog);
+    if asked.endpoint.is_some() {
+        asked.fits(catalog).map_err(|refusal| refusal.message)?;
+    }
     Ok(asked.target.path_and_query().into_owned())
 }
 
@@ -172,6 +240,45 @@ fn unreached(kind: &str, grant: &Grant, catalog: &Catalog) -> Option<String> {
 }
 
 impl View<'_> {
+    /// What a grant adds to what it creates, where it creates nothing.
+    pub(super) fn adds_to_nothing(&self, grant: &Grant) -> Option<String> {
+        grant.on_create.as_ref()?;
+        let gives = scopes(grant)?;
+        let creates = |endpoint: &Endpoint| {
+            let rules = endpoint.touches.rules();
+            let makes = rules.iter().any(|rule| rule.verb == TouchVerb::Create);
+            makes && endpoint.scopes.iter().any(|set| gives.meets(set))
+        };
+        let idle = !self.catalog.endpoints().iter().any(creates);
+        idle.then(|| "has `on_create`, and none of its scopes creates anything; put it where the scopes are that do, or leave it out".to_owned())
+    }
+
+    /// Patterns of a deny that match no endpoint that there is, nor what a pattern of the role lets through.
+    pub(super) fn denies_no_endpoint(&self, deny: &Grant) -> Vec<String> {
+        let told = texts(deny, "requests").filter(|text| pattern(text, self.catalog).is_none());
+        told.filter_map(|text| {
+            self.denies_none(text)
+                .or_else(|| patterns::unknown_word(text, self.catalog))
+        })
+        .collect()
+    }
+
+    fn denies_none(&self, text: &str) -> Option<String> {
+        let (method, path) = text.split_once(' ')?;
+        let path = literal(path)?;
+        let method: Method = method.parse().ok()?;
+        let target = Target::read(&path).ok()?;
+        let let_through = |pattern: &str| {
+            let read = RequestPattern::new(pattern);
+            read.map_or(true, |read| read.matches(&format!("{method} {path}")))
+        };
+        let mut allowed = self.role.allow.iter().flat_map(|it| texts(it, "requests"));
+        let known = self.catalog.find(method, target.segments()).is_some();
+        (!known && !allowed.any(let_through)).then(|| {
+            format!("has the pattern `{text}`, which is no endpoint, so it strikes nothing; `tidegate catalog endpoints` lists them all (a `/` inside a name is written `%2F`)")
+        })
+    }
+
     /// A deny of paths beside a grant that reaches the same things by others.
     pub(super) fn denies_paths_alone(&self, deny: &Grant) -> Option<String> {
         let patterns: Vec<_> = texts(deny, "requests")

@@ -55,6 +55,7 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         view.unlimited(grant).map(&mut say);
         view.denied_whole(grant).map(&mut say);
         view.tags_anything(grant).map(&mut say);
+        view.adds_to_nothing(grant).map(&mut say);
         view.useless(grant).into_iter().for_each(&mut say);
         let beside = [
             narrowed::remarks(&view, grant),
@@ -74,6 +75,7 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         view.denies_paths_alone(grant).map(&mut say);
         let beside = [
             view.leaves_another_family(grant),
+            view.denies_no_endpoint(grant),
             idle::remarks(&view, grant),
         ];
         beside.into_iter().flatten().for_each(&mut say);

@@ -66,7 +66,7 @@ fn crosses_slashes(text: &str) -> Option<&'static str> {
 }
 
 /// A path below `/v2/` whose first word no endpoint has: a typing error, or newer than this release.
-fn unknown_word(text: &str, catalog: &Catalog) -> Option<String> {
+pub(super) fn unknown_word(text: &str, catalog: &Catalog) -> Option<String> {
     let (_, after) = text.split_once("/v2/")?;
     let end =
         after.find(|letter: char| !letter.is_ascii_alphanumeric() && !matches!(letter, '_' | '-'));
