@@ -85,11 +85,21 @@ fn news<'o>(catalog: &Catalog, difference: Difference<'o>) -> Option<Difference<
     }
 }
 
+/// How a specification's outline and the rows say that a member's keys are anybody's, and how a place can hold that.
+const ANY: &str = ".*";
+const ANY_QUOTED: &str = ".\"*\"";
+
+/// A place as rows have it.
+pub(super) fn as_in_rows(place: &impl ToString) -> String {
+    place.to_string().replace(ANY_QUOTED, ANY)
+}
+
 /// The place of a request that a change adds.
 pub(super) fn added_place(change: &Change) -> Option<Place> {
     match change {
         Change::Body(FieldChange::Added(path) | FieldChange::AddedRequired(path)) => {
-            path.parse().ok().map(Place::Body)
+            let quoted = path.replace(ANY, ANY_QUOTED);
+            quoted.parse().ok().map(Place::Body)
         }
         Change::Query(FieldChange::Added(path) | FieldChange::AddedRequired(path)) => {
             Some(Place::Query(path.clone()))

@@ -101,14 +101,15 @@ impl<'l> Lacking<'l> {
             }
             match addition(endpoint, &place) {
                 Addition::Never(why) => {
+                    let place = diff::as_in_rows(&place);
                     self.left.push(format!("{endpoint}: `{place}`: {why}"));
                     continue;
                 }
-                Addition::WithReason => undecided.push(place.to_string()),
+                Addition::WithReason => undecided.push(diff::as_in_rows(&place)),
                 Addition::Free => {}
             }
             match place {
-                Place::Body(path) => body.push(path.to_string()),
+                Place::Body(path) => body.push(diff::as_in_rows(&path)),
                 Place::Query(name) | Place::Path(name) => query.push(name),
             }
         }

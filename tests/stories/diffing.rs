@@ -200,6 +200,37 @@ fn a_clone_in_parts_says_the_same_as_the_published_whole() {
     );
 }
 
+/// As the repository has `headers` of an agent's servers, which a client taught the catalogue before.
+#[test]
+fn a_member_of_any_key_is_no_news_where_it_is_known_and_a_row_where_it_is_not() {
+    let mut newer = specification();
+    let any = json!({ "additionalProperties": { "type": "string" } });
+    let schema = |newer: &mut Value, path: &str, within: &[&str], name: &str| {
+        let content = &mut newer["paths"][path]["post"]["requestBody"]["content"];
+        let schema = &mut content["application/json"]["schema"];
+        let at = within.iter().fold(schema, |at, name| opened(at, name));
+        at["properties"][name] = any.clone();
+    };
+    schema(
+        &mut newer,
+        "/v2/gen-ai/agents",
+        &["mcp_servers[]"],
+        "headers",
+    );
+    let (code, said, _) = Place::with(&newer).diff(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    schema(&mut newer, "/v2/droplets", &[], "loudness");
+    let place = Place::with(&newer);
+    let (code, said, _) = place.diff(&[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("body: `loudness.*` is new"), "{said}");
+    let (code, _, said) = place.extra(&["--out", "extra.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(place.read("extra.yaml").contains("loudness.*"));
+    let (code, said, problems) = place.diff(&["--extra", "extra.yaml"]);
+    assert_eq!(code, Some(0), "{said}{problems}");
+}
+
 #[test]
 fn where_nothing_changed_there_is_nothing_to_do() {
     let place = Place::with(&specification());

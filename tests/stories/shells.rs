@@ -217,10 +217,7 @@ async fn values_are_completed_as_the_configuration_has_them_now() {
             &["token", "weaken", "x", "--action", "power_o"],
             &["power_off", "power_on"],
         ),
-        (
-            &["catalog", "kinds", "volume"],
-            &["volume", "volume_snapshot"],
-        ),
+        (&["catalog", "kinds", "dom"], &["domain", "domain_record"]),
         (&["template", "show", "acm"], &["acme-dns"]),
         (&["exec", "--role", ""], &["client", "reader"]),
     ];

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{View, pattern as patterns, scopes, texts};
 use crate::catalog::{
-    Action, Catalog, Endpoint, Kind, Method, Segment, TouchVerb, Touches, described,
+    Action, Catalog, Endpoint, Kind, Method, ScopeSet, Segment, TouchVerb, Touches, described,
 };
 use crate::policy::{Grant, PolicyTest, RequestPattern};
 use crate::request::{Asked, Target};
@@ -63,9 +63,16 @@ fn undone(grant: &Grant, catalog: &Catalog) -> Vec<String> {
         !BY_EFFECT.contains(action)
             && !all.any(|endpoint| endpoint.scopes.iter().any(|set| gives.meets(set)))
     };
+    let families = texts(grant, "scopes").filter_map(|text| text.split(':').next());
+    let families: Vec<_> = families.collect();
     let asking = |action: &str| {
-        let endpoint = catalog.endpoints().iter().find(|it| does(action, it))?;
-        let set = endpoint.scopes.first()?;
+        let of_family = |set: &&ScopeSet| {
+            let mut names = catalog.scopes().names(set);
+            names.any(|scope| families.contains(&scope.family()))
+        };
+        let doing = catalog.endpoints().iter().filter(|it| does(action, it));
+        let mut sets = doing.filter_map(|endpoint| endpoint.scopes.first());
+        let set = sets.clone().find(of_family).or_else(|| sets.next())?;
         let names = catalog.scopes().names(set).map(ToString::to_string);
         Some(names.collect::<Vec<_>>().join(" and "))
     };
@@ -257,8 +264,7 @@ impl View<'_> {
     pub(super) fn denies_no_endpoint(&self, deny: &Grant) -> Vec<String> {
         let told = texts(deny, "requests").filter(|text| pattern(text, self.catalog).is_none());
         told.filter_map(|text| {
-            self.denies_none(text)
-                .or_else(|| patterns::unknown_word(text, self.catalog))
+            patterns::unknown_word(text, self.catalog).or_else(|| self.denies_none(text))
         })
         .collect()
     }
