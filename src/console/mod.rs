@@ -56,6 +56,7 @@ use form::Form;
 use page::Frame;
 use reply::{Reply, Trouble};
 use route::{Access, Found, Route, Task};
+use session::SignedIn;
 
 /// What answers at the console.
 pub struct Console {
@@ -194,18 +195,18 @@ impl Console {
                 };
                 let done = async {
                     operator.need(right)?;
-                    let form = if route.method == Method::GET {
-                        None
-                    } else {
-                        entrance::same_origin(asked.headers, asked.reached)?;
-                        let form = form_of(asked.headers, body).await?;
-                        let shown = form.one(page::FORM_TOKEN).unwrap_or_default();
-                        if !session.made(shown) {
-                            return Err(Trouble::Forbidden("this form is none of your session; nothing was done; load the page again and send it from there".to_owned()));
-                        }
-                        Some(form)
+                    if route.method == Method::GET {
+                        return self.page(route.task, asked, &frame, None).await;
+                    }
+                    let form = filled_in(asked, &session, body).await?;
+                    // It may have taken its time: who held it back must not outlive an end.
+                    let (operator, _) = self.signed_in(cookie, asked.client, true).await?;
+                    operator.need(right)?;
+                    let frame = Frame {
+                        operator: &operator,
+                        ..frame
                     };
-                    self.page(route.task, asked, &frame, form.as_ref()).await
+                    self.page(route.task, asked, &frame, Some(&form)).await
                 };
                 let done = done.await;
                 answered(done, false, Some(&frame), asked)
@@ -214,11 +215,13 @@ impl Console {
                 let done = async {
                     let operator = self.shown(asked.headers, asked.client).await?;
                     operator.need(right)?;
-                    let given = if route.method == Method::GET {
-                        Value::Null
-                    } else {
-                        json_of(asked.headers, body).await?
-                    };
+                    if route.method == Method::GET {
+                        return self.api(route.task, asked, &operator, &Value::Null).await;
+                    }
+                    let given = json_of(asked.headers, body).await?;
+                    // It may have taken its time: who held it back must not outlive an end.
+                    let operator = self.shown(asked.headers, asked.client).await?;
+                    operator.need(right)?;
                     self.api(route.task, asked, &operator, &given).await
                 };
                 let done = done.await;
@@ -517,6 +520,17 @@ fn is_page(target: &str) -> bool {
         Found::Route(route, _) => matches!(route.access, Access::Page(Right::View)),
         Found::Methods(_) | Found::Nothing => false,
     }
+}
+
+/// A form as a page of this session sends it.
+async fn filled_in(asked: &Asked<'_>, session: &SignedIn, body: Incoming) -> Result<Form, Trouble> {
+    entrance::same_origin(asked.headers, asked.reached)?;
+    let form = form_of(asked.headers, body).await?;
+    let shown = form.one(page::FORM_TOKEN).unwrap_or_default();
+    if session.made(shown) {
+        return Ok(form);
+    }
+    Err(Trouble::Forbidden("this form is none of your session; nothing was done; load the page again and send it from there".to_owned()))
 }
 
 async fn form_of(headers: &HeaderMap, body: Incoming) -> Result<Form, Trouble> {

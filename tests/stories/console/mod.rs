@@ -59,6 +59,29 @@ impl Told {
 /// A request, byte for byte, over a connection of its own.
 async fn ask(at: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> Told {
     let mut stream = TcpStream::connect(at).await.unwrap();
+    let sent = head_of(at, line, headers, body) + body;
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    told(stream, line).await
+}
+
+/// The same, of whose body the second half is sent once something else has happened.
+async fn held_back(
+    at: SocketAddr,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    meanwhile: impl Future<Output = ()>,
+) -> Told {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let (begun, rest) = body.split_at(body.len() / 2);
+    let sent = head_of(at, line, headers, body) + begun;
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    meanwhile.await;
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    told(stream, line).await
+}
+
+fn head_of(at: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut head = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
     let has_host = headers.iter().any(|(name, _)| *name == "host");
     if !has_host {
@@ -67,8 +90,11 @@ async fn ask(at: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }
-    let _ = write!(head, "content-length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let _ = write!(head, "content-length: {}\r\n\r\n", body.len());
+    head
+}
+
+async fn told(mut stream: TcpStream, line: &str) -> Told {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).await.unwrap();
     let all = String::from_utf8(all).unwrap();
@@ -938,6 +964,49 @@ async fn what_is_issued_at_the_console_is_what_was_asked_for_and_works_at_once()
         "{}",
         wrong.body
     );
+    gate.finish(&api).await;
+}
+
+/// Whoever knows that a token is about to end begins a request before, and sends the rest of it after.
+#[tokio::test]
+async fn what_is_held_open_does_not_outlive_its_operator() {
+    let api = StandInApi::start().await;
+    let gate = gate(&api).await;
+    let at = gate.admin_address().unwrap();
+    let token = gate.issue(&["gone", "--role", "chief"]).await;
+    let session = Session::begin(&gate, &token).await;
+    let (bearer, origin) = (format!("Bearer {token}"), format!("http://{at}"));
+    let by_program = [JSON, ("authorization", bearer.as_str())];
+    let by_page = [
+        FORM,
+        ("cookie", session.cookie.as_str()),
+        ("origin", origin.as_str()),
+    ];
+    let asked = json!({ "name": "late", "roles": ["reader"], "expires": "1h" }).to_string();
+    let form = format!(
+        "form_token={}&name=later&role=reader&expires=1h",
+        session.form
+    );
+    let ended = async || {
+        gate.cli(&["token", "revoke", "gone"]).await;
+        let begun = Instant::now();
+        while api_of(&gate, "GET /api/v1/roles", &token, &Value::Null)
+            .await
+            .status
+            == 200
+        {
+            assert!(begun.elapsed() < Duration::from_secs(5), "within a second");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (told, page) = tokio::join!(
+        held_back(at, "POST /api/v1/tokens", &by_program, &asked, ended()),
+        held_back(at, "POST /tokens", &by_page, &form, ended()),
+    );
+    assert_eq!((told.status, page.status), (401, 401), "{told:?} {page:?}");
+    let listed = gate.cli(&["token", "list"]).await;
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(!listed.contains("late"), "{listed}");
     gate.finish(&api).await;
 }
 
