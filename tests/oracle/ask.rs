@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::kinds::{Form, Kind, of_parameter};
+use super::policy::Lure;
 use super::rng::Rng;
 use super::world::{Key, World, text};
 
@@ -82,6 +83,7 @@ pub struct Asker<'b> {
     /// What some deny of it strikes.
     pub struck: &'b [Key],
     pub all: &'b [Key],
+    pub lure: &'b Lure,
 }
 
 impl Asker<'_> {
@@ -159,6 +161,10 @@ impl Asker<'_> {
 
     /// One of a kind: mostly what the token may have to do with.
     pub fn one(&self, rng: &mut Rng, kind: &str) -> Option<Key> {
+        let lured = self.lure.things.iter().find(|key| key.kind == kind);
+        if let Some(key) = lured.filter(|_| rng.chance(60)) {
+            return Some(key.clone());
+        }
         let from = match rng.below(100) {
             0..=19 if self.struck.iter().any(|key| key.kind == kind) => self.struck,
             0..=75 => self.taken,
@@ -188,6 +194,9 @@ impl Asker<'_> {
     }
 
     fn tag(&self, rng: &mut Rng) -> String {
+        if !self.lure.tags.is_empty() && rng.chance(60) {
+            return (*rng.pick(self.lure.tags)).to_owned();
+        }
         (*rng.pick(&[
             "client-a",
             "client-a",
@@ -274,15 +283,19 @@ impl Asker<'_> {
 
     fn typed(&self, rng: &mut Rng) -> Value {
         let mut all = Vec::new();
+        let kinds = [
+            ("droplet", "droplet"),
+            ("droplet", "droplet"),
+            ("image", "image"),
+            ("volume", "volume"),
+            ("volume_snapshot", "snapshot"),
+            ("database", "database"),
+        ];
+        let lures =
+            |(_, kind): &&(&str, &str)| self.lure.things.iter().any(|key| key.kind == *kind);
         for _ in 0..=rng.below(2) {
-            let (called, kind) = *rng.pick(&[
-                ("droplet", "droplet"),
-                ("droplet", "droplet"),
-                ("image", "image"),
-                ("volume", "volume"),
-                ("volume_snapshot", "snapshot"),
-                ("database", "database"),
-            ]);
+            let lured = kinds.iter().find(lures).filter(|_| rng.chance(60));
+            let (called, kind) = *lured.unwrap_or_else(|| rng.pick(&kinds));
             let id = text(&self.id(rng, kind));
             all.push(json!({ "resource_id": id, "resource_type": called }));
         }
@@ -345,7 +358,10 @@ impl Asker<'_> {
                     "app",
                     "vpc",
                 ]);
-                json!(self.one(rng, kind).and_then(|key| key.urn()))
+                let lured = self.lure.things.iter().find(|key| key.urn().is_some());
+                let lured = lured.cloned().filter(|_| rng.chance(60));
+                let key = lured.or_else(|| self.one(rng, kind));
+                json!(key.and_then(|key| key.urn()))
             }
             "resource" | "urn" => json!(self.one(rng, "droplet").and_then(|key| key.urn())),
             "dns_names" => json!(format!(

@@ -13,6 +13,16 @@ use super::world::{Key, World, text};
 pub struct Role {
     pub allow: Vec<Grant>,
     pub deny: Vec<Grant>,
+    pub lure: Lure,
+}
+
+/// What the holder of a role would try first: half of what it asks is of this.
+#[derive(Clone, Debug, Default)]
+pub struct Lure {
+    /// Endpoints, by method and how they begin.
+    pub endpoints: &'static [(&'static str, &'static str)],
+    pub things: Vec<Key>,
+    pub tags: &'static [&'static str],
 }
 
 #[derive(Clone, Debug, Default)]
@@ -302,9 +312,9 @@ impl Drawer<'_> {
 
     /// Roles by which one thing could be gained, or freed, through another.
     fn tempting(&self, rng: &mut Rng) -> Role {
-        let of = |team: &[Key], kind: &str, rng: &mut Rng| {
+        let one = |team: &[Key], kind: &str, rng: &mut Rng| {
             let wanted: Vec<&Key> = team.iter().filter(|key| key.kind == kind).collect();
-            rng.pick(&wanted).own().to_owned()
+            wanted[rng.below(wanted.len())].clone()
         };
         let grant = |scopes: &[&str], only: Option<(&'static str, &'static str, String)>| Grant {
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
@@ -320,8 +330,14 @@ impl Drawer<'_> {
             }),
             ..Grant::default()
         };
-        let mine = of(self.mine, "droplet", rng);
-        let theirs = of(self.theirs, "droplet", rng);
+        let mine = one(self.mine, "droplet", rng);
+        let theirs = one(self.theirs, "droplet", rng);
+        let (my_id, their_id) = (mine.own().to_owned(), theirs.own().to_owned());
+        let lure = |endpoints, things: &[&Key], tags| Lure {
+            endpoints,
+            things: things.iter().map(|key| Key::clone(key)).collect(),
+            tags,
+        };
         let all = || grant(&["*", "image:read", "snapshot:read"], None);
         let tags = || {
             grant(
@@ -346,126 +362,216 @@ impl Drawer<'_> {
                 None,
             )
         };
-        let (allow, deny) = match rng.below(12) {
+        let deny_all = |kind: &'static str, attribute: &'static str, value: String| {
+            let deny = vec![grant(&["*"], Some((kind, attribute, value)))];
+            (vec![all()], deny)
+        };
+        let ((allow, deny), lure) = match rng.below(18) {
             0 => (
-                vec![
-                    grant(
-                        &["load_balancer:*"],
-                        Some(("load_balancer", "droplet", mine)),
-                    ),
-                    tags(),
-                ],
-                vec![],
+                (
+                    vec![
+                        grant(
+                            &["load_balancer:*"],
+                            Some(("load_balancer", "droplet", my_id)),
+                        ),
+                        tags(),
+                    ],
+                    vec![],
+                ),
+                lure(TAGGING, &[&mine], &["web-a", "web-b"]),
             ),
             1 => (
-                vec![
-                    grant(&["firewall:*"], Some(("firewall", "droplet", mine))),
-                    tags(),
-                ],
-                vec![],
+                (
+                    vec![
+                        grant(&["firewall:*"], Some(("firewall", "droplet", my_id))),
+                        tags(),
+                    ],
+                    vec![],
+                ),
+                lure(TAGGING, &[&mine], &["web-a", "web-b"]),
             ),
             2 => (
-                vec![
-                    grant(
-                        &["database:*"],
-                        Some(("database_user", "tag", "shared".into())),
-                    ),
-                    tags(),
-                ],
-                vec![],
+                (
+                    vec![
+                        grant(
+                            &["database:*"],
+                            Some(("database_user", "tag", "shared".into())),
+                        ),
+                        tags(),
+                    ],
+                    vec![],
+                ),
+                lure(TAGGING, &[&one(self.theirs, "database", rng)], &["shared"]),
             ),
             3 => (
-                vec![
-                    grant(
-                        &["domain:*"],
-                        Some(("domain_record", "project", "project-a".into())),
-                    ),
-                    grant(&["project:*", "domain:update", "domain:read"], None),
-                ],
-                vec![],
+                (
+                    vec![
+                        grant(
+                            &["domain:*"],
+                            Some(("domain_record", "project", "project-a".into())),
+                        ),
+                        grant(&["project:*", "domain:update", "domain:read"], None),
+                    ],
+                    vec![],
+                ),
+                lure(
+                    MOVING,
+                    &[&one(self.theirs, "domain", rng), &self.home("a")],
+                    &[],
+                ),
             ),
             4 => (
-                vec![all()],
-                vec![grant(
-                    &["domain:*"],
-                    Some(("domain_record", "project", "project-b".into())),
-                )],
+                (
+                    vec![all()],
+                    vec![grant(
+                        &["domain:*"],
+                        Some(("domain_record", "project", "project-b".into())),
+                    )],
+                ),
+                lure(
+                    MOVING,
+                    &[&one(self.theirs, "domain", rng), &self.home("a")],
+                    &[],
+                ),
             ),
             5 => (
-                vec![all()],
-                vec![grant(
-                    &["load_balancer:*"],
-                    Some(("load_balancer", "droplet", theirs)),
-                )],
+                (
+                    vec![all()],
+                    vec![grant(
+                        &["load_balancer:*"],
+                        Some(("load_balancer", "droplet", their_id)),
+                    )],
+                ),
+                lure(TAGGING, &[&theirs], &["web-b"]),
             ),
             6 => (
-                vec![all()],
-                vec![grant(&["*"], Some(("droplet", "id", theirs)))],
+                (
+                    vec![all()],
+                    vec![grant(&["*"], Some(("droplet", "id", their_id)))],
+                ),
+                lure(&[], &[&theirs], &[]),
             ),
             7 => (
-                vec![all()],
-                vec![grant(
-                    &["kubernetes:*"],
-                    Some(("kubernetes_cluster", "tag", "client-b".into())),
-                )],
+                (
+                    vec![all()],
+                    vec![grant(
+                        &["kubernetes:*"],
+                        Some(("kubernetes_cluster", "tag", "client-b".into())),
+                    )],
+                ),
+                lure(
+                    &[("PUT", "/v2/kubernetes/")],
+                    &[&one(self.theirs, "kubernetes_cluster", rng)],
+                    &["client-a"],
+                ),
             ),
             8 => (
-                vec![all()],
-                vec![grant(
-                    &[*rng.pick(&[
-                        "block_storage_snapshot:delete",
-                        "snapshot:delete",
-                        "image:delete",
-                        "block_storage:delete",
-                        "reserved_ip:delete",
-                    ])],
-                    Some(("", "region", "fra1".into())),
-                )],
+                (
+                    vec![all()],
+                    vec![grant(
+                        &[*rng.pick(&[
+                            "block_storage_snapshot:delete",
+                            "snapshot:delete",
+                            "image:delete",
+                            "block_storage:delete",
+                            "reserved_ip:delete",
+                        ])],
+                        Some(("", "region", "fra1".into())),
+                    )],
+                ),
+                Lure::default(),
             ),
             9 => (
-                vec![all()],
-                vec![grant(
-                    &["droplet:*"],
-                    Some((
-                        "droplet",
-                        "size",
-                        (*rng.pick(&["s-8vcpu-16gb", "c-2"])).into(),
-                    )),
-                )],
+                (
+                    vec![all()],
+                    vec![grant(
+                        &["droplet:*"],
+                        Some((
+                            "droplet",
+                            "size",
+                            (*rng.pick(&["s-8vcpu-16gb", "c-2"])).into(),
+                        )),
+                    )],
+                ),
+                Lure::default(),
             ),
             10 => (
-                vec![
-                    grant(
-                        &[
-                            "droplet:*",
-                            "image:*",
-                            "tag:*",
-                            "vpc:*",
-                            "ssh_key:*",
-                            "regions:read",
-                        ],
-                        None,
-                    ),
-                    grant(
-                        &["block_storage:*", "block_storage_action:*", "reserved_ip:*"],
-                        Some(("volume", "droplet", mine)),
-                    ),
-                ],
-                vec![],
+                (
+                    vec![
+                        grant(
+                            &[
+                                "droplet:*",
+                                "image:*",
+                                "tag:*",
+                                "vpc:*",
+                                "ssh_key:*",
+                                "regions:read",
+                            ],
+                            None,
+                        ),
+                        grant(
+                            &["block_storage:*", "block_storage_action:*", "reserved_ip:*"],
+                            Some(("volume", "droplet", my_id)),
+                        ),
+                    ],
+                    vec![],
+                ),
+                Lure::default(),
             ),
-            _ => (
-                vec![
-                    grant(&["vpc:*"], Some(("vpc", "default", "false".into()))),
-                    grant(&["project:*"], Some(("project", "default", "false".into()))),
-                    grant(
-                        &["vpc:update", "vpc:read", "project:update", "project:read"],
-                        None,
-                    ),
-                ],
-                vec![],
+            11 => (
+                (
+                    vec![
+                        grant(&["vpc:*"], Some(("vpc", "default", "false".into()))),
+                        grant(&["project:*"], Some(("project", "default", "false".into()))),
+                        grant(
+                            &["vpc:update", "vpc:read", "project:update", "project:read"],
+                            None,
+                        ),
+                    ],
+                    vec![],
+                ),
+                Lure::default(),
             ),
+            // A thing of theirs by its id, or its name, whatever it is.
+            12..=15 => {
+                let kind = *rng.pick(&[
+                    "droplet",
+                    "droplet",
+                    "image",
+                    "volume",
+                    "firewall",
+                    "load_balancer",
+                    "database",
+                    "kubernetes_cluster",
+                    "vpc",
+                    "project",
+                    "ssh_key",
+                    "domain",
+                    "reserved_ip",
+                ]);
+                let thing = one(self.theirs, kind, rng);
+                let value = self.world.get(&thing).map(|value| text(&value["name"]));
+                let name = value.filter(|name| !name.is_empty() && rng.chance(25));
+                let attribute = if name.is_some() { "name" } else { "id" };
+                let value = name.unwrap_or_else(|| thing.own().to_owned());
+                (deny_all(kind, attribute, value), lure(&[], &[&thing], &[]))
+            }
+            // What may not be deleted, and could lose what says so.
+            _ => {
+                let kind = *rng.pick(&["kubernetes_cluster", "project", "genai_agent", "database"]);
+                let thing = one(self.theirs, kind, rng);
+                let scope = format!("{}:delete", thing.kind().family);
+                let attribute = if kind == "project" { "name" } else { "tag" };
+                let value = self.world.attribute(&thing, attribute).unwrap_or_default();
+                let value = value
+                    .first()
+                    .cloned()
+                    .unwrap_or_else(|| "client-b".to_owned());
+                let deny = vec![grant(&[&scope], Some((thing.kind, attribute, value)))];
+                ((vec![all()], deny), lure(CHANGING, &[&thing], &[]))
+            }
         };
-        Role { allow, deny }
+        Role { allow, deny, lure }
     }
 
     fn allow(&self, rng: &mut Rng) -> Grant {
@@ -626,17 +732,41 @@ impl Drawer<'_> {
         }
     }
 
-    fn project(&self, rng: &mut Rng, team: &str) -> String {
+    /// The project of a team.
+    fn home(&self, team: &str) -> Key {
         let name = format!("project-{team}");
         let mut projects = self.world.of_kind("project");
         let found = projects.find(|(_, value)| value["name"] == *name);
+        found.unwrap().0.clone()
+    }
+
+    fn project(&self, rng: &mut Rng, team: &str) -> String {
         if rng.chance(50) {
-            name
+            format!("project-{team}")
         } else {
-            found.unwrap().0.id.clone()
+            self.home(team).id
         }
     }
 }
+
+/// Where tags are put on and taken off.
+const TAGGING: &[(&str, &str)] = &[
+    ("POST", "/v2/tags"),
+    ("DELETE", "/v2/tags"),
+    ("POST", "/v2/droplets"),
+    ("DELETE", "/v2/droplets"),
+];
+
+/// Where things are put into projects.
+const MOVING: &[(&str, &str)] = &[("POST", "/v2/projects/")];
+
+/// Where what a thing is called and carries is changed.
+const CHANGING: &[(&str, &str)] = &[
+    ("PUT", "/v2/"),
+    ("PATCH", "/v2/"),
+    ("DELETE", "/v2/tags"),
+    ("POST", "/v2/tags"),
+];
 
 /// Whether the API has a scope that this could mean.
 fn known(scope: &str) -> bool {

@@ -17,7 +17,7 @@ use super::ask::{Asker, Endpoint, Request, endpoints};
 use super::judge::Case;
 use super::kinds::KINDS;
 use super::odd::{ODDITIES, odd};
-use super::policy::{Drawer, Role};
+use super::policy::{Drawer, Lure, Role};
 use super::reading::Reading;
 use super::rng::Rng;
 use super::serve::{Account, Accounts, serve};
@@ -464,6 +464,24 @@ impl Session<'_> {
         any && (endpoint.method != "GET" || endpoint.template.len().is_multiple_of(3))
     }
 
+    /// Whether an endpoint is one of those that the role would be tried with first: what its lure says, or where the path is of
+    /// such a thing.
+    fn lures(&self, endpoint: &Endpoint) -> bool {
+        let Lure {
+            endpoints, things, ..
+        } = &self.policy.lure;
+        if !endpoints.is_empty() {
+            let is_it = |(method, begin): &(&str, &str)| {
+                endpoint.method == *method && endpoint.template.starts_with(begin)
+            };
+            return endpoints.iter().any(is_it);
+        }
+        let below = |key: &Key| format!("{}/", key.kind().path);
+        things
+            .iter()
+            .any(|key| endpoint.method != "GET" && endpoint.template.starts_with(&below(key)))
+    }
+
     fn draw(&self, rng: &mut Rng, taken: &[Key], struck: &[Key], given: &[usize]) -> Request {
         let endpoints = &self.house.endpoints;
         let asker = Asker {
@@ -472,6 +490,7 @@ impl Session<'_> {
             taken,
             struck,
             all: &self.house.all,
+            lure: &self.policy.lure,
         };
         // A third goes to the families in which one thing is made of others.
         let hot: Vec<usize> = given
@@ -479,7 +498,13 @@ impl Session<'_> {
             .copied()
             .filter(|at| is_hot(&endpoints[*at]))
             .collect();
+        let lured: Vec<usize> = given
+            .iter()
+            .copied()
+            .filter(|at| self.lures(&endpoints[*at]))
+            .collect();
         let endpoint = match rng.maybe(given) {
+            Some(_) if !lured.is_empty() && rng.chance(50) => *rng.pick(&lured),
             Some(_) if !hot.is_empty() && rng.chance(40) => *rng.pick(&hot),
             Some(first) if rng.chance(80) => {
                 let dense = |at: &usize| {
