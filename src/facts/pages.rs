@@ -11,6 +11,8 @@ use crate::resource::{Attributes, Known, attributes_of, spelled};
 pub(super) struct Page {
     pub items: Vec<(Bytes, Attributes)>,
     pub total: Option<usize>,
+    /// Whether it says that there is a page after it.
+    pub goes_on: bool,
     pub bytes: usize,
     /// The members that the answer has, where it has no list.
     pub instead: Option<Vec<String>>,
@@ -26,6 +28,8 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
     let list = list.filter(|list| list.get() != "null"); // what is empty is left out, or null
     let total = whole.at(&TOTAL.parse().ok()?);
     let total = total.and_then(|total| total.get().parse().ok());
+    let next = whole.at(&NEXT.parse().ok()?);
+    let goes_on = next.is_some_and(|next| !matches!(next.get(), "null" | "\"\""));
     let (items, instead) = match list {
         Some(list) if look_up.keyed => (by_id(list, kind)?, None),
         Some(list) => (in_order(list, body, kind, look_up.zone.as_deref())?, None),
@@ -40,6 +44,7 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
     Some(Page {
         items,
         total,
+        goes_on,
         bytes: body.len(),
         instead,
     })
@@ -72,3 +77,4 @@ fn by_id(mapping: &RawValue, kind: &Kind) -> Option<Vec<(Bytes, Attributes)>> {
 }
 
 const TOTAL: &str = "meta.total";
+const NEXT: &str = "links.pages.next";

@@ -419,14 +419,17 @@ impl<'r> Reader<'r> {
 
     async fn read_list(&self, kind: &Kind, look_up: &Pages<'_>) -> Result<Listed, Refusal> {
         let first = self.read_page(kind, look_up, 1).await?;
+        let came = first.items.len();
         // A number that is smaller than what came already tells nothing.
-        let total = first.total.filter(|total| *total >= first.items.len());
-        let pages = total.map(|total| total.div_ceil(PER_PAGE));
+        let total = first.total.filter(|total| *total >= came);
+        // Some lists give fewer at once than they are asked for: how many, the first page tells.
+        let each = came.clamp(1, PER_PAGE);
+        let pages = total.map(|total| total.div_ceil(if total > came { each } else { PER_PAGE }));
+        let mut full = came >= PER_PAGE || first.goes_on;
         let mut listed = Listed::new(first);
         if !look_up.paged {
             return Ok(listed);
         }
-        let mut full = listed.items.len() >= PER_PAGE;
         // Where the API tells how many there are, pages are read ahead while those that came are taken apart.
         let numbers = 2..=pages.unwrap_or(usize::MAX);
         let ahead = if pages.is_some() { AT_ONCE } else { 1 };
@@ -444,7 +447,10 @@ impl<'r> Reader<'r> {
             if first(&page.items).is_some_and(|it| Some(it) == first(&listed.items)) {
                 break; // the API gives this list whole, whatever page is asked for
             }
-            full = page.items.len() >= PER_PAGE;
+            if page.items.is_empty() {
+                break; // it has fewer than it said
+            }
+            full = page.items.len() >= PER_PAGE || page.goes_on;
             listed.bytes += page.bytes;
             listed.items.extend(page.items);
             if listed.bytes > WHOLE_BYTES {
@@ -580,6 +586,16 @@ impl<'r> Reader<'r> {
         };
         match self.list(kind, &pages).await {
             Err(refusal) if refusal.code == Code::ResourceHidden => Ok(None),
+            // What stands in its place may be the list by another name, and then it is not empty.
+            Ok(listed)
+                if listed
+                    .instead
+                    .iter()
+                    .flatten()
+                    .any(|key| !EMPTY_HAS.contains(&key.as_str())) =>
+            {
+                Err(cant_read("the answer has something else than its list"))
+            }
             listed => listed.map(Some),
         }
     }
@@ -615,6 +631,9 @@ fn no_page(look_up: &Pages<'_>, why: &str) -> Refusal {
     )
     .detail(format!("a page of {} {why}", look_up.path))
 }
+
+/// What an answer has beside its list, and may have alone where the list is empty.
+const EMPTY_HAS: [&str; 2] = ["links", "meta"];
 
 /// The pages that are read at once.
 const AT_ONCE: usize = 6;

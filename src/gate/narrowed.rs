@@ -21,7 +21,7 @@ use crate::resource::{
     project, resolve_one, spelled, told_by_name, whole, with_parents, zone_of,
 };
 use crate::response::{
-    Answer, AnswerBody, Cutting, Links, ListPage, Scan, listed, made, slices, without,
+    Answer, AnswerBody, Cutting, Links, ListPage, Scan, forget_body, listed, made, slices, without,
 };
 
 /// Answers that are cut are read whole, up to this many bytes.
@@ -693,6 +693,7 @@ impl Question<'_> {
 /// An answer with another body than came.
 pub(super) fn with_body(mut head: Parts, body: impl Into<Bytes>) -> Answer {
     let body = body.into();
+    forget_body(&mut head.headers);
     head.headers
         .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     made(head.status, head.headers, body)

@@ -178,6 +178,30 @@ fn shape_head(headers: &mut HeaderMap, scan: &Scan, links: &Links) -> Result<(),
     Ok(())
 }
 
+/// Takes out of a head what is said there of the body as it came, where another goes in its place: how long that is, which it is
+/// and since when, and what stands on its other pages. That there is more than is shown, and whether it changed, is not told.
+pub fn forget_body(headers: &mut HeaderMap) {
+    for name in &OF_THE_BODY {
+        headers.remove(*name);
+    }
+}
+
+/// What tells of a body (RFC 9110 §8, §14, RFC 9530, RFC 8288), beside its type.
+static OF_THE_BODY: [&str; 12] = [
+    "content-length",
+    "content-range",
+    "content-md5",
+    "content-digest",
+    "repr-digest",
+    "digest",
+    "etag",
+    "last-modified",
+    "accept-ranges",
+    "link",
+    "x-total",
+    "x-total-count",
+];
+
 /// The headers that a `Connection` names beside itself, but for those that stay behind anyway.
 fn listed(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     let names = connection.to_str().unwrap_or_default().split(',');

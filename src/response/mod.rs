@@ -13,7 +13,9 @@ mod refused;
 mod scan;
 mod trimmed;
 
-pub use answer::{Answer, AnswerBody, Cut, Shape, ShapedBody, held, made, nothing, shape};
+pub use answer::{
+    Answer, AnswerBody, Cut, Shape, ShapedBody, forget_body, held, made, nothing, shape,
+};
 pub use cutter::{Cutter, Fate, Judge, Judged, NotJson, Plan, PlanMember, PlanPlace};
 pub use links::Links;
 pub use narrow::{Cutting, ListPage, listed, slices, without};

@@ -7,10 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use hyper::header::CONTENT_LENGTH;
 
 use super::absent::Search;
-use super::answer::{Answer, AnswerBody, Cut};
+use super::answer::{Answer, AnswerBody, Cut, forget_body};
 use super::cutter::{Cutter, Judge, Judged, NotJson, Plan};
 use super::planner::Cuts;
 
@@ -40,7 +39,7 @@ pub fn trimmed(
 /// its beginning.
 pub fn trimming(answer: Answer, cuts: Cuts) -> Answer {
     let (mut head, body) = answer.into_parts();
-    head.headers.remove(CONTENT_LENGTH);
+    forget_body(&mut head.headers);
     let Cuts { plan, search } = cuts;
     let nobody: Judge<'static> = Box::new(|_, _| Judged::Null);
     let body = Trimming {

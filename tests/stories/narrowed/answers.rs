@@ -444,6 +444,158 @@ async fn a_deny_by_project_strikes_where_the_projects_are_not_told() {
     story.finish().await;
 }
 
+/// A list may be given in shorter pages than are asked for, and what stands on the others counts.
+#[tokio::test]
+async fn a_list_is_read_to_its_end_however_short_its_pages_are() {
+    let role = "\n    allow:\n      - scopes: ['*']\n    deny:\n      - scopes: ['*']\n        only: { project: client-b }\n";
+    let story = Story::of(role).await;
+    let first = story.get("/v2/projects?per_page=200").await.json();
+    let of_b = "746c6152-2fa2-11ed-92d3-27aaa54e4988";
+    let mut all = first["projects"].as_array().unwrap().clone();
+    all.push(json!({ "id": of_b, "name": "client-b", "is_default": false }));
+    let page = |number: usize, beside: Value| {
+        let mut page = beside;
+        let items = all.iter().skip(number - 1).take(1);
+        page["projects"] = items.cloned().collect();
+        json_bytes(page.to_string())
+    };
+    let next = |number: usize| {
+        let more = number < all.len();
+        let next = more.then(|| {
+            format!(
+                "https://api.digitalocean.com/v2/projects?page={}",
+                number + 1
+            )
+        });
+        json!({ "links": { "pages": next.map(|next| json!({ "next": next })) } })
+    };
+    for told in ["total", "next", "both"] {
+        story.api.clear_faults();
+        forget(&story).await;
+        story.api.clear();
+        for number in 1..=all.len() + 1 {
+            let mut beside = if told == "total" {
+                json!({})
+            } else {
+                next(number)
+            };
+            if told != "next" {
+                beside["meta"] = json!({ "total": all.len() });
+            }
+            let path = format!("/v2/projects?page={number}&");
+            story.api.fault_on(Method::GET, &path, page(number, beside));
+        }
+        let reboot = json!({ "type": "reboot" });
+        for droplet in ["22", "14"] {
+            let request = format!("POST /v2/droplets/{droplet}/actions");
+            let answer = story.ask(&request, &reboot).await;
+            let refused = answer.reason().is_some();
+            assert_eq!(
+                refused,
+                droplet == "22",
+                "{told} {droplet}: {}",
+                answer.text()
+            );
+        }
+        let list = story.get("/v2/projects").await;
+        assert_eq!(
+            list.json()["meta"]["total"],
+            all.len() - 1,
+            "{told}: {}",
+            list.text()
+        );
+        assert!(!list.text().contains(of_b), "{told}: {}", list.text());
+    }
+    story.finish().await;
+}
+
+/// What a head says of the body as it came would tell of what was taken out of that: that it is there, and when it changes.
+#[tokio::test]
+async fn the_head_of_what_was_cut_tells_nothing_of_the_whole() {
+    let of_the_whole = [
+        ("etag", "W/\"all-of-it\""),
+        ("last-modified", "Sun, 29 Nov 2026 10:00:00 GMT"),
+        ("content-md5", "Q2hlY2sgSW50ZWdyaXR5IQ=="),
+        (
+            "digest",
+            "sha-256=4REjxQ4yrqUVicfSKYNO/cF9zNj5ANbzgDZt3/h3Qxo=",
+        ),
+        ("link", "</v2/databases?page=2>; rel=\"next\""),
+        ("x-total-count", "2"),
+    ];
+    let usual = ("ratelimit-remaining", "4999");
+    for role in [BY_TAG, BY_DENY] {
+        let story = Story::of(role).await;
+        for Shown {
+            path,
+            member,
+            mine,
+            theirs,
+        } in lists()
+        {
+            let one = member.trim_end_matches('s');
+            let id = mine["id"].to_string();
+            let single = format!("{path}/{}", id.trim_matches('"'));
+            let answers = [
+                (path.to_owned(), json!({ member: [mine, theirs] })),
+                (single, json!({ one: mine })),
+            ];
+            for (path, body) in answers {
+                let mut reply = Reply::json(200, &body);
+                let told = of_the_whole.iter().chain([&usual]);
+                reply
+                    .headers
+                    .extend(told.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+                story.api.clear_faults();
+                story.api.fault_on(Method::GET, &path, Fault::Reply(reply));
+                let answer = story.get(&path).await;
+                assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+                assert!(!answer.text().contains(CANARY), "{path}");
+                for (name, _) in of_the_whole {
+                    assert_eq!(answer.header(name), None, "{path}: {name}");
+                }
+            }
+        }
+        story.finish().await;
+    }
+}
+
+/// A list by another name is not an empty one: what follows from what it holds is not known.
+#[tokio::test]
+async fn a_change_waits_for_the_lists_that_tell_what_follows_from_it() {
+    let role = "\n    allow:\n      - scopes: ['*']\n    deny:\n      - scopes: [load_balancer:*]\n        only: { load_balancer: { droplet: '12' } }\n";
+    let story = Story::of(role).await;
+    let resources = json!({ "resources": [{ "resource_id": "12", "resource_type": "droplet" }] });
+    let balancer = json!([{ "id": "4de7ac8b-495b-4884-9a69-1050c6793cd6", "tag": "client-a", "droplet_ids": [12], "tags": [] }]);
+    let lists = [
+        (json!({ "load_balancers": balancer }), false),
+        (json!({ "items": balancer }), false),
+        (json!({ "items": balancer, "load_balancers": null }), false),
+        (json!({ "items": balancer, "meta": { "total": 1 } }), false),
+        (json!({ "load_balancers": [] }), true),
+        (json!({ "links": {}, "meta": { "total": 0 } }), true),
+    ];
+    for (list, sent) in lists {
+        story.api.clear_faults();
+        story.api.clear();
+        story.api.fault_on(
+            Method::GET,
+            "/v2/load_balancers?",
+            json_bytes(list.to_string()),
+        );
+        let answer = story
+            .ask("DELETE /v2/tags/client-a/resources", &resources)
+            .await;
+        assert_eq!(
+            !story.api.writes().is_empty(),
+            sent,
+            "{list}: {}",
+            answer.text()
+        );
+    }
+    story.finish().await;
+}
+
 /// The API answers in the form that is asked for, and it is tidegate that must read it.
 #[tokio::test]
 async fn what_is_judged_is_asked_for_in_json() {
