@@ -274,12 +274,15 @@ fn lower(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a text is a number as the API writes one. Twenty digits hold any that a machine's word does.
+/// Whether a text is a number as the API writes one.
 fn is_number(text: &str) -> bool {
-    (1..=20).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_digit())
+    text.bytes().all(|byte| byte.is_ascii_digit())
         && (text == "0" || !text.starts_with('0'))
+        && text.parse::<u64>().is_ok_and(|number| number < EXACT)
 }
+
+/// From here on a number is another one to who reads it as JavaScript does, and no id of the API is as large (RFC 8259 §6).
+const EXACT: u64 = 1 << 53;
 
 /// Whether a text is a UUID, in either case.
 pub fn is_uuid(text: &str) -> bool {
@@ -422,7 +425,7 @@ mod tests {
             ),
             (
                 NameForm::Number,
-                &["12", "0", "401000020"],
+                &["12", "0", "401000020", "9007199254740991"],
                 &[
                     "",
                     "012",
@@ -438,7 +441,7 @@ mod tests {
                     "1_2",
                     "12,13",
                     "١٢",
-                    "123456789012345678901",
+                    "9007199254740992", // 2^53
                 ],
             ),
             (
