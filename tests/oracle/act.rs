@@ -16,6 +16,8 @@ pub enum How {
     Zone,
     /// A name below it was made a zone of its own.
     Split,
+    /// What logs in to it was handed out.
+    Login,
 }
 
 /// One request under way.
@@ -91,6 +93,17 @@ impl Doing<'_> {
     fn flag(&self, name: &str) -> bool {
         self.given(name)
             .is_some_and(|value| *value == true || *value == "true")
+    }
+
+    /// The same, as loosely as some read it.
+    fn is_on(&self, name: &str) -> bool {
+        let loose = self
+            .given(name)
+            .map(text)
+            .unwrap_or_default()
+            .to_lowercase();
+        let is = ["true", "yes", "on", "1"].contains(&loose.as_str());
+        self.flag(name) || self.reading.caseless && is
     }
 
     fn given(&self, name: &str) -> Option<&Value> {
@@ -499,6 +512,10 @@ impl Doing<'_> {
                 );
                 for pool in self.items("node_pools")?.unwrap_or_default() {
                     self.make_pool(&cluster, &pool);
+                }
+                if self.is_on("registry_enabled") {
+                    let registry = self.default_registry().map(|key| (key, How::Login));
+                    self.used.extend(registry);
                 }
                 Ok(made)
             }
@@ -1119,7 +1136,14 @@ impl Doing<'_> {
         for (member, kind) in lists {
             let named = self.items(member)?.unwrap_or_default();
             for key in self.things(kind, &named) {
-                self.world.remove(&key);
+                let is_attached = key.kind == "volume"
+                    && self
+                        .world
+                        .get(&key)
+                        .is_some_and(|volume| !pick(volume, "droplet_ids[]").is_empty());
+                if !is_attached {
+                    self.world.remove(&key);
+                }
             }
         }
         Ok(())

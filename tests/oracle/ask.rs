@@ -72,6 +72,8 @@ pub struct Draft {
     pub path: Vec<(String, Option<Form>)>,
     pub query: Vec<(String, String)>,
     pub body: Option<Value>,
+    /// The members on which it hangs what the role could gain.
+    pub lured: &'static [&'static str],
 }
 
 /// What draws requests for one role.
@@ -116,6 +118,7 @@ impl Asker<'_> {
             path,
             query,
             body,
+            lured: self.lure.members,
         }
     }
 
@@ -240,6 +243,7 @@ impl Asker<'_> {
                 "image",
             ];
             let mostly = leading.contains(&member) || of.members.len() <= 2;
+            let mostly = mostly || self.lure.members.contains(&member);
             rng.chance(if mostly {
                 85
             } else if of.members.len() > 40 {
@@ -263,6 +267,9 @@ impl Asker<'_> {
         let mut members = of.members.clone();
         if of.template.starts_with("/v2/volumes/actions") {
             members.push("volume_name");
+        }
+        if of.template == "/v2/kubernetes/clusters" {
+            members.push("registry_enabled"); // its clients send it, and the reference lacks it
         }
         if of.template == "/v2/load_balancers" || of.template == "/v2/load_balancers/{lb_id}" {
             members.extend(["tag", "project_id"]);
@@ -408,7 +415,7 @@ impl Asker<'_> {
             "entry_protocol" | "target_protocol" => json!("http"),
             "ports" => json!("443"),
             "addresses" => json!("10.0.0.0/8"),
-            "default" | "is_default" => json!(true),
+            "default" | "is_default" | "registry_enabled" => json!(true),
             _ => plain(leaf),
         }
     }

@@ -1,13 +1,15 @@
 //! What a request may have done, told by what is different after it: the contract's sentences about effects, and nothing of how
 //! tidegate decides.
 
+use std::cell::OnceCell;
+
 use serde_json::Value;
 
 use super::act::How;
 use super::ask::{Endpoint, Request};
 use super::policy::{Grant, Role};
 use super::serve::Heard;
-use super::world::{Change, Key, World, pick, word};
+use super::world::{Change, Key, World, pick};
 
 /// Something that must not be, and the sentence that it breaks.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Case<'c> {
     pub after: &'c World,
     pub used: &'c [(Key, How)],
     pub heard: &'c [Heard],
+    pub words: &'c [(Key, String)],
+    pub scopes: OnceCell<Vec<&'static str>>,
 }
 
 impl Case<'_> {
@@ -53,7 +57,11 @@ impl Case<'_> {
     }
 
     /// The scopes of the endpoint that it was.
-    fn scopes(&self) -> Vec<&'static str> {
+    fn scopes(&self) -> &[&'static str] {
+        self.scopes.get_or_init(|| self.scopes_asked())
+    }
+
+    fn scopes_asked(&self) -> Vec<&'static str> {
         let heard = self.main().or(self.heard.last());
         let Some(heard) = heard else {
             return Vec::new();
@@ -258,7 +266,7 @@ impl Case<'_> {
                     .allow
                     .iter()
                     .any(|grant| takes(grant) && by_name(grant)),
-                How::Zone => self
+                How::Zone | How::Login => self
                     .role
                     .allow
                     .iter()
@@ -274,6 +282,9 @@ impl Case<'_> {
             for deny in &self.role.deny {
                 let asks = match how {
                     How::Disk => families
+                        .iter()
+                        .any(|family| deny.gives_of(family, |verb| matches!(verb, "*" | "read"))),
+                    How::Login => families
                         .iter()
                         .any(|family| deny.gives_of(family, |verb| matches!(verb, "*" | "read"))),
                     How::Zone | How::Split => {
@@ -396,16 +407,8 @@ impl Case<'_> {
             self.request.body.clone().unwrap_or_default()
         );
         let reads = self.request.method == "GET";
-        for key in self.before.keys() {
-            let Some(value) = self.before.get(key) else {
-                continue;
-            };
-            let word = word(key, value);
-            if word.is_empty()
-                || !text.contains(&word)
-                || asked.contains(&word)
-                || value["public"] == true
-            {
+        for (key, word) in self.words {
+            if !text.contains(word) || asked.contains(word) {
                 continue;
             }
             if !reads && changes.iter().any(|change| change.key == *key) {

@@ -1,6 +1,8 @@
 //! What kinds of things the account holds, and how the API shows them: written down for the oracle from the API's reference,
 //! apart from the catalogue, so that a mistake there is not believed here.
 
+use std::sync::LazyLock;
+
 /// How things of a kind are called.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
@@ -99,10 +101,13 @@ pub static KINDS: &[Kind] = kinds! {
 impl Kind {
     /// The kind of that name.
     pub fn named(name: &str) -> &'static Self {
-        KINDS
-            .iter()
-            .find(|kind| kind.name == name)
-            .unwrap_or_else(|| panic!("no kind {name}"))
+        static BY_NAME: LazyLock<Vec<&Kind>> = LazyLock::new(|| {
+            let mut kinds: Vec<&Kind> = KINDS.iter().collect();
+            kinds.sort_by_key(|kind| kind.name);
+            kinds
+        });
+        let at = BY_NAME.binary_search_by(|kind| kind.name.cmp(name));
+        at.map_or_else(|_| panic!("no kind {name}"), |at| BY_NAME[at])
     }
 }
 

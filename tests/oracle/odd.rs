@@ -261,6 +261,7 @@ fn unknown(rng: &mut Rng, draft: &mut Draft) -> bool {
 }
 
 fn member(rng: &mut Rng, draft: &mut Draft, with: impl Fn(&mut Rng, &mut Value)) -> bool {
+    let lured = draft.lured;
     let Some(body) = draft
         .body
         .as_mut()
@@ -270,7 +271,12 @@ fn member(rng: &mut Rng, draft: &mut Draft, with: impl Fn(&mut Rng, &mut Value))
         return false;
     };
     let names: Vec<String> = body.keys().cloned().collect();
-    let name = rng.pick(&names);
+    let is_lured = |name: &&String| lured.iter().any(|own| own.trim_end_matches("[]") == *name);
+    let hung: Vec<&String> = names.iter().filter(is_lured).collect();
+    let name = match rng.maybe(&hung) {
+        Some(name) if rng.chance(60) => name,
+        _ => rng.pick(&names),
+    };
     // One item of a list, or the whole.
     match body.get_mut(name) {
         Some(Value::Array(items)) if !items.is_empty() && rng.chance(40) => {

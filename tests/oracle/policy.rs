@@ -19,10 +19,16 @@ pub struct Role {
 /// What the holder of a role would try first: half of what it asks is of this.
 #[derive(Clone, Debug, Default)]
 pub struct Lure {
-    /// Endpoints, by method and how they begin.
+    /// Endpoints, by method and how they begin, or what they are to a `$`.
     pub endpoints: &'static [(&'static str, &'static str)],
     pub things: Vec<Key>,
     pub tags: &'static [&'static str],
+    /// Members of bodies that are mostly there.
+    pub members: &'static [&'static str],
+    /// What is odd about half of it.
+    pub odd: &'static [&'static str],
+    /// Whether the server answers as the reference does not.
+    pub answers: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -276,7 +282,7 @@ const PLAIN: [&str; 14] = [
 impl Drawer<'_> {
     pub fn role(&self, rng: &mut Rng) -> Role {
         let mut role = Role::default();
-        if rng.chance(15) {
+        if rng.chance(25) {
             return self.tempting(rng);
         }
         if rng.chance(40) {
@@ -314,7 +320,7 @@ impl Drawer<'_> {
     fn tempting(&self, rng: &mut Rng) -> Role {
         let one = |team: &[Key], kind: &str, rng: &mut Rng| {
             let wanted: Vec<&Key> = team.iter().filter(|key| key.kind == kind).collect();
-            wanted[rng.below(wanted.len())].clone()
+            (*rng.pick(&wanted)).clone()
         };
         let grant = |scopes: &[&str], only: Option<(&'static str, &'static str, String)>| Grant {
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
@@ -337,6 +343,7 @@ impl Drawer<'_> {
             endpoints,
             things: things.iter().map(|key| Key::clone(key)).collect(),
             tags,
+            ..Lure::default()
         };
         let all = || grant(&["*", "image:read", "snapshot:read"], None);
         let tags = || {
@@ -366,7 +373,7 @@ impl Drawer<'_> {
             let deny = vec![grant(&["*"], Some((kind, attribute, value)))];
             (vec![all()], deny)
         };
-        let ((allow, deny), lure) = match rng.below(18) {
+        let ((allow, deny), lure) = match rng.below(44) {
             0 => (
                 (
                     vec![
@@ -451,7 +458,7 @@ impl Drawer<'_> {
                 ),
                 lure(&[], &[&theirs], &[]),
             ),
-            7 => (
+            7 | 30..=31 => (
                 (
                     vec![all()],
                     vec![grant(
@@ -459,13 +466,23 @@ impl Drawer<'_> {
                         Some(("kubernetes_cluster", "tag", "client-b".into())),
                     )],
                 ),
-                lure(
-                    &[("PUT", "/v2/kubernetes/")],
-                    &[&one(self.theirs, "kubernetes_cluster", rng)],
-                    &["client-a"],
-                ),
+                Lure {
+                    members: &["tags[]", "name"],
+                    odd: &["emptied"],
+                    ..lure(
+                        &[
+                            ("PUT", "/v2/kubernetes/clusters/{cluster_id}$"),
+                            (
+                                "PUT",
+                                "/v2/kubernetes/clusters/{cluster_id}/node_pools/{node_pool_id}$",
+                            ),
+                        ],
+                        &[&one(self.theirs, "kubernetes_cluster", rng)],
+                        &["client-a"],
+                    )
+                },
             ),
-            8 => (
+            8 | 32..=33 => (
                 (
                     vec![all()],
                     vec![grant(
@@ -479,7 +496,22 @@ impl Drawer<'_> {
                         Some(("", "region", "fra1".into())),
                     )],
                 ),
-                Lure::default(),
+                lure(
+                    &[
+                        ("DELETE", "/v2/snapshots"),
+                        ("DELETE", "/v2/volumes"),
+                        ("DELETE", "/v2/images"),
+                        ("DELETE", "/v2/reserved_ips"),
+                        ("DELETE", "/v2/floating_ips"),
+                    ],
+                    &[
+                        &one(self.theirs, "snapshot", rng),
+                        &one(self.theirs, "image", rng),
+                        &one(self.theirs, "volume", rng),
+                        &one(self.theirs, "reserved_ip", rng),
+                    ],
+                    &[],
+                ),
             ),
             9 => (
                 (
@@ -518,7 +550,7 @@ impl Drawer<'_> {
                 ),
                 Lure::default(),
             ),
-            11 => (
+            11 | 40..=41 => (
                 (
                     vec![
                         grant(&["vpc:*"], Some(("vpc", "default", "false".into()))),
@@ -530,7 +562,19 @@ impl Drawer<'_> {
                     ],
                     vec![],
                 ),
-                Lure::default(),
+                Lure {
+                    members: &["default", "is_default"],
+                    ..lure(
+                        &[
+                            ("PUT", "/v2/vpcs"),
+                            ("PATCH", "/v2/vpcs"),
+                            ("PUT", "/v2/projects"),
+                            ("PATCH", "/v2/projects"),
+                        ],
+                        &[],
+                        &[],
+                    )
+                },
             ),
             // A thing of theirs by its id, or its name, whatever it is.
             12..=15 => {
@@ -556,10 +600,61 @@ impl Drawer<'_> {
                 let value = name.unwrap_or_else(|| thing.own().to_owned());
                 (deny_all(kind, attribute, value), lure(&[], &[&thing], &[]))
             }
+            16..=19 | 34..=37 | 42..=43 => self.tempted_beside(rng, &theirs, &all, &grant),
+            20..=21 => (
+                (
+                    vec![all()],
+                    vec![grant(&["*"], Some(("droplet", "id", their_id)))],
+                ),
+                Lure {
+                    odd: &["spelled", "spelled", "several"],
+                    ..lure(NAMING, &[&theirs], &[])
+                },
+            ),
+            // What was done to what may not be seen.
+            38..=39 => (
+                (
+                    vec![all()],
+                    vec![grant(&["*"], Some(("droplet", "id", their_id)))],
+                ),
+                lure(
+                    &[
+                        ("GET", "/v2/actions"),
+                        ("GET", "/v2/droplets/{droplet_id}/actions"),
+                    ],
+                    &[&theirs],
+                    &[],
+                ),
+            ),
+            // What it is shown is judged by answers that are not as the reference has them.
+            22..=24 => {
+                let read = ["*", "image:read", "snapshot:read"];
+                let mine = vec![grant(&read, Some(("", "tag", "client-a".into())))];
+                let but = vec![grant(&["*"], Some(("", "tag", "client-b".into())))];
+                let held = if rng.chance(50) {
+                    (mine, vec![])
+                } else {
+                    (vec![all()], but)
+                };
+                let lure = Lure {
+                    answers: true,
+                    ..lure(READING, &[&theirs], &[])
+                };
+                (held, lure)
+            }
             // What may not be deleted, and could lose what says so.
             _ => {
                 let kind = *rng.pick(&["kubernetes_cluster", "project", "genai_agent", "database"]);
                 let thing = one(self.theirs, kind, rng);
+                let changing: &[(&str, &str)] = match kind {
+                    "kubernetes_cluster" => &[("PUT", "/v2/kubernetes/clusters/{cluster_id}$")],
+                    "project" => &[
+                        ("PUT", "/v2/projects/{project_id}$"),
+                        ("PATCH", "/v2/projects/{project_id}$"),
+                    ],
+                    "genai_agent" => &[("PUT", "/v2/gen-ai/agents/{uuid}$")],
+                    _ => CHANGING,
+                };
                 let scope = format!("{}:delete", thing.kind().family);
                 let attribute = if kind == "project" { "name" } else { "tag" };
                 let value = self.world.attribute(&thing, attribute).unwrap_or_default();
@@ -568,10 +663,138 @@ impl Drawer<'_> {
                     .cloned()
                     .unwrap_or_else(|| "client-b".to_owned());
                 let deny = vec![grant(&[&scope], Some((thing.kind, attribute, value)))];
-                ((vec![all()], deny), lure(CHANGING, &[&thing], &[]))
+                let lure = Lure {
+                    members: &["name", "tags[]"],
+                    odd: &["emptied"],
+                    ..lure(changing, &[&thing], &[])
+                };
+                ((vec![all()], deny), lure)
             }
         };
         Role { allow, deny, lure }
+    }
+
+    /// Roles whose holder gains by what a request does beside what it is about.
+    fn tempted_beside(
+        &self,
+        rng: &mut Rng,
+        theirs: &Key,
+        all: &dyn Fn() -> Grant,
+        grant: &dyn Fn(&[&str], Option<(&'static str, &'static str, String)>) -> Grant,
+    ) -> ((Vec<Grant>, Vec<Grant>), Lure) {
+        let one = |team: &[Key], kind: &str, rng: &mut Rng| {
+            let wanted: Vec<&Key> = team.iter().filter(|key| key.kind == kind).collect();
+            (*rng.pick(&wanted)).clone()
+        };
+        let only = |kinds: Vec<(&'static str, &'static str, &str)>| {
+            let asked = |(kind, attribute, value): (_, _, &str)| {
+                (kind, vec![(attribute, vec![value.to_owned()])])
+            };
+            Some(Only {
+                kinds: kinds.into_iter().map(asked).collect(),
+                ..Only::default()
+            })
+        };
+        match rng.below(5) {
+            // Snapshots of one's own, by names of one's own.
+            0 => {
+                let (droplet, volume) = (
+                    one(self.mine, "droplet", rng),
+                    one(self.mine, "volume", rng),
+                );
+                let made = ["snapshot", "image"].map(|kind| (kind, "name", "a-*"));
+                let held = [
+                    ("droplet", "id", droplet.own()),
+                    ("volume", "id", volume.own()),
+                ];
+                let scopes = [
+                    "droplet:*",
+                    "block_storage:*",
+                    "block_storage_snapshot:*",
+                    "snapshot:*",
+                    "image:*",
+                ];
+                let allow = Grant {
+                    only: only(held.into_iter().chain(made).collect()),
+                    ..grant(&scopes, None)
+                };
+                let lure = Lure {
+                    endpoints: &[
+                        ("POST", "/v2/volumes/{volume_id}/snapshots"),
+                        ("POST", "/v2/droplets/{droplet_id}/actions"),
+                    ],
+                    things: vec![droplet, volume],
+                    members: &["name", "type"],
+                    ..Lure::default()
+                };
+                ((vec![allow], vec![]), lure)
+            }
+            // A registry that is handed to a new cluster.
+            1 | 4 => {
+                let deny = grant(
+                    &["registry:*"],
+                    Some(("registry", "name", "registry-a".into())),
+                );
+                let lure = Lure {
+                    endpoints: &[("POST", "/v2/kubernetes/clusters")],
+                    members: &["registry_enabled"],
+                    odd: &["typed"],
+                    ..Lure::default()
+                };
+                ((vec![all()], vec![deny]), lure)
+            }
+            // Zones in which is written.
+            2 => {
+                let zone = one(self.theirs, "domain", rng);
+                let deny = grant(
+                    &["domain:*"],
+                    Some(("domain", "name", zone.own().to_owned())),
+                );
+                let lure = Lure {
+                    endpoints: &[
+                        ("POST", "/v2/certificates"),
+                        ("POST", "/v2/cdn/endpoints"),
+                        ("PUT", "/v2/cdn/endpoints"),
+                        ("POST", "/v2/load_balancers"),
+                        ("POST", "/v2/domains"),
+                    ],
+                    things: vec![zone],
+                    members: &["dns_names[]", "custom_domain", "domains[].name"],
+                    ..Lure::default()
+                };
+                ((vec![all()], vec![deny]), lure)
+            }
+            // Disks of others.
+            _ => {
+                let (image, snapshot) = (
+                    one(self.theirs, "image", rng),
+                    one(self.theirs, "snapshot", rng),
+                );
+                let wide = grant(
+                    &[
+                        "droplet:*",
+                        "block_storage:*",
+                        "block_storage_action:*",
+                        "tag:*",
+                        "vpc:*",
+                        "ssh_key:*",
+                    ],
+                    None,
+                );
+                let mine = grant(
+                    &["image:read", "snapshot:read", "block_storage_snapshot:read"],
+                    Some(("", "tag", "client-a".into())),
+                );
+                let lure = Lure {
+                    endpoints: &[("POST", "/v2/droplets"), ("POST", "/v2/volumes")],
+                    things: vec![image, snapshot, theirs.clone()],
+                    members: &["image", "snapshot_id", "type"],
+                    odd: &["spelled"],
+                    ..Lure::default()
+                };
+                ((vec![wide, mine], vec![]), lure)
+            }
+        }
     }
 
     fn allow(&self, rng: &mut Rng) -> Grant {
@@ -755,6 +978,29 @@ const TAGGING: &[(&str, &str)] = &[
     ("DELETE", "/v2/tags"),
     ("POST", "/v2/droplets"),
     ("DELETE", "/v2/droplets"),
+];
+
+/// Where a Droplet is named, and no look-up would be needed to know it.
+const NAMING: &[(&str, &str)] = &[
+    ("POST", "/v2/firewalls"),
+    ("POST", "/v2/load_balancers"),
+    ("POST", "/v2/tags"),
+    ("DELETE", "/v2/tags/{tag_id}/resources"),
+    ("POST", "/v2/projects/{project_id}/resources"),
+    ("POST", "/v2/volumes/"),
+    ("POST", "/v2/reserved_ips"),
+];
+
+/// What is listed and shown.
+const READING: &[(&str, &str)] = &[
+    ("GET", "/v2/droplets"),
+    ("GET", "/v2/volumes"),
+    ("GET", "/v2/snapshots"),
+    ("GET", "/v2/images"),
+    ("GET", "/v2/databases"),
+    ("GET", "/v2/kubernetes/clusters"),
+    ("GET", "/v2/load_balancers"),
+    ("GET", "/v2/apps"),
 ];
 
 /// Where things are put into projects.

@@ -33,6 +33,8 @@ pub struct Reading {
     pub members: bool,
     /// Members that the reference does not have do what they say.
     pub unknown: bool,
+    /// Some answers are not as the reference has them.
+    pub answers: bool,
 }
 
 pub const HABITS: [&str; 10] = [

@@ -1,11 +1,13 @@
 //! Running it: many roles behind one gate, each with an account of its own, each asking many times over one connection.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,7 @@ pub struct Plan {
     seed: u64,
     cases: usize,
     only: Option<[u64; 3]>,
+    until_found: bool,
 }
 
 impl Plan {
@@ -43,6 +46,7 @@ impl Plan {
             seed: number("ORACLE_SEED", 20_261_129),
             cases: usize::try_from(number("ORACLE_CASES", 12_000)).unwrap(),
             only: None,
+            until_found: env::var_os("ORACLE_UNTIL_FOUND").is_some(),
         };
         if let Ok(case) = env::var("ORACLE_CASE") {
             let parts: Vec<u64> = case
@@ -57,7 +61,7 @@ impl Plan {
 
     /// Whether it is large enough to say something by what it did not find.
     pub fn is_whole(&self) -> bool {
-        self.only.is_none() && self.cases >= 12_000
+        self.only.is_none() && !self.until_found && self.cases >= 12_000
     }
 }
 
@@ -73,6 +77,8 @@ pub struct Told {
     by_reason: BTreeMap<String, usize>,
     /// By what is wrong, the endpoint and the oddity: how often, and the first case in full.
     pub wrong: BTreeMap<String, (usize, String)>,
+    /// How many had been asked when the first was found, in their order.
+    first: Option<u64>,
     took: Duration,
 }
 
@@ -105,6 +111,9 @@ impl Told {
                 format!("{never:?}")
             }
         );
+        if let Some(first) = self.first {
+            eprintln!("first found at case {first}");
+        }
         for (what, (count, case)) in &self.wrong {
             eprintln!("\n==== {count} × {what}\n{case}");
         }
@@ -166,6 +175,7 @@ impl Told {
         for (reason, count) in other.by_reason {
             *self.by_reason.entry(reason).or_default() += count;
         }
+        self.first = self.first.into_iter().chain(other.first).min();
         for (what, (count, case)) in other.wrong {
             self.wrong.entry(what).or_insert((0, case)).0 += count;
         }
@@ -179,6 +189,8 @@ struct House {
     mine: Vec<Key>,
     theirs: Vec<Key>,
     endpoints: Vec<Endpoint>,
+    /// The words by which things are found in answers.
+    words: Vec<(Key, String)>,
 }
 
 impl House {
@@ -195,7 +207,12 @@ impl House {
                 .cloned()
                 .collect()
         };
+        let words = all.iter().filter_map(|key| {
+            let value = world.get(key).filter(|value| value["public"] != true)?;
+            Some((key.clone(), word(key, value))).filter(|(_, word)| !word.is_empty())
+        });
         Self {
+            words: words.collect(),
             mine: of("a"),
             theirs: of("b"),
             all,
@@ -213,8 +230,13 @@ fn is_of(world: &World, key: &Key, team: &str) -> bool {
     let by_word = word(key, value).starts_with(&format!("{team}-"));
     let by_name =
         key.own().ends_with(&format!("-{team}")) || key.own().ends_with(&format!("{team}.example"));
+    let by_home = key.kind == "reserved_ip"
+        && world
+            .attribute(key, "project")
+            .is_some_and(|home| home.contains(&format!("project-{team}")));
     by_word
         || by_name
+        || by_home
         || key
             .parent()
             .is_some_and(|parent| is_of(world, &parent, team))
@@ -240,6 +262,9 @@ pub fn run(plan: &Plan) -> Told {
             &roles,
             &asked,
         ));
+        if plan.until_found && !told.wrong.is_empty() {
+            break;
+        }
     }
     told.took = started.elapsed();
     told
@@ -286,9 +311,10 @@ fn one_batch(plan: &Plan, house: &Arc<House>, batch: u64, roles: &[u64], asked: 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let queue = Arc::new(Mutex::new(
-            drawn.into_iter().zip(tokens).collect::<Vec<_>>(),
+            drawn.into_iter().zip(tokens).rev().collect::<Vec<_>>(), // the first is asked first
         ));
         let mut workers = tokio::task::JoinSet::new();
+        let found = Arc::new(AtomicBool::new(false));
         for _ in 0..4 {
             let (queue, house, accounts, socket) = (
                 queue.clone(),
@@ -297,10 +323,12 @@ fn one_batch(plan: &Plan, house: &Arc<House>, batch: u64, roles: &[u64], asked: 
                 socket.clone(),
             );
             let (asked, seed, verbose) = (asked.to_vec(), plan.seed, plan.only.is_some());
+            let (until_found, found) = (plan.until_found, found.clone());
             workers.spawn(async move {
                 let mut told = Told::default();
                 loop {
                     let next = queue.lock().unwrap().pop();
+                    let next = next.filter(|_| !until_found || !found.load(Ordering::Relaxed));
                     let Some(((role, policy, reading), token)) = next else {
                         return told;
                     };
@@ -316,6 +344,7 @@ fn one_batch(plan: &Plan, house: &Arc<House>, batch: u64, roles: &[u64], asked: 
                         verbose,
                     };
                     told.add(session.ask_all(&asked).await);
+                    found.fetch_or(!told.wrong.is_empty(), Ordering::Relaxed);
                 }
             });
         }
@@ -336,7 +365,10 @@ fn draw(plan: &Plan, house: &House, batch: u64, role: u64) -> (u64, Role, Readin
         mine: &house.mine,
         theirs: &house.theirs,
     };
-    (role, drawer.role(&mut rng), Reading::draw(&mut rng, &[]))
+    let drawn = drawer.role(&mut rng);
+    let mut reading = Reading::draw(&mut rng, &[]);
+    reading.answers = rng.chance(if drawn.lure.answers { 75 } else { 8 });
+    (role, drawn, reading)
 }
 
 fn real_token(role: u64) -> String {
@@ -405,6 +437,15 @@ fn sha256(text: &str) -> String {
         })
 }
 
+/// From what the requests of a role are drawn.
+struct Drawn {
+    taken: Vec<Key>,
+    struck: Vec<Key>,
+    given: Vec<usize>,
+    hot: Vec<usize>,
+    lured: Vec<usize>,
+}
+
 /// One role, and all that it asks.
 struct Session<'s> {
     house: &'s House,
@@ -440,13 +481,24 @@ impl Session<'_> {
             })
         };
         let struck: Vec<Key> = self.house.all.iter().filter(strikes).cloned().collect();
-        let given: Vec<usize> = (0..self.house.endpoints.len())
-            .filter(|at| self.gives(*at))
-            .collect();
+        let endpoints = &self.house.endpoints;
+        let given: Vec<usize> = (0..endpoints.len()).filter(|at| self.gives(*at)).collect();
+        let part = |is: &dyn Fn(&Endpoint) -> bool| -> Vec<usize> {
+            let fits = |at: &&usize| is(&endpoints[**at]);
+            given.iter().filter(fits).copied().collect()
+        };
+        let (hot, lured) = (part(&is_hot), part(&|endpoint| self.lures(endpoint)));
+        let drawn = Drawn {
+            taken,
+            struck,
+            given: given.clone(),
+            hot,
+            lured,
+        };
         let mut told = Told::default();
         for case in cases {
             let mut rng = Rng::of(&[self.seed, self.batch, self.role, *case, 7]);
-            let request = self.draw(&mut rng, &taken, &struck, &given);
+            let request = self.draw(&mut rng, &drawn);
             let moved = self.ask(&request, *case, &mut told).await;
             if moved && !self.verbose {
                 break; // which project a thing is in is remembered for a minute, and the account is put back now
@@ -461,7 +513,8 @@ impl Session<'_> {
             .scopes
             .iter()
             .any(|scope| self.policy.allow.iter().any(|grant| grant.gives(scope)));
-        any && (endpoint.method != "GET" || endpoint.template.len().is_multiple_of(3))
+        let read = endpoint.template.len().is_multiple_of(3) || self.lures(endpoint);
+        any && (endpoint.method != "GET" || read)
     }
 
     /// Whether an endpoint is one of those that the role would be tried with first: what its lure says, or where the path is of
@@ -472,7 +525,11 @@ impl Session<'_> {
         } = &self.policy.lure;
         if !endpoints.is_empty() {
             let is_it = |(method, begin): &(&str, &str)| {
-                endpoint.method == *method && endpoint.template.starts_with(begin)
+                let fits = match begin.strip_suffix('$') {
+                    Some(whole) => endpoint.template == whole,
+                    None => endpoint.template.starts_with(begin),
+                };
+                endpoint.method == *method && fits
             };
             return endpoints.iter().any(is_it);
         }
@@ -482,7 +539,14 @@ impl Session<'_> {
             .any(|key| endpoint.method != "GET" && endpoint.template.starts_with(&below(key)))
     }
 
-    fn draw(&self, rng: &mut Rng, taken: &[Key], struck: &[Key], given: &[usize]) -> Request {
+    fn draw(&self, rng: &mut Rng, drawn: &Drawn) -> Request {
+        let Drawn {
+            taken,
+            struck,
+            given,
+            hot,
+            lured,
+        } = drawn;
         let endpoints = &self.house.endpoints;
         let asker = Asker {
             world: &self.house.world,
@@ -493,19 +557,9 @@ impl Session<'_> {
             lure: &self.policy.lure,
         };
         // A third goes to the families in which one thing is made of others.
-        let hot: Vec<usize> = given
-            .iter()
-            .copied()
-            .filter(|at| is_hot(&endpoints[*at]))
-            .collect();
-        let lured: Vec<usize> = given
-            .iter()
-            .copied()
-            .filter(|at| self.lures(&endpoints[*at]))
-            .collect();
         let endpoint = match rng.maybe(given) {
-            Some(_) if !lured.is_empty() && rng.chance(50) => *rng.pick(&lured),
-            Some(_) if !hot.is_empty() && rng.chance(40) => *rng.pick(&hot),
+            Some(_) if !lured.is_empty() && rng.chance(50) => *rng.pick(lured),
+            Some(_) if !hot.is_empty() && rng.chance(40) => *rng.pick(hot),
             Some(first) if rng.chance(80) => {
                 let dense = |at: &usize| {
                     DENSE
@@ -520,6 +574,11 @@ impl Session<'_> {
             _ => rng.below(endpoints.len()),
         };
         let draft = asker.draft(rng, endpoint);
+        let odd_lures = self.policy.lure.odd;
+        if !odd_lures.is_empty() && rng.chance(40) {
+            let how = *rng.pick(odd_lures);
+            return odd(rng, draft, endpoints, how);
+        }
         if rng.chance(45) {
             let how = *rng.pick(&ODDITIES);
             return odd(rng, draft, endpoints, how);
@@ -549,6 +608,8 @@ impl Session<'_> {
             after: &after,
             used: &used,
             heard: &heard,
+            words: &self.house.words,
+            scopes: OnceCell::new(),
         };
         let wrong = judged.judge();
         let through = answer.reason.is_empty() && (200..300).contains(&answer.status);
@@ -583,6 +644,10 @@ impl Session<'_> {
                     &changes.iter().map(ToString::to_string).collect::<Vec<_>>()
                 )
             );
+        }
+        if !wrong.is_empty() && told.first.is_none() {
+            let roles = self.batch * u64::try_from(ROLES).unwrap() + self.role;
+            told.first = Some(roles * u64::try_from(ASKED).unwrap() + case);
         }
         for one in wrong {
             let what = format!(

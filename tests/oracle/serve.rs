@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::act::{Doing, How};
 use super::reading::Reading;
+use super::rng::Rng;
 use super::world::{Key, World};
 
 /// One account, what was done to it since it was last put back, and what it heard.
@@ -182,8 +183,71 @@ fn answer(message: &Message, accounts: &Accounts) -> Vec<u8> {
         body: message.body.clone(),
         status,
     });
+    let number = account.heard.len() as u64;
+    let odd = account.reading.answers && method == "GET" && status == 200;
     drop(account);
+    if odd {
+        let mut rng = Rng::of(&[number, target.len() as u64, body.to_string().len() as u64]);
+        if rng.chance(40) {
+            let (status, text) = oddly(&mut rng, status, &body);
+            return sent(status, &text);
+        }
+    }
     written(status, &body)
+}
+
+/// An answer that says the same, or part of it, and not as the reference does.
+fn oddly(rng: &mut Rng, status: u16, body: &Value) -> (u16, String) {
+    let usual = body.to_string();
+    let Some(members) = body.as_object() else {
+        return (status, usual);
+    };
+    let list = members
+        .iter()
+        .find(|(_, value)| value.is_array() || value.is_object());
+    let Some((name, list)) = list else {
+        return (status, usual);
+    };
+    let without = |member: &str| {
+        let mut list = list.clone();
+        let items = match &mut list {
+            Value::Array(items) => items.iter_mut().collect(),
+            one => vec![one],
+        };
+        for item in items {
+            if let Some(item) = item.as_object_mut() {
+                item.remove(member);
+            }
+        }
+        list
+    };
+    let rest = &usual[1..];
+    let empty = if list.is_array() { "[]" } else { "{}" };
+    let text = match rng.below(10) {
+        0 => list.to_string(),
+        1 => usual.replacen(&format!("\"{name}\":"), "\"items\":", 1),
+        2 => format!(
+            "{{\"{name}\":{list},{}",
+            usual.replacen(&list.to_string(), empty, 1)[1..].to_owned()
+        ),
+        3 => format!("{{\"{name}\":{empty},{rest}"),
+        4 => format!("{{\"others\":{list},{rest}"),
+        5 => format!("\u{feff}{usual}"),
+        6 => format!("{usual}{usual}"),
+        7 => {
+            let attribute = *rng.pick(&["tags", "name", "id", "region"]);
+            json!({ name.as_str(): without(attribute) }).to_string()
+        }
+        8 => return (*rng.pick(&[203, 300, 400, 404, 410, 500]), usual),
+        _ => match list.as_array() {
+            Some(items) => {
+                let texts: Vec<String> = items.iter().map(Value::to_string).collect();
+                json!({ name.as_str(): texts }).to_string()
+            }
+            None => json!({ name.as_str(): [list] }).to_string(),
+        },
+    };
+    (status, text)
 }
 
 fn read_query(query: &str, reading: &Reading) -> Value {
@@ -227,6 +291,10 @@ fn written(status: u16, body: &Value) -> Vec<u8> {
     } else {
         body.to_string()
     };
+    sent(status, &body)
+}
+
+fn sent(status: u16, body: &str) -> Vec<u8> {
     let length = body.len();
     let head = match (status, length) {
         (204, _) => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
@@ -234,5 +302,5 @@ fn written(status: u16, body: &Value) -> Vec<u8> {
             "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         ),
     };
-    (head + &body).into_bytes()
+    (head + body).into_bytes()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::kinds::{Form, Kind};
+use super::kinds::{Form, KINDS, Kind};
 use super::rng::Rng;
 
 /// Which thing: its kind and its id, a child's behind its parent's.
@@ -58,9 +58,9 @@ pub fn child(parent: &str, id: &str) -> String {
 /// What the account holds.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    things: BTreeMap<Key, Arc<Value>>,
+    things: Arc<BTreeMap<Key, Arc<Value>>>,
     /// The project of what is in another than the default one.
-    homes: BTreeMap<Key, String>,
+    homes: Arc<BTreeMap<Key, String>>,
     next: u64,
 }
 
@@ -78,18 +78,25 @@ impl World {
     }
 
     pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&Key, &Value)> {
-        self.things
+        let first = KINDS
             .iter()
-            .filter(move |(key, _)| key.kind == kind)
+            .find(|known| known.name == kind)
+            .map(|known| Key::new(known.name, ""));
+        let all = first.map(|first| self.things.range(first..));
+        all.into_iter()
+            .flatten()
+            .take_while(move |(key, _)| key.kind == kind)
             .map(|(key, value)| (key, &**value))
     }
 
     pub fn put(&mut self, key: Key, value: Value) {
-        self.things.insert(key, Arc::new(value));
+        Arc::make_mut(&mut self.things).insert(key, Arc::new(value));
     }
 
     pub fn edit(&mut self, key: &Key) -> Option<&mut Value> {
-        self.things.get_mut(key).map(Arc::make_mut)
+        Arc::make_mut(&mut self.things)
+            .get_mut(key)
+            .map(Arc::make_mut)
     }
 
     /// Says that something was done to it that shows nowhere else.
@@ -102,8 +109,8 @@ impl World {
 
     /// Takes it away, with its children.
     pub fn remove(&mut self, key: &Key) {
-        self.things.remove(key);
-        self.homes.remove(key);
+        Arc::make_mut(&mut self.things).remove(key);
+        Arc::make_mut(&mut self.homes).remove(key);
         let below: Vec<_> = self
             .things
             .keys()
@@ -114,7 +121,7 @@ impl World {
     }
 
     pub fn settle(&mut self, key: &Key, project: &str) {
-        self.homes.insert(key.clone(), project.to_owned());
+        Arc::make_mut(&mut self.homes).insert(key.clone(), project.to_owned());
     }
 
     pub fn home(&self, key: &Key) -> Option<String> {
@@ -212,7 +219,7 @@ impl World {
         let tags = self.attribute(droplet, "tag").unwrap_or_default();
         let named = |value: &Value, at: &str| pick(value, at).contains(&droplet.id);
         let mut around = Vec::new();
-        for (key, value) in &self.things {
+        for (key, value) in self.things.iter() {
             let is = match key.kind {
                 "firewall" => {
                     named(value, "droplet_ids[]")
@@ -285,9 +292,13 @@ impl World {
     /// What became of the account: each thing that is not as it was.
     pub fn difference(&self, after: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (key, was) in &self.things {
+        let homes_are = !Arc::ptr_eq(&self.homes, &after.homes);
+        if Arc::ptr_eq(&self.things, &after.things) && !homes_are {
+            return changes;
+        }
+        for (key, was) in self.things.iter() {
             let is = after.things.get(key);
-            let moved = self.homes.get(key) != after.homes.get(key);
+            let moved = homes_are && self.homes.get(key) != after.homes.get(key);
             let same = is.is_some_and(|is| Arc::ptr_eq(was, is) || was == is);
             if is.is_none() || !same || moved {
                 changes.push(Change {
