@@ -9,6 +9,7 @@ use super::{
     Ceiling, Covers, FileToken, Grant, OnCreate, Operator, Policy, Right, Role, Vars, only,
 };
 use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
+use crate::refusal::Code;
 use crate::request::Json;
 use crate::resource::{Attributes, Given, Known, spelled};
 use crate::secret::{SecretHash, redacted};
@@ -182,6 +183,22 @@ impl Reader<'_> {
             return None;
         }
         Some(text)
+    }
+
+    /// The code of a refusal.
+    fn reason(&mut self, node: &Node) -> Option<String> {
+        let text = self.text(Some(node), "`reason`")?;
+        let known = Code::ALL.iter().map(|code| code.as_str());
+        if known.clone().any(|code| code == text) {
+            return Some(text);
+        }
+        let instead = nearest(&text, known).map_or_else(
+            || "it is the code of a refusal, as `scope`, `resource` or `denied`".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        let said = format!("unknown reason `{text}`, which no refusal has; {instead}");
+        self.mistakes.add(node.at, said);
+        None
     }
 
     fn names(&mut self, node: &Node, what: &str) -> Vec<String> {
@@ -762,7 +779,7 @@ impl Reader<'_> {
         let expect = map
             .need("expect", &mut self.mistakes)
             .and_then(|node| self.expectation(node));
-        let reason = self.text(map.take("reason"), "`reason`");
+        let reason = map.take("reason").and_then(|node| self.reason(node));
         let given = map
             .take("given")
             .map(|node| self.given(node))
