@@ -49,6 +49,7 @@ pub fn read_leniently(file: &str, text: &str, directory: &Path) -> (Option<Setti
         mistakes: Mistakes::new(file),
         directory,
         proxied: Vec::new(),
+        taken: Vec::new(),
         places: Places::of(file),
     };
     let settings = yaml::read(text, &mut reader.mistakes).and_then(|root| reader.file(&root));
@@ -60,6 +61,8 @@ struct Reader<'d> {
     directory: &'d Path,
     /// Where a listener requires a PROXY header.
     proxied: Vec<At>,
+    /// Where listeners are, and where they are written.
+    taken: Vec<(Taken, At)>,
     places: Places,
 }
 
@@ -270,11 +273,14 @@ impl Reader<'_> {
             if let (ProxyHeader::Required, Some(node)) = (header, proxy_node) {
                 self.mistakes.add(node.at, "a PROXY header is taken from `trusted_proxies` only, which are networks, and a unix socket is in none; remove it, or give the listener an `address`");
             }
+            self.take(Taken::Unix(path.clone()), node.at);
             return Some(Listen::Unix(path));
         }
         let place = address
             .map(Place::Address)
             .or_else(|| systemd.map(Place::Systemd))?;
+        let at = address_node.map_or(node.at, |node| node.at);
+        self.take(Taken::Place(place.clone()), at);
         if let Some(node) = tls_node {
             self.places.note(format!("listen.{place}"), node.at);
             return Some(Listen::Tls(place, header, tls?));
@@ -297,6 +303,18 @@ impl Reader<'_> {
             return None;
         }
         Some(name.to_owned())
+    }
+
+    /// Notes that a listener is there, and says it where another is already: the second could not be opened.
+    fn take(&mut self, place: Taken, at: At) {
+        let mut before = self.taken.iter();
+        if let Some((_, first)) = before.find(|(taken, _)| taken.meets(&place)) {
+            let said = format!(
+                "another listener is there already ({first}), so the second could not be opened; give each a place of its own"
+            );
+            self.mistakes.add(at, said);
+        }
+        self.taken.push((place, at));
     }
 
     fn proxy_header(&mut self, node: Option<&Node>) -> ProxyHeader {
@@ -356,19 +374,26 @@ impl Reader<'_> {
         }
         map.finish(&mut self.mistakes);
         match (unix, address_node, tls_node) {
-            (Some(path), None, None) => Some(Listen::Unix(path)),
+            (Some(path), None, None) => {
+                self.take(Taken::Unix(path.clone()), node.at);
+                Some(Listen::Unix(path))
+            }
             (Some(_), None, Some(tls)) => {
                 self.mistakes
                     .add(tls.at, "a unix socket needs no TLS: nobody is on the way");
                 None
             }
-            (None, Some(_), Some(_)) => Some(Listen::Tls(
-                Place::Address(address?),
-                ProxyHeader::None,
-                tls?,
-            )),
+            (None, Some(at), Some(_)) => {
+                self.take(Taken::Place(Place::Address(address?)), at.at);
+                Some(Listen::Tls(
+                    Place::Address(address?),
+                    ProxyHeader::None,
+                    tls?,
+                ))
+            }
             (None, Some(at), None) => {
                 let address = address?;
+                self.take(Taken::Place(Place::Address(address)), at.at);
                 if !address.ip().to_canonical().is_loopback() {
                     self.mistakes.add(at.at, "`admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket");
                 }
@@ -596,9 +621,10 @@ impl Reader<'_> {
             "`audit` is `stdout` or has `file`; it",
             &mut self.mistakes,
         )?;
-        let file = map
-            .need("file", &mut self.mistakes)
-            .and_then(|node| self.path(node, "`file`"));
+        let file = map.need("file", &mut self.mistakes).and_then(|node| {
+            self.places.note("audit.file", node.at);
+            self.path(node, "`file`")
+        });
         let mut flag = |key: &'static str| {
             map.take(key)
                 .and_then(|node| node.flag(&format!("`{key}`"), &mut self.mistakes))
@@ -756,6 +782,27 @@ impl Reader<'_> {
 }
 
 /// A name as a `Host` header has it, without a port.
+/// Where a listener is.
+enum Taken {
+    Place(Place),
+    Unix(PathBuf),
+}
+
+impl Taken {
+    /// Whether a second can't be opened there beside the first.
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Place(Place::Address(one)), Self::Place(Place::Address(two))) => {
+                let everywhere = one.ip().is_unspecified() || two.ip().is_unspecified();
+                let same = one.ip() == two.ip() || everywhere && one.is_ipv4() == two.is_ipv4();
+                one.port() == two.port() && one.port() != 0 && same
+            }
+            (Self::Unix(one), Self::Unix(two)) => one == two,
+            (Self::Place(_) | Self::Unix(_), Self::Place(_) | Self::Unix(_)) => false,
+        }
+    }
+}
+
 fn is_host_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)

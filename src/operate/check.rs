@@ -13,7 +13,7 @@ use super::wide;
 use super::wide::Reach;
 use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint};
-use crate::config::{FieldScopes, IssuerKind, Listen};
+use crate::config::{AuditSink, FieldScopes, IssuerKind, Listen, Settings};
 use crate::policy::{self, Beside, Ceiling, Covers, Grant, Policy, RequestPattern};
 use crate::rules::{self, Rules, load};
 use crate::state::{self, BehindClock, Listed, OlderState, Place, Sqlite, StateError, older_than};
@@ -103,6 +103,7 @@ impl Checked {
             self.findings.warn(config, at, what);
         }
         certificates(&mut self.findings, config, &rules);
+        check_audit(&mut self.findings, config, settings);
         check_state(&mut self.findings, &rules);
         let file = &settings.policy;
         for token in &rules.policy.tokens {
@@ -284,6 +285,22 @@ fn reaches(grant: &Grant, patterns: &[Arc<RequestPattern>], endpoint: &Endpoint)
     match &grant.covers {
         Covers::Scopes { named, all: _ } => endpoint.scopes.iter().any(|set| named.covers(set)),
         Covers::Requests(_) => patterns.iter().any(|it| it.spells_endpoint(endpoint)),
+    }
+}
+
+/// Says where the daemon would not start for want of a place for its record. systemd may make it just before.
+fn check_audit(findings: &mut Findings, config: &Path, settings: &Settings) {
+    let AuditSink::File(path) = &settings.audit.sink else {
+        return;
+    };
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let here = directory.as_os_str().is_empty();
+    if !here && !directory.is_dir() {
+        let what = format!(
+            "there is no directory `{}` for the audit file, and without it the daemon does not start; make it (systemd does, by `LogsDirectory=`), or name another",
+            directory.display()
+        );
+        findings.warn(config, settings.places.at("audit.file"), what);
     }
 }
 

@@ -219,6 +219,20 @@ async fn a_missing_file_is_told_at_the_key_that_names_it() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_missing_is_told_before_the_daemon_misses_it() {
+    let files = gate().set("audit.file", json!("nowhere/audit.jsonl"));
+    let (code, _, said) = check(&files.files(), &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let line = said.lines().find(|line| line.contains("nowhere"));
+    let line = line.unwrap_or_default();
+    assert!(line.starts_with("tidegate.yaml:"), "{said}");
+    assert!(
+        line.ends_with("warning: there is no directory `nowhere` for the audit file, and without it the daemon does not start; make it (systemd does, by `LogsDirectory=`), or name another"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn the_policy_is_looked_at_while_the_configuration_has_a_mistake() {
     let policy = POLICY.replace("droplet", "x").replace(
         "allow: [{ scopes: ['*'] }]",
