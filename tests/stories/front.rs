@@ -486,7 +486,9 @@ fn cases() -> usize {
 }
 
 async fn started(gate: GateBuilder) -> Gate {
-    let gate = gate.policy(POLICY).set("upstream.timeout", json!("1s"));
+    // A front that is not given its turn for so long has not heard what it was sent: on a busy machine a long run finds that too.
+    let timeout = if cases() > 1000 { "5s" } else { "1s" };
+    let gate = gate.policy(POLICY).set("upstream.timeout", json!(timeout));
     gate.start().await
 }
 
