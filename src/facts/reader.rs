@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -9,7 +9,7 @@ use moka::future::Cache;
 use tokio::sync::OnceCell;
 
 use super::pages::{Page, page};
-use crate::catalog::{Catalog, Kind, KindName, LookUp, Name, Source};
+use crate::catalog::{Catalog, Kind, LookUp, Name, Source};
 use crate::json::{Document, NoDocument};
 use crate::metrics::{Cache as Kept, Found as Outcome, Metrics, Purpose};
 use crate::refusal::{Code, Refusal};
@@ -17,6 +17,7 @@ use crate::request::{Json, encoded};
 use crate::resource::{
     Attributes, Found, Known, Look, Parents, State, attributes_of, folded, is_called, with_parents,
 };
+use crate::state::{Happened, Live, Memory};
 use crate::upstream::{RealToken, Upstream};
 
 /// What was learnt of resources, for a few seconds.
@@ -27,8 +28,11 @@ pub struct Facts {
     single: Cache<Key, Arc<Option<Bytes>>>,
     lists: Cache<Key, Arc<Listed>>,
     actions: moka::sync::Cache<(String, String), Arc<ActedOn>>,
-    assigned: moka::sync::Cache<Assigned, Known>,
+    assigned: moka::sync::Cache<Assigned, Put>,
     turns: Mutex<HashMap<String, Arc<Turns>>>,
+    /// Where other daemons keep what they remember for this one. What was read of the API each reads and keeps for itself, for
+    /// seconds; a change by way of another is told, and while nobody can tell it is known as late as one that went by no daemon.
+    others: Option<Arc<Live>>,
 }
 
 /// How often something happened in an account after which what was known before is not to be gone by.
@@ -43,10 +47,24 @@ struct Turns {
 /// What an action is of.
 #[derive(Debug)]
 struct ActedOn {
+    kind: String,
+    id: String,
+    /// What that was, for the sub-token that acted; another daemon is told only which it is.
+    whole: Option<Whole>,
+}
+
+#[derive(Debug)]
+struct Whole {
     grantee: String,
     replaced: u64,
     state: State,
-    id: String,
+}
+
+/// The project that something was put into, and until when that is gone by.
+#[derive(Clone, Debug)]
+struct Put {
+    project: Known,
+    until: Instant,
 }
 
 /// What is known of the resource that an action is of.
@@ -55,7 +73,7 @@ pub enum Remembered {
     /// What it was when the sub-token that asks acted on it, nothing having been deleted, moved or renamed since.
     Whole(State),
     /// Which it is: what that is by now must be looked up.
-    Named(KindName, String),
+    Named(String, String),
 }
 
 /// What a sub-token put into a project when it made it.
@@ -164,6 +182,7 @@ impl Default for Facts {
                 .max_capacity(REMEMBERED)
                 .build(),
             turns: Mutex::default(),
+            others: None,
         }
     }
 }
@@ -189,29 +208,123 @@ impl Facts {
         self.turns(account).replaced.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Remembers of which resource an action of a sub-token is, and what that was.
-    pub fn remember_action(&self, account: &str, action: &str, grantee: &str, of: State, id: &str) {
-        let of = ActedOn {
+    /// Facts of a daemon whose state others may share.
+    pub fn shared(live: Arc<Live>) -> Arc<Self> {
+        let facts = Arc::new(Self {
+            others: Some(live.clone()),
+            ..Self::default()
+        });
+        let hearing = Arc::downgrade(&facts);
+        live.hear(move |memory| {
+            if let Some(facts) = hearing.upgrade() {
+                facts.hear(memory);
+            }
+        });
+        facts
+    }
+
+    /// Takes what another daemon remembers.
+    fn hear(&self, memory: Memory) {
+        let Memory {
+            account,
+            what,
+            lasts,
+        } = memory;
+        match what {
+            Happened::Action { action, kind, id } => {
+                let of = ActedOn {
+                    kind,
+                    id,
+                    whole: None,
+                };
+                let there = self.actions.entry((account, action));
+                there.or_insert_with(|| Arc::new(of));
+            }
+            Happened::Assigned {
+                grantee,
+                urn,
+                project,
+            } => self.put(&account, &grantee, &urn, Known::exactly(project), lasts),
+            Happened::Made => self.drop_all(&account),
+            Happened::Replaced => {
+                self.drop_all(&account);
+                self.forget_projects(&account);
+            }
+        }
+    }
+
+    /// Lets other daemons know what happened, before who asked is told.
+    pub async fn tell_others(&self, memories: Vec<Memory>) {
+        if let Some(others) = &self.others {
+            others.remember(memories).await;
+        }
+    }
+
+    /// Lets other daemons know soon that something changed in an account.
+    pub fn tell_change(&self, account: &str, what: Happened) {
+        if let Some(others) = &self.others {
+            others.remember_soon(Memory {
+                account: account.to_owned(),
+                what,
+                lasts: ASSIGNED,
+            });
+        }
+    }
+
+    /// The resource of an action that another daemon forwarded a moment ago.
+    pub async fn action_elsewhere(
+        &self,
+        account: &str,
+        action: &str,
+        grantee: &str,
+    ) -> Option<Remembered> {
+        self.others.as_ref()?.look().await;
+        self.action(account, action, grantee)
+    }
+
+    /// Remembers of which resource an action of a sub-token is, and what that was; what others should know of it.
+    pub fn remember_action(
+        &self,
+        account: &str,
+        action: &str,
+        grantee: &str,
+        of: State,
+        id: &str,
+    ) -> Memory {
+        let kind = of.kind.as_str().to_owned();
+        let whole = Whole {
             grantee: grantee.to_owned(),
             replaced: self.turns(account).replaced.load(Ordering::Acquire),
             state: of,
+        };
+        let acted_on = ActedOn {
+            kind: kind.clone(),
+            id: id.to_owned(),
+            whole: Some(whole),
+        };
+        let key = (account.to_owned(), action.to_owned());
+        self.actions.insert(key, Arc::new(acted_on));
+        let what = Happened::Action {
+            action: action.to_owned(),
+            kind,
             id: id.to_owned(),
         };
-        self.actions
-            .insert((account.to_owned(), action.to_owned()), Arc::new(of));
+        Memory {
+            account: account.to_owned(),
+            what,
+            lasts: ACTION,
+        }
     }
 
     /// The resource that an action which went through here is of, for a sub-token that asks.
     pub fn action(&self, account: &str, action: &str, grantee: &str) -> Option<Remembered> {
         let found = self.actions.get(&(account.to_owned(), action.to_owned()))?;
         let replaced = self.turns(account).replaced.load(Ordering::Acquire);
-        if found.grantee == grantee && found.replaced == replaced {
-            return Some(Remembered::Whole(found.state.clone()));
-        }
-        Some(Remembered::Named(
-            found.state.kind.clone(),
-            found.id.clone(),
-        ))
+        let is_whole = |whole: &&Whole| whole.grantee == grantee && whole.replaced == replaced;
+        Some(match found.whole.as_ref().filter(is_whole) {
+            Some(whole) => Remembered::Whole(whole.state.clone()),
+            None => Remembered::Named(found.kind.clone(), found.id.clone()),
+        })
     }
 
     fn assigned(&self, account: &str, grantee: &str, urn: &str) -> Assigned {
@@ -224,13 +337,40 @@ impl Facts {
     }
 
     /// Remembers into which project a sub-token put what it made: for its own reads, until the API shows it there. What is
-    /// called by something that another could be called by later, as a zone by its name, is not remembered.
-    pub fn remember_project(&self, account: &str, grantee: &str, urn: &str, project: Known) {
+    /// called by something that another could be called by later, as a zone by its name, is not remembered. What others should know.
+    pub fn remember_project(
+        &self,
+        account: &str,
+        grantee: &str,
+        urn: &str,
+        project: Known,
+    ) -> Option<Memory> {
         let id = urn.rsplit(':').next().unwrap_or_default();
-        if is_given_once(id) {
-            let key = self.assigned(account, grantee, urn);
-            self.assigned.insert(key, project);
+        if !is_given_once(id) {
+            return None;
         }
+        let what = Happened::Assigned {
+            grantee: grantee.to_owned(),
+            urn: urn.to_owned(),
+            project: project.values.clone(),
+        };
+        self.put(account, grantee, urn, project, ASSIGNED);
+        Some(Memory {
+            account: account.to_owned(),
+            what,
+            lasts: ASSIGNED,
+        })
+    }
+
+    fn put(&self, account: &str, grantee: &str, urn: &str, project: Known, lasts: Duration) {
+        let until = Instant::now() + lasts;
+        let key = self.assigned(account, grantee, urn);
+        self.assigned.insert(key, Put { project, until });
+    }
+
+    fn put_into(&self, assigned: &Assigned) -> Option<Known> {
+        let put = self.assigned.get(assigned)?;
+        (Instant::now() < put.until).then_some(put.project)
     }
 }
 
@@ -832,7 +972,7 @@ impl Look for Reader<'_> {
         }
         // The API has it in none that a grant names. Who made it may look at it where it was put a moment ago; what changes
         // something goes by what the API tells.
-        let put = (!self.anew).then(|| self.facts.assigned.get(&assigned));
+        let put = (!self.anew).then(|| self.facts.put_into(&assigned));
         let known = if all_known {
             Known::exactly([])
         } else {

@@ -14,6 +14,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Json, NoList, encoded};
 use crate::resource::{Known, Look, State, Touch, urn_of};
 use crate::response::{Answer, made};
+use crate::state::Memory;
 use crate::upstream::{Body, Carried, Checked};
 
 impl Question<'_> {
@@ -148,14 +149,15 @@ impl Question<'_> {
         let body = body.read().await.map_err(|cut| cut_off(&cut, false))?;
         let mut headers = head.headers;
         if let Ok(json) = Json::read(&body) {
-            self.remember(&json, permit, allowed, touches, reader);
-            self.assign(&json, &mut headers, permit, allowed, reader, line)
-                .await;
+            let mut memories = self.remember(&json, permit, allowed, touches, reader);
+            let assigned = self.assign(&json, &mut headers, permit, allowed, reader, line);
+            memories.extend(assigned.await);
+            reader.facts.tell_others(memories).await;
         }
         Ok(made(head.status, headers, body))
     }
 
-    /// Remembers of which resource the actions in an answer are.
+    /// Remembers of which resource the actions in an answer are; what others should know of that.
     fn remember(
         &self,
         json: &Json,
@@ -163,13 +165,13 @@ impl Question<'_> {
         allowed: &Allowed,
         touches: &[Touch],
         reader: &Reader<'_>,
-    ) {
+    ) -> Vec<Memory> {
         let firsts: Vec<&Touch> = touches.iter().filter(|touch| touch.first).collect();
         let [first] = firsts.as_slice() else {
-            return; // of several, which action is of which is not told
+            return Vec::new(); // of several, which action is of which is not told
         };
         let Some(mut state) = first.after.clone().or_else(|| first.before.clone()) else {
-            return;
+            return Vec::new();
         };
         if let Some(added) = allowed.additions().filter(|_| Added::is_for(first)) {
             state = with_additions(&state, added, &first.homes);
@@ -183,17 +185,19 @@ impl Question<'_> {
         }
         let ids = state.known("id");
         let Some(id) = ids.and_then(|known| known.values.first().cloned()) else {
-            return;
+            return Vec::new();
         };
+        let mut memories = Vec::new();
         for path in ACTIONS {
             let Ok(path) = path.parse() else { continue };
             for action in json.at(&path).into_iter().filter_map(Json::name) {
                 let (account, grantee) = (permit.account(), reader.grantee);
-                reader
-                    .facts
-                    .remember_action(account, action, grantee, State::clone(&state), &id);
+                let of = State::clone(&state);
+                let facts = reader.facts;
+                memories.push(facts.remember_action(account, action, grantee, of, &id));
             }
         }
+        memories
     }
 
     fn created_ids(&self, json: &Json) -> Vec<String> {
@@ -222,7 +226,8 @@ impl Question<'_> {
         ids.filter_map(Json::name).map(str::to_owned).collect()
     }
 
-    /// Puts what was created into the project that the grant says. If that fails the answer stays, with a warning.
+    /// Puts what was created into the project that the grant says; what others should know of that. If that fails the answer stays, with a
+    /// warning.
     async fn assign(
         &self,
         json: &Json,
@@ -231,13 +236,15 @@ impl Question<'_> {
         allowed: &Allowed,
         reader: &Reader<'_>,
         line: &mut FinalLine,
-    ) {
+    ) -> Vec<Memory> {
         let project = allowed.additions().and_then(|added| added.project.as_ref());
         let Some((IntoProject::Afterwards, project)) = project else {
-            return; // the body named it
+            return Vec::new(); // the body named it
         };
         let kinds = self.serving.rules.catalog.kinds();
-        let Some(rule) = self.creating() else { return };
+        let Some(rule) = self.creating() else {
+            return Vec::new();
+        };
         let kind = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
         let urns: Vec<String> = self
             .created_ids(json)
@@ -245,17 +252,17 @@ impl Question<'_> {
             .filter_map(|id| urn_of(kind?, id))
             .collect();
         if urns.is_empty() {
-            return;
+            return Vec::new();
         }
+        let mut memories = Vec::new();
         let put = self.put_into(project, &urns, permit, reader).await;
         line.record.upstream_calls = line.record.upstream_calls.map(|calls| calls + 1);
         match put {
             Ok(known) => {
                 for urn in &urns {
                     let (account, grantee) = (permit.account(), reader.grantee);
-                    reader
-                        .facts
-                        .remember_project(account, grantee, urn, known.clone());
+                    let put = (reader.facts).remember_project(account, grantee, urn, known.clone());
+                    memories.extend(put);
                 }
             }
             Err(why) => {
@@ -267,6 +274,7 @@ impl Question<'_> {
             }
         }
         reader.facts.drop_all(permit.account());
+        memories
     }
 
     async fn put_into(

@@ -60,7 +60,7 @@ pub struct Gate {
     exchanges: Exchanges,
     /// What this daemon is called among several.
     instance: Option<String>,
-    facts: Facts,
+    facts: Arc<Facts>,
     requests: Requests,
     /// How many requests each client has.
     clients: Arc<Clients>,
@@ -81,10 +81,10 @@ impl Gate {
         let gate = Self {
             instance,
             current,
+            facts: Facts::shared(tokens.clone()),
             tokens,
             audit,
             exchanges: Exchanges::default(),
-            facts: Facts::default(),
             requests: Requests::default(),
             clients: Arc::default(),
             draining: AtomicBool::new(false),

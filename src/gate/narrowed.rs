@@ -601,26 +601,47 @@ impl Question<'_> {
         let account = &self.grantee.grants.account;
         let catalog = &self.serving.rules.catalog;
         let interest = self.shown_interest();
-        let remembered = |id: String| reader.facts.action(account, &id, reader.grantee);
-        let found = match told("id").and_then(remembered) {
-            Some(Remembered::Whole(state)) => Some(state),
-            Some(Remembered::Named(kind, id)) => {
-                let kind = catalog.kinds().find(kind.as_str());
-                let named = kind.and_then(|kind| Some((kind, kind.name(&id, catalog.kinds())?)));
-                match named {
-                    Some((kind, name)) => {
-                        resolve_one(kind, &name, catalog, &interest, reader).await?
-                    }
-                    None => None,
-                }
-            }
+        let remembered = |id: &String| reader.facts.action(account, id, reader.grantee);
+        let id = told("id");
+        let found = match id.as_ref().and_then(remembered) {
+            Some(remembered) => self.recalled(remembered, reader).await?,
             None if self.lists_alone() => {
                 self.acted_on_in_list(kind_of_action, action, reader)
                     .await?
             }
             None => acted_on(kind_of_action, action, catalog, &interest, reader).await?,
         };
+        let found = match (found, id) {
+            (None, Some(id)) if !self.lists_alone() => {
+                // What nobody told may have begun by way of another daemon a moment ago.
+                let asked = reader.facts.action_elsewhere(account, &id, reader.grantee);
+                match Box::pin(asked).await {
+                    Some(remembered) => self.recalled(remembered, reader).await?,
+                    None => None,
+                }
+            }
+            (found, _) => found,
+        };
         Ok(found.unwrap_or_else(untold))
+    }
+
+    /// The resource that is remembered, as it is now where that is not known.
+    async fn recalled(
+        &self,
+        remembered: Remembered,
+        reader: &Reader<'_>,
+    ) -> Result<Option<State>, Refusal> {
+        let (kind, id) = match remembered {
+            Remembered::Whole(state) => return Ok(Some(state)),
+            Remembered::Named(kind, id) => (kind, id),
+        };
+        let catalog = &self.serving.rules.catalog;
+        let kind = catalog.kinds().find(&kind);
+        let named = kind.and_then(|kind| Some((kind, kind.name(&id, catalog.kinds())?)));
+        let Some((kind, name)) = named else {
+            return Ok(None);
+        };
+        resolve_one(kind, &name, catalog, &self.shown_interest(), reader).await
     }
 
     /// Whether what the request asks for is a list of the account, of which no resource is named.

@@ -20,6 +20,7 @@ use crate::request::{Asked, MOST_NAMED};
 use crate::resource::{State, Touch, resolve};
 use crate::response::{self, Answer, AnswerBody, Cut, Links, Scan, Shape};
 use crate::rules::{Serving, Settled};
+use crate::state::Happened;
 use crate::token::Spending;
 use crate::units::Span;
 use crate::upstream::RealToken;
@@ -458,6 +459,13 @@ impl Question<'_> {
             )
             .await;
         forget();
+        if changes {
+            let what = match self.asked.only_creates() {
+                true => Happened::Made,
+                false => Happened::Replaced,
+            };
+            reader.facts.tell_change(permit.account(), what);
+        }
         let answer = answer?;
         let answer = async {
             if self.is_missing(&answer) {

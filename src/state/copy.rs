@@ -48,6 +48,7 @@ pub fn copy(from: &dyn Store, to: &mut dyn Store) -> Result<Copied, StateError> 
     from.each_since(0, &mut |changed| match changed {
         Changed::Issued(token) => tokens.push(token),
         Changed::Revoked(id, at) => revoked.push((id, at)),
+        Changed::Remembered(..) => {} // of a daemon there, for minutes
     })?;
     // Read after the tokens: a use or an identity that was taken meanwhile is of one that is brought, or of none.
     let (mut used, mut taken) = (Vec::new(), Vec::new());

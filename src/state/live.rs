@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::Place;
 use super::fate::{Fate, Seen};
 use super::kept::Kept;
+use super::memory::{Hearing, Memory};
 use super::postgres::Postgres;
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
@@ -23,7 +24,7 @@ use crate::config::Database;
 use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
 use crate::table::Table;
-use crate::token::{Moment, Standing, Time, TokenId, Usage, standing};
+use crate::token::{Moment, Standing, SubToken, Time, TokenId, Usage, standing};
 use crate::units::Rate;
 
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
@@ -48,6 +49,10 @@ pub struct Live {
     up: Arc<AtomicBool>,
     /// How old what is known may be.
     stale: Duration,
+    /// By what name others know who remembers something for them.
+    name: String,
+    /// What others remember.
+    hearing: Mutex<Hearing>,
     reader: Sender<Question>,
     writer: Sender<Work>,
     /// As long as the thread that counts lives.
@@ -133,6 +138,8 @@ struct Bucket {
 enum Question {
     Find(TokenId, oneshot::Sender<()>),
     Refresh(oneshot::Sender<()>),
+    /// Somebody changed something.
+    Changed,
 }
 
 /// A change that is made where the store is.
@@ -166,6 +173,8 @@ const COUNTING: Duration = Duration::from_secs(5);
 /// How long a look at a state that is shared may take, and a count in it: who waits for a look waits longer than one.
 const LOOKING: Duration = Duration::from_millis(600);
 const SHARED_COUNTING: Duration = Duration::from_secs(2);
+/// How long a request waits for what is remembered for others to be written down.
+const REMEMBERING: Duration = Duration::from_millis(500);
 /// How often it is asked how others used their tokens.
 const OTHERS: Duration = Duration::from_secs(2);
 const SHARDS: usize = 256;
@@ -236,8 +245,11 @@ impl Live {
         let begun = Duration::ZERO;
         let up = Arc::new(AtomicBool::new(true));
         let counting_up = up.clone();
-        let (shards, sequence) = read(&*store)?;
+        let mut hearing = Hearing::default();
+        let (shards, sequence) = read(&*store, &mut hearing)?;
         let (reader, questions) = channel();
+        let woken = reader.clone();
+        store.wake(Box::new(move || _ = woken.send(Question::Changed)));
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
         let unwritable = Arc::<AtomicBool>::default();
@@ -253,6 +265,8 @@ impl Live {
             waited: Arc::default(),
             up,
             stale,
+            name: SubToken::generate().map_err(unnamed)?.id.to_string(),
+            hearing: Mutex::new(hearing),
             reader,
             writer,
             writing: Arc::downgrade(&counting_lives),
@@ -456,7 +470,58 @@ impl Live {
             .into_iter()
             .map(|(id, at)| (id, Change::Revoked(at)));
         self.change(issued.chain(revoked));
+        let of_others = changes
+            .remembered
+            .into_iter()
+            .filter(|(by, _)| *by != self.name);
+        for (_, memory) in of_others {
+            self.hearing().tell(memory);
+        }
         changes.sequence
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what other daemons remember, from now on and what they did until now.
+    pub fn hear(&self, hearer: impl Fn(Memory) + Send + Sync + 'static) {
+        self.hearing().listen(Box::new(hearer));
+    }
+
+    /// Keeps what happened here for other daemons, where there are any, before who asked is told of it: the next one may ask there. It
+    /// is nothing that a request must have: a state that is away is not waited for, and one that is slow not for long.
+    pub async fn remember(&self, memories: Vec<Memory>) {
+        if !self.is_shared || memories.is_empty() || !self.is_up() {
+            return;
+        }
+        let name = self.name.clone();
+        let written = self.change_state(move |state| state.remember(&name, &memories));
+        let _ = tokio::time::timeout(REMEMBERING, written).await;
+    }
+
+    /// The same of what nobody waits for.
+    pub fn remember_soon(&self, memory: Memory) {
+        if !self.is_shared || !self.is_up() {
+            return;
+        }
+        let name = self.name.clone();
+        let run = move |state: &mut dyn Store| {
+            if let Err(error) = state.remember(&name, &[memory]) {
+                error!(%error, "what other daemons should know can't be written down");
+            }
+        };
+        if self.writer.send(Work::Change(Box::new(run))).is_ok() {
+            self.wake_counter();
+        }
+    }
+
+    /// Looks what others changed, now, if there are others.
+    pub async fn look(&self) {
+        if self.is_shared && self.is_up() {
+            let (asked, answered) = oneshot::channel();
+            let _ = self.ask(Question::Refresh(asked), answered).await;
+        }
     }
 
     /// Makes changes, each shard being replaced once.
@@ -740,8 +805,15 @@ impl Change {
     }
 }
 
+fn unnamed(error: getrandom::Error) -> StateError {
+    StateError::Runtime(std::io::Error::other(error.to_string()))
+}
+
 /// All that the state holds, row by row, and the number of the sequence to go on from.
-fn read(state: &dyn Store) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
+fn read(
+    state: &dyn Store,
+    hearing: &mut Hearing,
+) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
     let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::default()).collect();
     let mut take = |id: TokenId, change: &Change| {
         if let Some(shard) = shards.get_mut(Live::shard_number(&id)) {
@@ -751,6 +823,7 @@ fn read(state: &dyn Store) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
     let sequence = state.each_since(0, &mut |row| match row {
         Changed::Issued(token) => take(token.id.clone(), &Change::issued(token)),
         Changed::Revoked(id, at) => take(id, &Change::Revoked(at)),
+        Changed::Remembered(_, memory) => hearing.tell(memory),
     })?;
     state.each_usage(&mut |id, usage| take(id, &Change::Used(usage)))?;
     Ok((
@@ -1083,7 +1156,7 @@ impl Reader {
             live.apply(Changes {
                 issued: vec![token],
                 revoked: revoked.into_iter().collect(),
-                sequence: 0,
+                ..Changes::default()
             });
         }
         Ok(())
@@ -1096,6 +1169,7 @@ impl Question {
         match self {
             Self::Find(_, answer) if failed => drop(answer),
             Self::Find(_, answer) | Self::Refresh(answer) => drop(answer.send(())),
+            Self::Changed => {}
         }
     }
 }

@@ -13,6 +13,7 @@ mod fate;
 mod kept;
 mod live;
 mod maker;
+mod memory;
 mod postgres;
 mod record;
 mod row;
@@ -29,10 +30,11 @@ pub use live::{
     Unavailable, older_than,
 };
 pub use maker::{Exchanged, Maker, Parent, Taken};
+pub use memory::{Happened, Memory};
 pub use postgres::Postgres;
 pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
 pub use sqlite::Sqlite;
-pub use store::Store;
+pub use store::{Store, Wake};
 
 /// Opens the store; a file is made if there is none. `patience` is how long it may be busy.
 ///

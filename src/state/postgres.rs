@@ -4,26 +4,31 @@
 //! mode may stand between. All changes of tokens begin by locking the row of the sequence, so that its numbers are seen in
 //! order; counters are locked in the order of their ids, so that no two daemons wait for each other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream};
 use jiff::Timestamp;
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Row, Transaction};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, IsolationLevel, NoTls, Row, Transaction,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::copy::{Merged, TakenFor, Used, merged};
 use super::maker::{Maker, Taken};
+use super::memory::{Happened, Memory};
 use super::record::{Changed, Count, Issued, Listed, StateError};
 use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
-use super::store::Store;
+use super::store::{Store, Wake};
 use crate::config::Database;
 use crate::secret::SecretHash;
 use crate::token::{TokenId, Usage};
@@ -35,13 +40,22 @@ pub struct Postgres {
     config: Config,
     tls: Option<ClientConfig>,
     client: RefCell<Option<Client>>,
+    /// A connection that is being made.
+    making: RefCell<Option<JoinHandle<Result<Client, StateError>>>>,
     patience: Duration,
+    /// Whether its tables were those of this tidegate. Later ones may be made beside it, which take nothing from it.
+    is_open: Cell<bool>,
 }
 
 /// The version of the tables that this tidegate knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long the first connection may take.
 const OPENING: Duration = Duration::from_secs(10);
+/// How long a later one may: what waits for packets that were swallowed is given up for one whose packets are not.
+const CONNECTING: Duration = Duration::from_secs(3);
+/// How long it is not listened to a server to which that failed, and how often it is asked whether it is still there.
+const DEAF: Duration = Duration::from_secs(1);
+const LISTENING: Duration = Duration::from_secs(10);
 /// How long everything may take to be read at the start.
 const WHOLE: Duration = Duration::from_secs(120);
 /// What one daemon at a time may hold that brings the tables up to date.
@@ -85,6 +99,13 @@ const SCHEMA: &str = r#"
     CREATE INDEX taken_by_until ON tidegate.taken (until);
 "#;
 
+/// From version 1, in which no daemon remembered anything for others, to 2.
+const FROM_1: &str = r#"
+    CREATE TABLE tidegate.memories (key text COLLATE "C" PRIMARY KEY, sequence bigint NOT NULL, by text NOT NULL, account text NOT NULL, what text NOT NULL, until bigint NOT NULL);
+    CREATE INDEX memories_by_sequence ON tidegate.memories (sequence);
+    UPDATE tidegate.version SET version = 2;
+"#;
+
 /// A value beside its type, as a statement takes it that is not prepared.
 type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
@@ -110,7 +131,9 @@ impl Postgres {
             config,
             tls,
             client: RefCell::new(None),
+            making: RefCell::new(None),
             patience,
+            is_open: Cell::new(false),
         })
     }
 
@@ -121,6 +144,7 @@ impl Postgres {
     pub fn open(database: &Database, patience: Duration) -> Result<Self, StateError> {
         let store = Self::new(database, patience)?;
         store.run(patience.max(OPENING), async |_| Ok(()))?;
+        store.is_open.set(true);
         Ok(store)
     }
 
@@ -131,7 +155,7 @@ impl Postgres {
     pub fn migrate(database: &Database) -> Result<bool, StateError> {
         let store = Self::new(database, WHOLE)?;
         store.block(WHOLE, async {
-            let mut client = store.connect().await?;
+            let mut client = connect(&store.config, store.tls.as_ref()).await?;
             let transaction = client.transaction().await.map_err(failed)?;
             let sql = "SELECT pg_advisory_xact_lock($1)";
             let lock = transaction.query_typed(sql, &[(&MIGRATING, Type::INT8)]);
@@ -139,15 +163,17 @@ impl Postgres {
             let sql = "SELECT to_regclass('tidegate.version') IS NOT NULL";
             let there = transaction.query_typed(sql, &[]).await.map_err(failed)?;
             let is_there = there.first().map(|row| row.try_get(0));
-            if is_there.transpose().map_err(failed)? == Some(true) {
-                return check_version(
-                    &transaction
-                        .query_typed("SELECT version FROM tidegate.version", &[])
-                        .await,
-                )
-                .map(|()| false);
-            }
-            transaction.batch_execute(SCHEMA).await.map_err(failed)?;
+            let changes = if is_there.transpose().map_err(failed)? == Some(true) {
+                let sql = "SELECT version FROM tidegate.version";
+                let found = transaction.query_typed(sql, &[]).await.map_err(failed)?;
+                match version(&found)? {
+                    Some(1) => FROM_1.to_owned(),
+                    _ => return check_version(&Ok(found)).map(|()| false),
+                }
+            } else {
+                [SCHEMA, FROM_1].concat()
+            };
+            transaction.batch_execute(&changes).await.map_err(failed)?;
             transaction.commit().await.map_err(failed)?;
             Ok(true)
         })
@@ -167,17 +193,31 @@ impl Postgres {
         })
     }
 
-    async fn connect(&self) -> Result<Client, StateError> {
-        if let Some(tls) = &self.tls {
-            let tls = MakeRustlsConnect::new(tls.clone());
-            let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
-            tokio::spawn(connection);
-            Ok(client)
-        } else {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-            tokio::spawn(connection);
-            Ok(client)
+    /// A new connection. One that takes longer than may be waited for here is made all the same, for the next who needs it: the
+    /// store may be far away, and would never be reached otherwise.
+    fn connected(&self, patience: Duration) -> Result<Client, StateError> {
+        let Some(runtime) = &self.runtime else {
+            return Err(StateError::Slow(patience));
+        };
+        let begin = || {
+            let (config, tls, is_open) =
+                (self.config.clone(), self.tls.clone(), self.is_open.get());
+            let longest = if is_open { CONNECTING } else { OPENING };
+            let made = async move {
+                let made = timeout(longest, ready(&config, tls.as_ref(), is_open)).await;
+                made.unwrap_or(Err(StateError::Slow(longest)))
+            };
+            runtime.spawn(made)
+        };
+        let mut making = self.making.borrow_mut().take().unwrap_or_else(begin);
+        let made = self.block(patience, async {
+            let made = (&mut making).await;
+            made.map_err(|error| StateError::Runtime(error.into()))?
+        });
+        if !making.is_finished() {
+            *self.making.borrow_mut() = Some(making);
         }
+        made
     }
 
     /// Does something by the connection that there is, or a new one. One by which anything failed is given up: what it was
@@ -187,20 +227,16 @@ impl Postgres {
         patience: Duration,
         work: impl AsyncFnOnce(&mut Client) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
+        let begun = Instant::now();
         let kept = self.client.borrow_mut().take();
-        self.block(patience, async {
-            let mut client = if let Some(client) = kept.filter(|client| !client.is_closed()) {
-                client
-            } else {
-                let client = self.connect().await?;
-                let asked = "SELECT version FROM tidegate.version";
-                check_version(&client.query_typed(asked, &[]).await)?;
-                client
-            };
-            let done = work(&mut client).await?;
-            *self.client.borrow_mut() = Some(client);
-            Ok(done)
-        })
+        let mut client = match kept.filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => self.connected(patience)?,
+        };
+        let left = patience.saturating_sub(begun.elapsed());
+        let done = self.block(left, work(&mut client))?;
+        *self.client.borrow_mut() = Some(client);
+        Ok(done)
     }
 
     /// Reads, all as of one moment.
@@ -242,7 +278,7 @@ impl Postgres {
         self.write(async |transaction| {
             rows(
                 transaction,
-                "SELECT last FROM tidegate.sequence FOR UPDATE",
+                "SELECT last, pg_notify('tidegate', '')::text FROM tidegate.sequence FOR UPDATE", // told at the end
                 &[],
             )
             .await?;
@@ -296,6 +332,34 @@ impl Drop for Postgres {
     }
 }
 
+async fn connect(config: &Config, tls: Option<&ClientConfig>) -> Result<Client, StateError> {
+    if let Some(tls) = tls {
+        let tls = MakeRustlsConnect::new(tls.clone());
+        let (client, connection) = config.connect(tls).await.map_err(failed)?;
+        tokio::spawn(connection);
+        Ok(client)
+    } else {
+        let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
+/// A connection to tables that this tidegate knows, or, for one that had them open, to later ones.
+async fn ready(
+    config: &Config,
+    tls: Option<&ClientConfig>,
+    is_open: bool,
+) -> Result<Client, StateError> {
+    let client = connect(config, tls).await?;
+    let asked = "SELECT version FROM tidegate.version";
+    match check_version(&client.query_typed(asked, &[]).await) {
+        Err(StateError::Newer(_)) if is_open => {}
+        checked => checked?,
+    }
+    Ok(client)
+}
+
 fn check_version(read: &Result<Vec<Row>, tokio_postgres::Error>) -> Result<(), StateError> {
     let rows = match read {
         Ok(rows) => rows,
@@ -307,10 +371,51 @@ fn check_version(read: &Result<Vec<Row>, tokio_postgres::Error>) -> Result<(), S
             });
         }
     };
-    match rows.first().map(|row| get::<i64>(row, 0)).transpose()? {
+    match version(rows)? {
         Some(VERSION) => Ok(()),
         Some(later) if later > VERSION => Err(StateError::Newer(later)),
         Some(_) | None => Err(StateError::NoTables),
+    }
+}
+
+fn version(rows: &[Row]) -> Result<Option<i64>, StateError> {
+    rows.first().map(|row| get(row, 0)).transpose()
+}
+
+/// Tells of changes by a connection of its own, until that ends.
+async fn listen(config: &Config, tls: Option<&ClientConfig>, wake: &Wake) {
+    if let Some(tls) = tls {
+        if let Ok((client, connection)) = config.connect(MakeRustlsConnect::new(tls.clone())).await
+        {
+            hear(client, connection, wake).await;
+        }
+    } else if let Ok((client, connection)) = config.connect(NoTls).await {
+        hear(client, connection, wake).await;
+    }
+}
+
+async fn hear<S, T>(client: Client, mut connection: Connection<S, T>, wake: &Wake)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+    let hearing = async {
+        while let Ok(Some(message)) = messages.try_next().await {
+            if matches!(message, AsyncMessage::Notification(_)) {
+                wake();
+            }
+        }
+    };
+    // Asked again and again, who is no longer there is found out.
+    let asking = async {
+        while let Ok(Ok(())) = timeout(LISTENING, client.batch_execute("LISTEN tidegate")).await {
+            sleep(LISTENING).await;
+        }
+    };
+    tokio::select! {
+        () = hearing => {}
+        () = asking => {}
     }
 }
 
@@ -629,6 +734,55 @@ async fn counters(
     Ok((counters, now?))
 }
 
+async fn keep_memory(
+    transaction: &Transaction<'_>,
+    by: &str,
+    memory: &Memory,
+    now: i64,
+) -> Result<(), StateError> {
+    let sequence = next(transaction).await?;
+    let lasts = i64::try_from(memory.lasts.as_micros()).unwrap_or(i64::MAX);
+    let (key, until) = (memory.key(by), now.saturating_add(lasts));
+    let unwritten = |error: serde_json::Error| StateError::Row(error.to_string());
+    let what = serde_json::to_string(&memory.what).map_err(unwritten)?;
+    let sql = "INSERT INTO tidegate.memories (key, sequence, by, account, what, until) VALUES ($1, $2, $3, $4, $5, $6)
+               ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, by = excluded.by, what = excluded.what, until = excluded.until";
+    let row: [Param<'_>; 6] = [
+        (&key, Type::TEXT),
+        (&sequence, Type::INT8),
+        (&by, Type::TEXT),
+        (&memory.account, Type::TEXT),
+        (&what, Type::TEXT),
+        (&until, Type::INT8),
+    ];
+    run(transaction, sql, &row).await
+}
+
+/// What daemons remember since a number of the sequence, in its order, as far as it is of use still.
+async fn remembered(
+    transaction: &Transaction<'_>,
+    sequence: i64,
+    take: &mut dyn FnMut(Changed),
+) -> Result<(), StateError> {
+    let now = server_time(transaction).await?;
+    let since: [Param<'_>; 2] = [(&sequence, Type::INT8), (&now, Type::INT8)];
+    let sql = "SELECT by, account, what, until FROM tidegate.memories WHERE sequence > $1 AND until > $2 ORDER BY sequence";
+    each(transaction, sql, &since, |row| {
+        // What a later tidegate remembers may be nothing that this one knows.
+        if let Ok(what) = serde_json::from_str::<Happened>(get(row, 2)?) {
+            let left = get::<i64>(row, 3)?.saturating_sub(now);
+            let memory = Memory {
+                account: get(row, 1)?,
+                what,
+                lasts: Duration::from_micros(u64::try_from(left).unwrap_or(0)),
+            };
+            take(Changed::Remembered(get(row, 0)?, memory));
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn server_time(transaction: &Transaction<'_>) -> Result<i64, StateError> {
     let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     let found = rows(transaction, sql, &[]).await?;
@@ -663,6 +817,28 @@ async fn save(
 impl Store for Postgres {
     fn is_shared(&self) -> bool {
         true
+    }
+
+    /// Through a pooler that gives a connection for each transaction nothing is heard; then the looks alone tell.
+    fn wake(&self, wake: Wake) {
+        let Some(runtime) = &self.runtime else { return };
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        runtime.spawn(async move {
+            loop {
+                listen(&config, tls.as_ref(), &wake).await;
+                sleep(DEAF).await;
+            }
+        });
+    }
+
+    fn remember(&mut self, by: &str, memories: &[Memory]) -> Result<(), StateError> {
+        self.change(async |transaction| {
+            let now = server_time(transaction).await?;
+            for memory in memories {
+                keep_memory(transaction, by, memory, now).await?;
+            }
+            Ok(())
+        })
     }
 
     fn latest(&self) -> Result<Option<Timestamp>, StateError> {
@@ -780,8 +956,11 @@ impl Store for Postgres {
                 let sql = format!("DELETE FROM tidegate.{table} WHERE id = ANY($1)");
                 run(transaction, &sql, &[(&gone, Type::TEXT_ARRAY)]).await?;
             }
-            let sql = "DELETE FROM tidegate.taken WHERE until < $1";
-            run(transaction, sql, &[(&now, Type::INT8)]).await
+            for table in ["taken", "memories"] {
+                let sql = format!("DELETE FROM tidegate.{table} WHERE until < $1");
+                run(transaction, &sql, &[(&now, Type::INT8)]).await?;
+            }
+            Ok(())
         })
     }
 
@@ -863,6 +1042,7 @@ impl Store for Postgres {
                 Ok(())
             })
             .await?;
+            remembered(transaction, sequence, take).await?;
             Ok(last)
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::maker::Maker;
+use super::memory::Memory;
 use crate::policy::{Ceiling, Vars};
 use crate::secret::SecretHash;
 use crate::secret::file::Loose;
@@ -59,6 +60,8 @@ pub struct Changes {
     pub issued: Vec<Issued>,
     /// Tokens revoked, and when.
     pub revoked: Vec<(TokenId, Timestamp)>,
+    /// What daemons remember for others, each with the name of who does, in the order in which it happened.
+    pub remembered: Vec<(String, Memory)>,
     /// The number to go on from.
     pub sequence: i64,
 }
@@ -70,6 +73,8 @@ pub enum Changed {
     Issued(Issued),
     /// A token was revoked, then.
     Revoked(TokenId, Timestamp),
+    /// A daemon of this name remembers that for others.
+    Remembered(String, Memory),
 }
 
 /// Why the state could not be used.

@@ -4,9 +4,13 @@ use jiff::Timestamp;
 
 use super::copy::{TakenFor, Used};
 use super::maker::Taken;
+use super::memory::Memory;
 use super::record::{Changed, Changes, Count, Issued, Listed, StateError};
 use crate::secret::SecretHash;
 use crate::token::{TokenId, Usage};
+
+/// Who is told that something changed.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// What any store of sub-tokens must do.
 ///
@@ -19,6 +23,17 @@ pub trait Store: Send {
     /// Whether other daemons may have it open.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Tells of changes from now on as they are made, where the store can, and as long as it can: who must know of all looks all the same.
+    fn wake(&self, _wake: Wake) {}
+
+    /// Keeps what a daemon of this name remembers for others. Who has a store alone has nobody to remember for.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn remember(&mut self, _by: &str, _memories: &[Memory]) -> Result<(), StateError> {
+        Ok(())
     }
 
     /// The latest time at which this state was in use; none of a state that no daemon has had yet.
@@ -191,6 +206,7 @@ pub trait Store: Send {
         changes.sequence = self.each_since(sequence, &mut |changed| match changed {
             Changed::Issued(token) => changes.issued.push(token),
             Changed::Revoked(id, at) => changes.revoked.push((id, at)),
+            Changed::Remembered(by, memory) => changes.remembered.push((by, memory)),
         })?;
         Ok(changes)
     }

@@ -39,6 +39,9 @@ fn is_greedy(part: Part, used: u64, sharers: u64) -> bool {
 /// What each sub-token used of one account in the last hour.
 ///
 /// It takes a lock, for as long as it takes to add a number; accounts without a reserve do not come here.
+///
+/// Of several daemons each knows what went through itself. What is left of the hour the API tells to each, of them all, so that none
+/// takes more than there is; but a sub-token that comes by all of them has its share at each before the rest is kept from it.
 pub struct Shares {
     began: Instant,
     ledger: Mutex<Ledger>,

@@ -1,4 +1,5 @@
 //! A PostgreSQL of a test's own, on loopback and a unix socket, run by an ordinary user: it refuses to run as root.
+#![allow(dead_code, reason = "the tests and a benchmark use a part of it each")]
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -28,8 +29,18 @@ pub const PASSWORD: &str = "of-the-database-for-tests";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// Makes a cluster and starts its server.
+    /// Makes a cluster and starts its server. Its disk may be held up for seconds by what is built beside the tests, and none of them
+    /// takes the machine's power away, so it does not wait for it.
     pub async fn start() -> Self {
+        Self::with("fsync = off\nlog_min_duration_statement = 500\n").await
+    }
+
+    /// The same with a server that waits for its disk, as one that matters does.
+    pub async fn durable() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(settings: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path();
         give(path);
@@ -48,8 +59,9 @@ impl Cluster {
             .unwrap();
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "no cluster could be made: {said}");
-        // Its disk may be held up for seconds by what is built beside the tests, and none of them takes the machine's power away.
-        let own = "listen_addresses = '127.0.0.1'\nmax_connections = 50\nshared_buffers = 32MB\nfsync = off\nlog_min_duration_statement = 500\n";
+        let own = format!(
+            "listen_addresses = '127.0.0.1'\nmax_connections = 50\nshared_buffers = 32MB\n{settings}"
+        );
         let conf = path.join("data/postgresql.auto.conf");
         fs::write(&conf, own).unwrap();
         let mut cluster = Self {

@@ -14,9 +14,11 @@
 mod agreeing;
 mod away;
 mod cluster;
+mod counting;
 mod first;
 mod pooled;
 mod proxy;
+mod remembering;
 mod secured;
 mod store;
 #[path = "../support/mod.rs"]

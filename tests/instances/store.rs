@@ -1,14 +1,14 @@
 //! What any store must do, by the same assertions over each.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tidegate::policy::Vars;
 use tidegate::state::{
-    About, Count, Database, Exchanged, Issued, Maker, Parent, Place, Postgres, StateError, Store,
-    Taken, UrlSource, copy, open,
+    About, Count, Database, Exchanged, Happened, Issued, Maker, Memory, Parent, Place, Postgres,
+    StateError, Store, Taken, UrlSource, copy, open,
 };
 use tidegate::token::{Limits, SubToken, TokenId};
 use tokio::runtime::Runtime;
@@ -466,6 +466,105 @@ fn a_copy_merges_to_the_stricter_both_ways() {
     }
 }
 
+/// What a daemon remembers is told to those it is shared with, in its order and while it is of use; and whoever has a store alone keeps
+/// nothing of it there.
+#[test]
+fn what_is_remembered_is_for_others_alone() {
+    let (kinds, _under) = stores();
+    for kind in &kinds {
+        let (mut store, other, of) = (kind.open(), kind.open(), kind.name);
+        let begun = other.changes_since(0).unwrap().sequence;
+        let memory = |what, seconds| Memory {
+            account: "default".to_owned(),
+            what,
+            lasts: Duration::from_secs(seconds),
+        };
+        let assigned = |project: &str| Happened::Assigned {
+            grantee: "000000000001".to_owned(),
+            urn: "do:droplet:12".to_owned(),
+            project: vec![project.to_owned()],
+        };
+        let action = Happened::Action {
+            action: "9".to_owned(),
+            kind: "volume".to_owned(),
+            id: "7".to_owned(),
+        };
+        let all = [
+            memory(assigned("one"), 600),
+            memory(action.clone(), 600),
+            memory(Happened::Made, 0),
+            memory(Happened::Replaced, 600),
+            memory(assigned("two"), 600),
+        ];
+        store.remember("a", &all).unwrap();
+        store
+            .remember("b", &[memory(Happened::Replaced, 600)])
+            .unwrap();
+        let heard = other.changes_since(begun).unwrap();
+        let said: Vec<_> = heard
+            .remembered
+            .iter()
+            .map(|(by, memory)| (by.as_str(), memory.what.clone()))
+            .collect();
+        let expected = [
+            ("a", action),
+            ("a", Happened::Replaced),
+            ("a", assigned("two")),
+            ("b", Happened::Replaced),
+        ];
+        assert_eq!(said, if kind.shared { &expected[..] } else { &[] }, "{of}");
+        let of_use = heard.remembered.iter().all(|(_, memory)| {
+            (Duration::from_secs(500)..=Duration::from_secs(600)).contains(&memory.lasts)
+        });
+        assert!(of_use, "{of}: {heard:?}");
+        let again = other.changes_since(heard.sequence).unwrap();
+        assert!(again.remembered.is_empty(), "{of}: once");
+        store.sweep(at(1), Timestamp::now()).unwrap();
+        let left = other.changes_since(0).unwrap().remembered.len();
+        assert_eq!(left, said.len(), "{of}: it is of use still");
+        store.sweep(at(1), at(9_000_000_000)).unwrap();
+        let left = other.changes_since(0).unwrap().remembered.len();
+        assert_eq!(left, 0, "{of}");
+    }
+}
+
+#[test]
+fn who_shares_a_store_is_told_of_changes_as_they_are_made() {
+    let (kinds, _under) = stores();
+    for kind in kinds.iter().filter(|kind| kind.shared) {
+        let (mut store, other) = (kind.open(), kind.open());
+        let (told, woken) = std::sync::mpsc::channel();
+        other.wake(Box::new(move || told.send(()).unwrap()));
+        // It takes a moment until somebody listens.
+        let begun = Instant::now();
+        while woken.recv_timeout(Duration::from_millis(100)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "nobody was told");
+            store.revoke(&token("ci", 900).id, at(1)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn tables_of_an_earlier_version_are_brought_up_to_date() {
+    let (kinds, (directory, cluster, runtime)) = stores();
+    let before = "DROP TABLE tidegate.memories; UPDATE tidegate.version SET version = 1";
+    runtime.block_on(async {
+        let client = cluster.ask().await.unwrap();
+        client.batch_execute(before).await.unwrap();
+    });
+    let database = Database::at(UrlSource::File(directory.path().join("url")));
+    let missing = Postgres::open(&database, Duration::from_secs(5)).map(drop);
+    let missing = missing.unwrap_err().to_string();
+    assert!(
+        missing.contains("run `tidegate state migrate`"),
+        "{missing}"
+    );
+    assert!(Postgres::migrate(&database).unwrap());
+    assert!(!Postgres::migrate(&database).unwrap(), "once");
+    let store = kinds[1].open();
+    assert!(store.changes_since(0).unwrap().remembered.is_empty());
+}
+
 #[test]
 fn tables_of_a_later_version_are_refused_and_missing_ones_told() {
     let runtime = Runtime::new().unwrap();
@@ -480,7 +579,7 @@ fn tables_of_a_later_version_are_refused_and_missing_ones_told() {
         "{missing}"
     );
     assert!(Postgres::migrate(&database).unwrap());
-    Postgres::open(&database, patience).unwrap();
+    let opened = Postgres::open(&database, patience).unwrap();
     let raise = "UPDATE tidegate.version SET version = version + 1";
     runtime.block_on(async {
         cluster
@@ -496,6 +595,13 @@ fn tables_of_a_later_version_are_refused_and_missing_ones_told() {
         newer.contains("which a later tidegate made; use that one"),
         "{newer}"
     );
+    // Who has it open goes on over a new connection too: later tables take nothing away.
+    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'tidegate'";
+    assert_eq!(runtime.block_on(cluster.number(ended)), 1);
+    let begun = Instant::now();
+    while let Err(error) = opened.latest() {
+        assert!(begun.elapsed() < patience, "{error}");
+    }
     let newer = Postgres::migrate(&database).unwrap_err().to_string();
     assert!(
         newer.contains("which a later tidegate made; use that one"),
