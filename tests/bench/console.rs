@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
     let mut gate = builder.set("admin", admin).start().await;
     gate.signal(Signal::Term);
     assert!(gate.wait_exit().await.success());
-    let tokens = house::fill(&gate, TOKENS, ROLES);
+    let tokens = house::fill(&house::file(&gate), TOKENS, ROLES);
     gate.start_again().await;
     let viewer = gate.issue(&["viewer", "--role", "viewer"]).await;
     let gate = Arc::new(gate);

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate::policy::Vars;
-use tidegate::state::{self, About, Issued};
+use tidegate::state::{self, About, Issued, Place};
 use tidegate::token::Limits;
 use tidegate::token::SubToken;
 use tokio::task::JoinSet;
 
 use crate::process;
-use crate::support::gate::Signal;
+use crate::support::gate::{GateBuilder, Signal};
 use crate::support::{Fault, Gate, Reply, StandInApi};
 
 /// How many connections requests go over.
@@ -72,11 +72,21 @@ impl Changes {
 impl House {
     /// Fills a state file and starts a daemon over it three times; its start is the median.
     pub async fn open(api: &StandInApi, tokens: usize, roles: usize) -> Self {
+        let gate = Gate::builder(api).policy(&policy(roles));
+        Self::built(api, gate, async |gate| fill(&file(gate), tokens, roles)).await
+    }
+
+    /// The same of a daemon that is set up already, and whatever fills its state.
+    pub async fn built(
+        api: &StandInApi,
+        gate: GateBuilder,
+        fill: impl AsyncFnOnce(&Gate) -> Vec<SubToken>,
+    ) -> Self {
         let answer = Reply::json(200, &json!({ "account": { "status": "active" } }));
         api.fault_all("/v2/", Fault::Reply(answer));
-        let mut gate = Gate::start(api, &policy(roles)).await;
+        let mut gate = gate.start().await;
         stop(&mut gate).await;
-        let tokens = fill(&gate, tokens, roles);
+        let tokens = fill(&gate).await;
         let mut starts = Vec::new();
         for number in 0..3 {
             if number > 0 {
@@ -123,6 +133,36 @@ impl House {
             });
         }
         lanes.join_all().await;
+    }
+
+    /// Issues a token by the command line.
+    pub async fn issue(&self, options: &[&str]) -> String {
+        let token = self.gate.issue(options).await;
+        self.wait_for(&token, 200).await;
+        token
+    }
+
+    /// Sends so many requests, one after the other: how long each took, in seconds.
+    pub async fn one_by_one(&self, token: &str, count: usize) -> Vec<f64> {
+        let mut kept = self.gate.keep().await;
+        let mut took = Vec::with_capacity(count);
+        for _ in 0..count {
+            let asked = Instant::now();
+            let ask = self.gate.get("/v2/account").token(token);
+            let answer = ask.try_send_over(&mut kept).await.expect("an answer");
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            took.push(asked.elapsed().as_secs_f64());
+        }
+        took
+    }
+
+    /// Sends so many over each of so many connections: how many went in a second.
+    pub async fn at_once(&self, token: &str, lanes: u32, count: usize) -> f64 {
+        let began = Instant::now();
+        let all = (0..lanes).map(|_| self.one_by_one(token, count));
+        let all = futures_util::future::join_all(all).await;
+        let sent: usize = all.iter().map(Vec::len).sum();
+        f64::from(u32::try_from(sent).unwrap()) / began.elapsed().as_secs_f64()
     }
 
     /// Issues a token by the command line, uses it as soon as it works, and revokes it.
@@ -218,7 +258,7 @@ fn has_variable(role: usize) -> bool {
 }
 
 /// Issues so many tokens at once: each fifth with two roles, and with the variable where a role has it.
-pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
+pub fn fill(place: &Place, count: usize, roles: usize) -> Vec<SubToken> {
     let now = Timestamp::now();
     let expires_at = now.checked_add(Duration::from_secs(30 * 86_400)).unwrap();
     let mut tokens = Vec::with_capacity(count);
@@ -254,8 +294,12 @@ pub fn fill(gate: &Gate, count: usize, roles: usize) -> Vec<SubToken> {
         });
         tokens.push(token);
     }
-    let path = gate.files().path("tidegate.db");
-    let mut state = state::open(&state::Place::File(path), Duration::from_secs(5)).unwrap();
+    let mut state = state::open(place, Duration::from_secs(60)).unwrap();
     state.issue_all(&issued, now).unwrap();
     tokens
+}
+
+/// The state file of a daemon.
+pub fn file(gate: &Gate) -> Place {
+    Place::File(gate.files().path("tidegate.db"))
 }

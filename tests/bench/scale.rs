@@ -19,16 +19,15 @@ mod support;
 mod house;
 mod process;
 mod report;
+mod turns;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use house::{Asking, House};
-use report::{Report, bytes, median, micros, millis};
+use report::{Report, bytes, millis};
 use support::StandInApi;
 
-const ROUNDS: usize = 9;
-const REQUESTS_A_ROUND: usize = 5_000;
 const ISSUES: usize = 5;
 
 /// Costs are called the same up to here: ten tokens stay in the processor's caches, and a hundred thousand that are used in
@@ -52,10 +51,10 @@ async fn main() -> ExitCode {
         &large,
     );
     let (both, all) = ([&small, &large], usize::MAX);
-    requests(&mut report, Asking::Refused, 1_000, both, Some(SAME)).await;
-    requests(&mut report, Asking::Forwarded, 10, both, Some(SAME)).await;
+    turns::requests(&mut report, Asking::Refused, 1_000, both, Some(SAME)).await;
+    turns::requests(&mut report, Asking::Forwarded, 10, both, Some(SAME)).await;
     // When each token was used last is written down, a row for each, so that all in turns cost more than a few do.
-    requests(&mut report, Asking::Forwarded, all, both, None).await;
+    turns::requests(&mut report, Asking::Forwarded, all, both, None).await;
     changes(&mut report, &small, &large).await;
     small.close(&api).await;
     large.close(&api).await;
@@ -75,48 +74,6 @@ fn memory(report: &mut Report, what: &str, small: &House, large: &House) {
         [bytes(few), bytes(many)],
         "under 200 MB",
         Some(many < 200_000_000),
-    );
-}
-
-/// Costs of a request by so many tokens in turns, measured at one daemon and the other by turns too.
-async fn requests(
-    report: &mut Report,
-    asking: Asking,
-    active: usize,
-    houses: [&House; 2],
-    most: Option<f64>,
-) {
-    let (mut costs, mut rates) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    let each = f64::from(u32::try_from(REQUESTS_A_ROUND).unwrap());
-    for round in 0..ROUNDS {
-        let numbers = round * REQUESTS_A_ROUND..(round + 1) * REQUESTS_A_ROUND;
-        for (index, house) in houses.into_iter().enumerate() {
-            let (before, began) = (house.processor_time(), Instant::now());
-            house.ask(asking, active, numbers.clone()).await;
-            rates[index].push(each / began.elapsed().as_secs_f64());
-            let spent = house.processor_time().saturating_sub(before);
-            costs[index].push(spent.as_secs_f64() / each);
-        }
-    }
-    let costs = costs.map(median);
-    let ratio = costs[1] / costs[0];
-    let who = match active {
-        usize::MAX => "all tokens".to_owned(),
-        some => format!("at most {some} tokens"),
-    };
-    let what = format!("{asking}, by {who} in turns: processor time");
-    let bound = match most {
-        Some(most) => format!("{ratio:.2} times; under {most}"),
-        None => format!("{ratio:.2} times"),
-    };
-    let met = most.map(|most| ratio < most);
-    report.row(&what, costs.map(micros), &bound, met);
-    let cells = rates.map(|rates| format!("{:.0}/s", median(rates)));
-    report.row(
-        &format!("the same, over {} connections", house::LANES),
-        cells,
-        "",
-        None,
     );
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::HELD;
 use super::others::Proxy;
-use crate::house::{fill, policy};
+use crate::house::{file, fill, policy};
 use crate::support::Gate;
 use crate::support::gate::Signal;
 
@@ -79,7 +79,7 @@ impl Ours {
             .await;
         gate.signal(Signal::Term);
         assert!(gate.wait_exit().await.success());
-        let tokens = fill(&gate, tokens, ROLES);
+        let tokens = fill(&file(&gate), tokens, ROLES);
         gate.start_again().await;
         let tokens = tokens.iter().map(|token| token.secret.expose().to_owned());
         Self {
