@@ -55,6 +55,8 @@ pub struct Record {
     pub would: Option<Would>,
     /// What the operator should know beside.
     pub detail: Option<String>,
+    /// What the client was told, where `detail` says more than that.
+    pub message: Option<String>,
     /// The account whose real token went in.
     pub account: Option<String>,
     /// The identity that is exchanged for a sub-token.
@@ -227,6 +229,7 @@ impl Record {
             reason: None,
             would: None,
             detail: None,
+            message: None,
             account: None,
             exchange: None,
             status: None,
@@ -279,6 +282,7 @@ impl Record {
             reason,
             would,
             detail,
+            message,
             account,
             exchange,
             status,
@@ -318,6 +322,7 @@ impl Record {
             line.as_json(would);
         }
         line.clean_if(",\"detail\":", detail.as_deref());
+        line.clean_if(",\"message\":", message.as_deref());
         line.text_if(",\"account\":", account.as_deref());
         if let Some(exchange) = exchange {
             exchange.write(line);
@@ -640,6 +645,7 @@ mod tests {
                 needs: vec![scope("vpc:read")],
             }),
             detail: Some("told".into()),
+            message: Some("said".into()),
             account: Some("default".into()),
             exchange: Some(Box::new(exchange)),
             status: Some(202),
@@ -656,7 +662,7 @@ mod tests {
 "action":"create","query":["page","tag_name"],"scopes":["droplet:create","tag:read"],"fields":["tags","vpc_uuid"],
 "resources":[{"kind":"droplet","id":"12","scope":"droplet:read","name":"web","tags":["a","b"],"project":"p"},{"kind":"tag"}],
 "decision":"allow","reason":"ci.allow[0]","would":{"reason":"denied","detail":null,"needs":["vpc:read"]},"detail":"told",
-"account":"default","issuer":"https://issuer.example.com","rule":"ci","sub":"repo:x","claims":{"ref":"main","run":"7"},
+"message":"said","account":"default","issuer":"https://issuer.example.com","rule":"ci","sub":"repo:x","claims":{"ref":"main","run":"7"},
 "status":202,"upstream_status":404,"upstream_calls":0,"duration_ms":12.34}"#;
         assert_eq!(line, written.replace('\n', "") + "\n");
     }

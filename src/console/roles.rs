@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::form::encoded;
 use super::page::{self, Frame, badge, texts};
 use super::reply::{Reply, Trouble};
-use super::{Asked, Console};
+use super::{Asked, Console, unused};
 use crate::audit::text;
 use crate::catalog::Scope;
 use crate::policy::{BoundGrant, Grants, Right, Role, bind};
@@ -198,8 +198,8 @@ impl Console {
         counts
     }
 
-    /// One role, with what it may.
-    pub(super) async fn role(&self, name: &str) -> Result<Value, Trouble> {
+    /// One role, with what it may and what of that was not needed.
+    pub(super) async fn role(self: &Arc<Self>, name: &str) -> Result<Value, Trouble> {
         let serving = self.current.get();
         let role = serving.rules.policy.roles.get(name).ok_or_else(|| {
             Trouble::Missing(
@@ -223,6 +223,7 @@ impl Console {
         if let Some(members) = all.as_object_mut() {
             let may = grants.map_or(Value::Null, |grants| may(&grants, &serving.rules));
             members.insert("may".to_owned(), may);
+            members.insert("unused".to_owned(), self.unused_of(name).into());
         }
         Ok(all)
     }
@@ -269,7 +270,7 @@ impl Console {
     }
 
     pub(super) async fn role_page(
-        &self,
+        self: &Arc<Self>,
         asked: &Asked<'_>,
         frame: &Frame<'_>,
     ) -> Result<Reply, Trouble> {
@@ -279,6 +280,7 @@ impl Console {
             .and_then(Value::as_array)
             .map_or(&[][..], Vec::as_slice);
         let name = text(&role, "name");
+        let unused = role.get("unused").filter(|unused| !unused.is_null());
         let content = html! {
             p { a href="/roles" { "All roles" } }
             h1 { (name) }
@@ -294,6 +296,8 @@ impl Console {
                 p { a href={ "/tokens?role=" (encoded(name)) } { (role.get("tokens").and_then(Value::as_u64).unwrap_or_default()) " sub-tokens that are not revoked" } }
                 @if !rights(&role).is_empty() { p { "At the console: " (rights(&role)) } }
             }
+            @if let Some(unused) = unused { (unused::told(unused)) }
+            @else { section { h2 { "What was not needed in 30 days" } p.empty { "The record is being read for that; load the page again in a moment." } } }
         };
         Ok(Reply::Page(
             StatusCode::OK,

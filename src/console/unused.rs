@@ -105,6 +105,19 @@ impl Console {
         let span = text.parse::<Span>();
         let span =
             span.map_err(|error| Trouble::Bad(format!("`since` can't be `{text}`: {error}")))?;
+        let of = self.look(span)?;
+        let begun = Instant::now();
+        loop {
+            match self.unneeded.found(of) {
+                Some(found) => return found.map(Some).map_err(Trouble::Unable),
+                None if begun.elapsed() > PATIENCE => return Ok(None),
+                None => tokio::time::sleep(PATIENCE / 30).await,
+            }
+        }
+    }
+
+    /// Looks for it, where nobody did lately; for which policy and how long back.
+    fn look(self: &Arc<Self>, span: Span) -> Result<(u64, Span), Trouble> {
         let serving = self.current.get();
         let of = (serving.rules.generation, span);
         if self.unneeded.begins(of)? {
@@ -118,14 +131,14 @@ impl Console {
                 }
             });
         }
-        let begun = Instant::now();
-        loop {
-            match self.unneeded.found(of) {
-                Some(found) => return found.map(Some).map_err(Trouble::Unable),
-                None if begun.elapsed() > PATIENCE => return Ok(None),
-                None => tokio::time::sleep(PATIENCE / 30).await,
-            }
-        }
+        Ok(of)
+    }
+
+    /// What of one role was not needed; nothing while the record is read for that, which nobody is kept waiting for.
+    pub(super) fn unused_of(self: &Arc<Self>, role: &str) -> Option<Value> {
+        let of = self.look(USUAL.parse().ok()?).ok()?;
+        let found = self.unneeded.found(of)?.ok()?;
+        Some(of_role(found, role))
     }
 
     pub(super) async fn unused_for_programs(
@@ -161,8 +174,21 @@ impl Console {
     }
 }
 
+/// What of it is about one role. Which tokens were never used is told with them.
+fn of_role(mut found: Value, role: &str) -> Value {
+    let place = format!("{role}.");
+    let is_its = |one: &Value| one == role || text(one, "grant").starts_with(&place);
+    if let Some(members) = found.as_object_mut() {
+        members.remove("tokens");
+        for list in members.values_mut().filter_map(Value::as_array_mut) {
+            list.retain(is_its);
+        }
+    }
+    found
+}
+
 /// What was found, kind by kind.
-fn told(found: &Value) -> Markup {
+pub(super) fn told(found: &Value) -> Markup {
     let all = |name: &str| {
         found
             .get(name)

@@ -71,10 +71,11 @@ impl FinalLine {
         self.record.decision = Some(Verdict::Deny);
         self.record.would = None;
         self.record.reason = Some(refusal.code.as_str().to_owned());
-        self.record.detail = refusal
-            .detail
-            .clone()
-            .or_else(|| Some(refusal.message.clone()));
+        let message = Some(refusal.message.clone());
+        (self.record.detail, self.record.message) = match refusal.detail.clone() {
+            None => (message, None),
+            more => (more, message),
+        };
         self.record.status = Some(refusal.status());
     }
 

@@ -170,8 +170,17 @@ mod tests {
         let see = of(&["r", "see"]).unwrap().unwrap();
         let issue = of(&["see", "issue"]).unwrap().unwrap();
         assert_eq!((see.right, issue.right), (Right::View, Right::Issue));
-        let cases: [(&Operator, &[&str], bool); 9] = [
+        // One whose rights are of another moment than the policy.
+        let stale = Operator {
+            right: Right::Issue,
+            issues: ["r", "see", "gone"].map(str::to_owned).into(),
+        };
+        let cases: [(&Operator, &[&str], bool); 13] = [
             (&see, &["r"], false),
+            (&see, &[], false),
+            (&stale, &["r"], true),
+            (&stale, &["see"], false),
+            (&stale, &["gone"], false),
             (&issue, &["r"], true),
             (&issue, &["s"], false),
             (&issue, &["r", "s"], false),

@@ -527,6 +527,72 @@ async fn uses_rates_and_sources_of_both_count() {
     gate.finish(&api).await;
 }
 
+#[tokio::test]
+async fn a_child_comes_from_its_parents_sources_alone() {
+    let api = StandInApi::start().await;
+    let gate = Gate::builder(&api)
+        .policy(POLICY)
+        .set("trusted_proxies", json!(["127.0.0.1"]))
+        .start()
+        .await;
+    let (near, far) = ("203.0.113.7", "198.51.100.7");
+    let parent = gate
+        .issue(&["office", "--role", "team", "--from", "203.0.113.0/24"])
+        .await;
+    let wish = json!({ "expires_in": 600, "sources": ["0.0.0.0/0"] });
+    let made = gate.post(TOKENS, &wish).token(&parent).gives_a_token();
+    let made = made.header("x-forwarded-for", near).send().await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let own = made.json()["token"].as_str().unwrap().to_owned();
+    for (from, reason) in [(near, None), (far, Some("source_ip"))] {
+        let ask = gate.get("/v2/droplets").token(&own);
+        let answer = ask.header("x-forwarded-for", from).send().await;
+        assert_eq!(answer.reason(), reason, "from {from}: {}", answer.text());
+    }
+    gate.finish(&api).await;
+}
+
+/// Many come at once with a child that may be used once: its parent is charged for the one that went.
+#[tokio::test]
+async fn a_use_that_a_child_has_not_is_none_of_its_parent() {
+    let (api, gate) = gate().await;
+    let parent = gate
+        .issue(&["few", "--role", "team", "--max-uses", "100"])
+        .await;
+    let own = child(&gate, &parent, &json!({ "expires_in": 600, "max_uses": 1 })).await;
+    let all = (0..24).map(|_| gate.get("/v2/droplets").token(&own).send());
+    let all = futures_util::future::join_all(all).await;
+    let went = all.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(went, 1);
+    let left = whoami(&gate, &parent).await.json()["uses_left"].clone();
+    assert_eq!(left, 99);
+    gate.finish(&api).await;
+}
+
+/// So that it keeps one alive that ends when it is idle.
+#[tokio::test]
+async fn a_use_of_a_child_is_one_of_its_parent() {
+    let (api, gate) = gate().await;
+    let parent = gate
+        .issue(&["quiet", "--role", "team", "--idle", "1h"])
+        .await;
+    let own = child(&gate, &parent, &json!({ "expires_in": 600 })).await;
+    let used = async || {
+        let shown = gate.cli(&["token", "show", "quiet", "--json"]).await;
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        shown["last_used_at"].clone()
+    };
+    assert_eq!(used().await, Value::Null, "to make one is no use");
+    let answer = gate.get("/v2/droplets").token(&own).send().await;
+    assert_eq!(answer.status, 200);
+    let began = Instant::now();
+    while used().await.is_null() {
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(10), "it is written down soon");
+    }
+    gate.finish(&api).await;
+}
+
 /// What the commands say of a token: its state in the list, and why in `show`; whether `explain` lets it through.
 async fn told_of(gate: &Gate, name: &str) -> (String, String, String) {
     let listed = gate.cli(&["token", "list", "--json"]).await;

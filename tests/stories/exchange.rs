@@ -645,6 +645,60 @@ async fn a_forged_or_foreign_identity_is_not_trusted() {
     gate.finish(&api).await;
 }
 
+/// What a header says of a key (RFC 7515 §4.1) is written by whoever made the token: a signature counts by the issuer's own key of
+/// that `kid`, and no `kid` is looked for anywhere else.
+#[tokio::test]
+async fn a_key_that_a_header_brings_along_is_not_heard() {
+    let (api, issuer, attacker) = (
+        StandInApi::start().await,
+        Issuer::start().await,
+        Issuer::start().await,
+    );
+    issuer.rotate(SigningKey::new("key-1", "ES256"));
+    let own = SigningKey::new("key-1", "ES256");
+    let by_address = json!({ "url": issuer.url, "audience": "tidegate" });
+    let by_file = json!({ "url": issuer.url, "audience": "tidegate", "jwks": "keys.json" });
+    for settings in [by_address, by_file] {
+        let gate = builder(&api, &issuer)
+            .set("issuers", json!({ "ci": settings }))
+            .file("keys.json", &issuer.public_keys().to_string())
+            .file(
+                "theirs.json",
+                &json!({ "keys": [own.public()] }).to_string(),
+            )
+            .start()
+            .await;
+        given(&exchange(&gate, &issuer.sign("ES256", &issuer.claims(&of_github()))).await);
+        let keys = format!("{}/keys", attacker.url);
+        let file = gate.files().path("theirs.json");
+        let file = file.to_str().unwrap();
+        let (wrong, unknown) = ("signature is not", "no key of its `kid`");
+        let cases = [
+            (json!({ "jwk": own.public() }), wrong),
+            (json!({ "jwk": own.public(), "kid": null }), "no `kid`"),
+            (json!({ "jwk": own.public(), "kid": "key-9" }), unknown),
+            (json!({ "x5c": [encoded(b"a certificate")] }), wrong),
+            (json!({ "jku": keys }), wrong),
+            (json!({ "x5u": keys }), wrong),
+            (json!({ "jku": keys, "kid": "key-9" }), unknown),
+            (json!({ "kid": keys }), unknown),
+            (json!({ "kid": file }), unknown),
+            (json!({ "kid": format!("file://{file}") }), unknown),
+            (json!({ "kid": "key-1\u{0}" }), unknown),
+            (json!({ "kid": "KEY-1" }), unknown),
+        ];
+        for (more, says) in cases {
+            let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "key-1" });
+            let mut header = header.as_object().unwrap().clone();
+            header.extend(more.as_object().unwrap().clone());
+            let token = own.token("ES256", &header.into(), &issuer.claims(&of_github()));
+            assert_refused(&exchange(&gate, &token).await, 401, "invalid_grant", says);
+        }
+        gate.finish(&api).await;
+    }
+    assert_eq!(attacker.asked(), 0, "nobody asks where a token says");
+}
+
 #[tokio::test]
 async fn each_algorithm_is_taken_by_a_key_of_its_own() {
     let (api, issuer, gate) = gate().await;

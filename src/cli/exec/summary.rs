@@ -1,6 +1,5 @@
 //! What was let through and what was refused in a run, by its record.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -8,12 +7,10 @@ use std::os::unix::fs::FileExt;
 use serde_json::{Value, json};
 
 use super::Form;
-use crate::catalog::{Catalog, Method, Scope};
+use crate::catalog::Catalog;
 use crate::cli::{counted, say};
-use crate::operate::{Refused, suggestion};
-use crate::policy::{Grants, by_head};
-use crate::refusal::Code;
-use crate::request::{Asked, Target};
+use crate::operate::Remedy;
+use crate::policy::Grants;
 
 /// It, counted.
 #[derive(Debug, Default)]
@@ -65,13 +62,7 @@ impl Summary {
                 if self.refusals.len() == MOST {
                     return;
                 }
-                let (needs, suggestion) = match reason.as_str() {
-                    "scope" | "field_scope" | "unknown_endpoint" => {
-                        mending(&method, &path, grants, catalog)
-                    }
-                    "resource" | "resource_hidden" | "action" => by_name(line),
-                    _ => Default::default(),
-                };
+                let Remedy { needs, suggestion } = Remedy::of(line, grants, catalog);
                 self.refusals.push(Refusal {
                     endpoint: text("endpoint").map(str::to_owned),
                     detail: text("detail").map(str::to_owned),
@@ -152,75 +143,6 @@ impl Summary {
         }
         lines
     }
-}
-
-/// The scopes that a request lacked, and what would give them: judged by its head, as it was before its body was read.
-fn mending(
-    method: &str,
-    path: &str,
-    grants: &Grants,
-    catalog: &Catalog,
-) -> (Vec<String>, Option<String>) {
-    let Some((method, target)) = method.parse::<Method>().ok().zip(Target::read(path).ok()) else {
-        return Default::default();
-    };
-    let asked = Asked::new(method, target, catalog);
-    let judge = |grants: &Grants| by_head(grants, &asked, catalog).map(|()| String::new());
-    let Err(refusal) = judge(grants) else {
-        return Default::default();
-    };
-    let needs = refusal.needs.iter().map(Scope::to_string).collect();
-    let refused = Refused {
-        method,
-        path,
-        body: None,
-        refusal: &refusal,
-    };
-    let mended = matches!(refusal.code, Code::Scope | Code::UnknownEndpoint);
-    let suggested = || suggestion(&refused, grants, catalog, judge);
-    (needs, mended.then(suggested).flatten())
-}
-
-/// The scopes of a request that was about something which its grants do not reach, and a grant of these over that alone.
-fn by_name(line: &Value) -> (Vec<String>, Option<String>) {
-    let mut scopes = BTreeSet::new();
-    let mut only: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let members = |name: &str| {
-        line.get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-    };
-    for resource in members("resources") {
-        let text = |name: &str| resource.get(name).and_then(Value::as_str);
-        scopes.extend(text("scope"));
-        if let (Some(kind), Some(id)) = (text("kind"), text("id")) {
-            only.entry(kind).or_default().insert(id);
-        }
-    }
-    if scopes.is_empty() {
-        scopes.extend(members("scopes").filter_map(Value::as_str));
-    }
-    let needs: Vec<_> = scopes.into_iter().map(str::to_owned).collect();
-    if only.is_empty() || needs.is_empty() {
-        return (needs, None);
-    }
-    let quoted = |id: &&str| Value::String((*id).to_owned()).to_string(); // JSON strings are YAML strings
-    let kinds: Vec<_> = only
-        .iter()
-        .map(|(kind, ids)| {
-            let ids: Vec<_> = ids.iter().map(quoted).collect();
-            format!("{kind}: {{ id: [{}] }}", ids.join(", "))
-        })
-        .collect();
-    let action = line.get("action").and_then(Value::as_str);
-    let actions = action.map_or_else(String::new, |action| format!("\n    actions: [{action}]"));
-    let yaml = format!(
-        "allow:\n  - scopes: [{}]\n    only: {{ {} }}{actions}",
-        needs.join(", "),
-        kinds.join(", ")
-    );
-    (needs, Some(yaml))
 }
 
 /// The lines of a record, one by one.

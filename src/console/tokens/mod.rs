@@ -214,7 +214,7 @@ impl Console {
     }
 
     /// The token with this id or name; of several with the name, the newest that lives.
-    fn found(&self, wanted: &str, rules: &Rules) -> Result<Seen, Trouble> {
+    pub(super) fn found(&self, wanted: &str, rules: &Rules) -> Result<Seen, Trouble> {
         let mut found = Vec::new();
         self.tokens.each(rules.in_force(), |token| {
             if token.kept.id().as_str() == wanted || token.kept.name() == wanted {

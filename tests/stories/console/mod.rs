@@ -1,5 +1,6 @@
 //! The console: who gets in, what it shows, what it does, and what it never does.
 
+mod operators;
 mod policies;
 mod records;
 mod several;
@@ -1018,13 +1019,16 @@ async fn no_markup_from_outside_is_markup_in_a_page() {
     let policy = "
 version: 1
 roles:
-  viewer: { operator: [view, revoke, issue], operator_issues: [reader] }
+  viewer: { operator: [view, revoke, issue], operator_issues: [reader, filled] }
   reader:
     delegate: { ttl: 1h, count: 3 }
     description: \"<script>alert(1)</script>\\\"'><img src=x onerror=alert(1)>\"
     allow:
       - { scopes: [\"droplet:read\"], only: { droplet: { name: \"<script>alert(1)</script>\\\"'><img src=x onerror=alert(1)>\" } } }
       - { requests: [\"GET /v2/<script>alert\"] }
+  filled:
+    vars: [filled]
+    allow: [{ scopes: [\"droplet:create\", \"image:read\", \"tag:create\"], only: { droplet: { tag: \"${filled}\" } } }]
 tokens:
   - { name: \"<script>filed\", id: 4fZ0aB9cD8eF, hash: \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", roles: [reader], owner: \"<script>x\", description: \"<img src=x>\" }
 ";
@@ -1060,6 +1064,15 @@ tokens:
             .send()
             .await;
     }
+    let var = format!("filled={EVIL}");
+    let filled = gate
+        .issue(&["filled", "--role", "filled", "--var", &var])
+        .await;
+    let named = json!({ "name": EVIL, "size": "s", "image": 12 });
+    let refused = gate.post("/v2/droplets", &named).token(&filled);
+    let refused = refused.send().await;
+    assert_eq!(refused.reason(), Some("resource"), "{}", refused.text());
+    assert!(refused.message().contains("<script>"), "{}", refused.text());
     let child = json!({ "name": "<script>alert(1)</script>", "expires_in": 60, "only": { "droplet": { "name": "<script>alert(1)</script>" } } });
     let child = gate
         .post("/.tidegate/v1/tokens", &child)
@@ -1076,7 +1089,7 @@ tokens:
             .iter()
             .filter(|line| line["event"] == "answer")
             .count()
-            >= 3
+            >= 4
     })
     .await;
     let encoded = "%3Cscript%3Ealert(1)%3C/script%3E%22'%3E%3Cimg%20src=x%20onerror=alert(1)%3E";
@@ -1109,6 +1122,21 @@ tokens:
             true,
         ),
         (format!("/tokens/revoke?owner={encoded}"), true),
+        (format!("/tokens/{}", id_of(&filled)), true),
+        (format!("/tokens?trust={encoded}"), true),
+        (
+            format!("/ask?method=GET&path={encoded}&token={encoded}"),
+            true,
+        ),
+        (
+            format!("/ask?path=/v2/droplets&role=reader&from={encoded}"),
+            true,
+        ),
+        (format!("/ask?path=/v2/tags/{encoded}&role=filled"), true),
+        (format!("/roles/{encoded}"), false),
+        (format!("/records?token={}", id_of(&filled)), true),
+        (format!("/records?since={encoded}"), false),
+        (format!("/unused?since={encoded}"), false),
         (format!("/live?since={encoded}"), false),
         ("/records".to_owned(), true),
         (format!("/records?token={encoded}&resource={encoded}"), true),
@@ -1143,6 +1171,7 @@ tokens:
     let other = self::encoded(
         "version: 1\nroles: { reader: { allow: [{ scopes: [\"droplet:*\"], only: { droplet: { name: \"<script>x\" } } }] } }",
     );
+    let rotated = format!("/tokens/{id}/rotate");
     let forms = [
         ("/check", format!("policy={wrong}")),
         ("/check", format!("policy={encoded}")),
@@ -1159,6 +1188,15 @@ tokens:
                 "name={encoded}&role={encoded}&owner={encoded}&vars={encoded}&sources={encoded}"
             ),
         ),
+        (
+            "/tokens",
+            format!("name=x&role=reader&expires={encoded}&idle={encoded}&rate={encoded}"),
+        ),
+        (
+            "/tokens",
+            format!("name=x&role=reader&max_uses={encoded}&description={encoded}"),
+        ),
+        (rotated.as_str(), format!("grace={encoded}")),
         ("/tokens/revoke", format!("owner={encoded}&count=7")),
         ("/tokens/find", format!("token={encoded}")),
     ];
@@ -1253,7 +1291,7 @@ async fn records_roles_and_explanations_are_told_to_programs_too() {
             .await,
     );
     gate.get("/v2/droplets").token(&ci).send().await;
-    gate.get("/v2/volumes").token(&ci).send().await;
+    let said = gate.get("/v2/volumes").token(&ci).send().await.message();
     gate.audit_until(|lines| lines.len() >= 2).await;
     let get = async |path: &str| {
         api_of(&gate, &format!("GET {path}"), &viewer, &Value::Null)
@@ -1277,6 +1315,11 @@ async fn records_roles_and_explanations_are_told_to_programs_too() {
     assert_eq!(
         (&group["count"], &group["reason"], &group["token"]["name"]),
         (&json!(1), &json!("scope"), &json!("ci"))
+    );
+    assert_eq!(group["message"], said.as_str(), "what the client was told");
+    assert_eq!(
+        group["suggestion"],
+        "allow:\n  - scopes: [block_storage:read]"
     );
     let tokens = get("/api/v1/tokens?owner=alice").await;
     assert_eq!(

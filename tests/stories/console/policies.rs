@@ -146,5 +146,22 @@ async fn unused_says_at_the_console_what_the_command_says() {
         page.contains("Scopes that no request needed") && page.contains("droplet:delete"),
         "{page}"
     );
+    // Of each role with it.
+    for (role, lists) in [
+        ("writer", ["scopes", "droplet:delete"]),
+        ("reader", ["roles", "reader"]),
+    ] {
+        let asked = format!("GET /api/v1/roles/{role}");
+        let told = api_of(&gate, &asked, &viewer, &Value::Null).await.json();
+        let [list, one] = lists;
+        let found = told["unused"][list].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{told:#}");
+        assert!(found[0].to_string().contains(one), "{told:#}");
+        let page = session.get(&format!("/roles/{role}")).await.body;
+        assert!(
+            page.contains("By 1 requests that were let through"),
+            "{page}"
+        );
+    }
     gate.finish(&api).await;
 }
