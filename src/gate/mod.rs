@@ -239,7 +239,7 @@ impl Gate {
         says_one_thing(&head)?;
         let asked = match what_is_asked(&head, &serving.rules.catalog, line)? {
             Headed::Api(asked) => asked,
-            Headed::Own(held, target) => {
+            Headed::Own(endpoint, target) => {
                 line.record.decision = Some(Verdict::Allow);
                 let asked = own::Asked {
                     target: &target,
@@ -249,7 +249,7 @@ impl Gate {
                     serving,
                     client: &client,
                 };
-                return Box::pin(self.own(held, asked, line)).await;
+                return Box::pin(self.own(endpoint, asked, line)).await;
             }
         };
         let mut question = Question {
