@@ -198,8 +198,10 @@ fn tell(directory: &Path) -> Result<(), Failed> {
 }
 
 const SETTINGS: &str = "\
+# yaml-language-server: $schema=tidegate.schema.json
 # How tidegate listens, where it forwards to, and what it keeps where; paths are relative to this file.
-# `tidegate check --config tidegate.yaml` reads it with all that it names, and says what is wrong.
+# `tidegate check --config tidegate.yaml` reads it with all that it names, and says what is wrong. For editors that know the first line:
+# `tidegate schema config > tidegate.schema.json`, and `tidegate schema policy > policy.schema.json` for the policy.
 listen:
   - address: 127.0.0.1:8080
 {upstream}accounts:

@@ -132,9 +132,10 @@ fn list(arguments: &List) -> Result<(), Failed> {
     print_table(&table)
 }
 
-/// The first sentence of the comment that it begins with.
+/// The first sentence of the comment that it begins with, after the line for editors.
 fn about(text: &str) -> String {
-    let lines = text.lines().map_while(|line| line.strip_prefix("# "));
+    let lines = text.lines().skip(1);
+    let lines = lines.map_while(|line| line.strip_prefix("# "));
     let all = lines.collect::<Vec<_>>().join(" ");
     let end = all.find(". ").map_or(all.len(), |at| at + 1);
     let sentence = all.get(..end).unwrap_or(&all);

@@ -1,11 +1,18 @@
-//! JSON Schemas of the two files that people write. What they list (scopes, kinds with their attributes, actions, reasons) comes from
+//! JSON Schemas of the files that people write. What they list (scopes, kinds with their attributes, actions, reasons) comes from
 //! the tables that the readers go by; a test holds each set of keys against what the readers say that they know.
+
+mod extra;
+mod forms;
 
 use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use self::forms::{
+    address, base_url, flag, like, list, loopback, matching, network, or_null, rate, role_name,
+    safe_url, size, some_texts, source, span, text, time, values, vars,
+};
 use super::{Failed, Outcome, print};
 use crate::catalog::{Catalog, Kind};
 use crate::policy::Right;
@@ -26,12 +33,15 @@ enum File {
     Policy,
     /// The configuration, `tidegate.yaml`.
     Config,
+    /// What the configuration's `catalog.extra` names: endpoints that DigitalOcean added since.
+    Extra,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
     let schema = match arguments.file {
         File::Policy => policy(&Catalog::builtin().map_err(Failed)?),
         File::Config => config(),
+        File::Extra => extra::schema(),
     };
     print(format!("{schema:#}"))?;
     Ok(Outcome::Good)
@@ -45,7 +55,7 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
         &["version"],
         &[
             ("version", json!({ "const": 1 })),
-            ("roles", named(&local("role"))),
+            ("roles", roles()),
             ("tokens", list(&local("token"))),
             ("trust", list(&local("trust"))),
             (
@@ -67,6 +77,7 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
         "identity_test": identity_test(),
         "given": given(catalog),
         "text": text(),
+        "role_name": role_name(),
         "values": values(),
     });
     put(&mut schema, "title", json!("A policy of tidegate"));
@@ -89,8 +100,8 @@ pub(crate) fn config() -> Value {
         &[],
         &[
             ("unix", text()),
-            ("address", text()),
-            ("systemd", text()),
+            ("address", address()),
+            ("systemd", like("^[!-9;-~]{1,255}$")),
             ("allow_plaintext", flag()),
             ("tls", local("tls")),
             ("proxy_protocol", flag()),
@@ -101,27 +112,54 @@ pub(crate) fn config() -> Value {
         "oneOf",
         needs_one(&["address", "unix", "systemd"]),
     );
+    // A unix socket has nobody on the way; and plain HTTP off loopback is said to be meant.
+    let is_plain = json!({ "not": { "required": ["tls"] }, "properties": { "allow_plaintext": { "const": false } } });
+    let of_listener = json!([
+        implies(
+            &json!({ "required": ["unix"] }),
+            &json!({ "not": { "required": ["tls"] }, "properties": { "proxy_protocol": { "const": false } } })
+        ),
+        implies(
+            &is_plain,
+            &json!({ "properties": { "address": loopback() } })
+        ),
+    ]);
+    put(&mut listener, "allOf", of_listener);
     let mut admin = object(
         &[],
         &[
             ("unix", text()),
-            ("address", text()),
+            ("address", address()),
             ("tls", local("tls")),
             ("console", flag()),
             (
                 "hosts",
-                or_null(json!({ "type": "array", "items": text() })),
+                or_null(json!({ "type": "array", "items": like("^[A-Za-z0-9._-]+$") })),
             ),
         ],
     );
     put(&mut admin, "oneOf", needs_one(&["address", "unix"]));
+    let names_hosts =
+        json!({ "required": ["hosts"], "properties": { "hosts": { "type": "array" } } });
+    let has_page =
+        json!({ "required": ["console"], "properties": { "console": { "const": true } } });
+    let without_tls = json!({ "not": { "required": ["tls"] } });
+    let of_admin = json!([
+        implies(&names_hosts, &has_page),
+        implies(&json!({ "required": ["unix"] }), &without_tls),
+        implies(
+            &without_tls,
+            &json!({ "properties": { "address": loopback() } })
+        ),
+    ]);
+    put(&mut admin, "allOf", of_admin);
     let mut account = object(
         &[],
         &[
             ("token_file", text()),
             ("token_env", text()),
             ("token_files", some_texts()),
-            ("token_command", some_texts()),
+            ("token_command", command()),
             ("token_refresh", or_null(span())),
             (
                 "reserve",
@@ -134,6 +172,9 @@ pub(crate) fn config() -> Value {
         "oneOf",
         needs_one(&["token_file", "token_files", "token_env", "token_command"]),
     );
+    let refreshes = json!({ "required": ["token_refresh"], "properties": { "token_refresh": { "type": "string" } } });
+    let runs = json!({ "required": ["token_command"] });
+    put(&mut account, "allOf", json!([implies(&refreshes, &runs)]));
     let audit = object(
         &["file"],
         &[("file", text()), ("sync", flag()), ("chain", flag())],
@@ -141,7 +182,7 @@ pub(crate) fn config() -> Value {
     let upstream = object(
         &[],
         &[
-            ("url", text()),
+            ("url", json!({ "allOf": [base_url(), safe_url()] })),
             ("ca_file", or_null(text())),
             ("connect_timeout", or_null(span())),
             ("timeout", or_null(span())),
@@ -151,10 +192,10 @@ pub(crate) fn config() -> Value {
         &["accounts", "policy", "state", "audit"],
         &[
             ("listen", list(&listener)),
-            ("public_url", or_null(text())),
+            ("public_url", or_null(base_url())),
             (
                 "trusted_proxies",
-                json!({ "type": "array", "items": text() }),
+                json!({ "type": "array", "items": network() }),
             ),
             ("upstream", upstream),
             (
@@ -163,7 +204,10 @@ pub(crate) fn config() -> Value {
             ),
             ("policy", text()),
             ("state", json!({ "anyOf": [text(), state()] })),
-            ("instance", or_null(text())),
+            (
+                "instance",
+                or_null(json!({ "allOf": [text(), { "minLength": 1, "maxLength": 64 }] })),
+            ),
             ("audit", json!({ "anyOf": [{ "const": "stdout" }, audit] })),
             ("admin", or_null(admin)),
             ("catalog", object(&["extra"], &[("extra", text())])),
@@ -178,6 +222,11 @@ pub(crate) fn config() -> Value {
             ("limits", limits()),
         ],
     );
+    let header = json!({ "required": ["proxy_protocol"], "properties": { "proxy_protocol": { "const": true } } });
+    let behind =
+        json!({ "required": ["listen"], "properties": { "listen": { "contains": header } } });
+    let proxies = json!({ "required": ["trusted_proxies"], "properties": { "trusted_proxies": { "minItems": 1 } } });
+    put(&mut schema, "allOf", json!([implies(&behind, &proxies)]));
     put(&mut schema, "title", json!("The configuration of tidegate"));
     put(&mut schema, "$defs", json!({ "tls": tls }));
     headed(schema)
@@ -202,12 +251,14 @@ fn state() -> Value {
 }
 
 fn issuer() -> Value {
-    object(
+    let file = json!({ "not": { "pattern": "://" } });
+    let keys = json!({ "allOf": [text(), { "anyOf": [file, safe_url()] }] });
+    let mut issuer = object(
         &["url", "audience"],
         &[
             ("url", text()),
-            ("audience", text()),
-            ("jwks", or_null(text())),
+            ("audience", json!({ "allOf": [text(), { "minLength": 1 }] })),
+            ("jwks", or_null(keys)),
             ("ca_file", or_null(text())),
             (
                 "kind",
@@ -215,7 +266,13 @@ fn issuer() -> Value {
             ),
             ("once", flag()),
         ],
-    )
+    );
+    // Without keys of its own it is asked for them at its address.
+    let asks = json!({ "properties": { "jwks": { "type": "null" } } });
+    let address = json!({ "allOf": [{ "type": "string" }, safe_url()] });
+    let asked = json!({ "properties": { "url": address } });
+    put(&mut issuer, "allOf", json!([implies(&asks, &asked)]));
+    issuer
 }
 
 fn limits() -> Value {
@@ -234,14 +291,14 @@ fn role() -> Value {
         &[
             ("description", local("text")),
             ("account", local("text")),
-            ("vars", list(&json!({ "type": "string", "pattern": NAME }))),
+            ("vars", list(&role_name())),
             ("allow", list(&local("allow"))),
             ("deny", list(&local("deny"))),
             (
                 "operator",
                 list(&json!({ "enum": Right::ALL.map(Right::as_str) })),
             ),
-            ("operator_issues", list(&local("text"))),
+            ("operator_issues", list(&local("role_name"))),
             ("delegate", delegate()),
         ],
     );
@@ -250,6 +307,19 @@ fn role() -> Value {
         "anyOf",
         needs_one(&["allow", "deny", "operator"]),
     );
+    // Each right at the console needs those before it; and what is given there is handed on to nobody.
+    let has = |right: Right| json!({ "contains": { "const": right.as_str() } });
+    let steps = Right::ALL.windows(2).filter_map(|pair| match pair {
+        [lower, higher] => Some(implies(&has(*higher), &has(*lower))),
+        _ => None,
+    });
+    let steps: Vec<_> = steps.collect();
+    let whole = json!([
+        { "properties": { "operator": { "allOf": steps } } },
+        { "not": { "required": ["operator", "delegate"] } },
+        implies(&json!({ "required": ["operator_issues"] }), &json!({ "required": ["operator"], "properties": { "operator": has(Right::Issue) } })),
+    ]);
+    put(&mut role, "allOf", whole);
     role
 }
 
@@ -327,11 +397,10 @@ fn attributes(kind: &Kind, catalog: &Catalog) -> Value {
 }
 
 fn token() -> Value {
-    let time = json!({ "type": "string", "format": "date-time" });
-    object(
+    let mut token = object(
         &["name", "id", "hash", "roles"],
         &[
-            ("name", local("text")),
+            ("name", forms::token_name()),
             (
                 "id",
                 json!({ "type": "string", "pattern": "^[0-9A-Za-z]{12}$" }),
@@ -340,24 +409,28 @@ fn token() -> Value {
                 "hash",
                 json!({ "type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$" }),
             ),
-            ("roles", list(&local("text"))),
+            ("roles", list(&local("role_name"))),
             ("vars", vars()),
-            (
-                "sources",
-                json!({ "type": "array", "items": { "type": "string" } }),
-            ),
-            ("client_cert", json!({ "type": "string" })),
-            ("not_before", time.clone()),
-            ("expires_at", time.clone()),
-            ("ceiling", local("text")),
-            ("report_until", time),
+            ("sources", sources()),
+            ("client_cert", matching("^(\\*|.*=.+)$")),
+            ("not_before", time()),
+            ("expires_at", time()),
+            ("ceiling", local("role_name")),
+            ("report_until", time()),
             ("idle", span()),
             ("max_uses", json!({ "type": "integer", "minimum": 0 })),
             ("rate", rate()),
             ("owner", local("text")),
             ("description", local("text")),
         ],
-    )
+    );
+    let both = json!({ "ceiling": ["report_until"], "report_until": ["ceiling"] });
+    put(&mut token, "dependentRequired", both);
+    token
+}
+
+fn sources() -> Value {
+    json!({ "type": "array", "items": source() })
 }
 
 fn delegate() -> Value {
@@ -375,25 +448,21 @@ fn trust() -> Value {
     object(
         &["name", "issuer", "claims", "roles"],
         &[
-            ("name", json!({ "type": "string", "pattern": NAME })),
+            (
+                "name",
+                json!({ "allOf": [role_name(), { "maxLength": 64 }] }),
+            ),
             ("issuer", local("text")),
             ("claims", claims),
-            ("roles", list(&local("text"))),
+            ("roles", list(&local("role_name"))),
             ("vars", vars()),
-            ("ceiling", local("text")),
+            ("ceiling", local("role_name")),
             ("ttl", span()),
             ("max_uses", json!({ "type": "integer", "minimum": 0 })),
             ("rate", rate()),
-            (
-                "sources",
-                json!({ "type": "array", "items": { "type": "string" } }),
-            ),
+            ("sources", sources()),
         ],
     )
-}
-
-fn rate() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9]+/(s|min|h)$" })
 }
 
 /// A test of `trust`.
@@ -413,7 +482,7 @@ fn test() -> Value {
     object(
         &["role", "request", "expect"],
         &[
-            ("role", local("text")),
+            ("role", local("role_name")),
             ("vars", vars()),
             (
                 "request",
@@ -441,55 +510,22 @@ fn given(catalog: &Catalog) -> Value {
     json!({ "type": "object", "minProperties": 1, "properties": kinds, "additionalProperties": false })
 }
 
-/// The name of a role or variable.
-const NAME: &str = "^[A-Za-z0-9._-]+$";
-
-fn named(one: &Value) -> Value {
-    json!({ "type": "object", "minProperties": 1, "propertyNames": { "pattern": NAME }, "additionalProperties": one })
+fn roles() -> Value {
+    json!({
+        "type": "object", "minProperties": 1, "propertyNames": { "pattern": forms::NAME },
+        "additionalProperties": local("role"),
+    })
 }
 
-fn vars() -> Value {
-    let value = json!({ "type": ["string", "number", "boolean"], "minLength": 1 });
-    json!({ "type": "object", "minProperties": 1, "additionalProperties": value })
+/// A program and its arguments.
+fn command() -> Value {
+    let program = json!({ "allOf": [text(), { "minLength": 1 }] });
+    json!({ "type": "array", "minItems": 1, "prefixItems": [program], "items": text() })
 }
 
-fn some_texts() -> Value {
-    json!({ "type": "array", "minItems": 1, "items": text() })
-}
-
-/// A text; numbers and `true` are read as they are written.
-fn text() -> Value {
-    json!({ "type": ["string", "number", "boolean"] })
-}
-
-/// What an attribute must be: one value, or one of several.
-fn values() -> Value {
-    let one = json!({ "type": ["string", "number", "boolean"], "minLength": 1 });
-    json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
-}
-
-fn flag() -> Value {
-    json!({ "type": "boolean" })
-}
-
-fn span() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" })
-}
-
-fn size() -> Value {
-    json!({ "type": ["integer", "string"], "minimum": 1, "pattern": "^[0-9]+(KiB|MiB|GiB)?$" })
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "what it is given was made for it"
-)]
-fn or_null(schema: Value) -> Value {
-    json!({ "anyOf": [{ "type": "null" }, schema] })
-}
-
-fn list(item: &Value) -> Value {
-    json!({ "type": "array", "minItems": 1, "items": item })
+/// What is one way has to be another way, too.
+fn implies(one: &Value, other: &Value) -> Value {
+    json!({ "if": one, "then": other })
 }
 
 fn local(definition: &str) -> Value {

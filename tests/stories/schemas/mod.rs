@@ -1,9 +1,12 @@
 //! `tidegate schema`: the examples validate, what a schema can tell is told, and its keys are those that the readers know.
 
-use std::collections::BTreeSet;
+mod mistakes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use regex::Regex;
 use serde_json::{Map, Number, Value, json};
@@ -79,6 +82,24 @@ fn valid(value: &Value, schema: &Value, root: &Value) -> bool {
             "allOf" => !each(asked).contains(&false),
             "oneOf" => each(asked).iter().filter(|good| **good).count() == 1,
             "not" => !valid(value, asked, root),
+            "if" => !valid(value, asked, root) || valid(value, &members["then"], root),
+            "then" => members.contains_key("if"),
+            "contains" => value
+                .as_array()
+                .is_none_or(|items| items.iter().any(|item| valid(item, asked, root))),
+            "dependentRequired" => value.as_object().is_none_or(|object| {
+                let asked = asked.as_object().unwrap().iter();
+                let used = asked.filter(|(key, _)| object.contains_key(*key));
+                used.flat_map(|(_, needs)| needs.as_array().unwrap())
+                    .all(|key| object.contains_key(key.as_str().unwrap()))
+            }),
+            "prefixItems" => value.as_array().is_none_or(|items| {
+                let asked = asked.as_array().unwrap().iter();
+                items
+                    .iter()
+                    .zip(asked)
+                    .all(|(item, asked)| valid(item, asked, root))
+            }),
             "required" => value.as_object().is_none_or(|object| {
                 asked
                     .as_array()
@@ -108,23 +129,38 @@ fn valid(value: &Value, schema: &Value, root: &Value) -> bool {
             "minProperties" => value
                 .as_object()
                 .is_none_or(|object| object.len() as u64 >= asked.as_u64().unwrap()),
-            "items" => value
-                .as_array()
-                .is_none_or(|items| items.iter().all(|item| valid(item, asked, root))),
+            "items" => value.as_array().is_none_or(|items| {
+                let before = members.get("prefixItems").and_then(Value::as_array);
+                let mut rest = items.iter().skip(before.map_or(0, Vec::len));
+                rest.all(|item| valid(item, asked, root))
+            }),
             "minItems" => value
                 .as_array()
                 .is_none_or(|items| items.len() as u64 >= asked.as_u64().unwrap()),
             "minLength" => value
                 .as_str()
                 .is_none_or(|text| text.chars().count() as u64 >= asked.as_u64().unwrap()),
+            "maxLength" => value
+                .as_str()
+                .is_none_or(|text| text.chars().count() as u64 <= asked.as_u64().unwrap()),
             "minimum" => value
                 .as_f64()
                 .is_none_or(|number| number >= asked.as_f64().unwrap()),
             "pattern" => value
                 .as_str()
-                .is_none_or(|text| Regex::new(asked.as_str().unwrap()).unwrap().is_match(text)),
+                .is_none_or(|text| matches(asked.as_str().unwrap(), text)),
             other => panic!("the keyword {other} is none that this test knows"),
         })
+}
+
+/// Whether a text has what a pattern asks for; patterns are built once.
+fn matches(pattern: &str, text: &str) -> bool {
+    static BUILT: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap();
+    let known = built.entry(pattern.to_owned());
+    known
+        .or_insert_with(|| Regex::new(pattern).unwrap())
+        .is_match(text)
 }
 
 fn is_a(value: &Value, kind: &Value) -> bool {
@@ -144,104 +180,132 @@ fn of_repository(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-#[test]
-fn what_the_project_shows_validates() {
-    let policy = schema("policy");
-    assert_eq!(
-        policy["$schema"],
-        "https://json-schema.org/draft/2020-12/schema"
-    );
-    let mut policies = vec![
-        "config/policy.yaml".to_owned(),
-        "examples/ci/tidegate/policy.yaml".to_owned(),
-    ];
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/roles")).unwrap()
-    {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        policies.push(format!("examples/roles/{name}"));
-    }
-    assert!(policies.len() >= 12);
-    for name in policies {
-        assert!(
-            valid(&document(&of_repository(&name)), &policy, &policy),
-            "{name}"
-        );
-    }
-    let config = schema("config");
-    for name in ["config/tidegate.yaml", "examples/ci/tidegate/tidegate.yaml"] {
-        assert!(
-            valid(&document(&of_repository(name)), &config, &config),
-            "{name}"
-        );
+/// The schemas, by the file that the first line of what they are of names.
+const SCHEMAS: [(&str, &str); 3] = [
+    ("policy.schema.json", "policy"),
+    ("tidegate.schema.json", "config"),
+    ("extra.schema.json", "extra"),
+];
+
+/// What other programs read, and what their files begin with below a comment or two.
+const OF_OTHERS: [(&str, &str); 15] = [
+    ("examples/ci/catalog.yaml", "name: "),
+    ("examples/ci/exchange/github.yaml", "name: "),
+    ("examples/ci/exchange/gitlab.yaml", "stages: "),
+    ("examples/ci/github.yaml", "name: "),
+    ("examples/ci/gitlab.yaml", "stages: "),
+    ("examples/ci/review/action.yml", "name: "),
+    ("examples/ci/review/gitlab.yaml", "policy-review:"),
+    ("examples/ci/review/pre-commit-config.yaml", "repos:"),
+    ("examples/ci/review/workflow.yaml", "name: "),
+    ("examples/container/compose.yaml", "services:"),
+    ("examples/kubernetes/clients/", "apiVersion: "),
+    ("examples/kubernetes/exchange.yaml", "apiVersion: "),
+    ("examples/kubernetes/tidegate.yaml", "apiVersion: "),
+    ("examples/several/compose.yaml", "x-tidegate:"),
+    ("examples/several/kubernetes.yaml", "apiVersion: "),
+];
+
+/// The YAML files of a directory and of those below.
+fn yaml_files(directory: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            yaml_files(&path, into);
+        } else if path
+            .extension()
+            .is_some_and(|it| it == "yaml" || it == "yml")
+        {
+            let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+            into.push(name.to_str().unwrap().to_owned());
+        }
     }
 }
 
 #[test]
-fn what_a_schema_can_tell_is_told() {
-    const POLICY: &str = "version: 1\nroles:\n  a-role:\n    allow: [{ scopes: [droplet:read], only: { droplet: { tag: web } } }]\ntests:\n  - { role: a-role, request: GET /v2/droplets, expect: allow }\n";
-    const CONFIG: &str = "accounts: { default: { token_file: t } }\npolicy: p.yaml\nstate: s.db\naudit: { file: a }\nlimits: { body: 2MiB }\nupstream: { timeout: 60s }\n";
-    /// A file's kind, a whole one, and what makes it a broken one.
-    type Broken<'b> = (&'b str, &'b str, &'b [(&'b str, &'b str)]);
-    let broken: [Broken<'_>; 2] = [
-        (
-            "policy",
-            POLICY,
-            &[
-                ("version: 1", "version: 2"),
-                ("version: 1\n", ""),
-                ("roles:", "role:"),
-                ("a-role:\n", "a role:\n"),
-                ("allow:", "alow:"),
-                ("droplet:read", "droplet:reed"),
-                ("[droplet:read]", "[]"),
-                (
-                    "scopes: [droplet:read]",
-                    "scopes: [droplet:read], requests: [GET /]",
-                ),
-                ("scopes: [droplet:read], ", ""),
-                ("{ droplet: { tag: web } }", "{}"),
-                ("{ droplet: { tag: web } }", "{ dropelt: any }"),
-                ("{ droplet: { tag: web } }", "{ tag: any }"),
-                ("{ tag: web }", "{ tagg: web }"),
-                ("{ tag: web }", "{ tag: [] }"),
-                ("{ tag: web }", "{}"),
-                ("expect: allow", "expect: yes"),
-                ("expect: allow", "expect: deny, reason: nonsense"),
-                ("request: GET", "request: get"),
-            ],
-        ),
-        (
-            "config",
-            CONFIG,
-            &[
-                ("accounts: { default: { token_file: t } }\n", ""),
-                ("token_file: t", "token_file: t, token_env: T"),
-                ("token_file: t", "token_file: t, token_files: [t]"),
-                ("token_file: t", "token_files: []"),
-                ("token_file: t", "token_command: cat"),
-                ("token_file: t", "file: t"),
-                ("{ file: a }", "{}"),
-                ("{ file: a }", "stderr"),
-                ("body: 2MiB", "body: 2MB"),
-                ("body: 2MiB", "bdy: 2MiB"),
-                ("timeout: 60s", "timeout: 60"),
-                ("limits:", "listen: []\nlimits:"),
-                (
-                    "limits:",
-                    "listen: [{ unix: s, address: '127.0.0.1:1' }]\nlimits:",
-                ),
-                ("limits:", "admin: { tls: { certificate: c } }\nlimits:"),
-            ],
-        ),
-    ];
-    for (of, good, changes) in broken {
+fn every_file_that_is_shown_names_its_schema_and_validates() {
+    let schemas = SCHEMAS.map(|(file, of)| (file, schema(of)));
+    let mut names = Vec::new();
+    for directory in ["config", "examples"] {
+        yaml_files(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(directory),
+            &mut names,
+        );
+    }
+    let mut validated = 0;
+    for name in names {
+        let text = of_repository(&name);
+        let named = text.lines().next().unwrap_or_default();
+        let named = named.strip_prefix("# yaml-language-server: $schema=");
+        let Some(named) = named else {
+            let first = text
+                .lines()
+                .find(|line| !line.is_empty() && !line.starts_with('#'));
+            let is_theirs = OF_OTHERS.iter().any(|(of, begins)| {
+                name.starts_with(of) && first.is_some_and(|line| line.starts_with(begins))
+            });
+            assert!(
+                is_theirs,
+                "{name} begins without the line that names its schema to editors"
+            );
+            continue;
+        };
+        let (_, schema) = schemas
+            .iter()
+            .find(|(file, _)| *file == named)
+            .unwrap_or_else(|| panic!("{name}: `tidegate schema` makes no {named}"));
+        assert_eq!(
+            schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
+        assert!(valid(&document(&text), schema, schema), "{name}");
+        validated += 1;
+    }
+    assert!(validated >= 31, "{validated}");
+    let in_cluster = of_repository("examples/kubernetes/tidegate.yaml");
+    for (key, at) in [("policy.yaml", 0), ("tidegate.yaml", 1)] {
+        let schema = &schemas[at].1;
+        assert!(
+            valid(&document(&block(&in_cluster, key)), schema, schema),
+            "{key}"
+        );
+    }
+}
+
+/// The text under a key of a `ConfigMap`.
+fn block(text: &str, key: &str) -> String {
+    let (_, after) = text.split_once(&format!("\n  {key}: |\n")).unwrap();
+    let lines = after
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines
+        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line)))
+        .collect()
+}
+
+#[test]
+fn what_is_made_for_a_person_names_its_schema_too() {
+    let place = TempDir::new().unwrap();
+    let token = place.path().join("given");
+    fs::write(&token, format!("dop_v1_{}\n", "0".repeat(64))).unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args([
+            "init",
+            "--offline",
+            "--dir",
+            place.path().join("new").to_str().unwrap(),
+        ])
+        .stdin(fs::File::open(&token).unwrap())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    for (file, of) in [("policy.yaml", "policy"), ("tidegate.yaml", "config")] {
+        let text = fs::read_to_string(place.path().join("new").join(file)).unwrap();
+        let (named, _) = SCHEMAS.iter().find(|(_, schema)| *schema == of).unwrap();
+        let first = format!("# yaml-language-server: $schema={named}");
+        assert_eq!(text.lines().next(), Some(first.as_str()));
         let schema = schema(of);
-        assert!(valid(&document(good), &schema, &schema), "{good}");
-        for (from, to) in changes {
-            let text = good.replace(from, to);
-            assert_ne!(text, good, "{from}");
-            assert!(!valid(&document(&text), &schema, &schema), "{text}");
-        }
+        assert!(valid(&document(&text), &schema, &schema), "{file}");
     }
 }
 
@@ -296,22 +360,43 @@ fn the_keys_are_those_that_the_readers_know() {
         ),
         ("limits: { zzzzzzzz: 1 }\n", "/properties/limits"),
     ];
-    let cases = in_policy
-        .iter()
-        .map(|case| ("policy", *case))
-        .chain(in_config.iter().map(|case| ("config", *case)));
+    let in_extra = [
+        ("section: s\nendpoints: {}\nzzzzzzzz: 1\n", ""),
+        (
+            "section: s\nendpoints:\n  GET /v2/z: { zzzzzzzz: 1 }\n",
+            "/properties/endpoints/additionalProperties",
+        ),
+        (
+            "section: s\nendpoints:\n  GET /v2/z: { operation: z, scopes: z:read, action: { zzzzzzzz: 1 } }\n",
+            "/properties/endpoints/additionalProperties/properties/action",
+        ),
+        (
+            "members:\n  GET /v2/droplets: { zzzzzzzz: 1 }\n",
+            "/properties/members/additionalProperties",
+        ),
+    ];
+    let cases = [
+        ("policy", &in_policy[..]),
+        ("config", &in_config),
+        ("extra", &in_extra),
+    ];
+    let cases = cases
+        .into_iter()
+        .flat_map(|(of, cases)| cases.iter().map(move |case| (of, *case)));
     for (of, (text, pointer)) in cases {
         let place = TempDir::new().unwrap();
         let file = place.path().join("f.yaml");
         let version = if of == "policy" { "version: 1\n" } else { "" };
         fs::write(&file, format!("{version}{text}")).unwrap();
-        let flag = if of == "policy" {
-            "--policy"
-        } else {
-            "--config"
+        let config = place.path().join("c.yaml");
+        fs::write(&config, "accounts: { default: { token_env: T } }\npolicy: p.yaml\nstate: s.db\naudit: stdout\ncatalog: { extra: f.yaml }\n").unwrap();
+        let (flag, asked) = match of {
+            "policy" => ("--policy", &file),
+            "config" => ("--config", &file),
+            _ => ("--config", &config),
         };
         let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["check", flag, file.to_str().unwrap()])
+            .args(["check", flag, asked.to_str().unwrap()])
             .output()
             .unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
