@@ -8,6 +8,7 @@ mod backwards;
 mod chain;
 /// The files of the record: rotated, packed, and by `-`.
 pub mod files;
+mod kept;
 mod older;
 mod permit;
 mod record;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use backwards::Newest;
 pub use chain::{Beginning, Break, Link, Place, Verification};
+pub use kept::Kept;
 pub use older::{Older, Reach};
 pub use permit::Permit;
 pub use record::{Event, Exchange, Record, Resource, Token, Verdict, Would};

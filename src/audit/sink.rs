@@ -9,18 +9,40 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::chain::Link;
+use super::kept::Kept;
 use crate::config::{AuditSettings, AuditSink};
 
 /// Where audit lines go, and what stands there last.
 pub(super) struct Sink {
-    file: File,
+    out: Out,
     sync: bool,
     /// Half a line stands there; the next begins on its own.
     torn: bool,
     /// What the next line carries, where lines are chained.
     link: Option<Link>,
     /// Where lines stand a second time, for this process alone.
-    copy: Option<File>,
+    copy: Option<Kept>,
+}
+
+/// What lines are written to.
+enum Out {
+    /// A file, a pipe or a device.
+    File(File),
+    /// What only this process reads.
+    Kept(Kept),
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Kept(kept) => kept.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // neither keeps anything back
+    }
 }
 
 impl Sink {
@@ -52,7 +74,7 @@ impl Sink {
             );
         }
         Ok(Self {
-            file,
+            out: Out::File(file),
             sync: settings.sync,
             torn,
             link,
@@ -60,10 +82,10 @@ impl Sink {
         })
     }
 
-    /// A file that is open already and was empty.
-    pub fn over(file: File) -> Self {
+    /// One that only this process reads.
+    pub fn over(kept: Kept) -> Self {
         Self {
-            file,
+            out: Out::Kept(kept),
             sync: false,
             torn: false,
             link: None,
@@ -71,8 +93,8 @@ impl Sink {
         }
     }
 
-    /// Writes lines to this file too, once they are written.
-    pub fn copied_to(self, copy: File) -> Self {
+    /// Writes lines there too, once they are written.
+    pub fn copied_to(self, copy: Kept) -> Self {
         Self {
             copy: Some(copy),
             ..self
@@ -90,7 +112,7 @@ impl Sink {
         } else {
             Cow::Borrowed(lines)
         };
-        match put(&mut self.file, &bytes) {
+        match put(&mut self.out, &bytes) {
             Ok(()) => {
                 self.torn = false;
                 self.link = link;
@@ -103,8 +125,8 @@ impl Sink {
                 return Err(error);
             }
         }
-        if self.sync && someone_waits {
-            self.file.sync_data()?;
+        if let (true, Out::File(file)) = (self.sync && someone_waits, &self.out) {
+            file.sync_data()?;
         }
         Ok(())
     }
@@ -140,7 +162,7 @@ impl Sink {
 }
 
 /// Writes all of it, or says how much.
-fn put(file: &mut File, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+fn put(file: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
         match file.write(rest) {

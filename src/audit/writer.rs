@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, info};
 
+use super::kept::Kept;
 use super::sink::Sink;
 use crate::config::AuditSettings;
 
@@ -83,19 +83,19 @@ impl Audit {
         Self::begin(Sink::open(settings, None)?, seen)
     }
 
-    /// Starts the writer over a file that is open already, as one in memory.
+    /// Starts the writer over a record for this process alone.
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn over(file: File) -> io::Result<Self> {
-        Self::begin(Sink::over(file), None)
+    pub fn over(kept: Kept) -> io::Result<Self> {
+        Self::begin(Sink::over(kept), None)
     }
 
     /// Opens the sink and starts the writer, which writes every line to `copy` too.
     ///
     /// # Errors
     /// The sink's own, if it can't be opened.
-    pub fn copied(settings: &AuditSettings, copy: File) -> io::Result<Self> {
+    pub fn copied(settings: &AuditSettings, copy: Kept) -> io::Result<Self> {
         Self::begin(Sink::open(settings, None)?.copied_to(copy), None)
     }
 
@@ -351,7 +351,7 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
+    use std::fs::{File, OpenOptions};
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     use std::time::Instant;

@@ -126,11 +126,11 @@ fn tell(suggested: &Suggested) -> Result<Outcome, Failed> {
 }
 
 /// Goes on with a way to look up what resources are like, with the real token of the account.
-fn with_look_ups<T>(
+pub(super) fn with_look_ups<T>(
     rules: &Rules,
     catalog: &Catalog,
     by: By,
-    goes_on: impl FnOnce(Option<&dyn Fn(&str, &str) -> Option<Facts>>) -> Result<T, Failed>,
+    goes_on: impl FnOnce(Option<&LookUp<'_>>) -> Result<T, Failed>,
 ) -> Result<T, Failed> {
     let token = rules
         .real_token("default")

@@ -40,21 +40,21 @@ pub struct Difference {
 }
 
 /// An attribute that a witness has: of this kind or of any, and the value.
-type Has = (Option<String>, String, String);
+pub(super) type Has = (Option<String>, String, String);
 
 /// A world in which requests are tried.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-struct Witness {
+pub(super) struct Witness {
     /// What everything has of which nothing else is said: an attribute that is not known counts as struck by a deny.
-    base: Arc<[Has]>,
-    has: Vec<Has>,
+    pub base: Arc<[Has]>,
+    pub has: Vec<Has>,
     /// The attribute by which it is just missed.
-    misses: Option<Has>,
+    pub misses: Option<Has>,
 }
 
 /// Which parts of a request are there beside its path.
 #[derive(Clone, Copy, Debug)]
-enum Parts<'e> {
+pub(super) enum Parts<'e> {
     Path,
     All,
     Field(&'e str),
@@ -256,9 +256,12 @@ fn by_requests(
         }
         let mut outcomes: BTreeMap<(String, bool), Vec<&Witness>> = BTreeMap::new();
         let mut tried: BTreeMap<String, usize> = BTreeMap::new();
-        let concerned = witnesses.iter();
-        let concerned = concerned.filter(|it| it.is_nobodys() || concerns(it, endpoint, catalog));
-        let concerned: Vec<&Witness> = concerned.collect();
+        let kinds: BTreeSet<&str> = kinds_of(endpoint).collect();
+        // What it says of other kinds makes no other request: worlds that differ in that alone are tried once.
+        let concerned: BTreeSet<Witness> = witnesses
+            .iter()
+            .map(|witness| witness.about(&kinds, catalog))
+            .collect();
         for (does, action, parts) in variants(endpoint) {
             for witness in &concerned {
                 let seen = request(endpoint, action, parts, witness, catalog);
@@ -335,7 +338,7 @@ fn could_allow(grants: &Grants, endpoint: &Endpoint) -> bool {
 }
 
 /// What is tried of an endpoint: what it does, its action, and what stands in the request.
-fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&str>, Parts<'_>)> {
+pub(super) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&str>, Parts<'_>)> {
     let does = does(endpoint);
     let fields: Vec<String> = endpoint
         .fields
@@ -385,7 +388,7 @@ fn does(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
+pub(super) fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
     let rules = endpoint.touches.rules().iter();
     rules.flat_map(|rule| {
         let own = rule.kind.one().map(crate::catalog::KindName::as_str);
@@ -401,23 +404,30 @@ fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
     })
 }
 
-fn concerns(witness: &Witness, endpoint: &Endpoint, catalog: &Catalog) -> bool {
-    let all = witness.has.iter().chain(&witness.misses);
-    let mut all = all.into_iter();
-    all.any(|(kind, attribute, _)| {
-        kinds_of(endpoint).any(|of| match kind {
-            Some(kind) => kind == of,
-            None => catalog
-                .kinds()
-                .find(of)
-                .is_some_and(|kind| kind.has(attribute)),
-        })
-    })
-}
-
 impl Witness {
-    fn is_nobodys(&self) -> bool {
-        self.has.is_empty() && self.misses.is_none()
+    /// What it says of these kinds, each thing once: of what is said twice, what is said last counts.
+    fn about(&self, kinds: &BTreeSet<&str>, catalog: &Catalog) -> Self {
+        let concerns = |(kind, attribute, _): &&Has| match kind {
+            Some(kind) => kinds.contains(kind.as_str()),
+            None => kinds.iter().any(|of| {
+                let kind = catalog.kinds().find(of);
+                kind.is_some_and(|kind| kind.has(attribute))
+            }),
+        };
+        let misses = self.misses.as_ref().filter(concerns).cloned();
+        let mut has: Vec<Has> = Vec::new();
+        for one in self.has.iter().filter(concerns) {
+            let is_same = |other: &Has| (&other.0, &other.1) == (&one.0, &one.1);
+            has.retain(|other| !is_same(other));
+            if !misses.as_ref().is_some_and(is_same) {
+                has.push(one.clone());
+            }
+        }
+        Self {
+            base: self.base.clone(),
+            has,
+            misses,
+        }
     }
 
     /// One that has what both have; where they differ, what the other has.
@@ -576,7 +586,7 @@ fn witnesses_of(grant: &BoundGrant, catalog: &Catalog) -> Vec<Witness> {
 const SHARED: [&str; 3] = ["tag", "project", "region"];
 
 /// A request to an endpoint in the world of a witness.
-fn request(
+pub(super) fn request(
     endpoint: &Endpoint,
     action: Option<&str>,
     parts: Parts<'_>,

@@ -103,7 +103,10 @@ pub fn suggest(
         );
     }
     if let Some(look_up) = options.look_up {
-        trail.complete(look_up);
+        // Few things are told by their ids, and nothing has to be looked up for that.
+        let many = trail.kinds_of_more_than(role::MOST_IDS);
+        let wanted = |kind: &str| options.by != By::Auto || many.contains(kind);
+        trail.complete(wanted, look_up);
     }
     let total = trail.seen.iter().map(|seen| seen.count).sum();
     let lacking: Vec<&Seen> = trail

@@ -26,8 +26,15 @@ pub(super) struct Needs {
     patterns: BTreeMap<String, Times>,
 }
 
+/// What is read and what is changed of a kind: who looks at whatever there is and changes one thing is to change that one.
 #[derive(Default)]
 struct Need {
+    reads: Side,
+    changes: Side,
+}
+
+#[derive(Clone, Default)]
+struct Side {
     scopes: BTreeSet<String>,
     actions: BTreeSet<String>,
     /// What is named, by what it is called.
@@ -37,7 +44,7 @@ struct Need {
     times: Times,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Times {
     count: u64,
     first: String,
@@ -90,6 +97,20 @@ impl Times {
         self.count += seen.count;
     }
 
+    /// Those of both.
+    fn and(&self, other: &Self) -> Self {
+        let (first, second) = match (self.count, other.count) {
+            (_, 0) => return self.clone(),
+            (0, _) => return other.clone(),
+            (_, _) => (&self.first, &other.first),
+        };
+        Self {
+            count: self.count + other.count,
+            first: first.min(second).clone(),
+            last: (&self.last).max(&other.last).clone(),
+        }
+    }
+
     fn comment(&self) -> String {
         let Self { count, first, last } = self;
         let noun = if *count == 1 { "request" } else { "requests" };
@@ -109,7 +130,9 @@ impl Needs {
         }
         for (kind, scopes) in &narrowing.more {
             let need = needs.by_kind.entry(kind.clone()).or_default();
-            need.scopes.extend(scopes.iter().cloned());
+            for scope in scopes {
+                need.side(is_reading(scope)).scopes.insert(scope.clone());
+            }
         }
         needs
     }
@@ -133,27 +156,35 @@ impl Needs {
         for resource in &seen.resources {
             let kind = root(&resource.kind, catalog);
             let need = self.by_kind.entry(kind.clone()).or_default();
+            let reads = match &resource.scope {
+                Some(scope) => is_reading(scope),
+                None => endpoint.reads(),
+            };
+            let side = need.side(reads);
             if let Some(scope) = resource
                 .scope
                 .as_ref()
                 .filter(|scope| left.contains(*scope))
             {
-                need.scopes.insert(scope.clone());
+                side.scopes.insert(scope.clone());
             }
-            need.note(resource, &kind, &asked, endpoint, catalog);
+            side.note(resource, &kind, &asked, endpoint, catalog);
         }
         let by_resources = seen.resources.iter().filter_map(|it| it.scope.as_ref());
         by_resources.for_each(|scope| {
             left.remove(scope);
         });
         let need = self.by_kind.entry(about).or_default();
-        need.scopes.extend(left);
-        need.times.add(seen);
+        for scope in left {
+            need.side(is_reading(&scope)).scopes.insert(scope);
+        }
+        let side = need.side(endpoint.reads());
+        side.times.add(seen);
         if let (Some(_), Some(action)) = (&endpoint.action, &seen.action) {
-            need.actions.insert(action.clone());
+            side.actions.insert(action.clone());
         }
         if let Some(why) = &endpoint.sensitive {
-            need.hands_out.insert(format!("{endpoint} {why}"));
+            side.hands_out.insert(format!("{endpoint} {why}"));
         }
     }
 
@@ -161,33 +192,10 @@ impl Needs {
     pub fn written(&mut self, name: &str, narrowing: &Narrowing, catalog: &Catalog) -> String {
         let mut text = format!("version: 1\nroles:\n  {name}:\n    allow:\n");
         for (kind, need) in &self.by_kind {
-            if need.scopes.is_empty() {
-                continue;
-            }
             let found = catalog.kinds().find(kind);
-            let narrowed = found
-                .filter(|kind| !narrowing.free.contains(kind.name.as_str()))
-                .and_then(|kind| need.narrowed(kind, narrowing.by));
-            let _ = writeln!(text, "      # {}", need.comment(kind, narrowed.as_ref()));
-            for why in &need.hands_out {
-                let _ = writeln!(text, "      # {why}");
-            }
-            let scopes = need.scopes.iter().filter_map(|scope| scope.parse().ok());
-            let scopes: Vec<Scope> = scopes.collect();
-            let _ = writeln!(text, "      - scopes: [{}]", scope_list(scopes.iter()));
-            if let Some(narrowed) = &narrowed {
-                let _ = writeln!(
-                    text,
-                    "        only: {{ {kind}: {{ {} }} }}",
-                    narrowed.selector
-                );
-            }
-            if !need.actions.is_empty() {
-                let actions: Vec<_> = need.actions.iter().map(String::as_str).collect();
-                let _ = writeln!(text, "        actions: [{}]", actions.join(", "));
-            }
-            if let Some(on_create) = narrowed.and_then(|it| it.on_create) {
-                let _ = writeln!(text, "        on_create: {{ {on_create} }}");
+            let found = found.filter(|kind| !narrowing.free.contains(kind.name.as_str()));
+            for (side, narrowed) in need.sides(found, narrowing.by) {
+                side.write(kind, narrowed.as_ref(), &mut text);
             }
         }
         for (pattern, times) in &self.patterns {
@@ -202,7 +210,91 @@ impl Needs {
     }
 }
 
+/// Whether a scope lets its holder look and no more.
+fn is_reading(scope: &str) -> bool {
+    scope.ends_with(":read")
+}
+
 impl Need {
+    fn side(&mut self, reads: bool) -> &mut Side {
+        if reads {
+            &mut self.reads
+        } else {
+            &mut self.changes
+        }
+    }
+
+    /// One grant; or where what it is about has nothing in common, one for what is read and one for what is changed, if that helps.
+    fn sides(&self, kind: Option<&Kind>, by: By) -> Vec<(Side, Option<Narrowed>)> {
+        let narrowed = |side: &Side| kind.and_then(|kind| side.narrowed(kind, by));
+        let both = self.reads.and(&self.changes);
+        let whole = narrowed(&both);
+        // What is made is called otherwise the next time: no part of that is told by its name of today.
+        if whole.is_none() && both.created.is_empty() {
+            let sides = [&self.reads, &self.changes].map(|side| (side.clone(), narrowed(side)));
+            let grants = |(side, _): &(Side, Option<Narrowed>)| !side.scopes.is_empty();
+            let helps = |(_, narrowed): &(Side, Option<Narrowed>)| narrowed.is_some();
+            if sides.iter().all(grants) && sides.iter().any(helps) {
+                return sides.into();
+            }
+        }
+        vec![(both, whole)]
+    }
+}
+
+impl Side {
+    fn and(&self, other: &Self) -> Self {
+        let Self {
+            scopes,
+            actions,
+            named,
+            created,
+            hands_out,
+            times,
+        } = other;
+        let mut both = self.clone();
+        both.scopes.extend(scopes.iter().cloned());
+        both.actions.extend(actions.iter().cloned());
+        for (id, facts) in named {
+            let known = both.named.entry(id.clone()).or_default();
+            if *known == Facts::default() {
+                *known = facts.clone();
+            }
+        }
+        both.created.extend(created.iter().cloned());
+        both.hands_out.extend(hands_out.iter().cloned());
+        both.times = self.times.and(times);
+        both
+    }
+
+    /// Writes the grant, if there is something to grant.
+    fn write(&self, kind: &str, narrowed: Option<&Narrowed>, text: &mut String) {
+        if self.scopes.is_empty() {
+            return;
+        }
+        let _ = writeln!(text, "      # {}", self.comment(kind, narrowed));
+        for why in &self.hands_out {
+            let _ = writeln!(text, "      # {why}");
+        }
+        let scopes = self.scopes.iter().filter_map(|scope| scope.parse().ok());
+        let scopes: Vec<Scope> = scopes.collect();
+        let _ = writeln!(text, "      - scopes: [{}]", scope_list(scopes.iter()));
+        if let Some(narrowed) = narrowed {
+            let _ = writeln!(
+                text,
+                "        only: {{ {kind}: {{ {} }} }}",
+                narrowed.selector
+            );
+        }
+        if !self.actions.is_empty() {
+            let actions: Vec<_> = self.actions.iter().map(String::as_str).collect();
+            let _ = writeln!(text, "        actions: [{}]", actions.join(", "));
+        }
+        if let Some(on_create) = narrowed.and_then(|it| it.on_create.as_ref()) {
+            let _ = writeln!(text, "        on_create: {{ {on_create} }}");
+        }
+    }
+
     /// Notes what is touched: by the outermost thing that it belongs to, as a selector on that covers it.
     fn note(
         &mut self,
@@ -336,7 +428,7 @@ impl Need {
 }
 
 /// As many ids are listed where something else could tell what is meant.
-const MOST_IDS: usize = 3;
+pub(super) const MOST_IDS: usize = 3;
 /// The letters that a common beginning of names has at least.
 const LEAST_LETTERS: usize = 3;
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -85,12 +85,36 @@ impl Trail {
         trail
     }
 
-    /// Looks up what the record does not tell of resources.
-    pub fn complete(&mut self, look_up: &dyn Fn(&str, &str) -> Option<Facts>) {
+    /// The kinds of which more are named than this, or of which some are made.
+    pub fn kinds_of_more_than(&self, ids: usize) -> HashSet<String> {
+        let mut named: HashMap<&str, HashSet<&str>> = HashMap::new();
+        let mut kinds = HashSet::new();
+        for resource in self.seen.iter().flat_map(|seen| &seen.resources) {
+            let known = named.entry(&resource.kind).or_default();
+            let more = match &resource.id {
+                Some(id) => {
+                    known.insert(id);
+                    known.len() > ids
+                }
+                None => resource.facts != Facts::default(),
+            };
+            if more && !kinds.contains(&resource.kind) {
+                kinds.insert(resource.kind.clone());
+            }
+        }
+        kinds
+    }
+
+    /// Looks up what the record does not tell of resources of these kinds.
+    pub fn complete(
+        &mut self,
+        kinds: impl Fn(&str) -> bool,
+        look_up: &dyn Fn(&str, &str) -> Option<Facts>,
+    ) {
         let mut found: HashMap<(String, String), Option<Facts>> = HashMap::new();
         for resource in self.seen.iter_mut().flat_map(|seen| &mut seen.resources) {
             let Some(id) = &resource.id else { continue };
-            if resource.facts != Facts::default() {
+            if resource.facts != Facts::default() || !kinds(&resource.kind) {
                 continue;
             }
             let key = (resource.kind.clone(), id.clone());

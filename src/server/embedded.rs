@@ -15,8 +15,7 @@ use super::workers::Workers;
 use crate::audit::Audit;
 use crate::config::Problem;
 use crate::gate::Gate;
-use crate::rules::Current;
-use crate::rules::Rules;
+use crate::rules::{Current, Rules, Serving};
 use crate::state::{Issued, Live, Sqlite, StateError, Store};
 
 /// A gate inside of a program that does something else: the same way through as the daemon's, with one sub-token, a state that is
@@ -28,6 +27,7 @@ pub struct Embedded {
     audit: Arc<Audit>,
     state: Sqlite,
     issued: Issued,
+    serving: Arc<Serving>,
 }
 
 /// Why there is no such gate.
@@ -104,7 +104,13 @@ impl Embedded {
             audit,
             state,
             issued,
+            serving,
         })
+    }
+
+    /// What it serves by.
+    pub fn serving(&self) -> Arc<Serving> {
+        self.serving.clone()
     }
 
     /// Where it listens.

@@ -1,15 +1,17 @@
 //! `--learn`: all that the real token may is let through, and what it came to is told as a role.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::summary::lines_of;
 use super::{Failed, say};
+use crate::audit::Kept;
 use crate::catalog::{Catalog, Scope};
+use crate::cli::learn::with_look_ups;
 use crate::learn::{By, Options, suggest};
 use crate::policy::{self, Policy, Role};
+use crate::rules::Rules;
 use crate::yaml::Mistakes;
 
 /// The role that lets everything through, beside those of the run.
@@ -55,18 +57,23 @@ fn everything(account: &str, catalog: &Catalog) -> String {
 /// # Errors
 /// If the file can't be written.
 pub(super) fn tell(
-    record: &File,
+    record: &Kept,
     extends: Option<(&Policy, String)>,
     out: Option<&Path>,
-    catalog: &Catalog,
+    rules: &Rules,
 ) -> Result<(), Failed> {
-    let options = Options {
-        name: LEARNED.to_owned(),
-        by: By::Auto,
-        extends,
-        look_up: None,
-    };
-    let suggested = match suggest(lines_of(record), &options, catalog) {
+    let catalog = rules.catalog.as_ref();
+    // What many things have in common the API may tell yet, where they are still there.
+    let suggested = with_look_ups(rules, catalog, By::Auto, |look_up| {
+        let options = Options {
+            name: LEARNED.to_owned(),
+            by: By::Auto,
+            extends,
+            look_up,
+        };
+        Ok(suggest(lines_of(record), &options, catalog))
+    })?;
+    let suggested = match suggested {
         Ok(suggested) => suggested,
         Err(why) => {
             say(format!("tidegate exec: no role was learned: {why}"));

@@ -14,14 +14,13 @@ mod trust;
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -37,11 +36,11 @@ use self::summary::Summary;
 use self::trust::Trust;
 use super::log::{self, LogFormat};
 use super::{Failed, Outcome, say, values};
-use crate::audit::Audit;
+use crate::audit::{Audit, Kept};
 use crate::config::{AuditSettings, AuditSink, BaseUrl};
 use crate::operate;
 use crate::policy::{Ceiling, Policy, bind};
-use crate::rules::Rules;
+use crate::rules::{Rules, Serving};
 use crate::server::Embedded;
 use crate::state::Issued;
 use crate::token::{Limits, SubToken};
@@ -194,13 +193,13 @@ fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
     };
     let (audit, record) = run.record()?;
     let catalog = rules.catalog.clone();
-    let ended = run.finish(rules, &real, audit)?;
+    let (ended, serving) = run.finish(rules, &real, audit)?;
     Summary::of(&record, &grants, &catalog).tell(arguments.summary);
     if arguments.learn {
         let extends = extends
             .as_ref()
             .map(|(policy, role)| (policy, role.clone()));
-        learning::tell(&record, extends, arguments.out.as_deref(), &catalog)?;
+        learning::tell(&record, extends, arguments.out.as_deref(), &serving.rules)?;
     }
     Ok(ended)
 }
@@ -379,31 +378,34 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The record, and where it can be read when all is over: in memory, whether it is in a file too or not.
-    fn record(&self) -> Result<(Audit, File), Failed> {
-        let in_memory = memfd_create("record", MemfdFlags::CLOEXEC)
-            .map(File::from)
-            .map_err(io::Error::from)
-            .and_then(|file| Ok((file.try_clone()?, file)));
-        let (file, reading) = in_memory
+    /// The record, and where it can be read when all is over: by this process alone, whether it is in a file too or not. It outlives
+    /// the directory of the run.
+    fn record(&self) -> Result<(Audit, Kept), Failed> {
+        let kept = Kept::new(std::env::temp_dir())
             .map_err(|error| Failed::because(format!("there can be no record: {error}")))?;
         let Some(path) = &self.arguments.audit else {
-            let audit = Audit::over(file).map_err(Failed::because)?;
-            return Ok((audit, reading));
+            let audit = Audit::over(kept.clone()).map_err(Failed::because)?;
+            return Ok((audit, kept));
         };
         let settings = AuditSettings {
             sink: AuditSink::File(path.clone()),
             sync: false,
             chain: false,
         };
-        let audit = Audit::copied(&settings, file).map_err(|error| {
+        let audit = Audit::copied(&settings, kept.clone()).map_err(|error| {
             let path = path.display();
             Failed::because(format!("the record `{path}` can't be opened: {error}"))
         })?;
-        Ok((audit, reading))
+        Ok((audit, kept))
     }
 
-    fn finish(self, rules: Rules, real: &Real, audit: Audit) -> Result<Ended, Failed> {
+    /// Runs the command to its end; and what was in force.
+    fn finish(
+        self,
+        rules: Rules,
+        real: &Real,
+        audit: Audit,
+    ) -> Result<(Ended, Arc<Serving>), Failed> {
         let runtime = runtime()?;
         let gate = runtime
             .block_on(Embedded::open(rules, audit, self.issued.clone()))
@@ -415,12 +417,13 @@ impl Run<'_> {
         let watch = intercept.is_none().then(|| Watch::over(command));
         let ended = run_to_its_end(&self.signals, command, environment);
         drop((self.scratch, watch));
+        let serving = gate.serving();
         let closed = runtime.block_on(gate.close()).map_err(Failed::because);
         runtime.shutdown_background();
         if !closed? {
             say("tidegate exec: requests were under way yet, and nobody waited for their answers");
         }
-        Ok(ended)
+        Ok((ended, serving))
     }
 
     async fn intercept(&self, gate: &Embedded) -> Result<Option<Intercept>, Failed> {

@@ -1,12 +1,11 @@
 //! What was let through and what was refused in a run, by its record.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
 use super::Form;
+use crate::audit::Kept;
 use crate::catalog::Catalog;
 use crate::cli::{counted, say};
 use crate::operate::Remedy;
@@ -38,7 +37,7 @@ const MOST: usize = 100;
 
 impl Summary {
     /// Reads it from a record.
-    pub fn of(record: &File, grants: &Grants, catalog: &Catalog) -> Self {
+    pub fn of(record: &Kept, grants: &Grants, catalog: &Catalog) -> Self {
         let mut summary = Self::default();
         lines_of(record).for_each(|line| summary.take(&line, grants, catalog));
         summary
@@ -146,27 +145,9 @@ impl Summary {
 }
 
 /// The lines of a record, one by one.
-pub(super) fn lines_of(record: &File) -> impl Iterator<Item = Value> {
-    let lines = BufReader::new(FromStart {
-        file: record,
-        at: 0,
-    })
-    .split(b'\n');
+pub(super) fn lines_of(record: &Kept) -> impl Iterator<Item = Value> + use<> {
+    let lines = BufReader::new(record.read()).split(b'\n');
     lines
         .map_while(Result::ok)
         .filter_map(|line| serde_json::from_slice(&line).ok())
-}
-
-/// A file from its beginning on, wherever it is being written.
-struct FromStart<'f> {
-    file: &'f File,
-    at: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{LIST, Run};
 use crate::support::less::each_scope_less;
-use crate::support::{REAL_TOKEN, StandInApi};
+use crate::support::{REAL_TOKEN, StandInApi, World};
 
 /// What a job does: it looks, writes and deletes a record, restarts a Droplet and logs in to a cluster.
 pub const JOB: &str = r#"#!/bin/sh
@@ -131,4 +131,49 @@ async fn a_login_is_learned_by_name() {
         "{yaml}"
     );
     assert!(!yaml.contains('*'), "no wildcard: {yaml}");
+}
+
+/// What more things than a few have in common the API tells when all is over, and the role goes by that.
+#[tokio::test]
+async fn what_many_things_have_in_common_is_looked_up_for_the_role() {
+    let world = (41..=44).fold(World::default(), |world, id| {
+        world.with_droplet(id, &format!("n{id}"), &["shop"])
+    });
+    let api = StandInApi::start_with(world.with_droplet(99, "other", &["other"])).await;
+    let script = r#"for id in 41 42 43 44; do
+        curl -sf -o answer -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL/v2/droplets/$id" || exit 1
+    done"#;
+    let ran = Run::before(&api, &["--learn"]).shell(script).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(r#"only: { droplet: { tag: "shop" } }"#),
+        "{}",
+        ran.stderr
+    );
+    let looks = api.heard().len() - 4;
+    assert!(
+        (1..=5).contains(&looks),
+        "each is looked up once at most: {looks}"
+    );
+}
+
+/// Who looks at whatever there is and destroys one thing may destroy that one.
+#[tokio::test]
+async fn a_role_that_reads_everything_changes_no_more_than_was_changed() {
+    let world = (41..=44).fold(World::default(), |world, id| {
+        world.with_droplet(id, &format!("{id}-n"), &[&format!("tag{id}")])
+    });
+    let api = StandInApi::start_with(world).await;
+    let script = r#"ask() { curl -sf -o answer -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" "$@" || exit 1; }
+        for id in 41 42 43 44; do ask "$DIGITALOCEAN_API_URL/v2/droplets/$id"; done
+        ask -X DELETE "$DIGITALOCEAN_API_URL/v2/droplets/43""#;
+    let ran = Run::before(&api, &["--learn"]).shell(script).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    for part in [
+        "- scopes: [droplet:delete]\n        only: { droplet: { id: [\"43\"] } }\n",
+        "- scopes: [droplet:read]\n",
+        "5 of 5 requests allowed",
+    ] {
+        assert!(ran.stderr.contains(part), "{part} in\n{}", ran.stderr);
+    }
 }
