@@ -6,6 +6,8 @@
 //! would break what has run is no suggestion.
 
 mod diff;
+#[cfg(test)]
+mod protected;
 mod rebuilt;
 mod role;
 mod samples;
