@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gate::Oddity;
@@ -35,6 +36,8 @@ struct Doing {
     unwritten: bool,
     /// Whether all that has come was read.
     all_read: bool,
+    /// Whether it has been quiet for so long that hyper need not have it.
+    is_cool: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +57,8 @@ pub struct Patience {
     pub head: Duration,
     /// Between requests.
     pub quiet: Duration,
+    /// Between requests, until hyper has it no more; see [`super::kept`].
+    pub warm: Duration,
 }
 
 impl Watch {
@@ -68,6 +73,7 @@ impl Watch {
             head_awaited: false,
             unwritten: false,
             all_read: false,
+            is_cool: false,
         })))
     }
 
@@ -101,13 +107,20 @@ impl Watch {
     }
 
     /// Whether hyper can do without its connection for now: it awaits a head of which nothing has come, and has neither
-    /// something of a body to read nor something of an answer to write.
-    pub fn rests(&self) -> bool {
+    /// something of a body to read nor something of an answer to write. Where there is room, not before it is cool.
+    pub fn rests(&self, is_crowded: bool) -> bool {
         let doing = self.doing();
-        matches!(doing.state, State::Quiet(_))
+        (is_crowded || doing.is_cool)
+            && matches!(doing.state, State::Quiet(_))
             && doing.head_awaited
             && doing.all_read
             && !doing.unwritten
+    }
+
+    /// How much holds on to it.
+    #[cfg(test)]
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// There was nothing more to read.
@@ -124,7 +137,7 @@ impl Watch {
     /// Bytes came. Between requests of HTTP/1 they begin a head; those of HTTP/2 may be about anything.
     fn read(&self, begins_head: bool) {
         let mut doing = self.doing();
-        doing.all_read = false;
+        (doing.all_read, doing.is_cool) = (false, false);
         doing.state = match doing.state {
             State::Quiet(_) if begins_head => State::Head(Instant::now()),
             State::Quiet(_) => State::Quiet(Instant::now()),
@@ -142,15 +155,27 @@ impl Watch {
         }
     }
 
-    /// Returns when the connection has done nothing for too long, or the other end has taken nothing.
+    /// Returns when the connection has done nothing for too long, or the other end has taken nothing. Whoever runs it is woken once
+    /// it is cool.
     pub async fn overdue(&self, patience: Patience) {
         loop {
-            let due = self.doing().due(patience);
-            if due <= Instant::now() {
+            let now = Instant::now();
+            let (due, cools_at) = {
+                let doing = self.doing();
+                (doing.due(patience), doing.cools_at(patience))
+            };
+            if due <= now {
                 return;
             }
-            // A head may begin while the connection is thought quiet, so never sleep longer than one may take.
-            sleep_until(due.min(Instant::now() + patience.head)).await;
+            if cools_at.is_some_and(|at| at <= now) {
+                self.doing().is_cool = true;
+                yield_now().await;
+                continue;
+            }
+            // A head may begin while the connection is thought quiet, so never sleep longer than one may take; and what is cool may
+            // be warmed.
+            let next = due.min(now + patience.head.min(patience.warm));
+            sleep_until(cools_at.map_or(next, |at| next.min(at))).await;
         }
     }
 }
@@ -159,6 +184,14 @@ impl Doing {
     /// There is nothing of this answer to take.
     fn takes_no_more_of(&mut self, answer: u64) {
         self.offered.retain(|(number, _)| *number != answer);
+    }
+
+    /// When it is cool if nothing happens until then; nothing while it is not quiet, or is cool already.
+    fn cools_at(&self, patience: Patience) -> Option<Instant> {
+        match self.state {
+            State::Quiet(since) if !self.is_cool => Some(since + patience.warm),
+            State::Quiet(_) | State::Head(_) | State::Busy(_) => None,
+        }
     }
 
     /// When it is overdue if nothing happens until then.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -74,5 +75,10 @@ pub(super) fn patience(settings: &Settings) -> Patience {
     Patience {
         head: settings.limits.header_timeout,
         quiet: settings.limits.idle_timeout,
+        warm: WARM,
     }
 }
+
+/// How long a connection that waits for its next request is kept ready for that, while there are few: clients that ask one thing
+/// after another do so within it.
+const WARM: Duration = Duration::from_secs(10);

@@ -1,12 +1,13 @@
 //! A connection of HTTP/1 from its first request to its last.
 //!
 //! hyper keeps 8 KB to read into and the room of a request as long as it has a connection, and most connections are kept by
-//! clients that ask for nothing at the moment. So between requests hyper does not have it: what is left is the stream, and
-//! hyper gets it back when something has come.
+//! clients that ask for nothing at the moment. So hyper does not have one that has been quiet for a while: what is left is the
+//! stream, and hyper gets it back when something has come. Where there are many, it does not have them between requests at all.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ impl<O: Future<Output = ()>, S: Future> Ends<'_, O, S> {
     {
         loop {
             let mut run = poll_fn(|cx| match connection.as_mut().poll(cx) {
-                Poll::Pending if watch.rests() => Poll::Ready((Ran::ToRest, None)),
+                Poll::Pending if watch.rests(Had::are_many()) => Poll::Ready((Ran::ToRest, None)),
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Ok(())) => Poll::Ready((Ran::Out, None)),
                 Poll::Ready(Err(error)) => {
@@ -119,6 +120,31 @@ impl<O: Future<Output = ()>, S: Future> Ends<'_, O, S> {
             () = self.overdue.as_mut() => false,
             _ = self.stop.as_mut(), if !self.stopping => false,
         }
+    }
+}
+
+/// A connection that hyper has and need not keep.
+struct Had;
+
+/// How many of them there are.
+static HAD: AtomicUsize = AtomicUsize::new(0);
+/// So many may be kept while they are quiet: two megabytes of memory.
+const FEW: usize = 128;
+
+impl Had {
+    fn new() -> Self {
+        HAD.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+
+    fn are_many() -> bool {
+        HAD.load(Ordering::Relaxed) > FEW
+    }
+}
+
+impl Drop for Had {
+    fn drop(&mut self) {
+        HAD.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -171,6 +197,7 @@ where
                 drop(stream);
                 break;
             }
+            let had = W::TELLS.then(Had::new);
             let mut connection = Box::pin(begin(stream, service, most, &watch));
             let shut_down = |connection: Pin<&mut Connection<_, _>>| connection.graceful_shutdown();
             if ends.run(connection.as_mut(), &watch, shut_down).await == Ran::Out {
@@ -178,6 +205,7 @@ where
                 break;
             }
             let parts = Pin::into_inner(connection).into_parts();
+            drop(had);
             (stream, service) = (parts.io, parts.service);
             if !parts.read_buf.is_empty() {
                 stream.put_back(parts.read_buf); // an empty one would hold what hyper read into
@@ -236,11 +264,17 @@ mod tests {
         stop: watch::Sender<bool>,
         served: tokio::task::JoinHandle<()>,
         watch: Watch,
+        /// How much holds on to the watch while hyper does not have the connection.
+        holders: usize,
     }
 
     impl Line {
-        /// Each request is answered by its path, before its body is read: of `/read` it is, and of others nothing.
         async fn open(patience: Duration) -> Self {
+            Self::warm_for(SOON, patience).await
+        }
+
+        /// Each request is answered by its path, before its body is read: of `/read` it is, and of others nothing.
+        async fn warm_for(warm: Duration, patience: Duration) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap())
                 .await
@@ -265,6 +299,7 @@ mod tests {
             let patience = Patience {
                 head: patience,
                 quiet: patience,
+                warm,
             };
             let (stop, stopping) = watch::channel(false);
             let served = serve(
@@ -277,6 +312,7 @@ mod tests {
                 |_| {},
             );
             Self {
+                holders: watch.holders(),
                 client,
                 asked,
                 stop,
@@ -301,13 +337,17 @@ mod tests {
             }
         }
 
-        /// Waits until hyper does not have the connection: nothing else holds the watch but the service and the stream.
+        /// Waits until hyper does not have the connection.
         async fn at_rest(&self) {
             let begun = tokio::time::Instant::now();
-            while !self.watch.rests() {
+            while self.is_warm() {
                 assert!(begun.elapsed() < LONG, "the connection never rests");
                 tokio::task::yield_now().await;
             }
+        }
+
+        fn is_warm(&self) -> bool {
+            self.watch.holders() > self.holders
         }
 
         async fn ended(mut self) -> Vec<String> {
@@ -320,6 +360,7 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(20);
+    const SOON: Duration = Duration::from_millis(20);
 
     #[tokio::test]
     async fn requests_that_come_at_once_or_in_pieces_are_all_answered() {
@@ -373,5 +414,24 @@ mod tests {
         assert_eq!(line.ended().await, ["/1"]);
         let line = Line::open(Duration::from_millis(300)).await;
         assert!(line.ended().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_quiet_connection_stays_ready_for_a_while_unless_there_are_many() {
+        for many in [false, true] {
+            let _others: Vec<_> = (0..if many { FEW } else { 0 })
+                .map(|_| Had::new())
+                .collect();
+            let mut line = Line::warm_for(LONG, LONG).await;
+            line.send("GET /1 HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            line.answered("/1").await;
+            let begun = tokio::time::Instant::now();
+            while !line.watch.rests(true) || many && line.is_warm() {
+                assert!(begun.elapsed() < LONG, "many: {many}");
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
+            assert_eq!(line.is_warm(), !many, "many: {many}");
+        }
     }
 }
