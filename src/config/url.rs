@@ -1,12 +1,13 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The address of a server: scheme, host and port, without a path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BaseUrl {
     https: bool,
-    authority: String,
+    authority: Arc<str>,
 }
 
 /// Why a text is no base URL.
@@ -26,7 +27,7 @@ impl BaseUrl {
     pub fn digitalocean() -> Self {
         Self {
             https: true,
-            authority: "api.digitalocean.com".to_owned(),
+            authority: "api.digitalocean.com".into(),
         }
     }
 
@@ -54,7 +55,7 @@ impl BaseUrl {
     pub fn from_host(https: bool, host: &str) -> Option<Self> {
         is_authority(host).then(|| Self {
             https,
-            authority: host.to_owned(),
+            authority: host.into(),
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::config::BaseUrl;
 /// ends it no letter can follow.
 pub struct Links {
     from: Arc<[String]>,
-    to: String,
+    to: Option<BaseUrl>,
     stack: Vec<Level>,
     too_deep: usize,
     place: Place,
@@ -77,36 +77,23 @@ enum Key {
 }
 
 /// The keys that lead to links, as they stand in a document.
-static LEADING: LazyLock<[(Finder<'static>, Key); 2]> = LazyLock::new(|| {
-    [
-        (Finder::new(b"\"links\""), Key::Links),
-        (Finder::new(b"\"last_tagged_uri\""), Key::LastTagged),
-    ]
-});
+const LEADING: [(&[u8], Key); 2] = [
+    (b"\"links\"", Key::Links),
+    (b"\"last_tagged_uri\"", Key::LastTagged),
+];
 
-/// Where in a piece each of them stands next, so that no stretch is searched twice for the same one.
-#[derive(Default)]
-struct Ahead([Option<usize>; 2]);
+/// How all of them begin: one search goes for all, and few other keys begin so.
+const BEGIN: &[u8] = b"\"l";
 
-impl Ahead {
-    /// The first of them from there on: where it begins and ends, and which it is.
-    fn first(&mut self, piece: &[u8], from: usize) -> Option<(usize, usize, Key)> {
-        let mut first: Option<(usize, usize, Key)> = None;
-        for ((finder, key), known) in LEADING.iter().zip(&mut self.0) {
-            let next = match *known {
-                Some(next) if next >= from => next,
-                Some(_) | None => {
-                    let found = piece.get(from..).and_then(|rest| finder.find(rest));
-                    found.map_or(piece.len(), |at| from + at)
-                }
-            };
-            *known = Some(next);
-            if next < piece.len() && first.is_none_or(|(at, ..)| next < at) {
-                first = Some((next, next + finder.needle().len(), *key));
-            }
-        }
-        first
-    }
+/// The first of them from there on: where it begins and ends, and which it is.
+fn first_leading(piece: &[u8], from: usize) -> Option<(usize, usize, Key)> {
+    static BEGINS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
+    let mut begins = BEGINS.find_iter(piece.get(from..)?);
+    begins.find_map(|at| {
+        let begun = piece.get(from + at..)?;
+        let found = LEADING.iter().find(|(key, _)| begun.starts_with(key));
+        found.map(|(key, which)| (from + at, from + at + key.len(), *which))
+    })
 }
 
 const DEEPEST: usize = 128;
@@ -119,7 +106,7 @@ impl Links {
     pub fn new(from: Arc<[String]>, to: Option<&BaseUrl>) -> Self {
         Self {
             from,
-            to: to.map(ToString::to_string).unwrap_or_default(),
+            to: to.cloned(),
             stack: Vec::new(),
             too_deep: 0,
             place: Place::Outside,
@@ -133,12 +120,10 @@ impl Links {
     pub fn replaced(&self, text: &str) -> Option<String> {
         let rest = self.from.iter().find_map(|from| below(text, from))?;
         let ends_there = rest.is_empty() || rest.starts_with(['/', '?', '#']);
-        ends_there.then(|| {
-            if self.to.is_empty() && rest.is_empty() {
-                "/".to_owned()
-            } else {
-                format!("{}{rest}", self.to)
-            }
+        ends_there.then(|| match &self.to {
+            None if rest.is_empty() => "/".to_owned(),
+            None => rest.to_owned(),
+            Some(to) => format!("{to}{rest}"),
         })
     }
 
@@ -147,10 +132,9 @@ impl Links {
         let mut out = BytesMut::new();
         let mut kept_from = 0;
         let mut at = 0;
-        let mut ahead = Ahead::default();
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             match self.place {
-                Place::Outside => at = self.seek(piece, at, &mut ahead),
+                Place::Outside => at = self.seek(piece, at),
                 Place::Begun => at += self.go_on(rest),
                 Place::BeforeColon | Place::BeforeLed => {
                     at += self.led(rest);
@@ -202,8 +186,8 @@ impl Links {
     }
 
     /// Passes over everything up to the end of a key that leads to links, or of the piece; where that is.
-    fn seek(&mut self, piece: &[u8], from: usize, ahead: &mut Ahead) -> usize {
-        let Some((begin, end, key)) = ahead.first(piece, from) else {
+    fn seek(&mut self, piece: &[u8], from: usize) -> usize {
+        let Some((begin, end, key)) = first_leading(piece, from) else {
             self.begin(piece.get(from..).unwrap_or_default());
             return piece.len();
         };
@@ -240,7 +224,7 @@ impl Links {
     /// Takes a byte more of what may be a key that leads to links; how many it took.
     fn go_on(&mut self, rest: &[u8]) -> usize {
         self.held.extend(rest.first());
-        let whole = LEADING.iter().find(|(key, _)| key.needle() == self.held);
+        let whole = LEADING.iter().find(|(key, _)| *key == self.held);
         if let Some((_, key)) = whole {
             self.key = *key;
             self.place = Place::BeforeColon;
@@ -445,7 +429,7 @@ fn below<'t>(text: &'t str, base: &str) -> Option<&'t str> {
 /// Whether it is the beginning of a key that leads to links, and not all of it.
 fn is_beginning(begun: &[u8]) -> bool {
     let goes_on = |key: &[u8]| key.len() > begun.len() && key.starts_with(begun);
-    LEADING.iter().any(|(key, _)| goes_on(key.needle()))
+    LEADING.iter().any(|(key, _)| goes_on(key))
 }
 
 fn key(raw: &[u8]) -> Key {
@@ -540,6 +524,13 @@ mod tests {
         ),
         (r#"not json "links" {]}" : "#, r#"not json "links" {]}" : "#),
     ];
+
+    #[test]
+    fn every_key_that_leads_to_links_is_searched_for() {
+        for (key, _) in LEADING {
+            assert!(key.starts_with(BEGIN), "{}", String::from_utf8_lossy(key));
+        }
+    }
 
     #[test]
     fn only_links_are_brought_back_however_the_answer_is_cut() {
