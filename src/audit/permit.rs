@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::writer::{Audit, Unwritable};
 use crate::policy::Allowed;
 
@@ -6,7 +8,7 @@ use crate::policy::Allowed;
 /// Only [`Audit::permit`] makes one, and `Upstream::forward` takes nothing less.
 #[derive(Debug)]
 pub struct Permit {
-    account: String,
+    account: Arc<str>,
 }
 
 impl Permit {
@@ -24,14 +26,14 @@ impl Audit {
     pub async fn permit(
         &self,
         _allowed: &Allowed,
-        account: &str,
+        account: &Arc<str>,
         first: Option<Vec<u8>>,
     ) -> Result<Permit, Unwritable> {
         if let Some(line) = first {
             Box::pin(self.written(&line)).await?;
         }
         Ok(Permit {
-            account: account.to_owned(),
+            account: Arc::clone(account),
         })
     }
 }

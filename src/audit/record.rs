@@ -34,7 +34,7 @@ pub struct Record {
     /// The method, HEAD being GET.
     pub method: Option<Method>,
     /// The canonical path, without the query.
-    pub path: Option<String>,
+    pub path: Option<Arc<str>>,
     /// The operation id.
     pub endpoint: Option<Arc<str>>,
     /// What it does, where the endpoint has it say so.
@@ -50,7 +50,7 @@ pub struct Record {
     /// What was decided.
     pub decision: Option<Verdict>,
     /// On an allow the deciding grant, on a deny the code.
-    pub reason: Option<String>,
+    pub reason: Option<Arc<str>>,
     /// What the token's roles alone would have said, where its ceiling let the request through.
     pub would: Option<Would>,
     /// What the operator should know beside.
@@ -58,7 +58,7 @@ pub struct Record {
     /// What the client was told, where `detail` says more than that.
     pub message: Option<String>,
     /// The account whose real token went in.
-    pub account: Option<String>,
+    pub account: Option<Arc<str>>,
     /// The identity that is exchanged for a sub-token.
     pub exchange: Option<Box<Exchange>>,
     /// What the client got.
@@ -179,7 +179,7 @@ pub struct Token {
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// Its kind.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// What names it.
     pub id: Option<String>,
     /// The scope that it is touched with.
@@ -194,7 +194,7 @@ pub struct Resource {
 
 impl Resource {
     /// One of which no more is known than what the request calls it.
-    pub fn named(kind: String, id: Option<String>, scope: Option<Scope>) -> Self {
+    pub fn named(kind: Arc<str>, id: Option<String>, scope: Option<Scope>) -> Self {
         Self {
             kind,
             id,
@@ -682,7 +682,8 @@ mod tests {
         for text in odd {
             let mut record = Record::new(text.into());
             let own = || Some(text.to_owned());
-            (record.path, record.detail, record.reason) = (own(), own(), own());
+            (record.path, record.reason) = (Some(text.into()), Some(text.into()));
+            record.detail = own();
             record.query = vec![text.into(), text.into()];
             record.parent = own();
             record.token = Some(Token {

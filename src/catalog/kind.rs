@@ -17,6 +17,11 @@ impl KindName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name, to be kept.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl fmt::Display for KindName {

@@ -299,6 +299,18 @@ impl TouchKind {
     }
 }
 
+impl TouchKind {
+    /// As it is displayed, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        match self {
+            Self::One(kind) => kind.shared(),
+            other @ (Self::Urn | Self::Typed { .. } | Self::Told { .. }) => {
+                other.to_string().into()
+            }
+        }
+    }
+}
+
 impl fmt::Display for TouchKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -421,7 +421,7 @@ impl Console {
             let (status, id, message) = trouble.told();
             let mut record = of_operator(asked, operator, done);
             record.decision = Some(Verdict::Deny);
-            record.reason = Some(id.to_owned());
+            record.reason = Some(id.into());
             record.detail = Some(format!("not done ({}): {message}", done.what));
             record.status = Some(status.as_u16());
             self.audit
@@ -436,8 +436,8 @@ impl Console {
         record.client_ip = Some(asked.client.addr);
         record.decision = Some(Verdict::Deny);
         record.reason = Some(match trouble {
-            Trouble::Refused(refusal) => refusal.code.as_str().to_owned(),
-            _ => id.to_owned(),
+            Trouble::Refused(refusal) => refusal.code.as_str().into(),
+            _ => id.into(),
         });
         record.detail = Some(format!("signing in at the console failed: {message}"));
         record.status = Some(status.as_u16());

@@ -43,10 +43,10 @@ pub(super) fn may(grants: &Grants, rules: &Rules) -> Value {
         .collect();
     let written = |grants: &[Arc<BoundGrant>]| -> Value {
         let one =
-            |grant: &Arc<BoundGrant>| json!({ "place": grant.place, "written": grant.written });
+            |grant: &Arc<BoundGrant>| json!({ "place": &*grant.place, "written": grant.written });
         grants.iter().map(one).collect()
     };
-    json!({ "matrix": matrix, "allow": written(&grants.allow), "deny": written(&grants.deny), "account": grants.account })
+    json!({ "matrix": matrix, "allow": written(&grants.allow), "deny": written(&grants.deny), "account": &*grants.account })
 }
 
 fn note(matrix: &mut BTreeMap<String, BTreeMap<String, bool>>, scope: &Scope, is_whole: bool) {

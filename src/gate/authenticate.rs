@@ -88,9 +88,8 @@ pub(super) async fn authenticate(
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
-    let token = bearer(headers)?;
-    let hash = token.hash();
-    let grantee = recognise(tokens, &token.id, hash, from, serving, line).await?;
+    let (id, hash) = SubToken::recognise(shown(headers)?).map_err(no_token)?;
+    let grantee = recognise(tokens, &id, hash, from, serving, line).await?;
     for (id, kept, activity) in grantee.counted() {
         if let Some(rate) = kept.limits().rate {
             let left = tokens.take_rate(id, rate, activity).await;
@@ -255,6 +254,11 @@ async fn found(
 
 /// The sub-token of exactly one `Authorization: Bearer` header.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<SubToken, Refusal> {
+    SubToken::read(shown(headers)?).map_err(no_token)
+}
+
+/// What exactly one `Authorization: Bearer` header shows.
+fn shown(headers: &HeaderMap) -> Result<&str, Refusal> {
     const HOW: &str = "send `Authorization: Bearer tdg_v1_…`, once";
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {
@@ -283,10 +287,17 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<SubToken, Refusal> {
             format!("the `Authorization` header is no bearer token; {HOW}"),
         ));
     };
-    SubToken::read(token.trim_matches(' ')).map_err(|error| match error {
-        NoToken::Real => Refusal::new(Code::RealToken, "this is a real DigitalOcean token, and tidegate takes sub-tokens only; revoke it if it was meant to be kept from here"),
-        NoToken::Form | NoToken::Checksum | NoToken::Id => unknown_token(Some(error)),
-    })
+    Ok(token.trim_matches(' '))
+}
+
+fn no_token(why: NoToken) -> Refusal {
+    match why {
+        NoToken::Real => Refusal::new(
+            Code::RealToken,
+            "this is a real DigitalOcean token, and tidegate takes sub-tokens only; revoke it if it was meant to be kept from here",
+        ),
+        NoToken::Form | NoToken::Checksum | NoToken::Id => unknown_token(Some(why)),
+    }
 }
 
 fn unknown_token(why: Option<NoToken>) -> Refusal {

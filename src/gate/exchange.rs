@@ -111,7 +111,7 @@ impl Gate {
     ) -> Result<Answer, Refusal> {
         says_one_thing(head)?;
         let target = target_of(head)?;
-        line.record.path = Some(target.path().to_owned());
+        line.record.path = Some(target.shared_path());
         if !target.query().is_empty() {
             return Err(invalid(
                 "the address has a query; send the fields as a form in the body, where no log keeps them",

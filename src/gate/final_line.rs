@@ -70,7 +70,7 @@ impl FinalLine {
         self.refused = Some(refusal.code);
         self.record.decision = Some(Verdict::Deny);
         self.record.would = None;
-        self.record.reason = Some(refusal.code.as_str().to_owned());
+        self.record.reason = Some(refusal.code.as_str().into());
         let message = Some(refusal.message.clone());
         (self.record.detail, self.record.message) = match refusal.detail.clone() {
             None => (message, None),

@@ -1,6 +1,8 @@
 //! What goes along with a change for a narrowed sub-token: members that say nothing stay behind, tags and a project are added
 //! to what is created, and its actions are remembered.
 
+use std::sync::Arc;
+
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
@@ -112,13 +114,13 @@ impl Question<'_> {
     }
 
     /// The target as it goes: for a narrowed sub-token without parameters that nobody knows.
-    pub fn target_to_send(&self, sent: Sent, derived: Option<&Ending>) -> String {
+    pub fn target_to_send(&self, sent: Sent, derived: Option<&Ending>) -> Arc<str> {
         let ends = derived.and_then(|ending| match &ending.at {
             Place::Query(parameter) => Some((parameter, &ending.value)),
             Place::Path(_) | Place::Body(_) => None,
         });
         if sent == Sent::Whole && ends.is_none() {
-            return self.asked.target.path_and_query().into_owned();
+            return self.asked.target.shared_path_and_query();
         }
         let mut target = self.asked.target.clone();
         if let Some(endpoint) = self.asked.endpoint
@@ -129,7 +131,7 @@ impl Question<'_> {
         if let Some((parameter, seconds)) = ends {
             target.set_query(parameter, seconds);
         }
-        target.path_and_query().into_owned()
+        target.shared_path_and_query()
     }
 
     /// After a change: its actions are remembered, and what was created is put into its project.
@@ -296,7 +298,7 @@ impl Question<'_> {
         let body = Json::Map(vec![("resources".to_owned(), Json::List(resources))]);
         let checked = Checked {
             method: Method::Post,
-            path_and_query: format!("/v2/projects/{}/resources", encoded(&id)),
+            path_and_query: format!("/v2/projects/{}/resources", encoded(&id)).into(),
             headers: Carried::default(),
             body: Body::Json(body.write().into()),
         };

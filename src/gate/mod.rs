@@ -464,7 +464,7 @@ impl Gate {
     ) -> Result<Permit, Refusal> {
         let grants = &question.grantee.grants;
         line.record.decision = Some(Verdict::Allow);
-        line.record.reason = Some(allowed.place().to_owned());
+        line.record.reason = Some(Arc::clone(allowed.place()));
         if let Some(refusal) = allowed.would() {
             line.would(refusal);
         }
@@ -503,7 +503,7 @@ fn what_is_asked<'c>(
     let method = method_of(head)?;
     line.record.method = Some(method);
     let target = target_of(head)?;
-    line.record.path = Some(target.path().to_owned());
+    line.record.path = Some(target.shared_path());
     Headed::read(method, target, catalog)
 }
 

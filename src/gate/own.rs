@@ -90,7 +90,7 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         "client_cert": limits.client_cert.as_ref().map(ToString::to_string),
         "expires_at": limits.expires_at.map(|end| end.to_string()),
         "uses_left": limits.max_uses.map(|most| most.saturating_sub(grantee.activity.usage().used)),
-        "account": grantee.grants.account,
+        "account": &*grantee.grants.account,
         "ceiling": ceiling.map(|ceiling| &ceiling.role),
         "report_until": ceiling.map(|ceiling| ceiling.until.to_string()),
     })

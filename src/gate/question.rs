@@ -59,7 +59,7 @@ impl Question<'_> {
         let scopes = self.serving.rules.catalog.scopes();
         let path = self.asked.target.path();
         if line.record.path.as_deref() != Some(path) {
-            line.record.path = Some(path.to_owned()); // by the endpoint: names of DNS zones have one form
+            line.record.path = Some(self.asked.target.shared_path()); // by the endpoint: names of DNS zones have one form
         }
         line.record.resources = self
             .asked
@@ -103,7 +103,7 @@ impl Question<'_> {
                 let places = places.flat_map(|(_, places)| places);
                 places.flat_map(|place| self.asked.values(place)).collect()
             };
-            let kind = rule.kind.to_string();
+            let kind = rule.kind.shared_name();
             let created = |resource: &&mut Resource| resource.kind == kind && resource.id.is_none();
             if let Some(resource) = line.record.resources.iter_mut().find(created) {
                 resource.name = said("name").into_iter().next();
@@ -124,7 +124,7 @@ impl Question<'_> {
             let kind = touch.kind.as_str();
             let known = resources
                 .iter()
-                .position(|resource| resource.kind == kind && resource.id == touch.id);
+                .position(|resource| *resource.kind == *kind && resource.id == touch.id);
             if known.is_none() && resources.len() == MOST_NAMED {
                 continue;
             }
@@ -133,7 +133,11 @@ impl Question<'_> {
                 let scope = scope.and_then(|scope| catalog.scopes().name(scope));
                 let scope = scope.cloned();
                 let scope = scope.or_else(|| self.asked.scope_at(touch.rule, catalog));
-                resources.push(Resource::named(kind.to_owned(), touch.id.clone(), scope));
+                resources.push(Resource::named(
+                    touch.kind.shared(),
+                    touch.id.clone(),
+                    scope,
+                ));
                 resources.len() - 1
             });
             let state = touch.after.as_ref().or(touch.before.as_ref());
@@ -185,7 +189,7 @@ impl Question<'_> {
     pub fn share(&self) -> Result<Option<Spending>, Refusal> {
         let account = &self.grantee.grants.account;
         let settings = &self.serving.rules.settings;
-        let reserve = settings.accounts.get(account).and_then(|it| it.reserve);
+        let reserve = settings.accounts.get(&**account).and_then(|it| it.reserve);
         let Some(reserve) = reserve else {
             return Ok(None);
         };

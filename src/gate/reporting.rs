@@ -44,7 +44,7 @@ impl Question<'_> {
             let Ok(state) = state.await else { continue };
             if shows(alone, &self.asked, touch, &state, catalog) == Shown::Hidden {
                 line.would(&Refusal::hidden());
-                line.record.reason = Some(place.to_owned());
+                line.record.reason = Some(place.into());
             }
         }
         Ok(with_body(head, body))

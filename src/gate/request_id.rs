@@ -1,5 +1,4 @@
 use std::cell::RefCell;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
@@ -11,7 +10,9 @@ pub(crate) fn request_id() -> String {
     let bytes = READY.with_borrow_mut(Ready::next);
     let mut id = String::with_capacity(2 * BYTES);
     for byte in bytes.unwrap_or_else(without_generator) {
-        let _ = write!(id, "{byte:02x}");
+        for digit in [byte >> 4, byte & 15] {
+            id.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+        }
     }
     id
 }

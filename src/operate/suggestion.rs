@@ -302,7 +302,7 @@ fn pattern(
         RequestPattern::new(pattern).is_ok_and(|pattern| {
             let mut grants = grants.clone();
             grants.allow.push(Arc::new(BoundGrant {
-                place: "suggestion".to_owned(),
+                place: "suggestion".into(),
                 stands: "".into(),
                 covers: BoundCovers::Requests(vec![Arc::new(pattern)]),
                 only: None,

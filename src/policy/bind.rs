@@ -22,7 +22,7 @@ pub struct Grants {
     /// What is forbidden.
     pub deny: Vec<Arc<BoundGrant>>,
     /// The account whose real token goes in.
-    pub account: String,
+    pub account: Arc<str>,
     /// Whether any of them is narrowed to some resources.
     pub has_only: bool,
     /// Where a ceiling holds: what the roles hold without it. What these would refuse is reported.
@@ -35,7 +35,7 @@ pub struct Grants {
 #[derive(Clone, Debug)]
 pub struct BoundGrant {
     /// Which one: `client.allow[0]`.
-    pub place: String,
+    pub place: Arc<str>,
     /// Where it stands: `policy.yaml:14`.
     pub stands: Arc<str>,
     /// What it covers.
@@ -340,7 +340,7 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
     let mut grants = Grants {
         allow: Vec::new(),
         deny: Vec::new(),
-        account: first.account.clone(),
+        account: first.account.as_str().into(),
         has_only: false,
         alone: None,
         within: Vec::new(),
@@ -479,7 +479,7 @@ fn bound(grant: &Grant, vars: &Vars, side: Side) -> Result<BoundGrant, Unbound> 
     let bound_only = |only| BoundOnly::bind(only, vars, side);
     let only = only.as_ref().map(bound_only).transpose();
     Ok(BoundGrant {
-        place: place.clone(),
+        place: place.as_str().into(),
         stands: stands.clone(),
         covers,
         only: only.map_err(|_| Unbound::Pattern(place.clone()))?,

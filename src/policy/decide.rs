@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::bind::{BoundCovers, BoundGrant, Grants};
 use super::done::could_tell;
 use super::members::Sent;
@@ -22,17 +24,17 @@ pub enum Decision {
 /// That a request was allowed, by which grant, and what follows from that. Only `decide` makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Allowed {
-    pub(super) place: String,
+    pub(super) place: Arc<str>,
     pub(super) additions: Option<Added>,
     pub(super) narrows: bool,
     pub(super) sent: Sent,
     pub(super) would: Option<Refusal>,
-    pub(super) beside: Option<String>,
+    pub(super) beside: Option<Arc<str>>,
 }
 
 impl Allowed {
     /// The deciding grant, as `client.allow[0]`.
-    pub fn place(&self) -> &str {
+    pub fn place(&self) -> &Arc<str> {
         &self.place
     }
 
@@ -180,17 +182,17 @@ fn ceiling_place(
     alone: &Grants,
     together: &Allowed,
     by: impl Fn(&Grants) -> Decision,
-) -> String {
-    let is_own = |place: &str| alone.allow.iter().any(|own| own.place == place);
+) -> Arc<str> {
+    let is_own = |place: &str| alone.allow.iter().any(|own| *own.place == *place);
     if !is_own(&together.place) {
         return together.place.clone();
     }
     let of_ceiling = grants.allow.iter().filter(|grant| !is_own(&grant.place));
-    let enough = |grant: &&std::sync::Arc<BoundGrant>| {
+    let enough = |grant: &&Arc<BoundGrant>| {
         let mut with = grants.clone();
         with.alone = None;
         with.allow.clone_from(&alone.allow);
-        with.allow.push(std::sync::Arc::clone(grant));
+        with.allow.push(Arc::clone(grant));
         matches!(by(&with), Decision::Allow(_))
     };
     let found = of_ceiling.clone().find(enough);

@@ -46,7 +46,7 @@ impl Reader<'_> {
             covers.push(everything(self.catalog));
         }
         let grant = |covers| Grant {
-            place: "itself".to_owned(),
+            place: "itself".into(),
             at: root.at,
             stands: "itself".into(),
             covers,

@@ -85,7 +85,7 @@ impl Question<'_> {
             let alone = Grants {
                 allow: vec![grant.clone()],
                 deny: Vec::new(),
-                account: String::new(),
+                account: String::new().into(),
                 has_only: false,
                 alone: None,
                 within: Vec::new(),
@@ -150,7 +150,7 @@ mod tests {
     fn judged(asked: &Asked<'_>, grants: &Grants) -> Result<Sent, Code> {
         let question = Question::whole(asked, &CATALOG);
         let allowed = Allowed {
-            place: "r.allow[0]".to_owned(),
+            place: "r.allow[0]".into(),
             additions: None,
             narrows: false,
             sent: Sent::Whole,

@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::catalog::{
     Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, SHARED,
@@ -45,7 +45,7 @@ pub struct FieldUse {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Named {
     /// Its kind.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// What names it; absent for what is created or listed.
     pub id: Option<String>,
     /// The scope that it is touched with.
@@ -338,13 +338,12 @@ impl<'c> Asked<'c> {
             }
             seen.insert(named.clone())
         };
-        for named in self.rules().flat_map(|rule| self.named_by(rule, catalog)) {
-            if distinct.len() == MOST_NAMED {
-                break;
-            }
-            if is_new(&named, &distinct) {
-                distinct.push(named);
-            }
+        for rule in self.rules() {
+            self.named_by(rule, catalog, &mut |named| {
+                if distinct.len() < MOST_NAMED && is_new(&named, &distinct) {
+                    distinct.push(named);
+                }
+            });
         }
         distinct
     }
@@ -590,12 +589,15 @@ impl<'c> Asked<'c> {
         scopes.names(set).min_by_key(|scope| fits(scope)).cloned()
     }
 
-    fn named_by(&self, rule: &TouchRule, catalog: &Catalog) -> Vec<Named> {
+    /// Tells what a rule names.
+    fn named_by(&self, rule: &TouchRule, catalog: &Catalog, tell: &mut impl FnMut(Named)) {
         let scope = self.scope_of(rule, catalog);
-        let one = |id: Option<String>| Named {
-            kind: rule.kind.to_string(),
-            id,
-            scope: scope.clone(),
+        let mut one = |kind: Arc<str>, id: Option<String>| {
+            tell(Named {
+                kind,
+                id,
+                scope: scope.clone(),
+            });
         };
         if let (TouchKind::Typed { id, member, types }, Some(Place::Body(path))) =
             (&rule.kind, &rule.at)
@@ -604,26 +606,30 @@ impl<'c> Asked<'c> {
             let named = found.filter_map(|item| {
                 let (name, told) = (item.member(id)?.name()?, item.member(member)?.name()?);
                 let (_, kind) = types.iter().find(|(known, _)| known == told)?;
-                Some(Named {
-                    kind: kind.as_ref()?.to_string(),
-                    id: Some(name.to_owned()),
-                    scope: scope.clone(),
-                })
+                Some((kind.as_ref()?.shared(), name.to_owned()))
             });
-            return named.collect();
+            return named.for_each(|(kind, name)| one(kind, Some(name)));
         }
+        let mut told = |name: &str| {
+            let by_tag = rule.by == ["tag"];
+            let id = if by_tag {
+                format!("tag:{name}")
+            } else {
+                name.to_owned()
+            };
+            one(rule.kind.shared_name(), Some(id));
+        };
         match &rule.at {
-            None => vec![one(None)],
-            Some(place) if rule.by == ["tag"] => self
-                .names(place)
-                .into_iter()
-                .map(|name| one(Some(format!("tag:{name}"))))
-                .collect(),
-            Some(place) => self
-                .names(place)
-                .into_iter()
-                .map(|name| one(Some(name.to_owned())))
-                .collect(),
+            None => one(rule.kind.shared_name(), None),
+            Some(Place::Path(name)) => {
+                let endpoint = self.endpoint;
+                let value =
+                    endpoint.and_then(|endpoint| self.target.path_parameter(endpoint, name));
+                value.into_iter().for_each(told);
+            }
+            Some(place @ (Place::Query(_) | Place::Body(_))) => {
+                self.names(place).into_iter().for_each(&mut told);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::spelling::plain;
 use crate::catalog::{Catalog, Endpoint, Method, Place, Segment};
@@ -14,7 +15,7 @@ pub struct Target {
     segments: Vec<String>,
     query: Vec<(String, String)>,
     /// The segments, written.
-    path: String,
+    path: Arc<str>,
 }
 
 /// What could be read in two ways.
@@ -156,12 +157,25 @@ impl Target {
         &self.path
     }
 
+    /// The same, to be kept.
+    pub fn shared_path(&self) -> Arc<str> {
+        Arc::clone(&self.path)
+    }
+
+    /// The canonical path and query, to be kept.
+    pub fn shared_path_and_query(&self) -> Arc<str> {
+        match self.path_and_query() {
+            Cow::Borrowed(_) => self.shared_path(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+
     /// The canonical path and query: what is sent. Parameters are sorted by name.
     pub fn path_and_query(&self) -> Cow<'_, str> {
         if self.query.is_empty() {
             return Cow::Borrowed(&self.path);
         }
-        let mut text = self.path.clone();
+        let mut text = self.path.to_string();
         push_query(&self.query, &mut text);
         Cow::Owned(text)
     }
@@ -479,7 +493,7 @@ fn encode(text: &str, into: &mut String) {
     }
 }
 
-fn written(segments: &[String]) -> String {
+fn written(segments: &[String]) -> Arc<str> {
     let letters: usize = segments.iter().map(|segment| segment.len() + 1).sum();
     let mut path = String::with_capacity(letters.max(1));
     for segment in segments {
@@ -489,7 +503,7 @@ fn written(segments: &[String]) -> String {
     if path.is_empty() {
         path.push('/');
     }
-    path
+    path.into()
 }
 
 fn push_query(query: &[(String, String)], text: &mut String) {

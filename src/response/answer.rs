@@ -150,29 +150,37 @@ pub fn shape(answer: Response<Answered>, shape: Shape) -> Result<Response<Shaped
 /// Looks for the real token in the API's headers, leaves out those that are about its connection, its site or its cookies, and
 /// brings links back: all in one walk, as every answer has them.
 fn shape_head(headers: &mut HeaderMap, scan: &Scan, links: &Links) -> Result<(), Cut> {
-    let mut behind: Vec<HeaderName> = Vec::new();
+    let mut found = [false; STAY_BEHIND.len()];
+    let mut others: Vec<HeaderName> = Vec::new(); // seldom any
     for (name, value) in headers.iter_mut() {
         if scan.finds(value.as_bytes()) {
             return Err(Cut::Token);
         }
-        let is_ours = |name: &str| name.starts_with("tidegate-");
-        match name.as_str() {
+        let text = name.as_str();
+        let mut known = STAY_BEHIND.iter().zip(&mut found);
+        if let Some((_, found)) = known.find(|(known, _)| **known == text) {
+            *found = true;
+            if name == CONNECTION {
+                others.extend(listed(value));
+            }
+            continue;
+        }
+        match text {
             "location" | "content-location" => {
                 let replaced = value.to_str().ok().and_then(|text| links.replaced(text));
                 if let Some(replaced) = replaced.and_then(|text| HeaderValue::try_from(text).ok()) {
                     *value = replaced;
                 }
             }
-            text if STAY_BEHIND.contains(&text) || is_ours(text) => {
-                if name == CONNECTION {
-                    behind.extend(listed(value));
-                }
-                behind.push(name.clone());
-            }
+            text if text.starts_with("tidegate-") => others.push(name.clone()),
             _ => {}
         }
     }
-    for name in behind {
+    let known = STAY_BEHIND.iter().zip(found);
+    for (name, _) in known.filter(|(_, found)| *found) {
+        headers.remove(*name);
+    }
+    for name in others {
         headers.remove(name);
     }
     Ok(())

@@ -115,7 +115,7 @@ mod tests {
         Arc::new(Grants {
             allow: Vec::new(),
             deny: Vec::new(),
-            account: "default".to_owned(),
+            account: "default".into(),
             has_only: false,
             alone: None,
             within: Vec::new(),

@@ -58,7 +58,7 @@ pub struct Checked {
     /// The method.
     pub method: Method,
     /// The canonical path and query.
-    pub path_and_query: String,
+    pub path_and_query: Arc<str>,
     /// The client's headers that travel on; of a look-up there are none.
     pub headers: Carried,
     /// The body.
@@ -154,7 +154,7 @@ impl Upstream {
     pub async fn show(&self, token: &RealToken) -> Result<StatusCode, Failure> {
         let mut checked = Checked {
             method: Method::Get,
-            path_and_query: "/v2/account".to_owned(),
+            path_and_query: "/v2/account".into(),
             headers: Carried::default(),
             body: Body::None,
         };
@@ -177,7 +177,7 @@ impl Upstream {
     ) -> Result<(u16, Bytes), Failure> {
         let mut checked = Checked {
             method: Method::Get,
-            path_and_query: path_and_query.to_owned(),
+            path_and_query: path_and_query.into(),
             headers: Carried::default(),
             body: Body::None,
         };
@@ -220,21 +220,31 @@ impl Upstream {
         token: &RealToken,
         checked: &mut Checked,
     ) -> Result<(Response<Answered>, u32), Failure> {
-        let mut shown: Vec<_> = token.current().into_iter().collect();
+        let Some(held) = token.current() else {
+            let why = "the account has no real token";
+            return Err(Failure::unsent(What::BadRequest, why));
+        };
+        let answer = self.send_untold(purpose, (token, &held), checked).await;
+        let answer = answer.inspect_err(|failure| self.tell(failure))?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok((answer, 1));
+        }
+        Box::pin(self.send_otherwise(purpose, (token, held), answer, checked)).await
+    }
+
+    /// Sends a request once more that the API refused for the secret that it was sent with, as often as there is another.
+    async fn send_otherwise(
+        &self,
+        purpose: Purpose,
+        (token, held): (&RealToken, Arc<Held>),
+        mut answer: Response<Answered>,
+        checked: &mut Checked,
+    ) -> Result<(Response<Answered>, u32), Failure> {
+        let mut shown = vec![held];
         let may_go_again = token.has_others() && checked.can_go_again();
-        loop {
-            let Some(held) = shown.last() else {
-                let why = "the account has no real token";
-                return Err(Failure::unsent(What::BadRequest, why));
-            };
-            let answer = self.send_untold(purpose, (token, held), checked).await;
-            let answer = answer.inspect_err(|failure| self.tell(failure))?;
-            let calls = u32::try_from(shown.len()).unwrap_or(u32::MAX);
-            if answer.status() != StatusCode::UNAUTHORIZED {
-                return Ok((answer, calls));
-            }
+        while answer.status() == StatusCode::UNAUTHORIZED {
             let other = if may_go_again && shown.len() < MOST_SHOWN {
-                Box::pin(token.instead_of(&shown)).await
+                token.instead_of(&shown).await
             } else {
                 None
             };
@@ -243,10 +253,14 @@ impl Upstream {
                 self.metrics.complain(Complaint::RealToken, |count| {
                     warn!(account, count, "the API does not accept the real token (401); put one that is valid where the configuration says");
                 });
-                return Ok((answer, calls));
+                break;
             };
+            let again = self.send_untold(purpose, (token, &other), checked).await;
+            answer = again.inspect_err(|failure| self.tell(failure))?;
             shown.push(other);
         }
+        let calls = u32::try_from(shown.len()).unwrap_or(u32::MAX);
+        Ok((answer, calls))
     }
 
     /// Tells those who run tidegate what is wrong between it and the API. What is wrong with a client is not.
@@ -278,8 +292,8 @@ impl Upstream {
         checked: &mut Checked,
     ) -> Result<Response<Answered>, Failure> {
         let progress = match &checked.body {
-            Body::Stream(_, progress, _) => progress.clone(),
-            Body::None | Body::Json(_) => Progress::done(),
+            Body::Stream(_, progress, _) => Some(progress.clone()),
+            Body::None | Body::Json(_) => None, // all there from the start
         };
         let idle = if checked.method.reads() {
             READS_IDLE
@@ -291,17 +305,18 @@ impl Upstream {
         let sent = Instant::now();
         let answer = self.connections.ask(request, idle);
         tokio::pin!(answer);
+        let due = || progress.as_ref().map_or(sent, Progress::last) + self.settings.timeout;
         loop {
-            let due = progress.last() + self.settings.timeout;
             tokio::select! {
+                biased; // an answer that came in time counts, however late it is looked at
                 result = &mut answer => {
                     self.metrics.upstream_took(sent.elapsed());
                     let answer = result?;
                     token.answered(held, answer.status(), answer.headers());
                     return usable(answer);
                 }
-                () = sleep_until(due) => {
-                    if progress.last() + self.settings.timeout <= Instant::now() {
+                () = sleep_until(due()) => {
+                    if due() <= Instant::now() {
                         self.metrics.upstream_took(sent.elapsed());
                         return Err(Failure::sent(What::Timeout, "no answer came in time"));
                     }
@@ -319,7 +334,7 @@ impl Upstream {
             body,
         } = checked;
         let wrong = |what: &str| Failure::unsent(What::BadRequest, what);
-        let path = PathAndQuery::try_from(path_and_query.as_str());
+        let path = PathAndQuery::try_from(&**path_and_query);
         let uri = Uri::from(path.map_err(|_| wrong("the target is no URI"))?);
         let authorization = token.bearer();
         let authorization = authorization.ok_or_else(|| wrong("the real token is no header"))?;

@@ -456,7 +456,7 @@ fn of_token(what: String, id: &TokenId) -> Done {
     Done {
         what,
         resources: vec![Resource::named(
-            "sub_token".to_owned(),
+            "sub_token".into(),
             Some(id.to_string()),
             None,
         )],
