@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
     reason = "a benchmark stops where it can't measure"
 )]
@@ -12,10 +13,9 @@ mod droplet;
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -35,28 +35,68 @@ use tidegate::token::SubToken;
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::builtin().unwrap());
 
-criterion_group!(benches, asking, tokens, decisions, lists);
-criterion_main!(benches);
+fn main() {
+    let bench = Bench {
+        wanted: std::env::args()
+            .skip(1)
+            .find(|word| !word.starts_with("--")),
+    };
+    for part in [asking, tokens, decisions, lists] {
+        part(&bench);
+    }
+}
+
+/// What is wanted of all parts.
+struct Bench {
+    wanted: Option<String>,
+}
+
+const SAMPLES: usize = 21;
+const SAMPLE: Duration = Duration::from_millis(40);
+
+impl Bench {
+    /// Tells what a part takes: the median of samples, each as many runs as fit into it.
+    fn part<T>(&self, what: &str, mut run: impl FnMut() -> T) {
+        let is_wanted = |word: &String| what.contains(word.as_str());
+        if !self.wanted.as_ref().is_none_or(is_wanted) {
+            return;
+        }
+        let mut sample = || {
+            let (mut runs, began) = (0_u32, Instant::now());
+            while began.elapsed() < SAMPLE {
+                for _ in 0..10 {
+                    black_box(run());
+                }
+                runs += 10;
+            }
+            began.elapsed() / runs
+        };
+        let mut samples: Vec<_> = (0..SAMPLES).map(|_| sample()).collect();
+        samples.sort_unstable();
+        let (least, middle) = (samples[0], samples[SAMPLES / 2]);
+        println!("{what}: {middle:?}, at least {least:?}");
+    }
+}
 
 /// What is asked: reading the target, and finding its endpoint.
-fn asking(c: &mut Criterion) {
+fn asking(bench: &Bench) {
     let text = "/v2/droplets?page=2&per_page=200";
-    c.bench_function("target: reading one", |b| {
-        b.iter(|| Target::read(black_box(text)).unwrap());
+    bench.part("target: reading one", || {
+        Target::read(black_box(text)).unwrap()
     });
     let target = Target::read("/v2/droplets/300000000/actions").unwrap();
     let method = "POST".parse().unwrap();
-    c.bench_function("endpoint: finding one among all", |b| {
-        b.iter(|| CATALOG.find(black_box(method), target.segments()));
+    bench.part("endpoint: finding one among all", || {
+        CATALOG.find(black_box(method), target.segments())
     });
 }
 
 /// Who asks: reading a sub-token, hashing it, and looking it up.
-fn tokens(c: &mut Criterion) {
+fn tokens(bench: &Bench) {
     let token = SubToken::generate().unwrap();
     let text = token.secret.expose().to_owned();
-    c.bench_function("token: reading and hashing one", |b| {
-        b.iter(|| SubToken::read(black_box(&text)).unwrap().hash());
+    bench.part("token: reading and hashing one", || {
+        SubToken::read(black_box(&text)).unwrap().hash()
     });
     for count in [1_000, 100_000] {
         let directory = tempfile::tempdir().unwrap();
@@ -70,12 +110,10 @@ fn tokens(c: &mut Criterion) {
         state.issue_all(&issued, Timestamp::now()).unwrap();
         let live = Live::open(&tidegate::state::Place::File(path.clone()), None).unwrap();
         let mut all = issued.iter().cycle().step_by(7_919);
-        c.bench_function(&format!("token: look-up among {count}"), |b| {
-            b.iter(|| {
-                let id = &all.next().unwrap().id;
-                let entry = live.entry(black_box(id), false).now_or_never();
-                entry.unwrap().unwrap().unwrap()
-            });
+        bench.part(&format!("token: look-up among {count}"), || {
+            let id = &all.next().unwrap().id;
+            let entry = live.entry(black_box(id), false).now_or_never();
+            entry.unwrap().unwrap().unwrap()
         });
     }
 }
@@ -98,14 +136,14 @@ fn issued() -> Issued {
 }
 
 /// Decisions with the facts at hand, in policies of so many grants, and by a token that holds so many itself.
-fn decisions(c: &mut Criterion) {
+fn decisions(bench: &Bench) {
     for grants in [1, 50, 5_000] {
-        decision(c, &format!("one of {grants} roles"), &roles(grants));
+        decision(bench, &format!("one of {grants} roles"), &roles(grants));
     }
-    decision(c, "a role of 50 grants", &role(50));
+    decision(bench, "a role of 50 grants", &role(50));
 }
 
-fn decision(c: &mut Criterion, what: &str, policy: &str) {
+fn decision(bench: &Bench, what: &str, policy: &str) {
     let policy = policy_of(policy);
     let last = format!("team-{}", policy.roles.len() - 1);
     let grants = bind(&policy, &[last], &Vars::new()).unwrap();
@@ -123,8 +161,8 @@ fn decision(c: &mut Criterion, what: &str, policy: &str) {
     ] {
         let asked = asked(text);
         let touched = touches(&grants, &asked, &policy.tests[0].given, &CATALOG).unwrap();
-        c.bench_function(&format!("decision: {what}, {how}"), |b| {
-            b.iter(|| decided(black_box(&grants), black_box(&asked), &touched));
+        bench.part(&format!("decision: {what}, {how}"), || {
+            decided(black_box(&grants), black_box(&asked), &touched)
         });
     }
 }
@@ -174,47 +212,38 @@ fn policy_of(roles: &str) -> Policy {
 }
 
 /// What is done to a list of 400 KB on its way, and to one of a megabyte that is filtered.
-fn lists(c: &mut Criterion) {
+fn lists(bench: &Bench) {
     let whole = list(200);
     let pieces: Vec<Bytes> = pieces(&whole);
-    let mut group = c.benchmark_group("list of 400 KB");
-    group.throughput(Throughput::Bytes(whole.len() as u64));
-    group.bench_function("search for the real token", |b| {
-        b.iter(|| {
-            let mut scan =
-                Scan::new(b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
-            pieces
-                .iter()
-                .map(|piece| scan.push(piece.clone()).unwrap().len())
-                .sum::<usize>()
-        });
+    bench.part("list of 400 KB: search for the real token", || {
+        let mut scan =
+            Scan::new(b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+        pieces
+            .iter()
+            .map(|piece| scan.push(piece.clone()).unwrap().len())
+            .sum::<usize>()
     });
     let (official, own) = (
         BaseUrl::digitalocean(),
         BaseUrl::from_host(false, "gate:80").unwrap(),
     );
-    group.bench_function("links brought back", |b| {
-        b.iter(|| {
-            let mut links = Links::new([official.to_string()].into(), Some(&own));
-            pieces
-                .iter()
-                .map(|piece| links.push(piece).len())
-                .sum::<usize>()
-        });
+    bench.part("list of 400 KB: links brought back", || {
+        let mut links = Links::new([official.to_string()].into(), Some(&own));
+        pieces
+            .iter()
+            .map(|piece| links.push(piece).len())
+            .sum::<usize>()
     });
     for (what, keys) in [
         ("two fields cut out", &["vpc_uuid", "tags"][..]),
         ("what is not there cut out", &["user_data"]),
     ] {
-        group.bench_function(what, |b| {
-            b.iter(|| trimmed(&whole, plan(keys), nobody()).unwrap().len());
+        bench.part(&format!("list of 400 KB: {what}"), || {
+            trimmed(&whole, plan(keys), nobody()).unwrap().len()
         });
     }
-    group.finish();
     let whole = list(500);
     let array = whole.slice(b"{\"droplets\":".len()..whole.len() - b",\"links\":{}}".len());
-    let mut group = c.benchmark_group("list of a megabyte");
-    group.throughput(Throughput::Bytes(array.len() as u64));
     let policy = policy_of(&roles(1));
     let grants = bind(&policy, &["team-0".to_owned()], &Vars::new()).unwrap();
     let asked = Asked::new(
@@ -224,18 +253,15 @@ fn lists(c: &mut Criterion) {
     );
     let touched = touches(&grants, &asked, &policy.tests[0].given, &CATALOG).unwrap();
     let kind = CATALOG.kinds().find("droplet").unwrap();
-    group.bench_function("filtered by name", |b| {
-        b.iter(|| {
-            let items = slices(black_box(&array)).unwrap();
-            let shown = items.iter().filter(|item| {
-                let json = Json::read(item).unwrap();
-                let state = State::new(kind, attributes_of(kind, &json, None), None);
-                shows(&grants, &asked, &touched[0], &state, &CATALOG) == Shown::Whole
-            });
-            assert_eq!(shown.count(), 50);
+    bench.part("list of a megabyte: filtered by name", || {
+        let items = slices(black_box(&array)).unwrap();
+        let shown = items.iter().filter(|item| {
+            let json = Json::read(item).unwrap();
+            let state = State::new(kind, attributes_of(kind, &json, None), None);
+            shows(&grants, &asked, &touched[0], &state, &CATALOG) == Shown::Whole
         });
+        assert_eq!(shown.count(), 50);
     });
-    group.finish();
 }
 
 fn nobody() -> Judge<'static> {
