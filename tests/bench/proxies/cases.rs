@@ -63,28 +63,28 @@ pub enum Promise {
     More(&'static str, f64),
 }
 
-const READ: &str = "a read, 16 connections";
-const LIST: &str = "a list of 400 KB";
+pub const READ: &str = "a read, 16 connections";
+pub const LIST: &str = "a list of 400 KB";
 const ENFORCED: &str = "the list with `field_scopes: enforce`, all scopes there";
 
 /// The cases, in the order in which they are told.
 pub const CASES: [Case; 17] = [
-    case("a read, 1 connection", Ask::Small, 1, Promise::None),
-    case(READ, Ask::Small, 16, Promise::Nginx(1.0)),
+    case("a read, 1 connection", Ask::Small, 1, Promise::Nginx(1.15)),
+    case(READ, Ask::Small, 16, Promise::Nginx(1.15)),
     case(
         "a read, 64 connections",
         Ask::Small,
         64,
-        Promise::Nginx(1.1),
+        Promise::Nginx(1.2),
     ),
-    over("the same over TLS", Wire::KeptTls, Promise::Nginx(0.85)),
+    over("the same over TLS", Wire::KeptTls, Promise::Nginx(0.95)),
     over("a new connection for each", Wire::New, Promise::Nginx(1.15)),
     over(
         "a TLS handshake for each",
         Wire::NewTls,
-        Promise::Nginx(0.65),
+        Promise::Nginx(0.6),
     ),
-    case("a refusal", Ask::Refused, 16, Promise::Own(READ, 0.5)),
+    case("a refusal", Ask::Refused, 16, Promise::Own(READ, 0.4)),
     case("a write", Ask::Write, 16, Promise::None),
     own(
         "a read of a counted token",

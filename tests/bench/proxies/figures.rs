@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cases::{CASES, Case, Promise};
+use super::cases::{Ask, CASES, Case, LIST, Promise, READ};
 use super::lanes::Ran;
 
 /// What one round came to.
@@ -63,6 +63,21 @@ impl Table {
             "{} | {} | {told}",
             case.what,
             costs.collect::<Vec<_>>().join(" | ")
+        )
+    }
+
+    /// What a case takes as a multiple of nginx's, or of what nginx takes for the like where it can't do that.
+    fn multiple(&self, case: &Case, name: &'static str) -> String {
+        let like = match case.ask {
+            Ask::List | Ask::Filtered => LIST,
+            Ask::Small | Ask::Refused | Ask::Write => READ,
+        };
+        let nginx = self.median(case.what, "nginx");
+        let nginx = nginx.or_else(|| self.median(like, "nginx"));
+        let cost = self.median(case.what, name).zip(nginx);
+        cost.map_or_else(
+            || "–".to_owned(),
+            |(figures, nginx)| format!("{:.2}", figures.cost / nginx.cost),
         )
     }
 
@@ -130,6 +145,16 @@ impl Table {
                 cells.collect::<Vec<_>>().join(" | ")
             );
         }
+        println!("\nAs multiples of what nginx takes:\n");
+        header(names, "");
+        for case in measured() {
+            let cells = names.iter().map(|name| self.multiple(case, name));
+            println!(
+                "| {} | {} |",
+                case.what,
+                cells.collect::<Vec<_>>().join(" | ")
+            );
+        }
         let mut kept = measured().all(|case| self.judged(case).1);
         let sixteen = |name| self.median(CASES[1].what, name).map(|figures| figures.most);
         if let Some((own, other)) = sixteen("tidegate").zip(sixteen("nginx")) {
@@ -172,6 +197,14 @@ pub fn memory(names: &[&'static str], rows: &[(&str, Vec<u64>)]) {
             .collect();
         println!("| {what} | {} |", cells.join(" | "));
     }
+}
+
+/// Prints what is promised of memory, and whether it was kept.
+pub fn bound(what: &str, bytes: u64, most: f64) -> bool {
+    let (has, kept) = (mega(bytes), mega(bytes) <= most);
+    let word = if kept { "kept" } else { "BROKEN" };
+    println!("{what}: {has:.1} MB; at most {most}: {word}");
+    kept
 }
 
 #[expect(clippy::cast_precision_loss, reason = "it is printed with one digit")]

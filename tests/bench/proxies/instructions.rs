@@ -44,9 +44,10 @@ pub async fn count(directory: &Path) {
         upstream,
         tokens: &ours.tokens,
         roles: ROLES,
+        workers: 1,
     };
     let nginx = setup.nginx_alone(&under("nginx"));
-    let mut proxies = vec![ours.proxy(), others::floor(upstream, &under("hyper"))];
+    let mut proxies = vec![ours.proxy(), others::floor(upstream, 1, &under("hyper"))];
     proxies.extend(nginx);
     let bench = Bench::of(&ours, &ours, proxies).await;
     println!("instructions for each request, in thousands:");

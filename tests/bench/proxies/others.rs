@@ -68,8 +68,11 @@ pub fn part(arguments: &[&str], under: &[String]) -> (Running, SocketAddr) {
 }
 
 /// Hyper alone.
-pub fn floor(upstream: SocketAddr, under: &[String]) -> Proxy {
-    let (child, plain) = part(&["floor", &upstream.to_string()], under);
+pub fn floor(upstream: SocketAddr, workers: usize, under: &[String]) -> Proxy {
+    let (child, plain) = part(
+        &["floor", &upstream.to_string(), &workers.to_string()],
+        under,
+    );
     Proxy {
         name: "bare hyper",
         plain,
@@ -85,6 +88,8 @@ pub struct Setup<'s> {
     pub upstream: SocketAddr,
     pub tokens: &'s [String],
     pub roles: usize,
+    /// The threads, or processes, that each serves with.
+    pub workers: usize,
 }
 
 /// Those of the others that are installed; what is not is told.
@@ -135,6 +140,7 @@ impl Setup<'_> {
             .stderr(log)
             .env("XDG_DATA_HOME", self.directory)
             .env("XDG_CONFIG_HOME", self.directory)
+            .env("GOMAXPROCS", self.workers.to_string())
             .spawn();
         let Ok(child) = spawned else {
             println!("{name} is left out: it is not installed; `apt-get install {program}`");
@@ -159,7 +165,7 @@ impl Setup<'_> {
     }
 
     fn nginx(&self) -> Option<Proxy> {
-        self.nginx_of("worker_processes 2;", &[])
+        self.nginx_of(&format!("worker_processes {};", self.workers), &[])
     }
 
     /// One process of it, under another program.
@@ -221,7 +227,7 @@ http {{
         let directory = self.directory.display();
         let config = format!(
             "global
-  nbthread 2
+  nbthread {workers}
   log stdout format raw local0
 defaults
   mode http
@@ -243,6 +249,7 @@ frontend clients
 backend api
   server api {upstream}\n",
             upstream = self.upstream,
+            workers = self.workers,
         );
         fs::write(self.path("haproxy.cfg"), config).unwrap();
         let file = self.path("haproxy.cfg");
