@@ -253,7 +253,7 @@ impl Let {
 impl From<Allowed> for Let {
     fn from(allowed: Allowed) -> Self {
         Self {
-            place: allowed.place().to_owned(),
+            place: allowed.place().to_string(),
             would: allowed.would().cloned(),
         }
     }

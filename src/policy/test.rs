@@ -125,7 +125,7 @@ pub fn asked<'c>(test: &PolicyTest, catalog: &'c Catalog) -> Option<Asked<'c>> {
 pub fn judge_asked(asked: &Asked<'_>, given: &Given, grants: &Grants, catalog: &Catalog) -> Told {
     let touches = touches(grants, asked, given, catalog)?;
     let allowed = by_touches(grants, asked, &touches, catalog)?;
-    Ok(allowed.place().to_owned())
+    Ok(allowed.place().to_string())
 }
 
 /// What a request touches, by facts that are given.
