@@ -395,9 +395,10 @@ fn a_schema_says_what_the_reader_says() {
                 (false, true) => {
                     let told_by = |it: &String| BEYOND.iter().find(|(part, _)| it.contains(part));
                     let known: Vec<_> = mistakes.iter().filter_map(told_by).collect();
-                    match known.len() == mistakes.len() {
-                        true => beyond.extend(known.iter().map(|(part, _)| *part)),
-                        false => untold.push(format!("{of}{told}: {}", mistakes.join(" | "))),
+                    if known.len() == mistakes.len() {
+                        beyond.extend(known.iter().map(|(part, _)| *part));
+                    } else {
+                        untold.push(format!("{of}{told}: {}", mistakes.join(" | ")));
                     }
                 }
             }
