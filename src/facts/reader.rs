@@ -209,7 +209,7 @@ impl Facts {
     }
 
     /// Facts of a daemon whose state others may share.
-    pub fn shared(live: Arc<Live>) -> Arc<Self> {
+    pub fn shared(live: &Arc<Live>) -> Arc<Self> {
         let facts = Arc::new(Self {
             others: Some(live.clone()),
             ..Self::default()

@@ -81,7 +81,7 @@ impl Gate {
         let gate = Self {
             instance,
             current,
-            facts: Facts::shared(tokens.clone()),
+            facts: Facts::shared(&tokens),
             tokens,
             audit,
             exchanges: Exchanges::default(),

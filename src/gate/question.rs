@@ -464,9 +464,10 @@ impl Question<'_> {
             .await;
         forget();
         if changes {
-            let what = match self.asked.only_creates() {
-                true => Happened::Made,
-                false => Happened::Replaced,
+            let what = if self.asked.only_creates() {
+                Happened::Made
+            } else {
+                Happened::Replaced
             };
             reader.facts.tell_change(permit.account(), what);
         }

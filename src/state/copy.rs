@@ -123,7 +123,7 @@ impl TakenFor {
     pub(super) fn read(
         identity: Vec<u8>,
         rule: String,
-        token: &str,
+        by: &str,
         until: i64,
     ) -> Result<Self, StateError> {
         let wrong = |what: &str| StateError::Row(format!("{what} of an identity that was taken"));
@@ -133,8 +133,8 @@ impl TakenFor {
             again: false,
             until: time(until)?,
         };
-        let token = token.parse().map_err(|_| wrong("the token"))?;
-        Ok(Self { taken, token })
+        let by = by.parse().map_err(|_| wrong("the token"))?;
+        Ok(Self { taken, token: by })
     }
 }
 

@@ -1062,7 +1062,9 @@ impl Reader {
                 question.answer(failing);
             }
             if failing {
-                questions.try_iter().for_each(|late| late.answer(failing));
+                for late in questions.try_iter() {
+                    late.answer(failing);
+                }
             }
             if !failing {
                 self.tend(&live);

@@ -1129,13 +1129,13 @@ impl Store for Postgres {
     fn merge_taken(&mut self, taken: &[TakenFor]) -> Result<(), StateError> {
         let sql = "INSERT INTO tidegate.taken (identity, rule, token, until) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
         self.change(async |transaction| {
-            for TakenFor { taken, token } in taken {
-                let (identity, token) = (taken.identity.as_slice(), token.as_str());
+            for TakenFor { taken, token: by } in taken {
+                let (identity, by) = (taken.identity.as_slice(), by.as_str());
                 let until = taken.until.as_microsecond();
                 let row: [Param<'_>; 4] = [
                     (&identity, Type::BYTEA),
                     (&taken.rule, Type::TEXT),
-                    (&token, Type::TEXT),
+                    (&by, Type::TEXT),
                     (&until, Type::INT8),
                 ];
                 run(transaction, sql, &row).await?;
