@@ -222,7 +222,13 @@ impl BoundOnly {
     }
 
     /// Whether it names resources that belong to this one, as far as what they have from it tells.
-    pub fn fits_children(&self, state: &State, kinds: &Kinds) -> Fit {
+    fn fits_children(&self, state: &State, kinds: &Kinds) -> Fit {
+        let fits = self.children_fit(state, kinds).into_iter();
+        fits.fold(Fit::No, Fit::or)
+    }
+
+    /// The same of each kind of them that it names, in its order: what is gained or freed of one is so whatever holds of another.
+    pub fn children_fit(&self, state: &State, kinds: &Kinds) -> Vec<Fit> {
         let children = self
             .kinds
             .iter()
@@ -241,7 +247,7 @@ impl BoundOnly {
             let above = self.selectors_fit(state, As::Either).unwrap_or(Fit::Yes);
             inherited.chain(passed_on).fold(above, Fit::and)
         });
-        fits.fold(Fit::No, Fit::or)
+        fits.collect()
     }
 
     /// Whether what is shown of a resource must leave out its children: the grant is narrowed to some of them.

@@ -27,10 +27,13 @@ impl Judge<'_> {
             .filter(|grant| asks(grant, touch, kinds))
         {
             let Some(only) = &grant.only else { continue };
-            let freed =
-                |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::No && fits(after) != Fit::Yes;
-            if freed(&|state| only.strikes(state, Use::Look, kinds))
-                || freed(&|state| only.fits_children(state, kinds))
+            let freed = |was: Fit, is: Fit| was != Fit::No && is != Fit::Yes;
+            let strikes = |state: &State| only.strikes(state, Use::Look, kinds);
+            let below = |state: &State| only.children_fit(state, kinds).into_iter();
+            if freed(strikes(before), strikes(after))
+                || below(before)
+                    .zip(below(after))
+                    .any(|(was, is)| freed(was, is))
             {
                 return Err(self.freed(touch, grant));
             }
@@ -51,11 +54,14 @@ impl Judge<'_> {
             .filter(|grant| asks(grant, touch, kinds))
         {
             let Some(only) = &grant.only else { continue };
-            let gained =
-                |fits: &dyn Fn(&State) -> Fit| fits(before) != Fit::Yes && fits(after) != Fit::No;
+            let gained = |was: Fit, is: Fit| was != Fit::Yes && is != Fit::No;
+            let below = |state: &State| only.children_fit(state, kinds).into_iter();
+            let gains_below = below(before)
+                .zip(below(after))
+                .any(|(was, is)| gained(was, is));
             for view in views {
-                let gains = gained(&|state| only.covers_as(state, *view))
-                    || gained(&|state| only.fits_children(state, kinds));
+                let covers = |state: &State| only.covers_as(state, *view);
+                let gains = gained(covers(before), covers(after)) || gains_below;
                 if gains && !self.held_before(grant, touch, before, *view) {
                     return Err(self.gained(touch, grant));
                 }
