@@ -816,7 +816,8 @@ impl Doing<'_> {
                 }
             } else if let Some(given) = self.given(member) {
                 let given = match *at {
-                    "region.slug" => json!({ "slug": self.reading.word(given) }),
+                    "region.slug" => json!({ "slug": self.region(given)? }),
+                    "region" | "region_slug" => json!(self.region(given)?),
                     _ if given.is_boolean() || at.contains('.') => given.clone(),
                     // A name that is a list or a mapping is none.
                     _ if (given.is_object() || given.is_array()) && self.reading.nothing => {

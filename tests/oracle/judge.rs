@@ -502,6 +502,7 @@ fn denies(deny: &Grant, change: &Change) -> bool {
     let families: Vec<&str> = match (key.kind, verb) {
         ("volume", "update") => vec!["block_storage_action"], // its own family has nothing that changes one
         ("snapshot", _) => vec!["block_storage_snapshot"],
+        ("image", "create" | "update") => vec!["image"], // as a snapshot it is read and deleted alone
         _ => families(key),
     };
     let plain = key.kind().parent.is_none();
