@@ -20,6 +20,10 @@ use crate::gate::Oddity;
 #[derive(Clone)]
 pub struct Watch(Arc<Mutex<Doing>>);
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is told by another part of the connection"
+)]
 struct Doing {
     state: State,
     /// Since when the other end has taken nothing of what is to be written.

@@ -10,6 +10,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::cast_precision_loss,
     dead_code,
     reason = "a benchmark is there to print, stops where it can't measure, and uses a part of what it shares with others"
 )]
@@ -90,7 +91,8 @@ async fn main() -> ExitCode {
         (0..=each * (ROUNDS + 1)).map(|_| issuer.sign("ES256", &issuer.claims(&claims)));
     let mut identities: Vec<String> = identities.collect();
     let last = identities.pop().unwrap();
-    let forged = Arc::new(format!("{}AAAA", &last[..last.len() - 4]));
+    let (signed, _) = last.split_at(last.len() - 4);
+    let forged = Arc::new(format!("{signed}AAAA"));
     let mut rounds = [const { Vec::new() }; 3];
     for round in 0..=ROUNDS {
         for (which, beside) in [Beside::Nobody, Beside::Jobs, Beside::Flood]
@@ -102,7 +104,7 @@ async fn main() -> ExitCode {
                 Beside::Jobs => identities.split_off(identities.len() - each),
                 Beside::Flood => vec![String::clone(&forged); each],
             };
-            let measured = measured(&gate, &token, own, beside).await;
+            let measured = measured(&gate, &token, &own, beside).await;
             if round > 0 {
                 rounds[which].push(measured); // the first fills caches
             }
@@ -111,7 +113,7 @@ async fn main() -> ExitCode {
     exit(told(&rounds))
 }
 
-async fn measured(gate: &Arc<Gate>, token: &str, own: Vec<String>, beside: Beside) -> Round {
+async fn measured(gate: &Arc<Gate>, token: &str, own: &[String], beside: Beside) -> Round {
     let (stop, busy) = (Instant::now() + ROUND, process::busy(gate.pid()));
     let crowd = crowd(gate, own, beside, stop);
     let reads = reads(gate, token, stop).await;
@@ -176,7 +178,7 @@ async fn reads(gate: &Gate, token: &str, stop: Instant) -> Vec<f64> {
 /// Asks to exchange these identities, evenly until then, each from an address of its own but for a flood; how many were answered.
 fn crowd(
     gate: &Arc<Gate>,
-    identities: Vec<String>,
+    identities: &[String],
     beside: Beside,
     stop: Instant,
 ) -> impl Future<Output = f64> + use<> {

@@ -43,7 +43,7 @@ pub async fn requests(
     report.row(&what, costs.map(micros), &bound, met);
     let cells = rates.map(|rates| format!("{:.0}/s", median(rates)));
     report.row(
-        &format!("the same, over {} connections", LANES),
+        &format!("the same, over {LANES} connections"),
         cells,
         "",
         None,

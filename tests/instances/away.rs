@@ -29,7 +29,7 @@ const FIRST: Duration = Duration::from_millis(2_500);
 /// How soon all must be well again: each makes its connections anew, which takes a debug build on a busy machine a second or two.
 const BACK: Duration = Duration::from_secs(10);
 
-async fn lose(cluster: &mut Cluster, proxy: &Proxy, loss: Loss) {
+fn lose(cluster: &mut Cluster, proxy: &Proxy, loss: Loss) {
     match loss {
         Loss::Stopped => cluster.stop("INT"),
         Loss::Crashed => cluster.stop("QUIT"),
@@ -44,6 +44,7 @@ async fn bring_back(cluster: &mut Cluster, proxy: &Proxy, loss: Loss) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one loss from its begin to its end")]
 async fn lost_and_back(loss: Loss) {
     let cluster = Cluster::start().await;
     let proxy = Proxy::before(cluster.port()).await;
@@ -62,8 +63,8 @@ async fn lost_and_back(loss: Loss) {
             .await;
     }
     let went = three.api.heard_count();
-    lose(&mut three.cluster, &proxy, loss).await;
-    let lost = Instant::now();
+    lose(&mut three.cluster, &proxy, loss);
+    let since = Instant::now();
     let unavailable = Some("state_unavailable");
     for gate in &three.gates {
         for token in [&counted, &rated] {
@@ -96,7 +97,7 @@ async fn lost_and_back(loss: Loss) {
     );
     // The rest goes on by what is known, for as long as that may be gone by.
     loop {
-        let asked = lost.elapsed();
+        let asked = since.elapsed();
         let answer = droplets(&three.gates[0], &plain).await;
         if answer.reason() == unavailable {
             break;
@@ -128,8 +129,8 @@ async fn lost_and_back(loss: Loss) {
     } else {
         3
     };
-    tokio::time::sleep((STALE * 2).saturating_sub(lost.elapsed())).await; // by then the last of them has looked
-    while lost.elapsed() < AWAY {
+    tokio::time::sleep((STALE * 2).saturating_sub(since.elapsed())).await; // by then the last of them has looked
+    while since.elapsed() < AWAY {
         for token in [&plain, &revoked, &counted] {
             let answer = droplets(&three.gates[2], token).await;
             assert_eq!(answer.reason(), unavailable, "{loss:?}");

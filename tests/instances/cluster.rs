@@ -133,12 +133,7 @@ impl Cluster {
 
     /// Its address over TCP, password and all.
     pub fn url(&self) -> String {
-        self.url_at(self.port)
-    }
-
-    /// The same by another port, at which something stands between.
-    pub fn url_at(&self, port: u16) -> String {
-        format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
+        url_at(self.port)
     }
 
     /// Its address over its unix socket.
@@ -170,16 +165,7 @@ impl Cluster {
 
     /// A gate before `api` whose state is here, and whose tables are made when it starts.
     pub fn gate(&self, api: &StandInApi, policy: &str) -> GateBuilder {
-        self.gate_at(self.port, api, policy)
-    }
-
-    /// The same by another port.
-    pub fn gate_at(&self, port: u16, api: &StandInApi, policy: &str) -> GateBuilder {
-        let state = serde_json::json!({ "postgres": { "url_file": "db-url", "migrate": true } });
-        Gate::builder(api)
-            .policy(policy)
-            .file("db-url", &self.url_at(port))
-            .set("state", state)
+        gate_at(self.port, api, policy)
     }
 
     fn log(&self) -> String {
@@ -262,4 +248,18 @@ fn program(name: &str) -> PathBuf {
         .join(newest.to_string())
         .join("bin")
         .join(name)
+}
+
+/// Its address over TCP by any port, at which something may stand between.
+fn url_at(port: u16) -> String {
+    format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres")
+}
+
+/// A gate before `api` whose state is in a cluster, by any port.
+pub fn gate_at(port: u16, api: &StandInApi, policy: &str) -> GateBuilder {
+    let state = serde_json::json!({ "postgres": { "url_file": "db-url", "migrate": true } });
+    Gate::builder(api)
+        .policy(policy)
+        .file("db-url", &url_at(port))
+        .set("state", state)
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::cluster::Cluster;
 use crate::first::POLICY;
+use crate::support::Gate;
 use crate::support::gate::Signal;
 use crate::three::Three;
 
@@ -115,7 +116,7 @@ async fn not_one_use_too_many_goes_and_none_is_lost_while_a_daemon_is_killed() {
                 .await,
         );
     }
-    let addresses = Mutex::new(three.gates.each_ref().map(|gate| gate.address()));
+    let addresses = Mutex::new(three.gates.each_ref().map(Gate::address));
     let (told, sent) = (Told::default(), AtomicUsize::new(0));
     let client = async |number: usize| {
         let mut client = Client::default();
@@ -176,7 +177,7 @@ async fn a_rate_counts_over_all_daemons() {
     let token = three.gates[0]
         .issue(&["--role", "reader", "--rate", "100/s"])
         .await;
-    let addresses = three.gates.each_ref().map(|gate| gate.address());
+    let addresses = three.gates.each_ref().map(Gate::address);
     let (told, is_done) = (Told::default(), AtomicBool::new(false));
     let begun = Instant::now();
     let client = async |number: usize| {
@@ -204,7 +205,7 @@ async fn a_rate_counts_over_all_daemons() {
     let whole = begun.elapsed();
     assert_eq!(*told.other.lock().unwrap(), [""; 0]);
     let went = went(&three);
-    let most = A_SECOND + (whole.as_secs_f64() * 100.0).ceil() as usize;
+    let most = A_SECOND + usize::try_from(whole.as_millis().div_ceil(10)).unwrap();
     assert!(went <= most, "{went} went in {whole:?}, of {most} at most");
     for (second, pair) in by_second.windows(2).enumerate() {
         let let_through = pair[1] - pair[0];
@@ -223,7 +224,7 @@ async fn what_changes_through_one_holds_at_all_within_a_second_under_load() {
     let three = patient().await;
     let uses = ["--role", "reader", "--max-uses", "1000000"];
     let counted = three.gates[0].issue(&uses).await;
-    let addresses = three.gates.each_ref().map(|gate| gate.address());
+    let addresses = three.gates.each_ref().map(Gate::address);
     let (told, is_done) = (Told::default(), AtomicBool::new(false));
     let client = async |number: usize| {
         let mut client = Client::default();
@@ -265,18 +266,18 @@ async fn a_use_of_a_child_through_one_daemon_is_one_of_its_parent_at_all() {
     let parent = a
         .issue(&["ci", "--role", "reader", "--max-uses", "3"])
         .await;
-    let make = |name: &str| json!({ "name": name, "expires_in": 600 });
+    let wish = |name: &str| json!({ "name": name, "expires_in": 600 });
     let mut made = Vec::new();
     for (gate, name) in [(a, "one"), (b, "two")] {
         let asked = gate
-            .post("/.tidegate/v1/tokens", &make(name))
+            .post("/.tidegate/v1/tokens", &wish(name))
             .token(&parent);
         let answer = asked.gives_a_token().send().await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         made.push(answer.json()["token"].as_str().unwrap().to_owned());
     }
     let asked = c
-        .post("/.tidegate/v1/tokens", &make("three"))
+        .post("/.tidegate/v1/tokens", &wish("three"))
         .token(&parent);
     let answer = asked.send().await;
     assert_eq!(

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, PASSWORD, free_port, give, ordinary};
 use crate::first::POLICY;
 use crate::three::Three;
 
-/// PgBouncer, with fewer connections to the server than come to it.
+/// `PgBouncer`, with fewer connections to the server than come to it.
 struct Bouncer {
     port: u16,
     process: Child,

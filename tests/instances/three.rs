@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, gate_at};
 use crate::support::{Answer, Gate, StandInApi};
 
 /// Three daemons before one API, by one policy, with one state.
@@ -28,7 +28,7 @@ impl Three {
     pub async fn over(cluster: Cluster, policy: &str, port: Option<u16>, stale_for: &str) -> Self {
         let api = StandInApi::start().await;
         let start = |name: &str| {
-            let gate = cluster.gate_at(port.unwrap_or(cluster.port()), &api, policy);
+            let gate = gate_at(port.unwrap_or(cluster.port()), &api, policy);
             let admin = json!({ "address": "127.0.0.1:0" });
             gate.set("state.postgres.stale_for", json!(stale_for))
                 .set("instance", json!(name))

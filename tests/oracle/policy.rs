@@ -341,7 +341,7 @@ impl Drawer<'_> {
         let (my_id, their_id) = (mine.own().to_owned(), theirs.own().to_owned());
         let lure = |endpoints, things: &[&Key], tags| Lure {
             endpoints,
-            things: things.iter().map(|key| Key::clone(key)).collect(),
+            things: things.iter().copied().cloned().collect(),
             tags,
             ..Lure::default()
         };
@@ -680,7 +680,7 @@ impl Drawer<'_> {
         rng: &mut Rng,
         theirs: &Key,
         all: &dyn Fn() -> Grant,
-        grant: &dyn Fn(&[&str], Option<(&'static str, &'static str, String)>) -> Grant,
+        grant: Granting<'_>,
     ) -> ((Vec<Grant>, Vec<Grant>), Lure) {
         let one = |team: &[Key], kind: &str, rng: &mut Rng| {
             let wanted: Vec<&Key> = team.iter().filter(|key| key.kind == kind).collect();
@@ -1021,3 +1021,6 @@ fn known(scope: &str) -> bool {
         "snapshot:create" | "certificate:update" | "cdn:x" | "block_storage:update"
     )
 }
+
+/// A grant of these scopes over what has this value of this attribute of this kind.
+type Granting<'g> = &'g dyn Fn(&[&str], Option<(&'static str, &'static str, String)>) -> Grant;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use tidegate::catalog::Catalog;
+use tidegate::yaml::Mistakes;
 use tidegate::{config, policy};
 
 use super::{document, schema, valid};
@@ -71,7 +72,7 @@ tests:
 "#;
 
 /// Every key that a configuration may have.
-const CONFIG: &str = r#"
+const CONFIG: &str = r"
 listen:
   - { address: 127.0.0.1:1, allow_plaintext: false, proxy_protocol: true }
   - { address: 127.0.0.1:2, tls: { certificate: c, private_key: k, client_ca: a } }
@@ -95,7 +96,7 @@ field_scopes: enforce
 issuers:
   github: { url: https://a.example, audience: tidegate, jwks: https://a.example/k, ca_file: c, kind: github, once: true }
 limits: { header_bytes: 32KiB, inspected_body: 2MiB, body: 64MiB, derived_credentials: 12h, connections: 1, connections_per_client: 1, requests: 1, header_timeout: 10s, idle_timeout: 75s }
-"#;
+";
 
 /// What is broken in other ways than one by one: where, and what stands there instead.
 const ALSO: [(&str, &str, &str); 55] = [
@@ -354,18 +355,21 @@ fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
     into.push(at);
 }
 
+/// The mistakes that a reader finds.
+type Reads<'r> = &'r dyn Fn(&str) -> Vec<String>;
+
 #[test]
 fn a_schema_says_what_the_reader_says() {
     let catalog = Catalog::builtin().unwrap();
     let of_policy = |text: &str| -> Vec<String> {
         let read = policy::read_alone("f", text, &catalog);
-        read.err().map(|it| it.into_lines()).unwrap_or_default()
+        read.err().map(Mistakes::into_lines).unwrap_or_default()
     };
     let of_config = |text: &str| -> Vec<String> {
         let read = config::read("f", text, Path::new("/"));
-        read.err().map(|it| it.into_lines()).unwrap_or_default()
+        read.err().map(Mistakes::into_lines).unwrap_or_default()
     };
-    let cases: [(&str, &str, &dyn Fn(&str) -> Vec<String>); 2] = [
+    let cases: [(&str, &str, Reads<'_>); 2] = [
         ("policy", POLICY, &of_policy),
         ("config", CONFIG, &of_config),
     ];

@@ -225,15 +225,15 @@ fn yaml_files(directory: &Path, into: &mut Vec<String>) {
 #[test]
 fn every_file_that_is_shown_names_its_schema_and_validates() {
     let schemas = SCHEMAS.map(|(file, of)| (file, schema(of)));
-    let mut names = Vec::new();
+    let mut shown = Vec::new();
     for directory in ["config", "examples"] {
         yaml_files(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join(directory),
-            &mut names,
+            &mut shown,
         );
     }
     let mut validated = 0;
-    for name in names {
+    for name in shown {
         let text = of_repository(&name);
         let named = text.lines().next().unwrap_or_default();
         let named = named.strip_prefix("# yaml-language-server: $schema=");
@@ -278,9 +278,8 @@ fn block(text: &str, key: &str) -> String {
     let lines = after
         .lines()
         .take_while(|line| line.is_empty() || line.starts_with("    "));
-    lines
-        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line)))
-        .collect()
+    let lines = lines.map(|line| line.strip_prefix("    ").unwrap_or(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 #[test]
