@@ -20,6 +20,11 @@ pub(super) fn text() -> Value {
     json!({ "type": ["string", "number", "boolean"] })
 }
 
+/// A text that is not empty.
+pub(super) fn words() -> Value {
+    json!({ "type": ["string", "number", "boolean"], "minLength": 1 })
+}
+
 /// A text of this form, which no number has.
 pub(super) fn matching(pattern: &str) -> Value {
     json!({ "type": "string", "pattern": pattern })
@@ -42,13 +47,12 @@ pub(super) fn token_name() -> Value {
 
 /// What an attribute must be: one value, or one of several.
 pub(super) fn values() -> Value {
-    let one = json!({ "type": ["string", "number", "boolean"], "minLength": 1 });
+    let one = words();
     json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
 }
 
 pub(super) fn vars() -> Value {
-    let value = json!({ "type": ["string", "number", "boolean"], "minLength": 1 });
-    json!({ "type": "object", "minProperties": 1, "additionalProperties": value })
+    json!({ "type": "object", "minProperties": 1, "additionalProperties": words() })
 }
 
 pub(super) fn some_texts() -> Value {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use self::forms::{
     address, base_url, flag, like, list, loopback, matching, network, or_null, rate, role_name,
-    safe_url, size, some_texts, source, span, text, time, values, vars,
+    safe_url, size, some_texts, source, span, text, time, values, vars, words,
 };
 use super::{Failed, Outcome, print};
 use crate::catalog::{Catalog, Kind};
@@ -77,6 +77,7 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
         "identity_test": identity_test(),
         "given": given(catalog),
         "text": text(),
+        "words": words(),
         "role_name": role_name(),
         "values": values(),
     });
@@ -290,7 +291,7 @@ fn role() -> Value {
         &[],
         &[
             ("description", local("text")),
-            ("account", local("text")),
+            ("account", local("words")),
             ("vars", list(&role_name())),
             ("allow", list(&local("allow"))),
             ("deny", list(&local("deny"))),
@@ -326,12 +327,12 @@ fn role() -> Value {
 fn grant(allows: bool) -> Value {
     let mut on_create = object(
         &[],
-        &[("tags", list(&local("text"))), ("project", local("text"))],
+        &[("tags", list(&local("words"))), ("project", local("words"))],
     );
     put(&mut on_create, "minProperties", json!(1));
     let mut keys = vec![
         ("scopes", list(&local("scope"))),
-        ("requests", list(&local("text"))),
+        ("requests", list(&local("words"))),
         ("only", local("only")),
         ("actions", list(&local("action"))),
     ];

@@ -258,7 +258,11 @@ const ALSO: [(&str, &str, &str); 55] = [
 ];
 
 /// What of a mistake's message says that a schema can't tell it, and why.
-const BEYOND: [(&str, &str); 10] = [
+const BEYOND: [(&str, &str); 11] = [
+    (
+        "another listener is there already",
+        "where the others listen stands elsewhere in the file",
+    ),
     (
         "unknown role `",
         "which roles there are stands elsewhere in the file",
