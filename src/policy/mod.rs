@@ -1,6 +1,6 @@
 //! What sub-tokens may do: roles and their grants, and the decision over one request.
 //!
-//! A policy is read and checked whole, or not at all. What it means is compiled here once; [`decide`] then takes values and
+//! A policy is read and checked whole, or not at all. What it means is compiled here once; [`by_touches`] then takes values and
 //! returns a value. Nothing in this room waits, looks at a clock or at a socket, or knows HTTP: the daemon, `check` and its
 //! tests call the same function.
 

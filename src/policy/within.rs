@@ -21,7 +21,7 @@ pub fn precheck(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Result
     sets.try_for_each(|set| decide::precheck(set, asked, catalog))
 }
 
-/// Whether [`decide`] needs to know what the request touches.
+/// Whether [`by_touches`](super::by_touches) needs to know what the request touches.
 pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
     grants.sets().any(|set| decide::wants_touches(set, asked))
 }
