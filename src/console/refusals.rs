@@ -152,9 +152,11 @@ fn row(place: usize, group: &Value) -> Markup {
             td data-name="Sub-token" { (whose(group)) }
             td data-name="Request" { @if path.is_empty() { "–" } @else { code { (method) " " (path) } } }
             td data-name="What the client was told" {
-                strong { (text(group, "reason")) }
-                @if !message.is_empty() { br; (message) }
-                @if detail != message { br; span.hint { (detail) } }
+                div {
+                    strong { (text(group, "reason")) }
+                    @if !message.is_empty() { br; (message) }
+                    @if detail != message { br; span.hint { (detail) } }
+                }
             }
             td data-name="What would allow it" {
                 @if text(token, "id").is_empty() || path.is_empty() { "–" } @else { (remedy(place, group)) }

@@ -21,7 +21,7 @@ enum Loss {
 }
 
 /// How long it is away: longer than what is known may be gone by.
-const AWAY: Duration = Duration::from_secs(6);
+const AWAY: Duration = Duration::from_secs(30);
 /// `stale_for`, and what a look may take beyond it.
 const STALE: Duration = Duration::from_secs(1);
 /// How long the first request may wait that needs the store; those after it are refused at once.
