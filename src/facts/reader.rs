@@ -564,7 +564,7 @@ impl<'r> Reader<'r> {
         let total = first.total.filter(|total| *total >= came);
         // Some lists give fewer at once than they are asked for: how many, the first page tells.
         let each = came.clamp(1, PER_PAGE);
-        let pages = total.map(|total| total.div_ceil(if total > came { each } else { PER_PAGE }));
+        let pages = total.map(|total| total.div_ceil(each));
         let mut full = came >= PER_PAGE || first.goes_on;
         let mut listed = Listed::new(first);
         if !look_up.paged {

@@ -1065,8 +1065,7 @@ impl Reader {
                 for late in questions.try_iter() {
                     late.answer(failing);
                 }
-            }
-            if !failing {
+            } else {
                 self.tend(&live);
             }
         }

@@ -258,7 +258,7 @@ fn issuer() -> Value {
         &["url", "audience"],
         &[
             ("url", text()),
-            ("audience", json!({ "allOf": [text(), { "minLength": 1 }] })),
+            ("audience", words()),
             ("jwks", or_null(keys)),
             ("ca_file", or_null(text())),
             (
@@ -520,7 +520,7 @@ fn roles() -> Value {
 
 /// A program and its arguments.
 fn command() -> Value {
-    let program = json!({ "allOf": [text(), { "minLength": 1 }] });
+    let program = words();
     json!({ "type": "array", "minItems": 1, "prefixItems": [program], "items": text() })
 }
 
