@@ -311,7 +311,7 @@ fn the_package_has_all_that_it_names() {
     let cargo = "#!/bin/sh\n[ \"$1\" = build ] || ls -R target/package\n"; // in place of a build, and of the packager
     fs::write(tools.join("cargo"), cargo).unwrap();
     fs::set_permissions(tools.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
-    let built = place.path().join("dist");
+    let built = place.path().join("release");
     fs::create_dir(&built).unwrap();
     symlink(env!("CARGO_BIN_EXE_tidegate"), built.join("tidegate")).unwrap();
     let path = std::env::var("PATH").unwrap();
