@@ -244,14 +244,15 @@ impl Question<'_> {
         let (head, body) = answer.into_parts();
         let body = self.read_to_cut(body).await?;
         let read = Document::read(&body).map_err(|error| self.cant_cut(&error.to_string()))?;
-        let cutting = Cutting::new(&read);
+        let mut cutting = Cutting::new(&read);
+        cutting.keep_members(&known_members(endpoint).iter().collect::<Vec<_>>());
         for showing in named {
             let slice = cutting.at(showing.rule.answer.as_ref());
             let slice = slice
                 .ok_or_else(|| self.cant_cut("the answer does not have what it should show"))?;
             Self::is_asked_for(&showing, &slice)?;
         }
-        Ok(with_body(head, body))
+        Ok(with_body(head, cutting.finish()))
     }
 
     /// Whether an answer says that something is not there, and the sub-token might as well not be allowed to see it: for one
