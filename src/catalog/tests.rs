@@ -839,6 +839,68 @@ fn every_deletion_says_what_it_frees() {
     }
 }
 
+/// A tag that is deleted is taken off whatever carries it, of every kind that has tags.
+#[test]
+fn a_tags_deletion_takes_it_off_every_kind_that_has_tags() {
+    let catalog = Catalog::builtin().unwrap();
+    let deletion = find(&catalog, "DELETE /v2/tags/web").unwrap();
+    let takes_off = |rule: &&TouchRule| {
+        rule.verb == TouchVerb::Change
+            && rule.by == ["tag"]
+            && rule.at == Some(Place::Path("tag_id".to_owned()))
+            && rule.removes == [("tag".to_owned(), rule.at.iter().cloned().collect())]
+    };
+    let rules = deletion.touches.rules().iter().filter(takes_off);
+    let mut taken_off: Vec<&str> = rules
+        .filter_map(|rule| rule.kind.one().map(KindName::as_str))
+        .collect();
+    let have = catalog.kinds().iter().filter(|kind| kind.has("tag"));
+    let mut have: Vec<&str> = have.map(|kind| kind.name.as_str()).collect();
+    taken_off.sort_unstable();
+    have.sort_unstable();
+    assert_eq!(taken_off, have);
+}
+
+/// Where a request says tags, its row says what that does: puts them on a thing that has tags, or names what carries them.
+#[test]
+fn every_member_that_says_tags_changes_or_names_what_has_them() {
+    let catalog = Catalog::builtin().unwrap();
+    let says_tags = |member: &&BodyMember| {
+        let last = member.path.steps.last();
+        last.is_some_and(|step| ["tag", "tags"].contains(&step.key.as_str()))
+    };
+    let mut seen = 0;
+    for endpoint in catalog.endpoints() {
+        let Touches::These(rules) = &endpoint.touches else {
+            continue;
+        };
+        for member in endpoint.body.iter().filter(says_tags) {
+            let place = Place::Body(member.path.clone());
+            if endpoint.harmless.iter().any(|known| known.at == place) {
+                continue;
+            }
+            let has_tags = |rule: &TouchRule| {
+                let kind = rule.kind.one();
+                let kind = kind.and_then(|kind| catalog.kinds().find(kind.as_str()));
+                kind.is_some_and(|kind| kind.has("tag"))
+            };
+            let does = |rule: &TouchRule| {
+                let changes = [&rule.after, &rule.adds, &rule.removes, &rule.swaps];
+                let mut changes = changes.into_iter().flatten();
+                changes.any(|(name, places)| name == "tag" && places.contains(&place))
+                    && has_tags(rule)
+            };
+            let names = |rule: &TouchRule| rule.at.as_ref() == Some(&place) && rule.by == ["tag"];
+            assert!(
+                rules.iter().any(|rule| does(rule) || names(rule)),
+                "{endpoint}: {place}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen} members");
+}
+
 /// Where a value decides which rules apply, each that the table does not know is refused.
 #[test]
 fn every_value_that_decides_is_of_a_closed_list() {
