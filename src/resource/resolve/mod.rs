@@ -66,6 +66,7 @@ pub async fn resolve<L: Look>(
     };
     says_the_same(asked)?;
     conditions::are_plain(asked)?;
+    conditions::names_stand_in_one_zone(asked, rules, catalog)?;
     let mut resolver = Resolver {
         asked,
         catalog,

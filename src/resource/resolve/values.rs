@@ -2,13 +2,14 @@
 
 use super::{Here, Resolver};
 use crate::catalog::{Kind, Source, is_plain_text};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::resource::above::{project, project_named};
 use crate::resource::look::{Look, spellings, zone_of};
 use crate::resource::state::{Attributes, Known};
 
 impl<'r, L: Look> Resolver<'r, L> {
-    /// The values that a request gives an attribute, as they compare.
+    /// The values that a request gives an attribute, as they compare. What is given and empty is told by nobody: it clears the
+    /// attribute to some, leaves it as it is or as it would be without to others, and is a value to the rest.
     pub(super) async fn known(
         &self,
         here: &Here<'r>,
@@ -16,40 +17,30 @@ impl<'r, L: Look> Resolver<'r, L> {
         values_given: &[String],
     ) -> Result<Known, Refusal> {
         let kind = here.kind;
-        let hides = |value: &String| !value.is_empty() && !is_plain_text(value);
-        if values_given.iter().any(hides) {
+        let said = values_given.iter().filter(|value| !value.is_empty());
+        let said: Vec<String> = said.cloned().collect();
+        if !said.iter().all(|value| is_plain_text(value)) {
             return Ok(Known::unknown()); // one reader takes for `fra1` what another takes for `fra1 `
         }
-        let zone = zone_of(here.parent.as_deref());
-        if let Some(zone) = zone
-            .as_deref()
-            .filter(|_| kind.names_in_zone.iter().any(|name| name == attribute))
-            && let Some(twofold) = values_given
-                .iter()
-                .find(|value| crate::resource::record_name(value, zone).is_none())
-        {
-            return Err(Refusal::new(
-                Code::AmbiguousRequest,
-                format!(
-                    "the record's name `{twofold}` could be read as one in the zone and as one below it; write it relative to `{zone}`, or absolute with a dot at its end"
-                ),
-            ));
-        }
-        if attribute != "project" || !self.asks(kind).contains("project") {
-            let values = self.all_names(kind, attribute, values_given).await?;
-            let values = values.as_deref().unwrap_or(values_given);
-            let spelled = values
+        let values = if attribute == "project" && self.asks(kind).contains("project") {
+            let mut projects = Vec::new();
+            for value in &said {
+                projects.extend(project_named(value, self.catalog, self.look).await?.values);
+            }
+            projects
+        } else {
+            let zone = zone_of(here.parent.as_deref());
+            let all = self.all_names(kind, attribute, &said).await?;
+            let all = all.as_deref().unwrap_or(&said);
+            let spelled = all
                 .iter()
                 .flat_map(|value| spellings(kind, attribute, value, zone.as_deref()));
-            return Ok(Known::exactly(spelled));
-        }
-        let mut known = Known::exactly([]);
-        for value in values_given {
-            known
-                .values
-                .extend(project_named(value, self.catalog, self.look).await?.values);
-        }
-        Ok(known)
+            spelled.collect()
+        };
+        Ok(Known {
+            values,
+            complete: said.len() == values_given.len(),
+        })
     }
 
     /// Where an attribute is another resource that has several names, as an image its slug, all of them: a selector may
