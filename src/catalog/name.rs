@@ -274,11 +274,12 @@ fn lower(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a text is a number as the API writes one. Twenty digits hold any that a machine's word does.
+/// Whether a text is a number as the API writes one: what is larger than its words hold, some readers take for what is left of it
+/// there.
 fn is_number(text: &str) -> bool {
-    (1..=20).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_digit())
+    text.bytes().all(|byte| byte.is_ascii_digit())
         && (text == "0" || !text.starts_with('0'))
+        && text.parse::<i64>().is_ok()
 }
 
 /// Whether a text is a UUID, in either case.
@@ -422,7 +423,7 @@ mod tests {
             ),
             (
                 NameForm::Number,
-                &["12", "0", "401000020"],
+                &["12", "0", "401000020", "9223372036854775807"],
                 &[
                     "",
                     "012",
@@ -438,6 +439,8 @@ mod tests {
                     "1_2",
                     "12,13",
                     "١٢",
+                    "9223372036854775808",  // to some it is negative
+                    "18446744074110551636", // 401000020, beside what a word of 64 bits holds
                     "123456789012345678901",
                 ],
             ),
