@@ -172,6 +172,11 @@ impl Question<'_> {
         let [first] = firsts.as_slice() else {
             return Vec::new(); // of several, which action is of which is not told
         };
+        let kinds = self.serving.rules.catalog.kinds();
+        let mut acted_on = kinds.iter().flat_map(|kind| &kind.counts_as);
+        if !acted_on.any(|(_, kind)| *kind == first.kind) {
+            return Vec::new(); // no action is of such a thing, and its answer may say what a stranger wrote
+        }
         let Some(mut state) = first.after.clone().or_else(|| first.before.clone()) else {
             return Vec::new();
         };

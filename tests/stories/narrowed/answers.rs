@@ -259,6 +259,91 @@ async fn what_is_told_by_its_name_is_the_one_that_has_it() {
     }
 }
 
+/// A deny on Droplets does not ask about reserved IPs; what stands beside one in its answer may be of a Droplet all the same.
+#[tokio::test]
+async fn what_stands_beside_what_its_name_let_through_is_left_out() {
+    let roles = [
+        "\n    allow:\n      - scopes: ['*:read']\n    deny:\n      - scopes: ['*']\n        only: { droplet: { id: 22 } }\n",
+        "\n    allow:\n      - scopes: [domain:read]\n        only: { domain: { name: example.com } }\n",
+    ];
+    let answers = [
+        (
+            "/v2/reserved_ips/203.0.113.7",
+            "reserved_ip",
+            json!({ "ip": "203.0.113.7", "region": { "slug": "nyc3" }, "droplet": null, "locked": false }),
+        ),
+        (
+            "/v2/domains/example.com",
+            "domain",
+            json!({ "name": "example.com", "ttl": 1800, "zone_file": "x" }),
+        ),
+    ];
+    for (role, (path, member, shown)) in roles.into_iter().zip(answers) {
+        let story = Story::of(role).await;
+        let beside = json!({ member: shown, "droplet": droplet(22, CANARY, "client-b"), "links": { "self": CANARY } });
+        let cases = vec![
+            (
+                "as it is".to_owned(),
+                json_bytes(json!({ member: shown }).to_string()),
+                200,
+            ),
+            (
+                "something beside".to_owned(),
+                json_bytes(beside.to_string()),
+                200,
+            ),
+        ];
+        let mut wrong = Vec::new();
+        for (what, fault, status) in cases {
+            story.api.fault_on(Method::GET, path, fault);
+            let answer = story.get(path).await;
+            story.api.clear_faults();
+            if answer.status != status
+                || answer.json()[member] != shown
+                || answer.text().contains(CANARY)
+            {
+                wrong.push(format!("{path} {what}: {} {}", answer.status, answer.text()));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        story.finish().await;
+    }
+}
+
+/// An action that the API does not tell the resource of is known by the request that began it. What is no such request tells of no
+/// action, whatever its answer says.
+#[tokio::test]
+async fn an_action_is_of_no_thing_that_has_none() {
+    let story = Story::of(BY_TAG).await;
+    let theirs = json!({ "action": { "id": 7_000_001, "status": "completed", "type": "reboot", "resource_id": 22, "resource_type": "droplet", "region_slug": CANARY } });
+    let (database, action) = (
+        "/v2/databases/9cc10173-e9ea-4176-9dbc-a4cee4c4ff30",
+        "/v2/actions/7000001",
+    );
+    let own = json!({ "database": { "id": "9cc10173-e9ea-4176-9dbc-a4cee4c4ff30", "name": "mine", "tags": ["client-a"], "region": "nyc3" } });
+    let reply = |body: &Value| json_bytes(body.to_string());
+    let policy = format!("{database}/eviction_policy");
+    story.api.fault_on(Method::GET, action, reply(&theirs));
+    story.api.fault_on(Method::GET, database, reply(&own));
+    story.api.fault_on(
+        Method::PUT,
+        &policy,
+        reply(&json!({ "action": { "id": 7_000_001 }, "links": { "actions": [{ "id": 7_000_001 }] } })),
+    );
+    let hidden = |answer: &Answer| answer.reason() == Some("resource_hidden");
+    assert!(hidden(&story.get(action).await));
+    let set = story
+        .ask(
+            &format!("PUT {policy}"),
+            &json!({ "eviction_policy": "noeviction" }),
+        )
+        .await;
+    assert!(set.reason().is_none(), "{}", set.text());
+    let answer = story.get(action).await;
+    assert!(hidden(&answer), "{}", answer.text());
+    story.finish().await;
+}
+
 #[tokio::test]
 async fn an_error_is_shown_where_it_is_one_of_the_apis() {
     let error =
