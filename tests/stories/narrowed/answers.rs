@@ -302,7 +302,11 @@ async fn what_stands_beside_what_its_name_let_through_is_left_out() {
                 || answer.json()[member] != shown
                 || answer.text().contains(CANARY)
             {
-                wrong.push(format!("{path} {what}: {} {}", answer.status, answer.text()));
+                wrong.push(format!(
+                    "{path} {what}: {} {}",
+                    answer.status,
+                    answer.text()
+                ));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
