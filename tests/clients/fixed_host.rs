@@ -1,7 +1,7 @@
-//! A client that takes no base URL: it speaks to api.digitalocean.com, and where that leads is tidegate.
+//! Clients that take no base URL: each speaks to api.digitalocean.com, and where that leads is tidegate.
 //!
-//! On a machine of its own, a line of `/etc/hosts` does that. Here it is a proxy for HTTPS, which lexicon's HTTP library
-//! takes from the environment; the client itself is as it comes, and TLS goes through to tidegate.
+//! On a machine of its own, a line of `/etc/hosts` does that. Here it is a proxy for HTTPS, which their HTTP libraries
+//! take from the environment; the clients themselves are as they come, and TLS goes through to tidegate.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -27,21 +27,27 @@ roles:
 ";
 
 /// A proxy behind which api.digitalocean.com is tidegate, and nothing else is anything.
-struct Road {
+pub struct Road {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
 impl Road {
-    async fn to(gate: &Gate) -> Self {
+    /// To a listener of tidegate's that speaks TLS.
+    pub async fn to(gate: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, gate) = (listener.local_addr().unwrap(), gate.address());
+        let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(carry(client, gate));
             }
         });
         Self { address, server }
+    }
+
+    /// What leads a client onto it.
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        ["https_proxy", "HTTPS_PROXY"].map(|name| (name, format!("http://{}", self.address)))
     }
 }
 
@@ -69,17 +75,17 @@ async fn carry(mut client: TcpStream, gate: SocketAddr) {
 }
 
 /// Runs a client with a sub-token where api.digitalocean.com is tidegate; what it said, and whether it succeeded.
-async fn led_to(
+pub async fn led_to(
     gate: &Gate,
     ca: &Certificates,
     token: &str,
     mut command: Command,
 ) -> (bool, String) {
-    let road = Road::to(gate).await;
+    let road = Road::to(gate.address()).await;
     command
         .env("TOKEN", token)
         .envs(NOWHERE_ELSE)
-        .envs(["https_proxy", "HTTPS_PROXY"].map(|name| (name, format!("http://{}", road.address))))
+        .envs(road.environment())
         .envs(["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"].map(|name| (name, ca.authority())))
         .env("TLDEXTRACT_CACHE_PATH", gate.files().path("tlds"))
         .stdin(Stdio::null());
@@ -198,4 +204,5 @@ async fn octodns_keeps_the_challenges_of_one_zone_and_leaves_the_rest_of_it() {
     gate.finish(&api).await;
 }
 
-const HOST: &str = "api.digitalocean.com";
+/// Where such clients believe the API to be.
+pub const HOST: &str = "api.digitalocean.com";

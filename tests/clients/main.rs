@@ -1,6 +1,6 @@
 //! Clients as their registries have them, unmodified, through the built daemon; and Prometheus' own reading of its metrics.
 //!
-//! They need Python, Node, lego, pebble and a registry to install from, so they are not among what `cargo test` runs:
+//! They need Python, Node, Perl, lego, pebble and a registry to install from, so they are not among what `cargo test` runs:
 //! install them by `tests/clients/install`, then run `cargo test --test clients`.
 
 #![allow(
@@ -12,10 +12,12 @@
 )]
 
 mod acme;
+mod ansible;
 mod authority;
 mod binaries;
 mod certificates;
 mod console;
+mod ddclient;
 mod fixed_host;
 mod libraries;
 mod metrics;
