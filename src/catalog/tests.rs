@@ -861,6 +861,36 @@ fn a_tags_deletion_takes_it_off_every_kind_that_has_tags() {
     assert_eq!(taken_off, have);
 }
 
+/// Of what is made below a thing with tags, and has tags of its own, the reference does not say whether it gets those, too: a deny by
+/// them strikes.
+#[test]
+fn what_is_made_below_a_thing_with_tags_is_made_with_these_too() {
+    let catalog = Catalog::builtin().unwrap();
+    let kinds = catalog.kinds();
+    let mut seen = 0;
+    for endpoint in catalog.endpoints() {
+        let rules = endpoint.touches.rules();
+        let creates = |rule: &&TouchRule| rule.verb == TouchVerb::Create && rule.is_first();
+        for rule in rules.iter().filter(creates) {
+            let kind = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
+            let Some(kind) = kind.filter(|kind| kind.has("tag")) else {
+                continue;
+            };
+            if !kinds.ancestors(kind).any(|above| above.has("tag")) {
+                continue;
+            }
+            let gets = |other: &TouchRule| {
+                other.verb == TouchVerb::Create
+                    && other.kind == rule.kind
+                    && other.gets.iter().any(|attribute| attribute == "tag")
+            };
+            assert!(rules.iter().any(gets), "{endpoint}: {rule}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2, "{seen} rules");
+}
+
 /// Where a request says tags, its row says what that does: puts them on a thing that has tags, or names what carries them.
 #[test]
 fn every_member_that_says_tags_changes_or_names_what_has_them() {

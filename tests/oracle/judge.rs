@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::act::How;
 use super::ask::{Endpoint, Request};
 use super::policy::{Grant, Role};
-use super::serve::Heard;
+use super::serve::{Heard, decoded};
 use super::world::{Change, Key, World, pick};
 
 /// Something that must not be, and the sentence that it breaks.
@@ -444,14 +444,15 @@ impl Case<'_> {
     fn may_see_itself(&self, key: &Key, more: &[&str]) -> bool {
         let mut families = families(key);
         families.extend(more);
+        // As it went on, and not what was looked up about it.
+        let path = |target: &str| decoded(target.split('?').next().unwrap_or_default());
+        let own = path(&self.request.target);
+        let itself = |heard: &&Heard| path(&heard.target) == own;
+        let itself = self.heard.iter().find(itself).or(self.heard.last());
         let line = format!(
             "{} {}",
             self.request.method,
-            self.heard.last().map_or("", |heard| heard
-                .target
-                .split('?')
-                .next()
-                .unwrap_or_default())
+            itself.map_or("", |heard| heard.target.split('?').next().unwrap_or_default())
         );
         let shown = |grant: &Grant| {
             let part = if grant.requests.is_empty() {
