@@ -124,6 +124,9 @@ impl Doing<'_> {
     /// A region's slug, which must be one.
     fn region(&self, value: &Value) -> Result<String, ()> {
         let slug = self.reading.word(value);
+        if slug.is_empty() && self.reading.nothing {
+            return Ok("fra1".to_owned()); // its own choice
+        }
         let is = |known: &&&str| self.reading.spelled(known) == self.reading.spelled(&slug);
         let known = ["nyc3", "fra1"].iter().find(is);
         known.map(|known| (*known).to_owned()).ok_or(())
@@ -1394,6 +1397,9 @@ impl Doing<'_> {
 
     fn record_name(&self, zone: &Key) -> String {
         let name = self.word("name");
+        if name.is_empty() && self.reading.nothing {
+            return "@".to_owned();
+        }
         let name = if self.reading.caseless {
             name.to_lowercase()
         } else {

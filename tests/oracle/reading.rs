@@ -23,7 +23,7 @@ pub struct Reading {
     pub caseless: bool,
     /// A name ends at a NUL, and at what is no part of one (`;`, a line feed, a final dot or slash).
     pub ends: bool,
-    /// A list of nothing is an empty one.
+    /// A list of nothing is an empty one, and a text of nothing leaves the choice to the server.
     pub nothing: bool,
     /// Of a repeated key the first counts.
     pub first_key: bool,
