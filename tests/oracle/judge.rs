@@ -452,7 +452,11 @@ impl Case<'_> {
         let line = format!(
             "{} {}",
             self.request.method,
-            itself.map_or("", |heard| heard.target.split('?').next().unwrap_or_default())
+            itself.map_or("", |heard| heard
+                .target
+                .split('?')
+                .next()
+                .unwrap_or_default())
         );
         let shown = |grant: &Grant| {
             let part = if grant.requests.is_empty() {
