@@ -307,7 +307,8 @@ roles:
         gate.issue(&["some", "--role", "some"]).await,
     );
     let sessions = "/v2/agents/sessions";
-    let upload = "/v2/agents/sessions/s-1/workspace/upload?path=a.bin";
+    let upload =
+        "/v2/agents/sessions/0b9d6f0e-8a55-4b59-9f2b-3f3c7f1f2c11/workspace/upload?path=a.bin";
     let large = vec![0xff; 3 << 20]; // more than is looked into
     let cases = [
         (

@@ -1,5 +1,6 @@
 //! Sub-tokens narrowed to one of two look-alikes, family by family of the API.
 
+mod agents;
 mod databases;
 mod genai;
 mod inference;
