@@ -150,6 +150,11 @@ impl NameForm {
         FORMS.iter().map(|(word, _, _)| *word)
     }
 
+    /// All forms.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMS.iter().map(|(_, form, _)| *form)
+    }
+
     /// What a name in this form is, for messages: `digits alone, …`.
     pub fn description(self) -> &'static str {
         let found = FORMS.iter().find(|(_, form, _)| *form == self);

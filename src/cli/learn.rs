@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say, values};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Kind};
 use crate::facts::{self, Reader};
-use crate::learn::{By, Facts, LookUp, Options, Suggested, suggest};
+use crate::learn::{By, Facts, LookUps, Options, Suggested, suggest};
 use crate::metrics::Metrics;
 use crate::operate::records;
-use crate::resource::{Look, urn_of};
+use crate::resource::{Found, Look, urn_of};
 use crate::rules::{self, Rules};
 use crate::upstream::Upstream;
 
@@ -84,14 +84,14 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
             "unknown role `{role}`; the policy does not have it"
         )));
     }
-    let told = |look_up: Option<&LookUp<'_>>| {
+    let told = |look_ups: Option<&LookUps<'_>>| {
         let options = Options {
             name: arguments.name.clone(),
             by: arguments.by,
             extends: policy
                 .as_ref()
                 .map(|(policy, role)| (policy, (*role).clone())),
-            look_up,
+            look_ups,
         };
         suggest(records, &options, &catalog).map_err(Failed::because)
     };
@@ -130,7 +130,7 @@ pub(super) fn with_look_ups<T>(
     rules: &Rules,
     catalog: &Catalog,
     by: By,
-    goes_on: impl FnOnce(Option<&LookUp<'_>>) -> Result<T, Failed>,
+    goes_on: impl FnOnce(Option<&LookUps<'_>>) -> Result<T, Failed>,
 ) -> Result<T, Failed> {
     let token = rules
         .real_token("default")
@@ -154,13 +154,7 @@ pub(super) fn with_look_ups<T>(
         false,
         "",
     );
-    let look_up = |kind: &str, id: &str| {
-        let kind = catalog
-            .kinds()
-            .find(kind)
-            .filter(|kind| kind.parent.is_none() && kind.get.is_some())?;
-        let name = kind.name(id, catalog.kinds())?;
-        let found = runtime.block_on(reader.one(kind, &[], &name)).ok()??;
+    let told = |kind: &Kind, id: Option<&str>, found: &Found| {
         let values = |attribute: &str| {
             let known = found
                 .attributes
@@ -168,14 +162,34 @@ pub(super) fn with_look_ups<T>(
                 .filter(|_| kind.has(attribute));
             known.map(|known| known.values.clone()).unwrap_or_default()
         };
-        let project = urn_of(kind, id).filter(|_| by == By::Project && kind.has("project"));
-        let project =
-            project.and_then(|urn| runtime.block_on(reader.project_of(&urn, &|_| true)).ok());
-        Some(Facts {
+        let called = id.map(str::to_owned);
+        let called = called.or_else(|| values("id").into_iter().next());
+        let urn = called.filter(|_| by == By::Project && kind.has("project"));
+        let urn = urn.and_then(|id| urn_of(kind, &id));
+        let project = urn.and_then(|urn| runtime.block_on(reader.project_of(&urn, &|_| true)).ok());
+        Facts {
             name: values("name").into_iter().next(),
             tags: values("tag"),
             project: project.and_then(|known| known.values.into_iter().next()),
-        })
+        }
     };
-    goes_on(Some(&look_up))
+    let outermost = |kind: &str| {
+        let kind = catalog.kinds().find(kind);
+        kind.filter(|kind| kind.parent.is_none())
+    };
+    let one = |kind: &str, id: &str| {
+        let kind = outermost(kind).filter(|kind| kind.get.is_some())?;
+        let name = kind.name(id, catalog.kinds())?;
+        let found = runtime.block_on(reader.one(kind, &[], &name)).ok()??;
+        Some(told(kind, Some(id), &found))
+    };
+    let all = |kind: &str| {
+        let kind = outermost(kind).filter(|kind| kind.list.is_some())?;
+        let found = runtime.block_on(reader.every(kind)).ok()??;
+        Some(found.iter().map(|found| told(kind, None, found)).collect())
+    };
+    goes_on(Some(&LookUps {
+        one: &one,
+        all: &all,
+    }))
 }

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::catalog::{Catalog, Scope};
 use crate::policy::{Policy, judge_test, read_alone};
 pub use diff::{Difference, differences};
-use role::{Narrowing, Needs};
+use role::{Narrowing, Needs, ThereAre};
 use trail::{Seen, Trail};
 pub use unused::{Holder, Unused, unused};
 
@@ -53,12 +53,17 @@ pub struct Options<'o> {
     pub by: By,
     /// A policy and a role of it: only what that lacks is suggested.
     pub extends: Option<(&'o Policy, String)>,
-    /// What else is known of a resource, by its kind and what it is called: name, tags and project.
-    pub look_up: Option<&'o LookUp<'o>>,
+    /// What else is known of resources: name, tags and project.
+    pub look_ups: Option<&'o LookUps<'o>>,
 }
 
-/// Looks a resource up, by its kind and what it is called.
-pub type LookUp<'l> = dyn Fn(&str, &str) -> Option<Facts> + 'l;
+/// Looks resources up.
+pub struct LookUps<'l> {
+    /// One, by its kind and what it is called.
+    pub one: &'l dyn Fn(&str, &str) -> Option<Facts>,
+    /// All that there are of a kind.
+    pub all: &'l dyn Fn(&str) -> Option<Vec<Facts>>,
+}
 
 /// What is known of a resource.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -104,11 +109,11 @@ pub fn suggest(
                 .to_owned(),
         );
     }
-    if let Some(look_up) = options.look_up {
+    if let Some(look_ups) = options.look_ups {
         // Few things are told by their ids, and nothing has to be looked up for that.
         let many = trail.kinds_of_more_than(role::MOST_IDS);
         let wanted = |kind: &str| options.by != By::Auto || many.contains(kind);
-        trail.complete(wanted, look_up);
+        trail.complete(wanted, look_ups.one);
     }
     let total = trail.seen.iter().map(|seen| seen.count).sum();
     let lacking: Vec<&Seen> = trail
@@ -117,9 +122,10 @@ pub fn suggest(
         .filter(|seen| !extended_allows(options, seen, catalog))
         .collect();
     let mut narrowing = Narrowing::new(options.by);
+    let there_are = ThereAre::new(options.look_ups);
     let (yaml, failing) = loop {
         let mut needs = Needs::of(&lacking, &narrowing, catalog);
-        let text = needs.written(&options.name, &narrowing, catalog);
+        let text = needs.written(&options.name, &narrowing, &there_are, catalog);
         let policy = read(&text, catalog)?;
         let mut failing = Vec::new();
         let mut widened = false;

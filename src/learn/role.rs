@@ -1,5 +1,6 @@
 //! What requests need, by the kind of what they are about, and the grants that give it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use super::rebuilt::identifier;
 use super::trail::{Resource, Seen};
-use super::{By, Facts, scope_list};
+use super::{By, Facts, LookUps, scope_list};
 use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchVerb};
 use crate::request::{Asked, Target};
 
@@ -56,6 +57,54 @@ struct Narrowed {
     selector: String,
     on_create: Option<String>,
     why: String,
+    /// What more things may have than the record tells of.
+    common: Option<Common>,
+}
+
+/// What things have in common.
+enum Common {
+    Tag(String),
+    Project(String),
+    Begin(String),
+}
+
+impl Common {
+    fn is_of(&self, thing: &Facts) -> bool {
+        match self {
+            Self::Tag(tag) => thing.tags.iter().any(|own| own.eq_ignore_ascii_case(tag)),
+            Self::Project(project) => thing.project.as_ref() == Some(project),
+            Self::Begin(begin) => {
+                let name = thing.name.as_ref();
+                name.is_some_and(|name| name.starts_with(begin.as_str()))
+            }
+        }
+    }
+}
+
+/// What there is of each kind now, asked for once.
+pub(super) struct ThereAre<'l> {
+    look_ups: Option<&'l LookUps<'l>>,
+    known: RefCell<BTreeMap<String, Option<Vec<Facts>>>>,
+}
+
+impl<'l> ThereAre<'l> {
+    pub fn new(look_ups: Option<&'l LookUps<'l>>) -> Self {
+        Self {
+            look_ups,
+            known: RefCell::default(),
+        }
+    }
+
+    /// How many of a kind have that in common, where that can be told.
+    fn having(&self, kind: &str, common: &Common) -> Option<usize> {
+        let look_ups = self.look_ups?;
+        let mut known = self.known.borrow_mut();
+        let all = known
+            .entry(kind.to_owned())
+            .or_insert_with(|| (look_ups.all)(kind));
+        let having = all.as_ref()?.iter().filter(|thing| common.is_of(thing));
+        Some(having.count())
+    }
 }
 
 impl Narrowing {
@@ -189,13 +238,19 @@ impl Needs {
     }
 
     /// The policy, without tests.
-    pub fn written(&mut self, name: &str, narrowing: &Narrowing, catalog: &Catalog) -> String {
+    pub fn written(
+        &mut self,
+        name: &str,
+        narrowing: &Narrowing,
+        there_are: &ThereAre<'_>,
+        catalog: &Catalog,
+    ) -> String {
         let mut text = format!("version: 1\nroles:\n  {name}:\n    allow:\n");
         for (kind, need) in &self.by_kind {
             let found = catalog.kinds().find(kind);
             let found = found.filter(|kind| !narrowing.free.contains(kind.name.as_str()));
             for (side, narrowed) in need.sides(found, narrowing.by) {
-                side.write(kind, narrowed.as_ref(), &mut text);
+                side.write(kind, narrowed.as_ref(), there_are, &mut text);
             }
         }
         for (pattern, times) in &self.patterns {
@@ -268,11 +323,20 @@ impl Side {
     }
 
     /// Writes the grant, if there is something to grant.
-    fn write(&self, kind: &str, narrowed: Option<&Narrowed>, text: &mut String) {
+    fn write(
+        &self,
+        kind: &str,
+        narrowed: Option<&Narrowed>,
+        there_are: &ThereAre<'_>,
+        text: &mut String,
+    ) {
         if self.scopes.is_empty() {
             return;
         }
-        let _ = writeln!(text, "      # {}", self.comment(kind, narrowed));
+        let common = narrowed.and_then(|narrowed| narrowed.common.as_ref());
+        let now = common.and_then(|common| there_are.having(kind, common));
+        let now = now.map_or_else(String::new, |now| format!(", {now} now"));
+        let _ = writeln!(text, "      # {}{now}", self.comment(kind, narrowed));
         for why in &self.hands_out {
             let _ = writeln!(text, "      # {why}");
         }
@@ -377,6 +441,7 @@ impl Side {
             selector: format!("{}: [{}]", identifier(kind), ids.join(", ")),
             on_create: None,
             why: format!("by id, {} in the record", counted(ids.len())),
+            common: None,
         })
     }
 
@@ -392,6 +457,7 @@ impl Side {
                 "by a tag that all of them have, {} in the record",
                 counted(things.len())
             ),
+            common: Some(Common::Tag(tag.clone())),
         })
     }
 
@@ -407,6 +473,7 @@ impl Side {
                 "by the project that all of them are in, {} in the record",
                 counted(things.len())
             ),
+            common: Some(Common::Project(project.clone())),
         })
     }
 
@@ -423,6 +490,7 @@ impl Side {
                 "by how their names begin, {} in the record",
                 counted(things.len())
             ),
+            common: Some(Common::Begin(begin)),
         })
     }
 }

@@ -457,6 +457,21 @@ impl BoundOnly {
         attributes.iter().any(|attribute| asked.contains(attribute))
     }
 
+    /// Every value that it asks for, with its kind, which is empty where it asks whatever the kind, and its attribute.
+    pub fn matchers(&self) -> impl Iterator<Item = (&str, &str, &Matcher)> {
+        let direct = self.attributes.iter().map(|asked| ("", asked));
+        let in_kinds = self.kinds.iter().flat_map(|(kind, selector)| {
+            let asked = selector.attributes().iter();
+            asked.map(|asked| (kind.as_str(), asked))
+        });
+        direct
+            .chain(in_kinds)
+            .flat_map(|(kind, (attribute, values))| {
+                let values = values.iter();
+                values.map(move |value| (kind, attribute.as_str(), value))
+            })
+    }
+
     /// The projects that it asks for, by id or name.
     pub fn projects(&self) -> impl Iterator<Item = &Matcher> {
         let direct = self.attributes.iter();
@@ -649,6 +664,15 @@ impl Matcher {
                 Self::Regex(regex)
             }
         })
+    }
+
+    /// Whether it means one value alone.
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Self::Exact(_) => true,
+            Self::Glob(_) | Self::Regex(_) => false,
+            Self::Caseless(inner) => inner.is_exact(),
+        }
     }
 
     /// Whether a value, folded, is one of those meant.

@@ -48,7 +48,7 @@ type Case = (
 );
 
 /// What is changed in the old policy, how it exits, and lines that are there or not.
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     ("regions:read", "regions:read", 0, &[], &["+", "-"]),
     (
         "[droplet:read, droplet:update]",
@@ -145,6 +145,16 @@ const CASES: [Case; 22] = [
         1,
         &["+ trust main  ceiling acme instead of none"],
         &["- "],
+    ),
+    (
+        "      - scopes: [regions:read]\n",
+        "      - scopes: [regions:read]\n      - scopes: [droplet:create]\n        only: { droplet: { region: nyc3 } }\n",
+        1,
+        &["+ deploy  droplets_create  POST /v2/droplets  creates  droplet region=nyc3"],
+        &[
+            "- ",
+            "droplets_create  POST /v2/droplets  creates  droplet region=nyc30",
+        ],
     ),
     (
         "droplet:read, droplet:update",

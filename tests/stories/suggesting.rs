@@ -24,6 +24,7 @@ fn world() -> World {
         .with_droplet(32, "shop-db", &["shop"])
         .with_droplet(33, "shop-cache", &["shop"])
         .with_droplet(34, "shop-queue", &["shop"])
+        .with_droplet(35, "shop-idle", &["shop"]) // nobody asks for it
         .with_droplet(99, "other", &["other"])
 }
 
@@ -81,6 +82,7 @@ async fn what_ran_runs_by_the_suggested_role_and_what_did_not_is_refused() {
     for part in [
         "- scopes: [droplet:read, droplet:update]",
         "only: { droplet: { tag: \"shop\" } }",
+        "by a tag that all of them have, 4 things in the record, 5 now",
         "actions: [reboot]",
         "only: { domain: { id: [\"example.com\"] } }",
         "- scopes: [regions:read]",

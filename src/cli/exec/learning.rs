@@ -64,12 +64,12 @@ pub(super) fn tell(
 ) -> Result<(), Failed> {
     let catalog = rules.catalog.as_ref();
     // What many things have in common the API may tell yet, where they are still there.
-    let suggested = with_look_ups(rules, catalog, By::Auto, |look_up| {
+    let suggested = with_look_ups(rules, catalog, By::Auto, |look_ups| {
         let options = Options {
             name: LEARNED.to_owned(),
             by: By::Auto,
             extends,
-            look_up,
+            look_ups,
         };
         Ok(suggest(lines_of(record), &options, catalog))
     })?;

@@ -16,15 +16,51 @@ ask POST /v2/domains/example.com/records '{"type":"TXT","name":"_acme-challenge"
 ask DELETE "/v2/domains/example.com/records/$(grep -o '"id":[0-9]*' answer | cut -d: -f2)"
 "#;
 
-/// Runs the job with these options, in a directory that has this policy.
+/// What Terraform's provider sends for a plan with data sources, an apply of a tag, a record, a volume and a Droplet that it is
+/// attached to, and the destruction of all that; it stops where Terraform would.
+const TERRAFORM: &str = r#"#!/bin/sh
+set -e
+api() {
+    method=$1; path=$2; shift 2
+    curl -s -o answer -w '%{http_code}' -A 'Terraform/1.0.3 godo/1.202.0' -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" \
+        -H 'content-type: application/json' -X "$method" "$@" "$DIGITALOCEAN_API_URL$path"
+}
+ask() { status=$(api "$@"); case $status in 2*) ;; *) echo "$1 $2: $status $(cat answer)" >&2; exit 1 ;; esac; }
+made() { grep -o '"id":"\{0,1\}[0-9a-f-]*' answer | head -1 | sed 's/.*[:"]//'; }
+gone() { for try in 1 2 3; do [ "$(api GET "$1")" = 404 ] && return; done; echo "$1 is still there" >&2; exit 1; }
+act() { ask POST "/v2/volumes/$volume/actions" -d "{\"type\":\"$1\",\"droplet_id\":$droplet}"; ask GET "/v2/actions/$(made)"; }
+
+ask GET /v2/account
+ask GET '/v2/account/keys?page=1&per_page=200'
+ask GET '/v2/droplets?page=1&per_page=200'
+
+ask POST /v2/tags -d '{"name":"tf"}'
+ask GET /v2/tags/tf
+ask POST /v2/domains/example.com/records -d '{"type":"A","name":"w","data":"192.0.2.9","ttl":30}'; record=$(made)
+ask GET "/v2/domains/example.com/records/$record"
+ask POST /v2/volumes -d '{"region":"nyc3","name":"tf-data","size_gigabytes":10,"tags":["tf"]}'; volume=$(made)
+ask GET "/v2/volumes/$volume"
+ask POST /v2/droplets -d '{"name":"tf-web","region":"nyc3","size":"s-1vcpu-1gb","image":"ubuntu-24-04-x64","ssh_keys":null,"tags":["tf"]}'; droplet=$(made)
+ask GET "/v2/droplets/$droplet"
+act attach
+
+ask GET "/v2/droplets/$droplet"; ask GET "/v2/volumes/$volume"; ask GET /v2/tags/tf
+act detach
+ask DELETE "/v2/domains/example.com/records/$record"
+ask DELETE "/v2/droplets/$droplet"; gone "/v2/droplets/$droplet"
+ask DELETE "/v2/volumes/$volume"
+ask DELETE /v2/tags/tf
+"#;
+
+/// Runs a script with these options, in a directory that has this policy.
 async fn job(
     api: &StandInApi,
-    options: &[&str],
+    (script, options): (&str, &[&str]),
     policy: &str,
     out: Option<&std::path::Path>,
 ) -> super::Ran {
     let mut run = Run::before(api, options)
-        .file("job.sh", JOB)
+        .file("job.sh", script)
         .file("role.yaml", policy);
     if let Some(out) = out {
         run = run.options(&["--out".as_ref(), out.as_os_str()]);
@@ -37,7 +73,7 @@ async fn s15_the_role_that_was_learned_is_enough_and_nothing_of_it_is_too_much()
     let api = StandInApi::start().await;
     let place = tempfile::TempDir::new().unwrap();
     let out = place.path().join("role.yaml");
-    let ran = job(&api, &["--learn"], "", Some(&out)).await;
+    let ran = job(&api, (JOB, &["--learn"]), "", Some(&out)).await;
     assert_eq!((ran.status, &*ran.stdout), (Some(0), ""), "{}", ran.stderr);
     assert!(
         ran.stderr.starts_with(
@@ -63,12 +99,44 @@ async fn s15_the_role_that_was_learned_is_enough_and_nothing_of_it_is_too_much()
     );
     let role = fs::read_to_string(&out).unwrap();
     let with = ["--policy", "role.yaml", "--role", "learned"];
-    let ran = job(&api, &with, &role, None).await;
+    let ran = job(&api, (JOB, &with), &role, None).await;
     assert_eq!(ran.status, Some(0), "{}\n{role}", ran.stderr);
     let less = each_scope_less(&role);
     assert!(less.len() >= 3, "{role}");
     for (scope, policy) in less {
-        let ran = job(&api, &with, &policy, None).await;
+        let ran = job(&api, (JOB, &with), &policy, None).await;
+        assert_ne!(
+            ran.status,
+            Some(0),
+            "without {scope}: {}\n{policy}",
+            ran.stderr
+        );
+    }
+}
+
+/// Terraform as it was recorded. What it makes has other ids each time, and the role that was learned from one run is enough for
+/// the next.
+#[tokio::test]
+async fn s15_the_role_that_terraform_needs_is_learned_from_plan_apply_and_destroy() {
+    let place = tempfile::TempDir::new().unwrap();
+    let out = place.path().join("role.yaml");
+    let api = StandInApi::start().await;
+    let ran = job(&api, (TERRAFORM, &["--learn"]), "", Some(&out)).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    let role = fs::read_to_string(&out).unwrap();
+    let with = ["--policy", "role.yaml", "--role", "learned"];
+    let terraform = (TERRAFORM, &with[..]);
+    let ran = job(&api, terraform, &role, None).await; // where the first has been: other ids
+    assert_eq!(ran.status, Some(0), "{}\n{role}", ran.stderr);
+    for made in ["droplets", "volumes"] {
+        let left = api.world(|world| world.names(made));
+        assert!(!left.iter().any(|name| name.starts_with("tf-")), "{left:?}");
+    }
+    let less = each_scope_less(&role);
+    assert!(less.len() >= 12, "{role}");
+    for (scope, policy) in less {
+        let api = StandInApi::start().await;
+        let ran = job(&api, terraform, &policy, None).await;
         assert_ne!(
             ran.status,
             Some(0),
@@ -81,7 +149,7 @@ async fn s15_the_role_that_was_learned_is_enough_and_nothing_of_it_is_too_much()
 #[tokio::test]
 async fn what_a_role_lacks_is_learned_beside_it() {
     let api = StandInApi::start().await;
-    let ran = job(&api, &["--learn", "--role", "read-only"], "", None).await;
+    let ran = job(&api, (JOB, &["--learn", "--role", "read-only"]), "", None).await;
     assert_eq!((ran.status, &*ran.stdout), (Some(0), ""), "{}", ran.stderr);
     let (_, yaml) = ran.stderr.split_once("version: 1").unwrap();
     assert!(

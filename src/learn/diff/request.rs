@@ -1,0 +1,271 @@
+//! Requests to an endpoint, as many as do something else.
+
+use std::collections::BTreeSet;
+
+use super::witness::Witness;
+use crate::catalog::{
+    Action, Catalog, Endpoint, Kind, NameForm, Place, Segment, TouchKind, TouchRule, TouchVerb,
+};
+use crate::learn::Facts;
+use crate::learn::rebuilt::{self, identifier};
+use crate::learn::trail::{Resource, Seen};
+use crate::policy::{Grants, asked_by_test, judge_asked};
+use crate::request::encoded;
+
+/// Which parts of a request are there beside its path.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::learn) enum Parts<'e> {
+    Path,
+    All,
+    Field(&'e str),
+}
+
+/// Whether either side allows a request.
+pub(super) fn judged(seen: &Seen, sides: &[Option<Grants>; 2], catalog: &Catalog) -> [bool; 2] {
+    let test = rebuilt::test(seen, "", catalog);
+    let asked = asked_by_test(&test, catalog);
+    sides.each_ref().map(|side| match (side, &asked) {
+        (Some(grants), Some(asked)) => judge_asked(asked, &test.given, grants, catalog).is_ok(),
+        (None, _) | (_, None) => false,
+    })
+}
+
+pub(super) fn could_allow(grants: &Grants, endpoint: &Endpoint) -> bool {
+    grants.allowing().any(|grant| match grant.covers.all() {
+        Some(scopes) => endpoint
+            .scopes
+            .iter()
+            .any(|set| set.is_empty() || scopes.meets(set)),
+        None => true,
+    })
+}
+
+/// What is tried of an endpoint: what it does, its action, and what stands in the request.
+pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&str>, Parts<'_>)> {
+    let does = does(endpoint);
+    let fields: Vec<String> = endpoint
+        .fields
+        .iter()
+        .map(|field| field.at.to_string())
+        .collect();
+    let actions: Vec<Option<&str>> = match &endpoint.action {
+        Some(Action::Named { one_of, .. }) => {
+            one_of.iter().map(|action| Some(action.as_str())).collect()
+        }
+        Some(Action::Always(_)) | None => vec![None],
+    };
+    let elsewhere = |rule: &TouchRule| matches!(rule.at, Some(Place::Body(_) | Place::Query(_)));
+    let names_others = endpoint.touches.rules().iter().any(elsewhere);
+    let mut variants = Vec::new();
+    for action in actions {
+        let does = action.map_or_else(|| does.to_owned(), |action| format!("{does} ({action})"));
+        variants.push((does.clone(), action, Parts::Path));
+        if names_others {
+            variants.push((format!("{does}, naming others"), action, Parts::All));
+        }
+        for (number, field) in fields.iter().enumerate() {
+            let at = endpoint.fields.get(number).map(|field| &field.at);
+            if let Some(Place::Body(path)) = at
+                && let Some(step) = path.steps.first()
+            {
+                variants.push((
+                    format!("{does} with {field}"),
+                    action,
+                    Parts::Field(&step.key),
+                ));
+            }
+        }
+    }
+    variants
+}
+
+fn does(endpoint: &Endpoint) -> &'static str {
+    let first = endpoint.touches.rules().iter().find(|rule| rule.is_first());
+    match first.map(|rule| rule.verb) {
+        _ if endpoint.sensitive.is_some() => "logs in",
+        _ if endpoint.reads() => "reads",
+        Some(TouchVerb::Create) => "creates",
+        Some(TouchVerb::Delete) => "deletes",
+        None if endpoint.method.as_str() == "DELETE" => "deletes",
+        Some(_) | None => "changes",
+    }
+}
+
+pub(in crate::learn) fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
+    let rules = endpoint.touches.rules().iter();
+    rules.flat_map(|rule| {
+        let own = rule.kind.one().map(crate::catalog::KindName::as_str);
+        let typed = match &rule.kind {
+            TouchKind::Typed { types, .. } | TouchKind::Told { types, .. } => types.as_slice(),
+            TouchKind::One(_) | TouchKind::Urn => &[],
+        };
+        let typed = typed
+            .iter()
+            .filter_map(|(_, kind)| Some(kind.as_ref()?.as_str()));
+        let parents = rule.of.iter().map(|(kind, _)| kind.as_str());
+        own.into_iter().chain(typed).chain(parents)
+    })
+}
+
+/// A request to an endpoint in the world of a witness.
+pub(in crate::learn) fn request(
+    endpoint: &Endpoint,
+    action: Option<&str>,
+    parts: Parts<'_>,
+    witness: &Witness,
+    catalog: &Catalog,
+) -> Seen {
+    let rules = endpoint.touches.rules();
+    let kind = |name: &str| catalog.kinds().find(name);
+    let called = |of: Option<&str>| {
+        of.and_then(kind)
+            .map_or_else(|| "1".to_owned(), |kind| id_of(kind, witness))
+    };
+    let mut path = String::new();
+    for segment in &endpoint.template.segments {
+        path.push('/');
+        match segment {
+            Segment::Fixed(text) => path.push_str(text),
+            Segment::Parameter { name, .. } => {
+                let place = Place::Path(name.clone());
+                let own = rules.iter().find(|rule| rule.at.as_ref() == Some(&place));
+                let own = own
+                    .and_then(|rule| rule.kind.one())
+                    .map(crate::catalog::KindName::as_str);
+                let parents = rules.iter().flat_map(|rule| &rule.of);
+                let parent = parents
+                    .into_iter()
+                    .find(|(_, at)| *at == place)
+                    .map(|(kind, _)| kind.as_str());
+                let text = match own.or(parent) {
+                    None => form_at(&place, endpoint),
+                    some => called(some),
+                };
+                path.push_str(&encoded(&text));
+            }
+        }
+    }
+    let is_there = |rule: &&TouchRule| match (&rule.at, parts) {
+        (None | Some(Place::Path(_)), _) | (Some(_), Parts::All) => true,
+        (Some(Place::Body(at)), Parts::Field(key)) => {
+            at.steps.first().is_some_and(|step| step.key == key)
+        }
+        (Some(_), Parts::Path | Parts::Field(_)) => false,
+    };
+    let mut resources: Vec<Resource> = Vec::new();
+    for rule in rules.iter().filter(is_there) {
+        let Some(own) = rule.kind.one().and_then(|name| kind(name.as_str())) else {
+            continue;
+        };
+        let id = rule.at.is_some().then(|| id_of(own, witness));
+        resources.push(resource(own, id, witness));
+        let parents = rule.of.iter().filter_map(|(name, _)| kind(name.as_str()));
+        resources
+            .extend(parents.map(|parent| resource(parent, Some(id_of(parent, witness)), witness)));
+    }
+    let fields = endpoint.fields.iter().map(|field| field.at.to_string());
+    let used = |field: &String| match parts {
+        Parts::Field(key) => field
+            .strip_prefix("body.")
+            .is_some_and(|rest| rest == key || rest.starts_with(&format!("{key}."))),
+        Parts::Path | Parts::All => false,
+    };
+    Seen {
+        method: endpoint.method.to_string(),
+        path,
+        action: action.map(str::to_owned),
+        query: Vec::new(),
+        scopes: Vec::new(),
+        fields: fields.filter(used).collect(),
+        resources,
+        count: 1,
+        first: String::new(),
+        last: String::new(),
+    }
+}
+
+fn resource(kind: &Kind, id: Option<String>, witness: &Witness) -> Resource {
+    let mut facts = Facts::default();
+    let mut more = Vec::new();
+    for (attribute, value) in witness.of(kind) {
+        match attribute {
+            "name" => facts.name = Some(value.to_owned()),
+            "tag" => facts.tags = vec![value.to_owned()],
+            "project" => facts.project = Some(value.to_owned()),
+            "id" => {}
+            other => {
+                more.retain(|(known, _)| known != other); // what is said last counts
+                more.push((other.to_owned(), value.to_owned()));
+            }
+        }
+    }
+    Resource {
+        kind: kind.name.to_string(),
+        id,
+        scope: None,
+        facts,
+        more,
+    }
+}
+
+/// What the request calls the one of a kind: what a selector asks of the attribute that is its identifier, or any.
+pub(super) fn id_of(kind: &Kind, witness: &Witness) -> String {
+    let asked = witness
+        .of(kind)
+        .filter(|(attribute, _)| identifies(kind, attribute))
+        .last();
+    asked.map_or_else(
+        || of_form(kind.named.first()).to_owned(),
+        |(_, value)| value.to_owned(),
+    )
+}
+
+/// Whether an attribute is what a request calls the resources of a kind by.
+pub(super) fn identifies(kind: &Kind, attribute: &str) -> bool {
+    let from = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
+    from(attribute).is_some() && from(attribute) == from(identifier(kind))
+}
+
+fn form_at(place: &Place, endpoint: &Endpoint) -> String {
+    rebuilt::sample(place, endpoint)
+}
+
+/// Every name that a request may have of which a world says nothing.
+pub(super) fn samples_of(catalog: &Catalog) -> BTreeSet<String> {
+    let of_kinds = catalog.kinds().iter().map(|kind| kind.named.first());
+    let of_kinds = of_kinds.chain([None]).map(|form| of_form(form).to_owned());
+    let of_places = catalog.endpoints().iter().flat_map(|endpoint| {
+        let named = endpoint.names.iter().map(|named| &named.at);
+        let fields = endpoint.fields.iter().map(|field| &field.at);
+        let places = named.chain(fields);
+        places.map(|place| rebuilt::sample(place, endpoint))
+    });
+    of_kinds.chain(of_places).collect()
+}
+
+/// A name in a form.
+fn of_form(form: Option<&NameForm>) -> &'static str {
+    match form {
+        Some(NameForm::Number) | None => "7000001",
+        Some(NameForm::Uuid) => "00000000-0000-4000-8000-000000000001",
+        Some(NameForm::Ipv4) => "192.0.2.1",
+        Some(NameForm::Ipv6) => "2001:db8::1",
+        Some(NameForm::Fingerprint) => "00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00",
+        Some(NameForm::Zone | NameForm::Record) => "nobodys.example",
+        Some(NameForm::Digest) => {
+            "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+        }
+        Some(NameForm::Urn) => "do:droplet:7000001",
+        Some(NameForm::ImageTag) => "v1",
+        Some(
+            NameForm::Slug
+            | NameForm::Tag
+            | NameForm::Registry
+            | NameForm::Repository
+            | NameForm::Bucket
+            | NameForm::Word
+            | NameForm::Index
+            | NameForm::Text,
+        ) => "nobodys",
+    }
+}
