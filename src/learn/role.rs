@@ -435,6 +435,8 @@ impl Side {
 
     fn by_id(&self, kind: &Kind, any_number: bool) -> Option<Narrowed> {
         let few = any_number || self.named.len() <= MOST_IDS;
+        // An action is another each time: the next run has none of these.
+        let few = few && kind.counts_as.is_empty();
         let plain = self.named.keys().all(|id| is_exact(id));
         let ids: Vec<_> = self.named.keys().map(|id| json!(id).to_string()).collect();
         (self.created.is_empty() && few && plain).then(|| Narrowed {

@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Outcome;
-use super::request::{id_of, kinds_of, samples_of};
+use super::request::{creates, id_of, kinds_of, samples_of};
 use super::witness::{Witness, each_once};
 use crate::catalog::{Catalog, Endpoint, Kind, NameForm};
 use crate::policy::{BoundCovers, BoundGrant, Grants, Matcher};
@@ -233,14 +233,18 @@ impl<'r> Signs<'r> {
         }
     }
 
-    /// What of a world can be told by a request that names these kinds.
-    fn seen(&self, witness: &Witness, kinds: &[&Kind]) -> String {
+    /// What of a world can be told by a request that names these kinds; by one that `creates` also, what the world says itself.
+    fn seen(&self, witness: &Witness, kinds: &[&Kind], creates: bool) -> String {
         let mut seen = String::new();
         let mut all: Vec<usize> = Vec::new();
         for kind in kinds {
             let named: BTreeMap<&str, &str> = witness.of(kind).collect(); // what is said last counts
             let id = id_of(kind, witness);
             let named = named.into_iter().chain([("called", id.as_str())]);
+            let said = witness.said_of(kind).filter(|_| creates);
+            said.for_each(|(attribute, _)| {
+                let _ = write!(seen, " {} {attribute}!", kind.name);
+            });
             for (attribute, text) in named {
                 let Some((at, sign)) = self.sign(text) else {
                     let _ = write!(seen, " {} {attribute} {text:?}", kind.name);
@@ -419,7 +423,8 @@ pub(super) struct Worlds<'w> {
 pub(super) struct Concerned {
     pub all: Vec<Witness>,
     kinds: Vec<String>,
-    same: OnceLock<Vec<Vec<usize>>>,
+    /// Those that are the same to every decision, of a request that makes nothing and of one that does.
+    same: [OnceLock<Vec<Vec<usize>>>; 2],
 }
 
 impl<'w> Worlds<'w> {
@@ -447,15 +452,18 @@ impl<'w> Worlds<'w> {
         let concerned = Rc::new(Concerned {
             all: each_once(about),
             kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
-            same: OnceLock::new(),
+            same: Default::default(),
         });
         self.known.borrow_mut().insert(kinds, Rc::clone(&concerned));
         concerned
     }
 
     /// Those of them, by their places, that are the same to every decision.
-    pub fn same<'c>(&self, concerned: &'c Concerned) -> &'c [Vec<usize>] {
-        concerned.same.get_or_init(|| {
+    pub fn same<'c>(&self, concerned: &'c Concerned, endpoint: &Endpoint) -> &'c [Vec<usize>] {
+        let creates = creates(endpoint);
+        let [of_others, of_creating] = &concerned.same;
+        let same = if creates { of_creating } else { of_others };
+        same.get_or_init(|| {
             let places = 0..concerned.all.len();
             let Some(signs) = self.signs else {
                 return places.map(|at| vec![at]).collect();
@@ -468,7 +476,9 @@ impl<'w> Worlds<'w> {
             let mut known: HashMap<String, usize> = HashMap::new();
             for (at, witness) in concerned.all.iter().enumerate() {
                 let next = same.len();
-                let group = *known.entry(signs.seen(witness, &kinds)).or_insert(next);
+                let group = *known
+                    .entry(signs.seen(witness, &kinds, creates))
+                    .or_insert(next);
                 match same.get_mut(group) {
                     Some(group) => group.push(at),
                     None => same.push(vec![at]),

@@ -295,7 +295,7 @@ fn tried<'c>(
         let mut tried: BTreeMap<String, usize> = BTreeMap::new();
         for (does, action, parts) in variants(endpoint) {
             *tried.entry(does.clone()).or_default() += about.all.len();
-            for same in worlds.same(&about) {
+            for same in worlds.same(&about, endpoint) {
                 let Some(witness) = same.first().and_then(|at| about.all.get(*at)) else {
                     continue;
                 };

@@ -12,9 +12,17 @@ use crate::learn::trail::{Resource, Seen};
 use crate::policy::{Grants, asked_by_test, judge_asked};
 use crate::request::encoded;
 
+/// What stands in a request.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::learn) struct Parts<'e> {
+    named: Named<'e>,
+    /// Whether what is created has what everything has in its world, beside what that says of it: who leaves a tag out needs none.
+    filled: bool,
+}
+
 /// Which parts of a request are there beside its path.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::learn) enum Parts<'e> {
+enum Named<'e> {
     Path,
     All,
     Field(&'e str),
@@ -59,9 +67,9 @@ pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&st
     let mut variants = Vec::new();
     for action in actions {
         let does = action.map_or_else(|| does.to_owned(), |action| format!("{does} ({action})"));
-        variants.push((does.clone(), action, Parts::Path));
+        variants.push((does.clone(), action, Named::Path));
         if names_others {
-            variants.push((format!("{does}, naming others"), action, Parts::All));
+            variants.push((format!("{does}, naming others"), action, Named::All));
         }
         for (number, field) in fields.iter().enumerate() {
             let at = endpoint.fields.get(number).map(|field| &field.at);
@@ -71,12 +79,30 @@ pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&st
                 variants.push((
                     format!("{does} with {field}"),
                     action,
-                    Parts::Field(&step.key),
+                    Named::Field(&step.key),
                 ));
             }
         }
     }
-    variants
+    let filled = if creates(endpoint) {
+        &[true, false][..]
+    } else {
+        &[true]
+    };
+    let each = |(does, action, named): (String, _, _)| {
+        let parts = filled.iter().map(move |filled| Parts {
+            named,
+            filled: *filled,
+        });
+        parts.map(move |parts| (does.clone(), action, parts))
+    };
+    variants.into_iter().flat_map(each).collect()
+}
+
+/// Whether something is made by it.
+pub(super) fn creates(endpoint: &Endpoint) -> bool {
+    let mut rules = endpoint.touches.rules().iter();
+    rules.any(|rule| rule.verb == TouchVerb::Create && rule.at.is_none())
 }
 
 fn does(endpoint: &Endpoint) -> &'static str {
@@ -145,12 +171,12 @@ pub(in crate::learn) fn request(
             }
         }
     }
-    let is_there = |rule: &&TouchRule| match (&rule.at, parts) {
-        (None | Some(Place::Path(_)), _) | (Some(_), Parts::All) => true,
-        (Some(Place::Body(at)), Parts::Field(key)) => {
+    let is_there = |rule: &&TouchRule| match (&rule.at, parts.named) {
+        (None | Some(Place::Path(_)), _) | (Some(_), Named::All) => true,
+        (Some(Place::Body(at)), Named::Field(key)) => {
             at.steps.first().is_some_and(|step| step.key == key)
         }
-        (Some(_), Parts::Path | Parts::Field(_)) => false,
+        (Some(_), Named::Path | Named::Field(_)) => false,
     };
     let mut resources: Vec<Resource> = Vec::new();
     for rule in rules.iter().filter(is_there) {
@@ -158,17 +184,23 @@ pub(in crate::learn) fn request(
             continue;
         };
         let id = rule.at.is_some().then(|| id_of(own, witness));
-        resources.push(resource(own, id, witness));
+        if id.is_some() || parts.filled {
+            resources.push(resource(own, id, witness.of(own)));
+        } else {
+            resources.push(resource(own, id, witness.said_of(own)));
+        }
         let parents = rule.of.iter().filter_map(|(name, _)| kind(name.as_str()));
-        resources
-            .extend(parents.map(|parent| resource(parent, Some(id_of(parent, witness)), witness)));
+        resources.extend(parents.map(|parent| {
+            let id = id_of(parent, witness);
+            resource(parent, Some(id), witness.of(parent))
+        }));
     }
     let fields = endpoint.fields.iter().map(|field| field.at.to_string());
-    let used = |field: &String| match parts {
-        Parts::Field(key) => field
+    let used = |field: &String| match parts.named {
+        Named::Field(key) => field
             .strip_prefix("body.")
             .is_some_and(|rest| rest == key || rest.starts_with(&format!("{key}."))),
-        Parts::Path | Parts::All => false,
+        Named::Path | Named::All => false,
     };
     Seen {
         method: endpoint.method.to_string(),
@@ -184,10 +216,14 @@ pub(in crate::learn) fn request(
     }
 }
 
-fn resource(kind: &Kind, id: Option<String>, witness: &Witness) -> Resource {
+fn resource<'w>(
+    kind: &Kind,
+    id: Option<String>,
+    has: impl Iterator<Item = (&'w str, &'w str)>,
+) -> Resource {
     let mut facts = Facts::default();
-    let mut more = Vec::new();
-    for (attribute, value) in witness.of(kind) {
+    let mut more: Vec<(String, String)> = Vec::new();
+    for (attribute, value) in has {
         match attribute {
             "name" => facts.name = Some(value.to_owned()),
             "tag" => facts.tags = vec![value.to_owned()],

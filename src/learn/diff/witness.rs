@@ -76,14 +76,25 @@ impl Witness {
         }
     }
 
-    /// What it says of a kind: later entries win.
+    /// What there is of a kind: later entries win.
     pub fn of<'w>(&'w self, kind: &'w Kind) -> impl Iterator<Item = (&'w str, &'w str)> {
-        let all = self.base.iter().chain(&self.has).chain(&self.misses);
-        all.filter(|(of, attribute, _)| {
-            of.as_deref().is_none_or(|of| of == kind.name.as_str()) && kind.has(attribute)
-        })
-        .map(|(_, attribute, value)| (attribute.as_str(), value.as_str()))
+        about(kind, self.base.iter()).chain(self.said_of(kind))
     }
+
+    /// What it says itself of a kind.
+    pub fn said_of<'w>(&'w self, kind: &'w Kind) -> impl Iterator<Item = (&'w str, &'w str)> {
+        about(kind, self.has.iter().chain(&self.misses))
+    }
+}
+
+fn about<'w>(
+    kind: &'w Kind,
+    all: impl Iterator<Item = &'w Has>,
+) -> impl Iterator<Item = (&'w str, &'w str)> {
+    all.filter(|(of, attribute, _)| {
+        of.as_deref().is_none_or(|of| of == kind.name.as_str()) && kind.has(attribute)
+    })
+    .map(|(_, attribute, value)| (attribute.as_str(), value.as_str()))
 }
 
 /// As many are made of two selectors together.
