@@ -46,8 +46,8 @@ pub use read::{read, read_alone, read_given};
 pub use settled::settled_by;
 pub use takes::{Added, Into as IntoProject};
 pub use test::{
-    OWN, PolicyTest, Told, asked as asked_by_test, judge as judge_test, judge_asked, judge_by,
-    run as run_test, touches,
+    OWN, PolicyTest, Told, asked as asked_by_test, decide_asked, judge as judge_test, judge_asked,
+    judge_by, run as run_test, touches,
 };
 pub use touched::{could_take_from_sight, one_tag, takes_from_sight, why_hidden, with_additions};
 pub use trust::{ClaimKey, ClaimPattern, PatternForm, Trust, TrustTest};

@@ -2,6 +2,7 @@ use futures_util::FutureExt;
 
 use super::Policy;
 use super::bind::{Grants, Vars, bind};
+use super::decide::Allowed;
 use super::interest::InRequest;
 use super::verdict::{by_request, by_touches};
 use super::within::wants_touches;
@@ -123,9 +124,22 @@ pub fn asked<'c>(test: &PolicyTest, catalog: &'c Catalog) -> Option<Asked<'c>> {
 /// # Errors
 /// The refusal.
 pub fn judge_asked(asked: &Asked<'_>, given: &Given, grants: &Grants, catalog: &Catalog) -> Told {
-    let touches = touches(grants, asked, given, catalog)?;
-    let allowed = by_touches(grants, asked, &touches, catalog)?;
+    let allowed = decide_asked(asked, given, grants, catalog)?;
     Ok(allowed.place().to_string())
+}
+
+/// The same, with all that follows from it.
+///
+/// # Errors
+/// The refusal.
+pub fn decide_asked(
+    asked: &Asked<'_>,
+    given: &Given,
+    grants: &Grants,
+    catalog: &Catalog,
+) -> Result<Allowed, Refusal> {
+    let touches = touches(grants, asked, given, catalog)?;
+    by_touches(grants, asked, &touches, catalog)
 }
 
 /// What a request touches, by facts that are given.

@@ -142,9 +142,8 @@ async fn s16_lexicon_is_led_to_the_gate_by_the_proxy_of_the_run() {
     );
 }
 
-/// S7 without a daemon: nothing is installed, and nothing stays.
-#[tokio::test]
-async fn s16_lego_gets_a_certificate() {
+/// Runs lego to a certificate by `tidegate exec` with these options; and what the API heard.
+async fn lego(directory: &Path, options: &[&str]) -> (Ran, Vec<String>) {
     let world = World::empty().with(
         "domains",
         [serde_json::json!({ "name": "example.com", "ttl": 1800, "zone_file": null })],
@@ -153,25 +152,36 @@ async fn s16_lego_gets_a_certificate() {
     let names = NameServer::start(&api).await;
     let certificates = Certificates::make(&["127.0.0.1"]);
     let authority = Authority::start(&certificates, &names).await;
-    let place = TempDir::new().unwrap();
+    let account = TempDir::new().unwrap();
     let mut lego = Command::new("lego");
     lego.args(["--accept-tos", "--email", "ops@example.com"])
         .args(["--server", &authority.url()])
         .args(["--dns", "digitalocean", "--dns.disable-cp"])
         .args(["--dns.resolvers", &names.address().to_string()])
-        .args(["--domains", "*.example.com", "--path", "lego", "run"])
+        .args(["--domains", "*.example.com", "--path"])
+        .arg(account.path())
+        .arg("run")
         .env("LEGO_CA_CERTIFICATES", certificates.authority())
         .env("DO_POLLING_INTERVAL", "1");
-    let ran = exec(&api, place.path(), &["--role", "looks"], &lego).await;
+    let mut ran = exec(&api, directory, options, &lego).await;
+    if !ran.succeeded {
+        ran.said += &format!("\npebble:\n{}", authority.log());
+    }
+    (ran, api.heard().iter().map(Heard::line).collect())
+}
+
+/// S7 without a daemon: nothing is installed, and nothing stays.
+#[tokio::test]
+async fn s16_lego_gets_a_certificate() {
+    let place = TempDir::new().unwrap();
+    let (ran, _) = lego(place.path(), &["--role", "looks"]).await;
     assert!(
         !ran.succeeded && ran.said.contains("needs domain:update"),
         "{}",
         ran.said
     );
-    api.clear();
-    let ran = exec(&api, place.path(), &["--role", "acme"], &lego).await;
-    assert!(ran.succeeded, "{}\npebble:\n{}", ran.said, authority.log());
-    let heard: Vec<_> = api.heard().iter().map(Heard::line).collect();
+    let (ran, heard) = lego(place.path(), &["--role", "acme"]).await;
+    assert!(ran.succeeded, "{}", ran.said);
     assert_eq!(heard.len(), 2, "made and deleted: {heard:?}");
     assert!(
         ran.said
@@ -179,6 +189,24 @@ async fn s16_lego_gets_a_certificate() {
         "{}",
         ran.said
     );
+}
+
+/// S15 for a client that makes something and takes it away again: the record has another id the next time.
+#[tokio::test]
+async fn s15_the_role_that_lego_needs_is_learned_from_one_certificate() {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("role.yaml");
+    let (ran, _) = lego(place.path(), &["--learn", "--out", "role.yaml"]).await;
+    assert!(ran.succeeded, "{}", ran.said);
+    let role = std::fs::read_to_string(&path).unwrap();
+    let with = ["--policy", "role.yaml", "--role", "learned"];
+    let (ran, _) = lego(place.path(), &with).await;
+    assert!(ran.succeeded, "{}\n{role}", ran.said);
+    for (scope, policy) in each_scope_less(&role) {
+        std::fs::write(&path, &policy).unwrap();
+        let (ran, _) = lego(place.path(), &with).await;
+        assert!(!ran.succeeded, "without {scope}: {}\n{policy}", ran.said);
+    }
 }
 
 /// S15: what each client takes is learned while it runs, is enough for it, and with any one scope less is not.

@@ -24,6 +24,8 @@ roles:
     deny:
       - scopes: [droplet:delete]
         only: { droplet: { name: '*-keep' } }
+  makes:
+    allow: [{ scopes: [droplet:create, tag:create], on_create: { tags: [client-a] } }]
   see:
     operator: [view]
 tokens:
@@ -48,7 +50,7 @@ type Case = (
 );
 
 /// What is changed in the old policy, how it exits, and lines that are there or not.
-const CASES: [Case; 23] = [
+const CASES: [Case; 25] = [
     ("regions:read", "regions:read", 0, &[], &["+", "-"]),
     (
         "[droplet:read, droplet:update]",
@@ -71,6 +73,22 @@ const CASES: [Case; 23] = [
         "{ name: '/example\\.(com|org)/' }",
         1,
         &["+ acme  domains_get  GET /v2/domains/{domain_name}  reads  domain name=example.org"],
+        &["- "],
+    ),
+    (
+        "on_create: { tags: [client-a] }",
+        "on_create: { tags: [client-b] }",
+        1,
+        &["+ makes  droplets_create  POST /v2/droplets  creates, adding something else  anything"],
+        &["- "],
+    ),
+    (
+        ", on_create: { tags: [client-a] }",
+        "",
+        1,
+        &[
+            "+ makes  droplets_create  POST /v2/droplets  creates, adding nothing any more  anything",
+        ],
         &["- "],
     ),
     (

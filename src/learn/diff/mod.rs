@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use super::{samples, terms};
 use crate::catalog::Catalog;
-use crate::policy::{Grant, Grants, Policy, Role, Vars, bind};
+use crate::policy::{Allowed, Grant, Grants, Policy, Role, Vars, bind};
 use alike::{Alike, Signs, Worlds};
 #[cfg(test)]
 pub(super) use request::kinds_of;
-use request::{could_allow, judged};
+use request::{could_allow, decided};
 pub(super) use request::{request, variants};
 pub(super) use witness::Witness;
 use witness::witnesses;
@@ -291,7 +291,7 @@ fn tried<'c>(
             continue;
         }
         let about = worlds.about(endpoint);
-        let mut outcomes: BTreeMap<(String, bool), Vec<usize>> = BTreeMap::new();
+        let mut outcomes: BTreeMap<(String, bool), (String, Vec<usize>)> = BTreeMap::new();
         let mut tried: BTreeMap<String, usize> = BTreeMap::new();
         for (does, action, parts) in variants(endpoint) {
             *tried.entry(does.clone()).or_default() += about.all.len();
@@ -300,21 +300,39 @@ fn tried<'c>(
                     continue;
                 };
                 let seen = request(endpoint, action, parts, witness, catalog);
-                let [before, after] = judged(&seen, sides, catalog);
-                if before != after {
-                    let outcome = outcomes.entry((does.clone(), after)).or_default();
-                    outcome.extend(same);
+                let decided = decided(&seen, sides, catalog);
+                if let Some((how, allowed)) = change(&decided) {
+                    let outcome = outcomes.entry((format!("{does}{how}"), allowed));
+                    outcome.or_insert((does.clone(), Vec::new())).1.extend(same);
                 }
             }
         }
-        all.extend(outcomes.into_iter().map(|((does, allowed), some)| Outcome {
+        let told = outcomes.into_iter();
+        all.extend(told.map(|((does, allowed), (plain, some))| Outcome {
             endpoint: number,
-            worlds: (tried.get(&does) != Some(&some.len())).then_some(some),
+            worlds: (tried.get(&plain) != Some(&some.len())).then_some(some),
             does,
             allowed,
         }));
     }
     all
+}
+
+/// How the decision over a request has changed: whether it is newly allowed or refused, or allowed and what it makes gets other tags
+/// or another project than it got. What got some and gets others, or none, counts as newly allowed.
+fn change([before, after]: &[Option<Allowed>; 2]) -> Option<(&'static str, bool)> {
+    let (before, after) = match (before, after) {
+        (None, None) => return None,
+        (None, Some(_)) => return Some(("", true)),
+        (Some(_), None) => return Some(("", false)),
+        (Some(before), Some(after)) => (before.additions(), after.additions()),
+    };
+    match (before, after) {
+        (Some(before), Some(after)) if before != after => Some((", adding something else", true)),
+        (Some(_), None) => Some((", adding nothing any more", true)),
+        (None, Some(_)) => Some((", adding something", false)),
+        (Some(_), Some(_)) | (None, None) => None,
+    }
 }
 
 /// Patterns may match what the catalogue does not know, so each that comes or goes is told.

@@ -9,7 +9,7 @@ use crate::catalog::{
 use crate::learn::Facts;
 use crate::learn::rebuilt::{self, identifier};
 use crate::learn::trail::{Resource, Seen};
-use crate::policy::{Grants, asked_by_test, judge_asked};
+use crate::policy::{Allowed, Grants, asked_by_test, decide_asked};
 use crate::request::encoded;
 
 /// What stands in a request.
@@ -28,13 +28,17 @@ enum Named<'e> {
     Field(&'e str),
 }
 
-/// Whether either side allows a request.
-pub(super) fn judged(seen: &Seen, sides: &[Option<Grants>; 2], catalog: &Catalog) -> [bool; 2] {
+/// What either side says to a request, where it allows it.
+pub(super) fn decided(
+    seen: &Seen,
+    sides: &[Option<Grants>; 2],
+    catalog: &Catalog,
+) -> [Option<Allowed>; 2] {
     let test = rebuilt::test(seen, "", catalog);
     let asked = asked_by_test(&test, catalog);
-    sides.each_ref().map(|side| match (side, &asked) {
-        (Some(grants), Some(asked)) => judge_asked(asked, &test.given, grants, catalog).is_ok(),
-        (None, _) | (_, None) => false,
+    sides.each_ref().map(|side| {
+        let (grants, asked) = side.as_ref().zip(asked.as_ref())?;
+        decide_asked(asked, &test.given, grants, catalog).ok()
     })
 }
 
