@@ -337,11 +337,11 @@ impl BoundOnly {
             .fold(by_kind, Fit::and)
     }
 
-    /// How the selectors of its kind and of those it belongs to fit; `None` where there are none.
+    /// How the selectors of its kind and of those it belongs to fit, all of them; `None` where there are none. Of several for the kinds
+    /// that the API has for one thing whichever fits will do.
     fn selectors_fit(&self, state: &State, view: As) -> Option<Fit> {
-        let mut fit = None;
-        for link in state.chain() {
-            for (kind, selector) in &self.kinds {
+        let fit_link = |link: &State| {
+            let fits = self.kinds.iter().filter_map(|(kind, selector)| {
                 let same = *kind == link.kind;
                 let other = link.also.as_ref() == Some(kind);
                 let counts = match view {
@@ -349,16 +349,13 @@ impl BoundOnly {
                     As::Other => other || same && link.also.is_none(),
                     As::Either => same || other,
                 };
-                if counts {
-                    let mut this = selector.fits(link, other);
-                    if this == Fit::Yes && !same && !link.surely_also {
-                        this = Fit::Unknown; // it may be none of that kind
-                    }
-                    fit = Some(fit.map_or(this, |fit: Fit| fit.and(this)));
-                }
-            }
-        }
-        fit
+                let this = counts.then(|| selector.fits(link, other))?;
+                let unsure = this == Fit::Yes && !same && !link.surely_also;
+                Some(if unsure { Fit::Unknown } else { this }) // it may be none of that kind
+            });
+            fits.reduce(Fit::or)
+        };
+        state.chain().filter_map(fit_link).reduce(Fit::and)
     }
 
     /// Whether it names that kind, by itself or through the attribute that stands for it.
