@@ -38,8 +38,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         let mut one_each = None;
         for (attribute, places) in &rule.after {
             let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
-            if values.is_empty() {
-                continue;
+            if values.iter().all(String::is_empty) {
+                continue; // clients write `""` where they say nothing
             }
             if rule.each.as_ref().is_some_and(|each| places.contains(each)) {
                 one_each = Some((attribute, values));
@@ -71,6 +71,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             own.values.extend(known.values);
             own.complete &= known.complete;
         }
+        self.by_tags(rule, kind, &mut base);
         let base = with_parents(base, kind, &here.parents);
         let rounds = match one_each {
             Some((attribute, values)) => values

@@ -6,7 +6,7 @@
 //! every deny strikes.
 
 use super::{Resolver, id_of};
-use crate::catalog::{Derived, FieldPath, Kind, Made, Source, TouchVerb};
+use crate::catalog::{Derived, FieldPath, Kind, Made, Place, Source, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::look::{Found, Look, told_by_name, urn_of};
@@ -57,6 +57,23 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
         }
         Ok(())
+    }
+
+    /// What goes by a tag that the request gives has whoever carries it, beside what the request names.
+    pub(super) fn by_tags(&self, rule: &TouchRule, kind: &Kind, attributes: &mut Attributes) {
+        if !rule.is_first() || !matches!(rule.verb, TouchVerb::Create | TouchVerb::Change) {
+            return;
+        }
+        let given = |tag: &FieldPath| {
+            let tags = self.asked.values(&Place::Body(tag.clone()));
+            tags.iter().any(|tag| !tag.is_empty())
+        };
+        for Derived { attribute, made } in &kind.derived {
+            if matches!(made, Made::Carriers { tags, .. } if tags.iter().any(given)) {
+                let known = attributes.entry(attribute.clone()).or_default();
+                known.complete = false;
+            }
+        }
     }
 
     fn effects(

@@ -272,6 +272,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         for attribute in &rule.unsure {
             after.attributes.insert(attribute.clone(), Known::unknown());
         }
+        self.by_tags(rule, here.kind, &mut after.attributes);
         let mut touch = touch(rule, here.kind, name, here.in_path);
         touch.changes = after
             .attributes

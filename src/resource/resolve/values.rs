@@ -19,8 +19,12 @@ impl<'r, L: Look> Resolver<'r, L> {
         let kind = here.kind;
         let said = values_given.iter().filter(|value| !value.is_empty());
         let said: Vec<String> = said.cloned().collect();
-        if !said.iter().all(|value| is_plain_text(value)) {
-            return Ok(Known::unknown()); // one reader takes for `fra1` what another takes for `fra1 `
+        // Names have forms of their own.
+        let names = attribute == "id" || self.catalog.kinds().find(attribute).is_some();
+        let any = names || is_free(attribute);
+        let is_told = |value: &String| is_plain_text(value) && (any || is_word(value));
+        if !said.iter().all(is_told) {
+            return Ok(Known::unknown()); // one reader takes for `fra1` what another takes for `fra1 ` or `fra1.`
         }
         let values = if attribute == "project" && self.asks(kind).contains("project") {
             let mut projects = Vec::new();
@@ -103,6 +107,36 @@ impl<'r, L: Look> Resolver<'r, L> {
     ) -> Result<(), Refusal> {
         project(kind, id, attributes, self.catalog, self.interest, self.look).await
     }
+}
+
+/// Whether who says that of a thing is free to write anything. Else the values are words that DigitalOcean made.
+fn is_free(attribute: &str) -> bool {
+    const FREE: [&str; 11] = [
+        "name",
+        "data",
+        "email",
+        "purpose",
+        "environment",
+        "target",
+        "origin",
+        "custom_domain",
+        "dns_name",
+        "component_name",
+        "job_name",
+    ];
+    FREE.contains(&attribute)
+}
+
+/// Whether a value is written as DigitalOcean writes its regions, sizes, versions and types: what stands at an end of one, some
+/// readers drop.
+fn is_word(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    ends.iter()
+        .all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._/:+ ".contains(byte))
 }
 
 /// What a project is called, by id and by name.
