@@ -670,9 +670,14 @@ impl Question<'_> {
 
     pub(super) fn unknown(&self) -> Refusal {
         let path = self.asked.target.path();
-        let hint = match path.strip_prefix("/v2/v2/") {
-            Some(_) => "; the client's base URL must be tidegate's address without `/v2`",
-            None => "; see the API's reference for the path, or grant it by a `requests` pattern",
+        let begins = |with| path.starts_with(with);
+        let hint = if begins("/v2/v2/") {
+            "; the client's base URL must be tidegate's address without `/v2`"
+        } else if begins("/v1/") || begins("/v2/") {
+            "; see the API's reference for the path, or grant it by a `requests` pattern"
+        } else {
+            // `DIGITALOCEAN_END_POINT` without the slash at its end: Python joins `/v2` and `domains/` to `/domains/`.
+            "; the API's paths begin with `/v2/`: if the client appends them to its base URL, that must end in `/v2/`, with the slash"
         };
         Refusal::new(
             Code::UnknownEndpoint,

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -157,6 +157,22 @@ impl Scene {
         Road::to(self.gate.addresses()[1].parse().unwrap()).await
     }
 
+    /// What the reference has systemd tell certbot's timer, with this gate's address and this authority in the places of its own.
+    fn of_the_timer(&self) -> Vec<(String, String)> {
+        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/README.md");
+        let address = format!("https://{}", self.gate.addresses()[1]);
+        let bundle = self.certificates.authority().display().to_string();
+        let lines = fs::read_to_string(reference).unwrap();
+        lines
+            .lines()
+            .filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
+            .map(|(name, value)| {
+                let value = value.replace("https://gate.example.com:8443", &address);
+                (name.to_owned(), value.replace("/etc/tidegate/tls/bundle.pem", &bundle))
+            })
+            .collect()
+    }
+
     /// Runs a client; what it said, and whether it succeeded.
     async fn run(&self, mut command: Command) -> (bool, String) {
         let own = command.get_envs().any(|(name, _)| name == "https_proxy");
@@ -305,6 +321,35 @@ async fn all_get_theirs_with_nothing_but_the_challenges_of_one_zone() {
     }
     let other = scene.gate.get("/v2/domains/zone-1.example");
     assert_eq!(other.token(&token).send().await.status, 404);
+    scene.finish().await;
+}
+
+/// S7: a timer has no shell's environment. What the reference tells systemd is enough for the first certificate and for the next.
+#[tokio::test]
+async fn certbot_renews_with_what_its_timer_is_told() {
+    let scene = Scene::start().await;
+    let token = scene
+        .gate
+        .issue(&["challenges", "--role", "challenges"])
+        .await;
+    let told = scene.of_the_timer();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let mut first = scene.certbot(&token);
+    first.env_clear().envs(told.clone());
+    scene.succeed(first).await;
+    scene.api.clear();
+    let mut renewal = Command::new(installed().join("venv/bin/certbot"));
+    renewal
+        .args(["renew", "--force-renewal", "--no-random-sleep-on-renew"])
+        .env_clear()
+        .envs(told);
+    for directory in ["--config-dir", "--work-dir", "--logs-dir"] {
+        renewal.arg(directory).arg(scene.path("certbot"));
+    }
+    let mut heard = scene.succeed(renewal).await;
+    heard.retain(|line| !line.starts_with("GET"));
+    heard.sort();
+    assert_eq!(heard, [DELETED, DELETED, CREATED, CREATED]);
     scene.finish().await;
 }
 

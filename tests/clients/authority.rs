@@ -41,6 +41,8 @@ impl Authority {
             .args(["-dnsserver", &names.address().to_string()])
             .env("PEBBLE_VA_NOSLEEP", "1")
             .env("PEBBLE_WFE_NONCEREJECT", "0")
+            // What was proven before is proven again, or half of all renewals would write nothing.
+            .env("PEBBLE_AUTHZREUSE", "0")
             .stdin(Stdio::null())
             .stdout(File::create(&log).unwrap())
             .stderr(Stdio::null())

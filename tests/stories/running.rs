@@ -230,18 +230,21 @@ async fn nothing_of_tidegates_own_is_ever_forwarded() {
 }
 
 #[tokio::test]
-async fn a_base_url_with_v2_in_it_is_explained() {
+async fn a_base_url_with_too_much_or_too_little_of_v2_is_explained() {
     let api = StandInApi::start().await;
     let gate = Gate::start(&api, POLICY).await;
     let token = gate.issue(&["ci", "--role", "all"]).await;
-    let answer = gate.get("/v2/v2/account").token(&token).send().await;
-    assert!(
-        answer
-            .message()
-            .contains("base URL must be tidegate's address without `/v2`"),
-        "{}",
-        answer.message()
-    );
+    let cases = [
+        ("/v2/v2/account", "must be tidegate's address without `/v2`"), // godo, with the version in its base URL
+        ("/domains", "must end in `/v2/`, with the slash"), // certbot, with `/v2` in its end point and no slash
+        ("/v2/nothing", "see the API's reference for the path"),
+    ];
+    for (path, told) in cases {
+        let answer = gate.get(path).token(&token).send().await;
+        assert_eq!(answer.reason(), Some("unknown_endpoint"), "{path}");
+        let message = answer.message();
+        assert!(message.contains(told), "{path}: {message}");
+    }
     gate.finish(&api).await;
 }
 
