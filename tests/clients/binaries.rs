@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use hyper::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::standin::Heard;
+use super::support::standin::{Fault, Heard, Reply};
 use super::support::{Gate, REAL_TOKEN, StandInApi, World};
 use super::{NOWHERE_ELSE, installed};
 
@@ -19,6 +20,8 @@ roles:
       - scopes: ['droplet:read', 'droplet:update', 'actions:read']
         only: { droplet: { tag: client-a } }
         actions: [reboot]
+  whole:
+    allow: [{ scopes: ['droplet:*', 'actions:read'] }]
   images:
     allow:
       - scopes: ['droplet:*', 'snapshot:read', 'image:read', 'tag:create']
@@ -128,6 +131,38 @@ async fn the_mcp_server_sees_and_does_what_its_agent_may() {
             .iter()
             .all(|heard| heard.bearer() == Some(REAL_TOKEN))
     );
+    gate.finish(&api).await;
+}
+
+/// DigitalOcean's library for Go (godo 1.206, which the server is made with) sends a read again after 429, and would send a write
+/// again after a 5xx: of what a gateway before the API says, it is told 409, and leaves the write alone.
+#[tokio::test]
+async fn godo_repeats_reads_and_no_write_that_may_have_been_heard() {
+    let api = StandInApi::start().await;
+    let gate = Gate::start(&api, POLICY).await;
+    let token = gate.issue(&["whole", "--role", "whole"]).await;
+    let slow_down = Fault::problem(429, "too_many_requests", "API rate limit exceeded");
+    api.fault_once(Method::GET, "/v2/droplets", slow_down);
+    let pages = [1, 2, 3].map(|page| ("droplet-list", json!({ "Page": page, "PerPage": 2 })));
+    let told = agent(&gate, &token, &pages).await;
+    for ((failed, list), name) in told.iter().zip(["a-web", "a-web-keep", "b-db"]) {
+        assert!(!failed && list.contains(name), "{name} in {list}");
+    }
+    assert_eq!(api.heard_count(), 4, "one page was asked for twice");
+
+    let bad_gateway = |_: &Heard| Reply::bytes(502, "text/html", "<html>502 Bad Gateway</html>");
+    let faulty = Fault::reply_with(bad_gateway);
+    api.fault_once(Method::POST, "/v2/droplets/12/actions", faulty);
+    let reboot = [("reboot-droplet", json!({ "ID": 12 }))];
+    let told = agent(&gate, &token, &reboot).await;
+    assert!(told[0].0 && told[0].1.contains("409"), "{told:?}");
+    assert!(told[0].1.contains("look before you repeat"), "{told:?}");
+    assert_eq!(api.writes().len(), 1, "and no second time");
+
+    let destroyed = agent(&gate, &token, &[("droplet-delete", json!({ "ID": 12 }))]).await;
+    assert!(!destroyed[0].0, "{destroyed:?}");
+    let gone = agent(&gate, &token, &[("droplet-get", json!({ "ID": 12 }))]).await;
+    assert!(gone[0].0 && gone[0].1.contains("404"), "{gone:?}");
     gate.finish(&api).await;
 }
 
