@@ -846,13 +846,13 @@ fn every_deletion_says_what_it_frees() {
 fn a_tags_deletion_takes_it_off_every_kind_that_has_tags() {
     let catalog = Catalog::builtin().unwrap();
     let deletion = find(&catalog, "DELETE /v2/tags/web").unwrap();
-    let takes_off = |rule: &&TouchRule| {
+    let loses_it = |rule: &&TouchRule| {
         rule.verb == TouchVerb::Change
             && rule.by == ["tag"]
             && rule.at == Some(Place::Path("tag_id".to_owned()))
             && rule.removes == [("tag".to_owned(), rule.at.iter().cloned().collect())]
     };
-    let rules = deletion.touches.rules().iter().filter(takes_off);
+    let rules = deletion.touches.rules().iter().filter(loses_it);
     let mut taken_off: Vec<&str> = rules
         .filter_map(|rule| rule.kind.one().map(KindName::as_str))
         .collect();
