@@ -168,7 +168,10 @@ impl Scene {
             .filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
             .map(|(name, value)| {
                 let value = value.replace("https://gate.example.com:8443", &address);
-                (name.to_owned(), value.replace("/etc/tidegate/tls/bundle.pem", &bundle))
+                (
+                    name.to_owned(),
+                    value.replace("/etc/tidegate/tls/bundle.pem", &bundle),
+                )
             })
             .collect()
     }
