@@ -32,11 +32,17 @@ use crate::rules::Serving;
 use crate::state::{Exchanged, Issued, Maker, Taken};
 use crate::token::Limits;
 use crate::token::{ClientAddr, SubToken, from_allowed};
-use crate::trust::{Chosen, NotTrusted, Presented, Unverified, accept, choose, printable, run_of};
+use crate::trust::{
+    Chosen, NotTrusted, Presented, Signatures, Unverified, accept, choose, printable, run_of,
+};
 use crate::upstream;
 
-/// How often each address may ask.
-pub(super) struct Exchanges(DefaultKeyedRateLimiter<std::net::IpAddr>);
+/// What exchanges have apart from all else.
+pub(super) struct Exchanges {
+    /// How often each address may ask.
+    asking: DefaultKeyedRateLimiter<std::net::IpAddr>,
+    signatures: Signatures,
+}
 
 /// What was asked for, read and not believed.
 struct Wish {
@@ -62,7 +68,10 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 impl Default for Exchanges {
     fn default() -> Self {
-        Self(RateLimiter::keyed(Quota::per_second(A_SECOND)))
+        Self {
+            asking: RateLimiter::keyed(Quota::per_second(A_SECOND)),
+            signatures: Signatures::default(),
+        }
     }
 }
 
@@ -73,11 +82,11 @@ impl Exchanges {
             ClientAddr::Ip(address) => one_client(address),
             ClientAddr::Unix => std::net::Ipv4Addr::UNSPECIFIED.into(),
         };
-        if self.0.len() > ADDRESSES {
-            self.0.retain_recent();
+        if self.asking.len() > ADDRESSES {
+            self.asking.retain_recent();
         }
-        self.0.check_key(&address).map_err(|until| {
-            let wait = until.wait_time_from(self.0.clock().now());
+        self.asking.check_key(&address).map_err(|until| {
+            let wait = until.wait_time_from(self.asking.clock().now());
             let mut refusal = Refusal::new(
                 Code::RateLimited,
                 "there are more exchanges from your address than ten a second; try again in 1 s",
@@ -121,6 +130,7 @@ impl Gate {
         let patience = self.serving().rules.settings.limits.idle_timeout;
         let wish = Wish::read(&head.headers, body, patience).await?;
         let presented = Presented::read(&wish.identity).map_err(|why| untrusted(&why.into()))?;
+        let presented = Arc::new(presented);
         let serving = self.serving(); // a body may have taken its time
         self.exchange_identity(&wish, &presented, client, &serving, line)
             .await
@@ -129,7 +139,7 @@ impl Gate {
     async fn exchange_identity(
         &self,
         wish: &Wish,
-        presented: &Presented,
+        presented: &Arc<Presented>,
         client: &Client,
         serving: &Serving,
         line: &mut FinalLine,
@@ -143,7 +153,8 @@ impl Gate {
         let (settings, now) = (&issuer.settings, self.tokens.now());
         let until = accept(&presented.claims, &settings.audience, now);
         let until = until.map_err(|why| untrusted(&why))?;
-        issuer.verify(presented).await.map_err(unverified)?;
+        let verified = issuer.verify(presented, &self.exchanges.signatures).await;
+        verified.map_err(unverified)?;
         told.subject(presented.text("sub"));
         line.record.exchange = Some(Box::new(told.clone()));
         let rules = &serving.rules.policy.trust;
@@ -229,12 +240,8 @@ impl Gate {
     }
 
     async fn keep(&self, issued: Issued, taken: Taken) -> Result<Issued, Refusal> {
-        let now = issued.created_at;
-        let kept = self
-            .tokens
-            .change_state(move |state| state.exchange(issued, &taken, now))
-            .await
-            .map_err(state_unavailable)?;
+        let kept = self.tokens.exchange(issued, taken).await;
+        let kept = kept.map_err(state_unavailable)?;
         kept.ok_or_else(|| {
             untrusted(&NotTrusted::Claim(
                 "jti",
@@ -422,6 +429,12 @@ fn unverified(why: Unverified) -> Refusal {
                 error: "temporarily_unavailable",
             });
             refusal.retry_after = Some(5);
+            refusal
+        }
+        Unverified::Unheard => {
+            let why = "the identity can't be verified now, as there is no room for it; try again";
+            let mut refusal = Refusal::new(Code::Overloaded, why);
+            refusal.retry_after = Some(1);
             refusal
         }
     }

@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::Place;
 use super::fate::{Fate, Seen};
 use super::kept::Kept;
+use super::maker::Taken;
 use super::memory::{Hearing, Memory};
 use super::postgres::Postgres;
 use super::record::{Changed, Changes, Count, Issued, StateError};
@@ -148,6 +149,7 @@ type Making = Box<dyn FnOnce(&mut dyn Store) + Send>;
 /// What is to be written down.
 enum Work {
     Count(Counting),
+    Exchange(Box<Exchanging>),
     /// A change of tokens, and the answer to who asked for it.
     Change(Making),
 }
@@ -156,6 +158,13 @@ struct Counting {
     count: Count,
     activity: Arc<Activity>,
     answer: Option<oneshot::Sender<Result<Option<u64>, Unavailable>>>,
+}
+
+/// A token that an identity is exchanged for.
+struct Exchanging {
+    token: Issued,
+    taken: Taken,
+    answer: oneshot::Sender<Result<Option<Issued>, Unavailable>>,
 }
 
 /// The state could not be read or written, so nothing can be said about a token.
@@ -180,7 +189,7 @@ const OTHERS: Duration = Duration::from_secs(2);
 const SHARDS: usize = 256;
 /// The time of last use of a token that was never used.
 const NEVER: i64 = i64::MIN;
-/// How many counts one durable step takes at most.
+/// How many counts, or exchanges, one durable step takes at most.
 const BATCH: usize = 512;
 
 impl Live {
@@ -757,6 +766,30 @@ impl Live {
         answered.await.map_err(|_| Unavailable)?
     }
 
+    /// Keeps a token that an identity is exchanged for, durably, as [`Store::exchange`] has it. Those that come while the store is
+    /// being written are kept in one step.
+    ///
+    /// # Errors
+    /// `Unavailable` if it could not be written down.
+    pub async fn exchange(
+        &self,
+        token: Issued,
+        taken: Taken,
+    ) -> Result<Option<Issued>, Unavailable> {
+        self.reachable()?;
+        let (answer, answered) = oneshot::channel();
+        let asked = Box::new(Exchanging {
+            token,
+            taken,
+            answer,
+        });
+        self.writer
+            .send(Work::Exchange(asked))
+            .map_err(|_| Unavailable)?;
+        self.wake_counter();
+        answered.await.map_err(|_| Unavailable)?
+    }
+
     /// Ends a token, durably; here it is known at once.
     ///
     /// # Errors
@@ -1175,7 +1208,7 @@ impl Question {
     }
 }
 
-/// Writes counts down, as many at once as have come in: one `fsync` serves all who wait.
+/// Writes down what comes in, as much at once as has come: one `fsync` serves all who wait.
 fn write(
     mut state: Box<dyn Store>,
     works: &Receiver<Work>,
@@ -1189,32 +1222,88 @@ fn write(
         }
         let mut next = Some(first);
         while let Some(work) = next.take() {
-            match work {
-                Work::Change(change) => change(&mut *state),
-                Work::Count(first) => {
-                    let (batch, after) = batch(first, works);
-                    if !settle(&mut *state, batch, unwritable) {
-                        up.store(false, Ordering::Release); // until a look says otherwise
-                    }
-                    next = after;
-                }
+            if !Batch::of(work, works).settle(&mut *state, unwritable) {
+                up.store(false, Ordering::Release); // until a look says otherwise
             }
-            next = next.or_else(|| works.try_recv().ok());
+            next = works.try_recv().ok();
         }
     }
 }
 
-/// The counts that have come in by now, up to what one step takes, and what else came after them.
-fn batch(first: Counting, works: &Receiver<Work>) -> (Vec<Counting>, Option<Work>) {
-    let mut batch = vec![first];
-    while batch.len() < BATCH {
-        match works.try_recv() {
-            Ok(Work::Count(counting)) => batch.push(counting),
-            Ok(other) => return (batch, Some(other)),
-            Err(_) => break,
+/// What is written down together.
+#[derive(Default)]
+struct Batch {
+    counts: Vec<Counting>,
+    exchanges: Vec<Exchanging>,
+    /// One that waits for all before it, and for which all after it wait.
+    change: Option<Making>,
+}
+
+impl Batch {
+    /// What has come in by now, up to what one step takes or up to a change.
+    fn of(first: Work, works: &Receiver<Work>) -> Self {
+        let mut batch = Self::default();
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Count(counting) => batch.counts.push(counting),
+                Work::Exchange(exchanging) => batch.exchanges.push(*exchanging),
+                Work::Change(change) => {
+                    batch.change = Some(change);
+                    break;
+                }
+            }
+            if batch.counts.len().max(batch.exchanges.len()) >= BATCH {
+                break;
+            }
+            next = works.try_recv().ok();
         }
+        batch
     }
-    (batch, None)
+
+    /// Writes it down; false if counts could not be.
+    fn settle(self, state: &mut dyn Store, unwritable: &AtomicBool) -> bool {
+        let Self {
+            counts,
+            exchanges,
+            change,
+        } = self;
+        let counted = counts.is_empty() || settle(state, counts, unwritable);
+        if !exchanges.is_empty() {
+            keep(state, exchanges);
+        }
+        if let Some(change) = change {
+            change(state);
+        }
+        counted
+    }
+}
+
+/// Keeps what identities are exchanged for, all in one step.
+fn keep(state: &mut dyn Store, exchanges: Vec<Exchanging>) {
+    let (mut asked, mut waiting) = (Vec::new(), Vec::new());
+    let mut now = Timestamp::MIN;
+    for Exchanging {
+        token,
+        taken,
+        answer,
+    } in exchanges
+    {
+        now = now.max(token.created_at);
+        asked.push((token, taken));
+        waiting.push(answer);
+    }
+    let mut kept = state.exchange_all(asked, now).map(Vec::into_iter);
+    if let Err(error) = &kept {
+        error!(%error, "exchanges can't be written down; they are refused");
+    }
+    for answer in waiting {
+        let kept = match &mut kept {
+            Ok(kept) => kept.next().ok_or(Unavailable),
+            Err(_) => Err(Unavailable),
+        };
+        let _ = answer.send(kept);
+    }
 }
 
 fn settle(state: &mut dyn Store, batch: Vec<Counting>, unwritable: &AtomicBool) -> bool {
@@ -1261,5 +1350,69 @@ impl Counting {
                 self.count.clone()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_together_is_written_together_up_to_a_change() {
+        let (writer, works) = channel();
+        let id: TokenId = "4fZ0aB9cD8eF".parse().unwrap();
+        let count = || {
+            let count = Count::GiveBack { id: id.clone() };
+            let (activity, answer) = (Arc::default(), None);
+            let counting = Counting {
+                count,
+                activity,
+                answer,
+            };
+            Work::Count(counting)
+        };
+        let exchange = || {
+            let fresh = SubToken::generate().unwrap();
+            let token = Issued {
+                id: fresh.id.clone(),
+                name: "ci/7".to_owned(),
+                hash: fresh.hash(),
+                old: None,
+                roles: ["r".to_owned()].into(),
+                vars: crate::policy::Vars::new(),
+                limits: Arc::default(),
+                created_at: Timestamp::UNIX_EPOCH,
+                ceiling: None,
+                about: None,
+                maker: None,
+            };
+            let taken = Taken {
+                identity: [0; 32],
+                rule: "ci".to_owned(),
+                again: false,
+                until: Timestamp::UNIX_EPOCH,
+            };
+            let (answer, _) = oneshot::channel();
+            let exchanging = Exchanging {
+                token,
+                taken,
+                answer,
+            };
+            Work::Exchange(Box::new(exchanging))
+        };
+        let change = Work::Change(Box::new(|_| {}));
+        for work in [exchange(), exchange(), count(), change, count()] {
+            writer.send(work).unwrap();
+        }
+        (0..BATCH).for_each(|_| writer.send(exchange()).unwrap());
+        let mut told = Vec::new();
+        let mut next = Some(count());
+        while let Some(first) = next {
+            let batch = Batch::of(first, &works);
+            let changes = usize::from(batch.change.is_some());
+            told.push((batch.counts.len(), batch.exchanges.len(), changes));
+            next = works.try_recv().ok();
+        }
+        assert_eq!(told, [(2, 2, 1), (1, BATCH, 0)]);
     }
 }

@@ -904,19 +904,23 @@ impl Store for Postgres {
         })
     }
 
-    fn exchange(
+    fn exchange_all(
         &mut self,
-        mut issued: Issued,
-        taken: &Taken,
+        asked: Vec<(Issued, Taken)>,
         now: Timestamp,
-    ) -> Result<Option<Issued>, StateError> {
+    ) -> Result<Vec<Option<Issued>>, StateError> {
         self.change(async |transaction| {
-            if !take(transaction, taken, &issued.id, now).await? {
-                return Ok(None);
+            let mut kept = Vec::with_capacity(asked.len());
+            for (mut issued, taken) in asked {
+                if !take(transaction, &taken, &issued.id, now).await? {
+                    kept.push(None);
+                    continue;
+                }
+                issued.name = free_name(transaction, &issued.name, now).await?;
+                insert(transaction, &issued).await?;
+                kept.push(Some(issued));
             }
-            issued.name = free_name(transaction, &issued.name, now).await?;
-            insert(transaction, &issued).await?;
-            Ok(Some(issued))
+            Ok(kept)
         })
     }
 

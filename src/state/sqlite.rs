@@ -289,20 +289,22 @@ impl Store for Sqlite {
         })
     }
 
-    fn exchange(
+    fn exchange_all(
         &mut self,
-        mut token: Issued,
-        once: &Taken,
+        asked: Vec<(Issued, Taken)>,
         now: Timestamp,
-    ) -> Result<Option<Issued>, StateError> {
+    ) -> Result<Vec<Option<Issued>>, StateError> {
         self.write(|transaction| {
-            if !take(transaction, once, &token.id, now)? {
-                return Ok(None);
-            }
-            token.name = free_name(transaction, &token.name, now)?;
-            let sequence = next(transaction)?;
-            insert(transaction, &token, sequence)?;
-            Ok(Some(token))
+            let keep = |(mut token, once): (Issued, Taken)| {
+                if !take(transaction, &once, &token.id, now)? {
+                    return Ok(None);
+                }
+                token.name = free_name(transaction, &token.name, now)?;
+                let sequence = next(transaction)?;
+                insert(transaction, &token, sequence)?;
+                Ok(Some(token))
+            };
+            asked.into_iter().map(keep).collect()
         })
     }
 
@@ -963,6 +965,60 @@ mod tests {
         assert_eq!(revoked(&state, &first), None);
         let issued = state.exchange(token("ci/8", 900), &once(1, "ci", false), at(301));
         assert!(issued.unwrap().is_some(), "the identity itself has ended");
+    }
+
+    #[test]
+    fn of_several_that_are_exchanged_at_once_each_is_judged_after_those_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidegate.db");
+        let mut state = Sqlite::open(&path, Duration::from_secs(1)).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let asked = |identity, again| {
+            let fresh = crate::token::SubToken::generate().unwrap();
+            let exchanged = Exchanged {
+                rule: "ci".into(),
+                issuer: "i".into(),
+            };
+            let token = Issued {
+                id: fresh.id.clone(),
+                name: "ci/7".to_owned(),
+                hash: fresh.hash(),
+                old: None,
+                roles: ["r".to_owned()].into(),
+                vars: Vars::new(),
+                limits: Arc::default(),
+                created_at: at(1),
+                ceiling: None,
+                about: None,
+                maker: Some(Arc::new(Maker::Trust(exchanged))),
+            };
+            let taken = Taken {
+                identity: [identity; 32],
+                rule: "ci".to_owned(),
+                again,
+                until: at(300),
+            };
+            (token, taken)
+        };
+        let cases = [(1, false), (1, false), (2, false), (3, true), (3, true)];
+        let all = cases.map(|(identity, again)| asked(identity, again));
+        let kept = state.exchange_all(all.into(), at(1)).unwrap();
+        let name = |token: &Option<Issued>| token.as_ref().map(|token| token.name.clone());
+        let names: Vec<_> = kept.iter().map(name).collect();
+        let expected = [
+            Some("ci/7"),
+            None,
+            Some("ci/7-2"),
+            Some("ci/7-3"),
+            Some("ci/7-4"),
+        ];
+        assert_eq!(names, expected.map(|name| name.map(str::to_owned)));
+        let revoked = |index: usize| {
+            let token = kept[index].as_ref().unwrap();
+            state.revoked_at(&token.id).unwrap()
+        };
+        assert_eq!([revoked(3), revoked(4)], [Some(at(1)), None]);
+        assert_eq!(state.list().unwrap().len(), 4);
     }
 
     #[test]

@@ -116,7 +116,20 @@ pub trait Store: Send {
         token: Issued,
         taken: &Taken,
         now: Timestamp,
-    ) -> Result<Option<Issued>, StateError>;
+    ) -> Result<Option<Issued>, StateError> {
+        let mut kept = self.exchange_all(vec![(token, taken.clone())], now)?;
+        Ok(kept.pop().flatten())
+    }
+
+    /// The same for several, one after the other and in one durable step; the answers are in the order of what was asked.
+    ///
+    /// # Errors
+    /// `StateError`; then nothing of it happened, or nobody can tell.
+    fn exchange_all(
+        &mut self,
+        asked: Vec<(Issued, Taken)>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Issued>>, StateError>;
 
     /// The children of a token, by name, with how they were used and when they were revoked.
     ///

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::jwt::Presented;
 use super::keys::Keys;
+use super::signatures::Signatures;
 use super::{NoToken, NotTrusted};
 use crate::config::{IssuerSettings, KeySource, KeyUrl};
 use crate::request::Json;
@@ -27,7 +28,7 @@ pub struct Issuer {
 
 enum Source {
     /// Read with the configuration, and watched as its other files are.
-    File(Keys),
+    File(Arc<Keys>),
     /// Asked for.
     Fetched(Box<Fetcher>, Arc<Kept>),
 }
@@ -39,6 +40,8 @@ pub enum Unverified {
     NotTrusted(NotTrusted),
     /// Its issuer can't be asked for its keys.
     Away,
+    /// Nobody can check it now.
+    Unheard,
 }
 
 /// The least and the longest for which keys are kept, whatever their issuer says.
@@ -185,7 +188,8 @@ impl Issuer {
                 let unreadable =
                     |why: String| format!("its keys `{}` can't be read: {why}", path.display());
                 let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-                Source::File(Keys::read(&text).map_err(|why| unreadable(why.to_string()))?)
+                let read = Keys::read(&text).map_err(|why| unreadable(why.to_string()))?;
+                Source::File(Arc::new(read))
             }
             KeySource::Discovery(url) | KeySource::Url(url) => Source::Fetched(
                 Box::new(Fetcher::new(url, ca_file)?),
@@ -206,19 +210,20 @@ impl Issuer {
         }
     }
 
-    /// Holds a signature against this issuer's key of that `kid`.
+    /// Holds a signature against this issuer's key of that `kid`, where signatures are.
     ///
     /// # Errors
     /// `Unverified`.
-    pub async fn verify(&self, presented: &Presented) -> Result<(), Unverified> {
-        let verified = match &self.keys {
-            Source::File(keys) => verifies(keys, presented),
-            Source::Fetched(fetcher, kept) => {
-                let keys = self.keys_for(fetcher, kept, presented).await?;
-                verifies(&keys, presented)
-            }
+    pub async fn verify(
+        &self,
+        presented: &Arc<Presented>,
+        signatures: &Signatures,
+    ) -> Result<(), Unverified> {
+        let keys = match &self.keys {
+            Source::File(keys) => keys.clone(),
+            Source::Fetched(fetcher, kept) => self.keys_for(fetcher, kept, presented).await?,
         };
-        verified.map_err(Unverified::NotTrusted)
+        signatures.check(presented, keys).await
     }
 
     /// The keys among which the token's must be, asked for where that is due.
@@ -326,7 +331,7 @@ fn has(keys: &Keys, presented: &Presented) -> bool {
         .is_some()
 }
 
-fn verifies(keys: &Keys, presented: &Presented) -> Result<(), NotTrusted> {
+pub(super) fn verifies(keys: &Keys, presented: &Presented) -> Result<(), NotTrusted> {
     let mut of_that_id = keys.find(&presented.key_id, presented.algorithm).peekable();
     if of_that_id.peek().is_none() {
         return Err(NotTrusted::Key);

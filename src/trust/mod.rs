@@ -10,6 +10,7 @@ mod hazards;
 mod issuers;
 mod jwt;
 mod keys;
+mod signatures;
 mod test;
 
 pub use checks::accept;
@@ -18,6 +19,7 @@ pub use hazards::{Hazard, hazards};
 pub use issuers::{Issuers, Unverified};
 pub use jwt::{Algorithm, NoToken, Presented, Signed};
 pub use keys::{Key, Keys, NoKeys};
+pub use signatures::Signatures;
 pub use test::run_test;
 
 use std::fmt;

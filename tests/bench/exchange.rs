@@ -1,9 +1,10 @@
 //! What exchanges of identities cost the API's reads: `cargo bench --locked --bench exchange`.
 //!
-//! A reader asks for one Droplet after another, in turns with nobody beside it, with a thousand exchanges a second beside it, each
-//! of an identity and an address of its own, and with a flood of forged ones of one address. What is compared is measured in the
-//! same run; the medians are told, and a bound that is broken exits with 1. What an exchange and one of the flood take of the
-//! daemon's processor time is told too: what else the machine does hardly blurs that.
+//! The daemon has one processor to itself, and the clients, the issuer and the stand-in for the API have the others, so that what
+//! the load costs does not count as tidegate's. Reads come 500 a second, at times of their own, however long those before them
+//! take; so do a thousand exchanges a second, each of an identity and an address of its own, or a flood of forged ones of one address.
+//! In the turns to which these are compared the same clients send the same forms to somebody else, on their own processors. What is
+//! compared is measured in the same run, in turns; a bound that is broken exits with 1.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,17 +22,23 @@ mod support;
 mod process;
 mod report;
 
+use std::fs;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use report::{Report, exit, median, micros};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 use support::{Gate, Issuer, Kept, SigningKey, StandInApi};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 const POLICY: &str = r#"
 version: 1
@@ -41,199 +48,361 @@ trust:
   - { name: job, issuer: ci, claims: { repository_id: "81236", ref: refs/heads/main }, roles: [reads], ttl: 5m }
 "#;
 
-const ROUNDS: usize = 10;
-const ROUND: Duration = Duration::from_millis(800);
-/// Exchanges a second.
-const RATE: usize = 1_000;
-/// Clients that exchange, each over a connection of its own.
-const CLIENTS: usize = 20;
-/// How much slower a read may be beside them.
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_secs(2);
+/// Exchanges, and reads, a second.
+const EXCHANGES: u32 = 1_000;
+const READS: u32 = 500;
+/// How much longer a read may take beside them, in the middle.
 const BOUND: f64 = 1.1;
-/// What one of a flood may take of the processor time of an exchange: it is cut before a signature is checked.
-const CUT: f64 = 0.5;
+/// How many signatures of a flood may be checked, as a part of those of as many exchanges: ten a second are heard.
+const CHECKED: f64 = 0.05;
+/// The threads of the daemon whose work is told, by the beginnings of their names.
+const THREADS: [&str; 5] = [
+    "worker",
+    "signatures",
+    "state-writer",
+    "state-reader",
+    "audit",
+];
 
-/// Who is beside the reader.
+/// What the exchanges of a turn are, and to whom they go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Beside {
-    Nobody,
+enum Turn {
+    /// To somebody else.
+    Elsewhere,
+    /// Of many, to the daemon.
     Jobs,
+    /// Of forged ones of one address, to the daemon.
     Flood,
 }
 
-/// What was measured in a round.
-struct Round {
-    /// How long a read took, in the middle, in seconds.
-    read: f64,
-    reads: f64,
-    exchanges: f64,
-    /// The daemon's processor time, in seconds.
-    busy: f64,
+const TURNS: [Turn; 3] = [Turn::Elsewhere, Turn::Jobs, Turn::Flood];
+
+/// What was measured in a turn.
+struct Measured {
+    /// How long reads and exchanges took, in seconds.
+    reads: Vec<f64>,
+    exchanges: Vec<f64>,
+    /// Processor time of the daemon's threads in seconds, as [`THREADS`] has them, and of all.
+    threads: [f64; THREADS.len()],
+    all: f64,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Connections that are kept for the next who needs one.
+struct Lines {
+    to: String,
+    free: Mutex<Vec<Kept>>,
+}
+
+/// Whom the clients ask.
+struct Ground {
+    gate: Gate,
+    reader: String,
+    reads: Lines,
+    exchanges: Lines,
+    elsewhere: Lines,
+}
+
+fn main() -> ExitCode {
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut processors = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
+    let (Some(own), Some(first)) = (processors.next(), processors.next()) else {
+        println!("one processor is too few: the daemon needs one to itself");
+        return ExitCode::FAILURE;
+    };
+    let others: Vec<usize> = [first].into_iter().chain(processors).collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(run(own, &others))
+}
+
+async fn run(own: usize, others: &[usize]) -> ExitCode {
     let (api, issuer) = (StandInApi::start().await, Issuer::start().await);
     issuer.rotate(SigningKey::new("key-1", "ES256"));
-    let gate = Gate::builder(&api)
-        .policy(POLICY)
-        .set(
-            "issuers",
-            json!({ "ci": { "url": issuer.url, "audience": "tidegate" } }),
-        )
-        .set("trusted_proxies", json!(["127.0.0.1"]))
-        .start()
-        .await;
-    let gate = Arc::new(gate);
-    let token = gate.issue(&["reader", "--role", "reads"]).await;
-    let claims = json!({ "sub": "job", "repository_id": "81236", "ref": "refs/heads/main" });
-    let each = RATE * usize::try_from(ROUND.as_millis()).unwrap() / 1_000;
-    let identities =
-        (0..=each * (ROUNDS + 1)).map(|_| issuer.sign("ES256", &issuer.claims(&claims)));
-    let mut identities: Vec<String> = identities.collect();
-    let last = identities.pop().unwrap();
-    let (signed, _) = last.split_at(last.len() - 4);
-    let forged = Arc::new(format!("{signed}AAAA"));
-    let mut rounds = [const { Vec::new() }; 3];
+    let gate = Gate::builder(&api).policy(POLICY);
+    let gate = gate.set(
+        "issuers",
+        json!({ "ci": { "url": issuer.url, "audience": "tidegate" } }),
+    );
+    let trusted = json!(["127.0.0.1"]);
+    let gate = gate.set("trusted_proxies", trusted).start().await;
+    pin(gate.pid(), &[own]);
+    pin(std::process::id(), others);
+    let reader = gate.issue(&["reader", "--role", "reads"]).await;
+    let address = gate.address().to_string();
+    let ground = Arc::new(Ground {
+        gate,
+        reader,
+        reads: Lines::to(address.clone()),
+        exchanges: Lines::to(address),
+        elsewhere: Lines::to(elsewhere().await),
+    });
+    let mut measured = [const { Vec::new() }; TURNS.len()];
     for round in 0..=ROUNDS {
-        for (which, beside) in [Beside::Nobody, Beside::Jobs, Beside::Flood]
-            .into_iter()
-            .enumerate()
-        {
-            let own = match beside {
-                Beside::Nobody => Vec::new(),
-                Beside::Jobs => identities.split_off(identities.len() - each),
-                Beside::Flood => vec![String::clone(&forged); each],
-            };
-            let measured = measured(&gate, &token, &own, beside).await;
+        for (index, turn) in TURNS.into_iter().enumerate() {
+            let identities = identities(&issuer, turn);
+            let taken = measure(&ground, identities, turn, round).await;
+            api.forget();
             if round > 0 {
-                rounds[which].push(measured); // the first fills caches
+                measured[index].push(taken); // the first fills caches
             }
         }
     }
-    exit(told(&rounds))
+    exit(told(&measured))
 }
 
-async fn measured(gate: &Arc<Gate>, token: &str, own: &[String], beside: Beside) -> Round {
-    let (stop, busy) = (Instant::now() + ROUND, process::busy(gate.pid()));
-    let crowd = crowd(gate, own, beside, stop);
-    let reads = reads(gate, token, stop).await;
-    let exchanges = crowd.await;
-    let busy = process::busy(gate.pid()).saturating_sub(busy);
-    Round {
-        reads: reads.len() as f64,
-        read: median(reads),
+/// Keeps all threads of a process to these processors.
+fn pin(pid: u32, processors: &[usize]) {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|number| set.set(*number));
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let name = task.unwrap().file_name().into_string().unwrap();
+        let task = Pid::from_raw(name.parse().unwrap());
+        sched_setaffinity(task, &set).unwrap();
+    }
+}
+
+/// As many as a turn may need, made out now.
+fn identities(issuer: &Issuer, turn: Turn) -> Vec<String> {
+    let claims = json!({ "sub": "job", "repository_id": "81236", "ref": "refs/heads/main" });
+    let make = || issuer.sign("ES256", &issuer.claims(&claims));
+    if turn != Turn::Flood {
+        let most = EXCHANGES * u32::try_from(ROUND.as_secs()).unwrap() * 3 / 2;
+        return (0..most).map(|_| make()).collect();
+    }
+    let good = make();
+    let (signed, _) = good.split_at(good.len() - 4);
+    vec![format!("{signed}AAAA")]
+}
+
+async fn measure(
+    ground: &Arc<Ground>,
+    identities: Vec<String>,
+    turn: Turn,
+    round: usize,
+) -> Measured {
+    let before = process::threads(ground.gate.pid());
+    let until = Instant::now() + ROUND;
+    let seed = u64::try_from(round).unwrap() << 8 | turn as u64;
+    let mut reads = paced(READS, until, seed << 1);
+    let mut asks = paced(EXCHANGES, until, seed << 1 | 1);
+    let reading = tokio::spawn({
+        let ground = ground.clone();
+        async move {
+            let mut all = JoinSet::new();
+            while reads.recv().await.is_some() {
+                all.spawn(read(ground.clone()));
+            }
+            all.join_all().await
+        }
+    });
+    let mut exchanges = JoinSet::new();
+    let mut identities = identities.into_iter().cycle();
+    while asks.recv().await.is_some() {
+        let identity = identities.next().unwrap();
+        exchanges.spawn(exchange(ground.clone(), identity, turn));
+    }
+    let (exchanges, reads) = (exchanges.join_all().await, reading.await.unwrap());
+    let after = process::threads(ground.gate.pid());
+    let busy = |begin: &str| {
+        let of = |all: &[(String, Duration)]| {
+            let named = all.iter().filter(|(name, _)| name.starts_with(begin));
+            named.map(|(_, time)| time.as_secs_f64()).sum::<f64>()
+        };
+        of(&after) - of(&before)
+    };
+    Measured {
+        reads,
         exchanges,
-        busy: busy.as_secs_f64(),
+        threads: THREADS.map(busy),
+        all: busy(""),
     }
 }
 
-/// Prints the table, and says whether all bounds were kept.
-fn told(rounds: &[Vec<Round>; 3]) -> bool {
-    let of = |which: usize, what: &dyn Fn(&Round) -> f64| {
-        median(rounds[which].iter().map(what).collect::<Vec<_>>())
-    };
-    let mut report = Report::new(["alone", "beside"]);
-    let alone = of(0, &|round| round.read);
-    for (what, which) in [
-        ("a read, beside exchanges of many", 1),
-        ("a read, beside a flood of forged ones", 2),
-    ] {
-        let beside = of(which, &|round| round.read);
-        let bound = format!("at most {BOUND} of it");
-        let figures = [alone, beside].map(micros);
-        report.row(what, figures, &bound, Some(beside <= alone * BOUND));
-    }
-    let rate = of(1, &|round| round.exchanges) / ROUND.as_secs_f64();
-    let figures = [String::new(), format!("{rate:.0} /s")];
-    let met = rate >= RATE as f64 * 0.95;
-    report.row("exchanged", figures, &format!("{RATE} /s"), Some(met));
-    let read = of(0, &|round| round.busy / round.reads);
-    let each = |which| {
-        of(which, &|round| {
-            (round.busy - read * round.reads) / round.exchanges
-        })
-    };
-    let (exchange, cut) = (each(1), each(2));
-    let what = "processor time: of an exchange, and of one of the flood";
-    let bound = format!("at most {CUT} of it");
-    let figures = [exchange, cut].map(micros);
-    report.row(what, figures, &bound, Some(cut <= exchange * CUT));
-    report.print()
+/// So many a second until then, at times that have nothing to do with each other.
+fn paced(rate: u32, until: Instant, seed: u64) -> UnboundedReceiver<()> {
+    let (tell, told) = unbounded_channel();
+    thread::spawn(move || {
+        let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut next = Instant::now();
+        loop {
+            // Xorshift (Marsaglia 2003): plenty for gaps.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let part = ((state >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
+            next += Duration::from_secs_f64(-part.ln() / f64::from(rate));
+            if next > until {
+                return;
+            }
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            if tell.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    told
 }
 
-/// How long each read takes until then, in seconds.
-async fn reads(gate: &Gate, token: &str, stop: Instant) -> Vec<f64> {
-    let mut kept = gate.keep().await;
-    let mut took = Vec::new();
-    while Instant::now() < stop {
-        let began = Instant::now();
-        let ask = gate.get("/v2/droplets/12").token(token);
-        let answer = ask.try_send_over(&mut kept).await.unwrap();
-        took.push(began.elapsed().as_secs_f64());
-        assert_eq!(answer.status, StatusCode::OK);
-    }
+async fn read(ground: Arc<Ground>) -> f64 {
+    let mut kept = ground.reads.free().await;
+    let ask = ground.gate.get("/v2/droplets/12").token(&ground.reader);
+    let began = Instant::now();
+    let answer = ask.try_send_over(&mut kept).await.unwrap();
+    let took = began.elapsed().as_secs_f64();
+    assert_eq!(answer.status, StatusCode::OK);
+    ground.reads.keep(kept);
     took
 }
 
-/// Asks to exchange these identities, evenly until then, each from an address of its own but for a flood; how many were answered.
-fn crowd(
-    gate: &Arc<Gate>,
-    identities: &[String],
-    beside: Beside,
-    stop: Instant,
-) -> impl Future<Output = f64> + use<> {
-    let mut clients = JoinSet::new();
-    let shares = identities.chunks(identities.len().div_ceil(CLIENTS).max(1));
-    for share in shares.map(<[String]>::to_vec) {
-        let gate = gate.clone();
-        clients.spawn(async move {
-            let mut kept = gate.keep().await;
-            let every = stop.saturating_duration_since(Instant::now())
-                / u32::try_from(share.len()).unwrap();
-            let mut beat = interval(every.max(Duration::from_micros(1)));
-            beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            let mut answered = 0;
-            for identity in share {
-                beat.tick().await;
-                if Instant::now() > stop {
-                    break;
-                }
-                exchange(&gate, &mut kept, &identity, beside).await;
-                answered += 1;
-            }
-            sleep_until(stop.into()).await;
-            answered
-        });
-    }
-    async move { clients.join_all().await.into_iter().sum::<usize>() as f64 }
-}
-
-async fn exchange(gate: &Gate, kept: &mut Kept, identity: &str, beside: Beside) {
+async fn exchange(ground: Arc<Ground>, identity: String, turn: Turn) -> f64 {
     static ADDRESS: AtomicUsize = AtomicUsize::new(0);
-    let number = match beside {
-        Beside::Jobs => ADDRESS.fetch_add(1, Ordering::Relaxed),
-        Beside::Nobody | Beside::Flood => 0,
+    let number = match turn {
+        Turn::Elsewhere | Turn::Jobs => ADDRESS.fetch_add(1, Ordering::Relaxed) + 1,
+        Turn::Flood => 0,
     };
-    let from = format!(
-        "10.{}.{}.{}",
-        number >> 16 & 255,
-        number >> 8 & 255,
-        number & 255
-    );
-    let ask = gate.request(Method::POST, "/.tidegate/v1/exchange");
+    let [_, a, b, c] = u32::try_from(number).unwrap().to_be_bytes();
+    let from = format!("10.{a}.{b}.{c}");
+    let lines = match turn {
+        Turn::Elsewhere => &ground.elsewhere,
+        Turn::Jobs | Turn::Flood => &ground.exchanges,
+    };
+    let mut kept = lines.free().await;
+    let ask = ground.gate.request(Method::POST, "/.tidegate/v1/exchange");
     let ask = ask.gives_a_token().header("x-forwarded-for", &from).form(&[
         (
             "grant_type",
             "urn:ietf:params:oauth:grant-type:token-exchange",
         ),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-        ("subject_token", identity),
+        ("subject_token", &identity),
     ]);
-    let answer = ask.try_send_over(kept).await.unwrap();
-    assert_eq!(
-        answer.status == StatusCode::OK,
-        beside == Beside::Jobs,
-        "{}",
-        answer.text()
+    let began = Instant::now();
+    let answer = ask.try_send_over(&mut kept).await.unwrap();
+    let took = began.elapsed().as_secs_f64();
+    let given = answer.status == StatusCode::OK;
+    assert_eq!(given, turn != Turn::Flood, "{}", answer.text());
+    lines.keep(kept);
+    took
+}
+
+impl Lines {
+    fn to(to: String) -> Self {
+        let free = Mutex::default();
+        Self { to, free }
+    }
+
+    async fn free(&self) -> Kept {
+        let free = self.free.lock().unwrap().pop();
+        match free {
+            Some(kept) => kept,
+            None => {
+                let stream = TcpStream::connect(&self.to).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                Kept::over(stream).await.unwrap()
+            }
+        }
+    }
+
+    fn keep(&self, kept: Kept) {
+        self.free.lock().unwrap().push(kept);
+    }
+}
+
+/// Somebody who answers forms and does nothing.
+async fn elsewhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_forms(stream));
+        }
+    });
+    address
+}
+
+async fn answer_forms(mut stream: TcpStream) {
+    let mut came = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&came);
+        let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            length.is_some_and(|length| body.len() >= length.parse().unwrap())
+        });
+        if whole {
+            came.clear();
+            let body = "x".repeat(300); // as long as a sub-token's
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 300\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        let mut some = [0; 4096];
+        match stream.read(&mut some).await {
+            Ok(count) if count > 0 => came.extend_from_slice(&some[..count]),
+            _ => return,
+        }
+    }
+}
+
+/// The value below which so many of a hundred lie.
+fn percentile(values: &[f64], of_hundred: usize) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * of_hundred / 100).min(values.len() - 1)]
+}
+
+/// Prints the tables, and says whether all bounds were kept.
+fn told(measured: &[Vec<Measured>; TURNS.len()]) -> bool {
+    let of = |turn: Turn, what: &dyn Fn(&Measured) -> f64| {
+        median(measured[turn as usize].iter().map(what).collect())
+    };
+    let mut report = Report::new(["elsewhere", "here"]);
+    let middle = |turn| of(turn, &|it| percentile(&it.reads, 50));
+    let worst = |turn| of(turn, &|it| percentile(&it.reads, 99));
+    for (what, turn) in [
+        ("exchanges", Turn::Jobs),
+        ("a flood of forged ones", Turn::Flood),
+    ] {
+        let (base, beside) = (middle(Turn::Elsewhere), middle(turn));
+        let ratio = beside / base;
+        let bound = format!("{ratio:.2} times; at most {BOUND}");
+        let what = format!("a read beside {what}: half take");
+        report.row(
+            &what,
+            [base, beside].map(micros),
+            &bound,
+            Some(ratio <= BOUND),
+        );
+        let figures = [worst(Turn::Elsewhere), worst(turn)].map(micros);
+        report.row("and 99 of a hundred", figures, "", None);
+    }
+    let rate = of(Turn::Jobs, &|it| it.exchanges.len() as f64) / ROUND.as_secs_f64();
+    let figures = [String::new(), format!("{rate:.0} /s")];
+    let met = rate >= f64::from(EXCHANGES) * 0.95;
+    report.row("exchanged", figures, &format!("{EXCHANGES} /s"), Some(met));
+    let took = [50, 99].map(|part| of(Turn::Jobs, &|it| percentile(&it.exchanges, part)));
+    report.row(
+        "an exchange: half take, and 99 of a hundred",
+        took.map(micros),
+        "",
+        None,
     );
+    let each = |turn, what: &dyn Fn(&Measured) -> f64| {
+        (of(turn, what) - of(Turn::Elsewhere, what)) / of(turn, &|it| it.exchanges.len() as f64)
+    };
+    let all = [Turn::Jobs, Turn::Flood].map(|turn| each(turn, &|it| it.all));
+    let what = "processor time: of an exchange, of one of the flood";
+    report.row(what, all.map(micros), "", None);
+    for (index, name) in THREADS.iter().enumerate() {
+        let own = [Turn::Jobs, Turn::Flood].map(|turn| each(turn, &|it| it.threads[index]));
+        let (bound, met) = if *name == "signatures" {
+            let bound = format!("at most {CHECKED} of it");
+            (bound, Some(own[1] <= own[0] * CHECKED))
+        } else {
+            (String::new(), None)
+        };
+        report.row(&format!("of that, {name}"), own.map(micros), &bound, met);
+    }
+    report.print()
 }

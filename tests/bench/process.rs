@@ -44,6 +44,17 @@ pub fn busy(pid: u32) -> Duration {
     own + children(pid).into_iter().map(busy).sum::<Duration>()
 }
 
+/// The threads of a process by their names, and the processor time that each has used.
+pub fn threads(pid: u32) -> Vec<(String, Duration)> {
+    let thread = |task: PathBuf| {
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let stat = fs::read_to_string(task.join("schedstat")).ok()?;
+        let busy = stat.split(' ').next()?.parse().ok()?;
+        Some((name.trim_end().to_owned(), Duration::from_nanos(busy)))
+    };
+    tasks(pid).filter_map(thread).collect()
+}
+
 /// The memory that a process and its children have now, each with what it shares, in bytes.
 pub fn resident_in_all(pid: u32) -> u64 {
     let below = children(pid).into_iter().map(resident_in_all);

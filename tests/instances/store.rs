@@ -284,6 +284,17 @@ fn every_store_takes_an_identity_once_and_counts_living_children() {
         );
         assert_eq!(other.revoked_at(&second.id).unwrap(), None, "{of}");
 
+        let several = vec![
+            (made(900), once(3, false)),
+            (made(900), once(3, false)),
+            (made(900), once(1, false)),
+            (made(900), once(4, false)),
+        ];
+        let kept = other.exchange_all(several, at(3)).unwrap();
+        let kept: Vec<_> = kept.into_iter().map(name).collect();
+        let names = [Some("ci/7-4"), None, None, Some("ci/7-5")];
+        assert_eq!(kept, names.map(|name| name.map(str::to_owned)), "{of}");
+
         let parent = token("parent", 9_000);
         store.issue(&parent, at(1)).unwrap();
         let child = |hash| {

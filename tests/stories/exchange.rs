@@ -720,6 +720,25 @@ async fn each_algorithm_is_taken_by_a_key_of_its_own() {
     gate.finish(&api).await;
 }
 
+/// What strangers present takes no time of the threads that serve requests.
+#[tokio::test]
+async fn signatures_are_checked_by_a_thread_of_their_own() {
+    let (api, issuer, gate) = gate().await;
+    let checking = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", gate.pid())).unwrap();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+        let names = tasks.filter_map(|task| name(task.unwrap()).ok());
+        names.filter(|name| name == "signatures\n").count()
+    };
+    assert_eq!(checking(), 0, "nobody has presented any");
+    let all = (0..5).map(|_| issuer.token(&of_github()));
+    let all = all.collect::<Vec<_>>();
+    let asked = futures_util::future::join_all(all.iter().map(|token| exchange(&gate, token)));
+    asked.await.iter().for_each(|answer| drop(given(answer)));
+    assert_eq!(checking(), 1, "one, however many come at once");
+    gate.finish(&api).await;
+}
+
 #[tokio::test]
 async fn an_identity_is_taken_once_also_after_a_restart() {
     let (api, issuer, mut gate) = gate().await;
