@@ -61,6 +61,8 @@ pub struct Live {
     /// The thread that counts. It sleeps in a way that handing in what nobody waits for does not end, as to wake it takes
     /// longer than a request.
     counter: OnceLock<Thread>,
+    /// Whether it sleeps for longer than who exchanges an identity is to wait.
+    dozing: Arc<AtomicBool>,
 }
 
 type Shard = Table<TokenId, Entry>;
@@ -187,6 +189,10 @@ const REMEMBERING: Duration = Duration::from_millis(500);
 /// How often it is asked how others used their tokens.
 const OTHERS: Duration = Duration::from_secs(2);
 const SHARDS: usize = 256;
+/// How long exchanges may come together: who proves who it is can wait, and many of them shall not mean as many durable steps.
+const TOGETHER: Duration = Duration::from_millis(4);
+/// How long what nobody waits for may come together: one write a second is enough.
+const DOZE: Duration = Duration::from_millis(500);
 /// The time of last use of a token that was never used.
 const NEVER: i64 = i64::MIN;
 /// How many counts, or exchanges, one durable step takes at most.
@@ -261,6 +267,8 @@ impl Live {
         store.wake(Box::new(move || _ = woken.send(Question::Changed)));
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
+        let dozing = Arc::<AtomicBool>::default();
+        let dozes = dozing.clone();
         let unwritable = Arc::<AtomicBool>::default();
         let writable = unwritable.clone();
         let live = Arc::new(Self {
@@ -280,6 +288,7 @@ impl Live {
             writer,
             writing: Arc::downgrade(&counting_lives),
             counter: OnceLock::new(),
+            dozing,
         });
         live.mark_read(begun);
         let keeper = Arc::downgrade(&live);
@@ -304,7 +313,7 @@ impl Live {
                 thread::Builder::new()
                     .name("state-writer".into())
                     .spawn(move || {
-                        write(counting, &counts, &writable, &counting_up);
+                        write(counting, &counts, &dozes, &writable, &counting_up);
                         drop(counting_lives); // and so it is in a panic
                     })
             })
@@ -786,7 +795,9 @@ impl Live {
         self.writer
             .send(Work::Exchange(asked))
             .map_err(|_| Unavailable)?;
-        self.wake_counter();
+        if self.dozing.load(Ordering::SeqCst) {
+            self.wake_counter();
+        }
         answered.await.map_err(|_| Unavailable)?
     }
 
@@ -1212,20 +1223,27 @@ impl Question {
 fn write(
     mut state: Box<dyn Store>,
     works: &Receiver<Work>,
+    dozing: &AtomicBool,
     unwritable: &AtomicBool,
     up: &AtomicBool,
 ) {
     while let Ok(first) = works.recv() {
-        if matches!(&first, Work::Count(counting) if counting.answer.is_none()) {
-            // Nobody waits for this one. More may come, and one write a second is enough; who waits for one wakes this.
-            thread::park_timeout(Duration::from_millis(500));
-        }
-        let mut next = Some(first);
-        while let Some(work) = next.take() {
-            if !Batch::of(work, works).settle(&mut *state, unwritable) {
-                up.store(false, Ordering::Release); // until a look says otherwise
+        let mut batch = Batch::default();
+        batch.add(first);
+        batch.gather(works);
+        let patience = batch.patience();
+        if !patience.is_zero() {
+            // Whoever has handed something in looks here whether to wake this: what came before is seen now, and the rest wakes.
+            dozing.store(patience > TOGETHER, Ordering::SeqCst);
+            batch.gather(works);
+            if batch.patience() == patience {
+                thread::park_timeout(patience);
             }
-            next = works.try_recv().ok();
+            dozing.store(false, Ordering::SeqCst);
+            batch.gather(works);
+        }
+        if !batch.settle(&mut *state, unwritable) {
+            up.store(false, Ordering::Release); // until a look says otherwise
         }
     }
 }
@@ -1240,25 +1258,34 @@ struct Batch {
 }
 
 impl Batch {
-    /// What has come in by now, up to what one step takes or up to a change.
-    fn of(first: Work, works: &Receiver<Work>) -> Self {
-        let mut batch = Self::default();
-        let mut next = Some(first);
-        while let Some(work) = next {
-            match work {
-                Work::Count(counting) => batch.counts.push(counting),
-                Work::Exchange(exchanging) => batch.exchanges.push(*exchanging),
-                Work::Change(change) => {
-                    batch.change = Some(change);
-                    break;
-                }
-            }
-            if batch.counts.len().max(batch.exchanges.len()) >= BATCH {
-                break;
-            }
-            next = works.try_recv().ok();
+    fn add(&mut self, work: Work) {
+        match work {
+            Work::Count(counting) => self.counts.push(counting),
+            Work::Exchange(exchanging) => self.exchanges.push(*exchanging),
+            Work::Change(change) => self.change = Some(change),
         }
-        batch
+    }
+
+    /// Adds what has come in by now, up to what one step takes or up to a change.
+    fn gather(&mut self, works: &Receiver<Work>) {
+        while self.change.is_none() && self.counts.len().max(self.exchanges.len()) < BATCH {
+            let Ok(work) = works.try_recv() else {
+                return;
+            };
+            self.add(work);
+        }
+    }
+
+    /// For how long more may come before it is written down.
+    fn patience(&self) -> Duration {
+        let waits = |counting: &Counting| counting.answer.is_some();
+        if self.change.is_some() || self.counts.iter().any(waits) {
+            Duration::ZERO
+        } else if self.exchanges.is_empty() {
+            DOZE
+        } else {
+            TOGETHER
+        }
     }
 
     /// Writes it down; false if counts could not be.
@@ -1406,13 +1433,19 @@ mod tests {
         }
         (0..BATCH).for_each(|_| writer.send(exchange()).unwrap());
         let mut told = Vec::new();
-        let mut next = Some(count());
-        while let Some(first) = next {
-            let batch = Batch::of(first, &works);
+        while let Ok(first) = works.try_recv() {
+            let mut batch = Batch::default();
+            batch.add(first);
+            let alone = batch.patience();
+            batch.gather(&works);
             let changes = usize::from(batch.change.is_some());
-            told.push((batch.counts.len(), batch.exchanges.len(), changes));
-            next = works.try_recv().ok();
+            let together = (batch.counts.len(), batch.exchanges.len(), changes);
+            told.push((alone, together, batch.patience()));
         }
-        assert_eq!(told, [(2, 2, 1), (1, BATCH, 0)]);
+        let expected = [
+            (TOGETHER, (1, 2, 1), Duration::ZERO),
+            (DOZE, (1, BATCH, 0), TOGETHER),
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -1,8 +1,8 @@
 //! Who may vouch for CI jobs and workloads: signed identities, whose keys they are signed by, and what they are trusted with.
 //!
 //! A token of an issuer is read strictly ([`Presented`]), held against that issuer's keys ([`Issuers`]) and times, and its claims
-//! against the `trust` rules of the policy ([`choose`]). All of it is pure but for [`Issuers`], which fetches keys. Nothing here
-//! makes a sub-token, and nothing that was not verified decides anything but which key to ask for.
+//! against the `trust` rules of the policy ([`choose`]). All of it is pure but for [`Issuers`], which fetches keys, and [`Signatures`],
+//! which has a thread. Nothing here makes a sub-token, and nothing that was not verified decides anything but which key to ask for.
 
 mod checks;
 mod claims;
