@@ -188,6 +188,12 @@ async fn what_a_child_says_narrows_lists_answers_and_what_it_makes() {
     let path = format!("/v2/droplets/{}", id(&of_parent));
     assert_eq!(gate.get(&path).token(&own).send().await.status, 404);
     assert_eq!(gate.get(&path).token(&parent).send().await.status, 200);
+    // The grants of this one are not narrowed; what its child says is all that narrows.
+    let open = gate.issue(&["open", "--role", "team"]).await;
+    let says = json!({ "expires_in": 600, "only": { "droplet": { "name": "web-*" } } });
+    let of_open = child(&gate, &open, &says).await;
+    assert_eq!(names(&of_open).await, ["web-1"]);
+    assert_eq!(gate.get(&path).token(&of_open).send().await.status, 404);
     // No wider selector of its own opens what the parent's does not.
     let wide = child(
         &gate,
@@ -198,6 +204,24 @@ async fn what_a_child_says_narrows_lists_answers_and_what_it_makes() {
     let mut seen = names(&wide).await;
     seen.sort();
     assert_eq!(seen, all);
+    let others = gate.post("/v2/droplets", &create("other-1"));
+    let others = others.token(&open).send().await;
+    let path = format!("/v2/droplets/{}", id(&others));
+    let renamed = json!({ "type": "rename", "name": "web-2" });
+    let asked = [
+        gate.get(&path),
+        gate.delete(&path),
+        gate.post(&format!("{path}/actions"), &renamed),
+    ];
+    for ask in asked {
+        let answer = ask.token(&wide).send().await;
+        assert_eq!(
+            answer.reason(),
+            Some("resource_hidden"),
+            "{}",
+            answer.text()
+        );
+    }
     gate.finish(&api).await;
 }
 
@@ -244,6 +268,12 @@ async fn nothing_that_a_child_says_widens() {
             "/v2/droplets",
             200,
         ),
+        (
+            json!({ "requests": ["GET /v2/droplets"], "scopes": ["*:read"] }),
+            Method::GET,
+            "/v2/droplets/12",
+            403,
+        ), // by its scopes alone it might
         (
             json!({ "actions": ["reboot"] }),
             Method::POST,
@@ -462,6 +492,85 @@ async fn a_child_ends_with_its_parent_its_secret_and_its_role() {
     ));
     gate.log_until("reloaded").await;
     assert_eq!(whoami(&gate, &of_role).await.reason(), Some("role_missing"));
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_policy_file_has_children_too() {
+    let (api, gate) = gate().await;
+    let issued = ["token", "issue", "kept", "--role", "team", "--yaml"];
+    let issued = gate.cli(&issued).await;
+    let (entry, said) = (
+        String::from_utf8(issued.stdout).unwrap(),
+        String::from_utf8(issued.stderr).unwrap(),
+    );
+    let parent = said.split_whitespace().last().unwrap().to_owned();
+    gate.write_policy(&format!("{POLICY}tokens:\n{entry}"));
+    gate.log_until("reloaded").await;
+    let says = json!({ "name": "job", "expires_in": 600, "scopes": ["droplet:read"] });
+    let (one, other) = (
+        child(&gate, &parent, &says).await,
+        child(&gate, &parent, &says).await,
+    );
+    for own in [&one, &other] {
+        let told = whoami(&gate, own).await.json();
+        let names = (&told["name"], &told["parent"]);
+        assert_eq!(names, (&json!("kept/job"), &json!("kept")), "both");
+        let used = gate.get("/v2/droplets").token(own).send().await;
+        assert_eq!(used.status, 200, "{}", used.text());
+    }
+    let itself = format!("{TOKENS}/self");
+    let ended = gate.delete(&itself).token(&one).send().await;
+    assert_eq!(ended.status, 204);
+    assert_eq!(whoami(&gate, &one).await.reason(), Some("revoked"));
+    assert_eq!(whoami(&gate, &other).await.status, 200);
+    let ended = gate.delete(&itself).token(&parent).send().await;
+    assert_eq!(ended.status, 204);
+    for ended in [&parent, &other] {
+        assert_eq!(whoami(&gate, ended).await.reason(), Some("revoked"));
+    }
+    gate.finish(&api).await;
+}
+
+/// However busy they are: from the second on in which its end was told, nothing goes with what a token made.
+#[tokio::test]
+async fn the_end_of_a_parent_ends_its_children_within_a_second_under_load() {
+    let api = StandInApi::start().await;
+    let policy = POLICY.replace("count: 3", "count: 20");
+    let gate = Gate::start(&api, &policy).await;
+    let parent = gate.issue(&["busy", "--role", "team"]).await;
+    let mut children = Vec::new();
+    for _ in 0..20 {
+        children.push(child(&gate, &parent, &json!({ "expires_in": 600 })).await);
+    }
+    let ended = std::sync::OnceLock::new();
+    let busy = async |own: &String| {
+        let mut went = 0;
+        loop {
+            let began = Instant::now();
+            let answer = gate.get("/v2/droplets").token(own).pooled().send().await;
+            if answer.status == 401 {
+                assert_eq!(answer.reason(), Some("revoked"));
+                return went;
+            }
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let late = ended.get().map(|end| began.duration_since(*end));
+            assert!(
+                late.unwrap_or_default() < Duration::from_secs(1),
+                "{late:?}"
+            );
+            went += 1;
+        }
+    };
+    let all = futures_util::future::join_all(children.iter().map(busy));
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await; // under load
+        let revoked = gate.cli(&["token", "revoke", "busy"]).await;
+        assert!(revoked.status.success());
+        ended.set(Instant::now()).unwrap();
+    };
+    let (went, ()) = tokio::join!(all, end);
+    assert!(went.iter().all(|went| *went > 0), "{went:?}");
     gate.finish(&api).await;
 }
 

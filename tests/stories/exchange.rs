@@ -210,6 +210,136 @@ async fn all_of_a_rule_can_be_revoked_at_once() {
     gate.finish(&api).await;
 }
 
+/// A rule's ceiling holds as long as what it gives, and for nothing that this makes in turn.
+#[tokio::test]
+async fn a_ceiling_of_a_rule_lasts_as_long_as_the_sub_token() {
+    let (api, issuer) = (StandInApi::start().await, Issuer::start().await);
+    let delegating = POLICY.replacen("  both: {", "  both: { delegate: { ttl: 1h, count: 3 },", 1);
+    let rule = "  - { name: learns, issuer: ci, claims: { learn: \"yes\" }, roles: [both], ceiling: look, ttl: 5m }\n";
+    let policy = format!("{delegating}{rule}");
+    let gate = builder(&api, &issuer).policy(&policy).start().await;
+    let token = given(&exchange(&gate, &issuer.token(&json!({ "learn": "yes" }))).await);
+    let told = gate.get("/.tidegate/v1/whoami").token(&token).send().await;
+    let told = told.json();
+    assert_eq!(told["ceiling"], "look");
+    assert_eq!(told["report_until"], told["expires_at"]);
+    let list = gate.get("/v2/droplets").token(&token).send().await;
+    assert_eq!(list.status, 200, "{}", list.text());
+    let line = gate.audit_of(&list).await.pop().unwrap();
+    let would = (&line["reason"], &line["would"]["reason"]);
+    assert_eq!(would, (&json!("look.allow[0]"), &json!("scope")));
+    let wish = json!({ "expires_in": 60 });
+    let child = gate.post("/.tidegate/v1/tokens", &wish).token(&token);
+    let child = child.gives_a_token().send().await;
+    assert_eq!(child.status, 201, "{}", child.text());
+    let child = child.json()["token"].as_str().unwrap().to_owned();
+    for (path, status) in [("/v2/domains", 200), ("/v2/droplets", 403)] {
+        let answer = gate.get(path).token(&child).send().await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    gate.finish(&api).await;
+}
+
+/// Who has many tokens finds those that are asked for, and a terminal of 80 columns shows one a line.
+#[tokio::test]
+async fn tokens_are_listed_by_state_owner_role_rule_parent_and_end() {
+    let (api, issuer) = (StandInApi::start().await, Issuer::start().await);
+    let delegating = POLICY.replacen("  look: {", "  look: { delegate: { ttl: 1h, count: 3 },", 1);
+    let gate = builder(&api, &issuer).policy(&delegating);
+    let gate = gate.env("COLUMNS", "80").start().await;
+    let of_branch = with(
+        of_github(),
+        "ref",
+        json!("refs/heads/a-branch-with-a-long-name"),
+    );
+    given(&exchange(&gate, &issuer.token(&of_branch)).await);
+    let long = "somebody-whose-tokens-have-quite-long-names";
+    let parent = [
+        long,
+        "--role",
+        "look",
+        "--owner",
+        "alice",
+        "--expires",
+        "90d",
+    ];
+    let parent = gate.issue(&parent).await;
+    gate.issue(&[
+        "soon",
+        "--role",
+        "both",
+        "--expires",
+        "2d",
+        "--owner",
+        "bob",
+    ])
+    .await;
+    gate.issue(&[
+        "later",
+        "--role",
+        "both",
+        "--not-before",
+        "2099-01-01T00:00:00Z",
+    ])
+    .await;
+    gate.issue(&["gone", "--role", "both", "--expires", "1d"])
+        .await;
+    gate.cli(&["token", "revoke", "gone"]).await;
+    let wish = json!({ "name": "job", "expires_in": 60 });
+    let child = gate
+        .post("/.tidegate/v1/tokens", &wish)
+        .token(&parent)
+        .gives_a_token();
+    assert_eq!(child.send().await.status, 201);
+    let (exchanged, own) = ("any-branch/9876543210", format!("{long}/job"));
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["--state", "active"], &[exchanged, "soon", long, &own]),
+        (&["--state", "revoked"], &["gone"]),
+        (&["--state", "not_yet_valid"], &["later"]),
+        (&["--owner", "alice"], &[long]),
+        (&["--role", "look"], &[exchanged, long, &own]),
+        (&["--trust", "any-branch"], &[exchanged]),
+        (&["--parent", long], &[&own]),
+        (&["--expiring", "7d"], &[exchanged, "soon", &own]),
+    ];
+    for (filter, names) in cases {
+        let listed = gate
+            .cli(&[&["token", "list", "--json"], filter].concat())
+            .await;
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let listed = listed.as_array().unwrap().iter();
+        let mut told: Vec<_> = listed
+            .map(|token| token["name"].as_str().unwrap())
+            .collect();
+        told.sort_unstable();
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        assert_eq!(told, names, "{filter:?}");
+    }
+    let both = [
+        "token", "list", "--json", "--role", "both", "--state", "active", "--owner", "bob",
+    ];
+    let both = String::from_utf8(gate.cli(&both).await.stdout).unwrap();
+    assert!(
+        both.contains("\"soon\"") && !both.contains(exchanged),
+        "all hold: {both}"
+    );
+    let table = gate.cli(&["token", "list"]).await;
+    let table = String::from_utf8(table.stdout).unwrap();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 7, "one a line: {table}");
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{table}"
+    );
+    let parent = lines.iter().position(|line| line.starts_with("somebody"));
+    assert!(
+        lines[parent.unwrap() + 1].starts_with("  somebody"),
+        "a tree: {table}"
+    );
+    gate.finish(&api).await;
+}
+
 #[tokio::test]
 async fn the_rule_and_fewer_of_its_roles_can_be_asked_for() {
     let (api, issuer, gate) = gate().await;
