@@ -182,7 +182,9 @@ async fn measure(
     round: usize,
 ) -> Measured {
     // One that was not needed for long would be closed by now.
-    [&ground.reads, &ground.exchanges, &ground.elsewhere].map(Lines::let_go);
+    for lines in [&ground.reads, &ground.exchanges, &ground.elsewhere] {
+        lines.let_go();
+    }
     let before = process::threads(ground.gate.pid());
     let until = Instant::now() + ROUND;
     let seed = u64::try_from(round).unwrap() << 8 | turn as u64;
