@@ -9,8 +9,6 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::catalog::FieldPath;
 
 /// One JSON object to its end: UTF-8 without a byte order mark, nothing around it, and no key twice in any object of it.
@@ -47,67 +45,201 @@ impl Document {
     }
 
     /// The whole, as a value.
-    pub fn root(&self) -> Option<&RawValue> {
-        serde_json::from_slice(&self.0).ok()
+    pub fn root(&self) -> Option<Part<'_>> {
+        Part::of(&self.0)
     }
 
     /// The members of an object in it, in their order: their keys, and their values as they stand there. `None` where nothing
     /// or no object stands at the path.
-    pub fn members(&self, at: &[&str]) -> Option<Vec<(String, &RawValue)>> {
-        at.iter().try_fold(members(self.root()?)?, |found, key| {
+    pub fn members(&self, at: &[&str]) -> Option<Vec<(Cow<'_, str>, Part<'_>)>> {
+        at.iter().try_fold(self.root()?.members()?, |found, key| {
             let (_, value) = found.into_iter().find(|(known, _)| known == key)?;
-            members(value)
+            value.members()
         })
     }
 
     /// What stands at a path; `None` where nothing does.
-    pub fn at(&self, path: &FieldPath) -> Option<&RawValue> {
-        member(self.root()?, path)
+    pub fn at(&self, path: &FieldPath) -> Option<Part<'_>> {
+        self.root()?.at(path)
     }
 }
 
-/// The member of an object at a path, as it stands there.
-pub fn member<'r>(value: &'r RawValue, path: &FieldPath) -> Option<&'r RawValue> {
-    path.steps.iter().try_fold(value, |value, step| {
-        let found = members(value)?;
-        let found = found.into_iter().find(|(key, _)| *key == step.key);
-        found.map(|(_, value)| value)
-    })
-}
+/// A value in a [`Document`], as it stands there, without the space around it.
+///
+/// That it is JSON was found when its document was read, so it is gone through without another look at what is passed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Part<'d>(&'d str);
 
-/// The members of an object, in their order; `None` where it is none.
-pub fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    struct InOrder;
+impl<'d> Part<'d> {
+    /// A slice of a document that is one value of it. `None` where the bytes are no text.
+    pub fn of(bytes: &'d [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        Some(Self(text.trim_matches(SPACE)))
+    }
 
-    impl<'de> Visitor<'de> for InOrder {
-        type Value = Vec<(String, &'de RawValue)>;
+    /// Its text.
+    pub fn get(self) -> &'d str {
+        self.0
+    }
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
+    /// Whether it is an object.
+    pub fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = Vec::new();
-            while let Some(entry) = map.next_entry()? {
-                found.push(entry);
+    /// The member of an object at a path.
+    pub fn at(self, path: &FieldPath) -> Option<Self> {
+        path.steps
+            .iter()
+            .try_fold(self, |here, step| here.member(&step.key))
+    }
+
+    fn member(self, wanted: &str) -> Option<Self> {
+        let mut walk = Walk::into(self, b'{')?;
+        while walk.goes_on()? {
+            let (key, value) = walk.member()?;
+            if key == wanted {
+                return Some(value);
             }
-            Ok(found)
         }
+        None
     }
 
-    let mut from = serde_json::Deserializer::from_str(value.get());
-    from.deserialize_map(InOrder).ok()
+    /// The members of an object, in their order; `None` where it is none.
+    pub fn members(self) -> Option<Vec<(Cow<'d, str>, Self)>> {
+        let mut walk = Walk::into(self, b'{')?;
+        let mut found = Vec::new();
+        while walk.goes_on()? {
+            found.push(walk.member()?);
+        }
+        Some(found)
+    }
+
+    /// The items of an array; `None` where it is none.
+    pub fn items(self) -> Option<Vec<Self>> {
+        let mut walk = Walk::into(self, b'[')?;
+        let mut found = Vec::new();
+        while walk.goes_on()? {
+            found.push(walk.value()?);
+        }
+        Some(found)
+    }
 }
 
-/// The items of an array, as they stand there; `None` where it is none.
-pub fn items(list: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(list.get()).ok()
+/// A walk over what stands in one object or array.
+struct Walk<'d> {
+    text: &'d str,
+    at: usize,
+    closed_by: u8,
+    is_first: bool,
 }
 
-/// Whether a value is an object.
-pub fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
+impl<'d> Walk<'d> {
+    fn into(value: Part<'d>, opened_by: u8) -> Option<Self> {
+        let text = value.0;
+        let closed_by = if opened_by == b'{' { b'}' } else { b']' };
+        (text.as_bytes().first() == Some(&opened_by)).then_some(Self {
+            text,
+            at: 1,
+            closed_by,
+            is_first: true,
+        })
+    }
+
+    /// The next byte that is no space.
+    fn next(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let space = rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))?;
+        self.at += space;
+        rest.get(space).copied()
+    }
+
+    /// Steps over what stands between two, and tells whether there is another. `None` where the text is not what was read.
+    fn goes_on(&mut self) -> Option<bool> {
+        let byte = self.next()?;
+        if byte == self.closed_by {
+            return Some(false);
+        }
+        if !std::mem::take(&mut self.is_first) {
+            self.step(b',')?;
+        }
+        Some(true)
+    }
+
+    fn step(&mut self, over: u8) -> Option<()> {
+        let is_there = self.next()? == over;
+        self.at += 1;
+        is_there.then_some(())
+    }
+
+    fn member(&mut self) -> Option<(Cow<'d, str>, Part<'d>)> {
+        let quoted = self.value()?.get();
+        let plain = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        let key = if plain.contains('\\') {
+            Cow::Owned(serde_json::from_str(quoted).ok()?)
+        } else {
+            Cow::Borrowed(plain)
+        };
+        self.step(b':')?;
+        Some((key, self.value()?))
+    }
+
+    fn value(&mut self) -> Option<Part<'d>> {
+        let first = self.next()?;
+        let from = self.at;
+        let rest = self.text.as_bytes().get(from..)?;
+        let length = match first {
+            b'"' => text_length(rest)?,
+            b'{' | b'[' => nested_length(rest)?,
+            _ => rest
+                .iter()
+                .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'))
+                .unwrap_or(rest.len()),
+        };
+        self.at = from + length;
+        self.text.get(from..self.at).map(Part)
+    }
 }
+
+/// How long the text is with which these bytes begin, with its quotes.
+fn text_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// How long the object or array is with which these bytes begin.
+fn nested_length(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut open) = (0, 0_usize);
+    loop {
+        let rest = bytes.get(at..)?;
+        at += rest
+            .iter()
+            .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
+        match bytes.get(at)? {
+            b'"' => {
+                at += text_length(bytes.get(at..)?)?;
+                continue;
+            }
+            b'{' | b'[' => open += 1,
+            _ => open = open.checked_sub(1)?,
+        }
+        at += 1;
+        if open == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// What may stand between the parts of a document.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// Goes through a value and fails at a key that stands in one object twice.
 #[derive(Clone, Copy)]
@@ -228,6 +360,8 @@ impl<'de> Visitor<'de> for Key {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -279,10 +413,84 @@ mod tests {
         assert_eq!(at("n.b"), None);
         let keys = |at: &[&str]| -> Option<Vec<String>> {
             let members = document.members(at)?;
-            Some(members.into_iter().map(|(key, _)| key).collect())
+            Some(members.into_iter().map(|(key, _)| key.into_owned()).collect())
         };
         assert_eq!(keys(&[]).unwrap(), ["a", "n"]);
         assert_eq!(keys(&["a"]).unwrap(), ["b"]);
         assert_eq!(keys(&["n"]), None);
+    }
+
+    /// The same parts by a common reader.
+    fn commonly_read(text: &str) -> Vec<(String, &serde_json::value::RawValue)> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Vec<(String, &'de serde_json::value::RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut found = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    found.push(entry);
+                }
+                Ok(found)
+            }
+        }
+
+        let mut from = serde_json::Deserializer::from_str(text);
+        from.deserialize_map(InOrder).unwrap()
+    }
+
+    fn drawn() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just(" true ".to_owned()),
+            Just("-1.50e3".to_owned()),
+            Just("\"\"".to_owned()),
+            Just("\n\"a\\\\\"\t".to_owned()),
+            Just("\"\\\"]}{[,:\\u00e9\u{20ac}\"".to_owned()),
+        ];
+        let key = prop::sample::select(vec!["a", "b", "\\u0061", "c\\\"}", "\u{20ac}", ""]);
+        leaf.prop_recursive(4, 48, 6, move |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..4);
+            let map = prop::collection::vec((key.clone(), inner), 0..6);
+            prop_oneof![
+                list.prop_map(|items| format!("[ {} ]", items.join(" , "))),
+                map.prop_map(|members| {
+                    let members: Vec<_> = members
+                        .iter()
+                        .map(|(key, value)| format!(" \"{key}\" : {value}"))
+                        .collect();
+                    format!("{{{}}}", members.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_those_of_a_common_reader(inner in drawn(), other in drawn()) {
+            let text = format!(" {{ \"x\" : {inner}, \"y\\n\":[{other},{inner}] }} ");
+            let part = Part::of(text.as_bytes()).unwrap();
+            let common = commonly_read(&text);
+            let members = part.members().unwrap();
+            let read: Vec<_> = members.iter().map(|(key, value)| (key.as_ref(), value.get())).collect();
+            let common: Vec<_> = common.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
+            prop_assert_eq!(read, common);
+            let (_, list) = members[1];
+            let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(list.get()).unwrap();
+            let read: Vec<_> = list.items().unwrap().iter().map(|item| item.get()).collect();
+            prop_assert_eq!(read, items.iter().map(|item| item.get()).collect::<Vec<_>>());
+            prop_assert_eq!(part.at(&"x".parse().unwrap()), Some(members[0].1));
+        }
+
+        #[test]
+        fn no_bytes_panic(text in "[\\[\\]{}\",:0-9tfn\\\\u a-f-]{0,24}|\\PC{0,24}") {
+            let part = Part::of(text.as_bytes()).unwrap();
+            let _ = (part.members(), part.items(), part.at(&"a.b".parse().unwrap()));
+        }
     }
 }

@@ -6,4 +6,5 @@ mod pages;
 mod pruned;
 mod reader;
 
+pub use pruned::Members;
 pub use reader::{Facts, Listed, PER_PAGE, Pages, Reader, Remembered};

@@ -1,10 +1,9 @@
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::pruned::Members;
 use super::reader::Pages;
 use crate::catalog::Kind;
-use crate::json::{Document, is_object, items, members};
+use crate::json::{Document, Part};
 use crate::resource::{Attributes, Known, attributes_of, spelled};
 
 /// One page of a list.
@@ -38,7 +37,7 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
             let instead = instead
                 .into_iter()
                 .filter(|(_, value)| value.get() != "null");
-            (Vec::new(), Some(instead.map(|(key, _)| key).collect()))
+            (Vec::new(), Some(instead.map(|(key, _)| key.into_owned()).collect()))
         }
     };
     Some(Page {
@@ -51,14 +50,14 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
 }
 
 fn in_order(
-    list: &RawValue,
+    list: Part<'_>,
     body: &Bytes,
     kind: &Kind,
     zone: Option<&str>,
 ) -> Option<Vec<(Bytes, Attributes)>> {
     let wanted = Members::of(kind);
-    let items = items(list)?.into_iter().map(|item| {
-        let json = wanted.read(item).filter(|_| is_object(item))?;
+    let items = list.items()?.into_iter().map(|item| {
+        let json = wanted.read(item).filter(|_| item.is_object())?;
         let raw = body.slice_ref(item.get().as_bytes());
         Some((raw, attributes_of(kind, &json, zone)))
     });
@@ -66,10 +65,10 @@ fn in_order(
 }
 
 /// The items of a mapping, with their keys: these are the ids, and nothing else is told of what has them.
-fn by_id(mapping: &RawValue, kind: &Kind) -> Option<Vec<(Bytes, Attributes)>> {
-    let items = members(mapping)?.into_iter().map(|(id, value)| {
+fn by_id(mapping: Part<'_>, kind: &Kind) -> Option<Vec<(Bytes, Attributes)>> {
+    let items = mapping.members()?.into_iter().map(|(id, value)| {
         let told = Known::exactly([spelled(kind, "id", &id, None)]);
-        let raw = format!("{}:{}", serde_json::Value::from(id), value.get());
+        let raw = format!("{}:{}", serde_json::Value::from(id.as_ref()), value.get());
         let attributes = Attributes::from([("id".to_owned(), told)]);
         (Bytes::from(raw), attributes)
     });

@@ -1,149 +1,73 @@
 //! Of a resource's JSON, only what its kind has attributes in: the rest of a list of thousands is passed over.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::catalog::{Kind, Source, Step};
+use crate::json::Part;
 use crate::request::Json;
 
-/// The members of a kind's JSON that hold its attributes.
+/// The members of a kind's JSON that hold its attributes, or name the resource.
 pub struct Members<'k>(Vec<&'k [Step]>);
 
 impl<'k> Members<'k> {
     /// Of a kind.
     pub fn of(kind: &'k Kind) -> Self {
         let sources = kind.attributes.iter().flat_map(|it| &it.from);
-        let steps = sources.filter_map(|from| match from {
-            Source::Member(path) => Some(path.steps.as_slice()),
+        let members = sources.filter_map(|from| match from {
+            Source::Member(path) => Some(path),
             Source::Path(_) | Source::Urn => None,
         });
-        let of_children = kind.children_have.iter();
-        let of_children = of_children.map(|(_, path)| path.steps.as_slice());
-        Self(steps.chain(of_children).collect())
+        let of_children = kind.children_have.iter().map(|(_, path)| path);
+        let all = members.chain(of_children).chain(&kind.identified_by);
+        Self(all.map(|path| path.steps.as_slice()).collect())
     }
 
     /// Reads them and passes over the rest. `None` where the bytes are no JSON, or say one of them twice, with two values.
-    pub fn read(&self, raw: &RawValue) -> Option<Json> {
-        let mut from = serde_json::Deserializer::from_str(raw.get());
-        Wanted(&self.0).deserialize(&mut from).ok()
+    pub fn read(&self, part: Part<'_>) -> Option<Json> {
+        below(part, &self.0)
     }
 }
 
-/// The ways on from here that lead to something.
-#[derive(Clone, Copy)]
-struct Wanted<'w, 'k>(&'w [&'k [Step]]);
-
-impl<'de> DeserializeSeed<'de> for Wanted<'_, '_> {
-    type Value = Json;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Wanted<'_, '_> {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a resource")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut members: Vec<(String, Json)> = Vec::new();
-        while let Some(key) = map.next_key_seed(Key(self))? {
-            let Some(key) = key else {
-                map.next_value::<IgnoredAny>()?;
+/// What of a value is on the ways on from here.
+fn below(part: Part<'_>, ways: &[&[Step]]) -> Option<Json> {
+    if let Some(members) = part.members() {
+        let mut wanted: Vec<(String, Json)> = Vec::new();
+        for (key, value) in members {
+            let Some(value) = member(&key, value, ways)? else {
                 continue;
             };
-            let value = self.below(&key, &mut map)?;
-            match members.iter().find(|(known, _)| *known == key) {
-                None => members.push((key, value)),
+            match wanted.iter().find(|(known, _)| *known == key) {
+                None => wanted.push((key.into_owned(), value)),
                 Some((_, known)) if *known == value => {}
-                Some(_) => return Err(A::Error::custom("a member stands there twice")),
+                Some(_) => return None,
             }
         }
-        Ok(Json::Map(members))
+        return Some(Json::Map(wanted));
     }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(self)? {
-            items.push(item);
-        }
-        Ok(Json::List(items))
+    if let Some(items) = part.items() {
+        let items = items.into_iter().map(|item| below(item, ways));
+        return items.collect::<Option<_>>().map(Json::List);
     }
-
-    fn visit_unit<E: Error>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
     // Nothing is wanted below what is neither an object nor a list; that it is not null matters.
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Flag(true))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Json, E> {
-        Ok(Json::Flag(true))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Json, E> {
-        Ok(Json::Flag(true))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Flag(true))
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Json, E> {
-        Ok(Json::Flag(true))
-    }
+    Some(match part.get() {
+        "null" => Json::Null,
+        _ => Json::Flag(true),
+    })
 }
 
-impl Wanted<'_, '_> {
-    /// What stands under a key: read whole where an attribute is there, and gone into where one is below.
-    fn below<'de, A: MapAccess<'de>>(self, key: &str, map: &mut A) -> Result<Json, A::Error> {
-        let mut ways = Vec::new();
-        for steps in self.0 {
-            if let Some((first, rest)) = steps.split_first()
-                && first.key == key
-            {
-                if rest.is_empty() {
-                    let raw: &RawValue = map.next_value()?;
-                    return Json::read(raw.get().as_bytes()).map_err(A::Error::custom);
-                }
-                ways.push(rest);
+/// What stands under a key: read whole where an attribute is there, gone into where one is below, and else none.
+fn member(key: &str, value: Part<'_>, ways: &[&[Step]]) -> Option<Option<Json>> {
+    let mut on = Vec::new();
+    for (first, rest) in ways.iter().filter_map(|steps| steps.split_first()) {
+        if first.key == key {
+            if rest.is_empty() {
+                return Json::read(value.get().as_bytes()).ok().map(Some);
             }
+            on.push(rest);
         }
-        map.next_value_seed(Wanted(&ways))
     }
-}
-
-/// A key, where something is wanted under it.
-struct Key<'w, 'k>(Wanted<'w, 'k>);
-
-impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_str(self)
+    if on.is_empty() {
+        return Some(None);
     }
-}
-
-impl Visitor<'_> for Key<'_, '_> {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        let Wanted(ways) = self.0;
-        let mut firsts = ways.iter().filter_map(|steps| steps.first());
-        Ok(firsts.any(|step| step.key == key).then(|| key.to_owned()))
-    }
+    below(value, &on).map(Some)
 }
 
 #[cfg(test)]
@@ -154,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::Catalog;
-    use crate::resource::attributes_of;
+    use crate::resource::{attributes_of, is_called};
 
     /// Documents made of the very keys that the kinds have attributes in, some of them escaped, and of others.
     fn documents() -> impl Strategy<Value = String> {
@@ -210,7 +134,7 @@ mod tests {
         #[test]
         fn it_tells_what_the_whole_document_does(document in documents()) {
             let catalog = catalog();
-            let raw: &RawValue = serde_json::from_str(&document).unwrap();
+            let raw = Part::of(document.as_bytes()).unwrap();
             let Ok(whole) = Json::read(document.as_bytes()) else {
                 return Ok(()); // a key twice: what nothing asks about may be
             };
@@ -221,6 +145,10 @@ mod tests {
                     attributes_of(kind, &whole, None),
                     "{} of {}", kind.name, document
                 );
+                for name in ["web", "aA\n", "12345678901234567890123"] {
+                    let called = [&pruned, &whole].map(|json| is_called(kind, json, name));
+                    prop_assert_eq!(called[0], called[1], "{} of {}", kind.name, document);
+                }
             }
         }
     }
@@ -236,7 +164,7 @@ mod tests {
             (r#"{"id":1,"memory":1,"memory":2}"#, true),       // nothing asks about it
         ];
         for (document, read) in cases {
-            let raw: &RawValue = serde_json::from_str(document).unwrap();
+            let raw = Part::of(document.as_bytes()).unwrap();
             assert_eq!(Members::of(droplet).read(raw).is_some(), read, "{document}");
         }
     }

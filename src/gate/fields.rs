@@ -11,8 +11,8 @@ use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
 use crate::catalog::{Kind, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
-use crate::facts::Reader;
-use crate::json::Document;
+use crate::facts::{Members, Reader};
+use crate::json::{Document, Part};
 use crate::policy::{Added, Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
@@ -140,8 +140,9 @@ impl Question<'_> {
         touches: &[Touch],
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
-        let json = Json::read(bytes).map_err(|_| unreadable("the answer is no JSON"))?;
-        let attributes = attributes_of(kind, &json, None);
+        let told = Part::of(bytes).and_then(|part| Members::of(kind).read(part));
+        let told = told.ok_or_else(|| unreadable("the answer is no JSON"))?;
+        let attributes = attributes_of(kind, &told, None);
         let its = touches
             .iter()
             .find(|touch| holds_for(touch, kind, &attributes));

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -8,8 +8,8 @@ use hyper::{HeaderMap, StatusCode};
 use super::question::{Question, cut_off};
 use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
 use crate::config::BaseUrl;
-use crate::facts::{Listed, PER_PAGE, Pages, Reader, Remembered};
-use crate::json::Document;
+use crate::facts::{Listed, Members, PER_PAGE, Pages, Reader, Remembered};
+use crate::json::{Document, Part};
 use crate::policy::{
     Fields, InAnswer, Shown, Standing, could_take_from_sight, one_tag, shows, takes_from_sight,
     why_hidden,
@@ -185,7 +185,7 @@ impl Question<'_> {
         let body = self.read_to_cut(body).await?;
         let body = Document::read(&body).map_err(|error| self.cant_cut(&error.to_string()))?;
         let mut cutting = Cutting::new(&body);
-        let strange = cutting.keep_members(&known_members(endpoint).iter().collect::<Vec<_>>());
+        let strange = cutting.keep_members(&known_members(endpoint));
         for touch in judged {
             let showing = self.showing(endpoint, touch)?;
             let cut = self.cut(&showing, &mut cutting, strange, reader).await;
@@ -205,7 +205,7 @@ impl Question<'_> {
         }
         let strange = || self.cant_cut("the answer is no error as the API tells them");
         let error = Document::read(&body).map_err(|_| strange())?;
-        let members: Vec<FieldPath> = ERROR.iter().filter_map(|key| key.parse().ok()).collect();
+        let members = parsed(&ERROR);
         let is_text = |at: &FieldPath| error.at(at).map(|value| value.get().starts_with('"'));
         let [id, message, request_id] = members.as_slice() else {
             return Err(strange());
@@ -250,7 +250,7 @@ impl Question<'_> {
             let slice = cutting.at(showing.rule.answer.as_ref());
             let slice = slice
                 .ok_or_else(|| self.cant_cut("the answer does not have what it should show"))?;
-            Self::is_asked_for(&showing, &slice)?;
+            Self::is_asked_for(&showing, &Self::told_of(&showing, &slice)?)?;
         }
         Ok(with_body(head, cutting.finish()))
     }
@@ -291,8 +291,9 @@ impl Question<'_> {
             };
         };
         if showing.touch.verb != TouchVerb::List {
-            Self::is_asked_for(showing, &slice)?;
-            let attributes = Self::attributes(showing, &slice)?;
+            let told = Self::told_of(showing, &slice)?;
+            Self::is_asked_for(showing, &told)?;
+            let attributes = Self::attributes(showing, &told)?;
             let state = self.state_of(showing, attributes, reader).await?;
             let kept = self.kept(showing, &slice, &state);
             let kept = kept.ok_or_else(|| self.hidden(showing, &state))?;
@@ -323,7 +324,7 @@ impl Question<'_> {
     ) -> Result<Vec<Bytes>, Refusal> {
         let mut kept = Vec::new();
         for item in items {
-            let attributes = Self::attributes(showing, &item)?;
+            let attributes = Self::attributes(showing, &Self::told_of(showing, &item)?)?;
             let state = self.state_of(showing, attributes, reader).await?;
             kept.extend(self.kept_where_seen(showing, &item, &state, reader).await?);
         }
@@ -474,12 +475,21 @@ impl Question<'_> {
         refusal
     }
 
+    /// What an answer says of a resource, as far as it names it or tells an attribute of it.
+    pub(super) fn told_of(showing: &Showing<'_>, raw: &Bytes) -> Result<Json, Refusal> {
+        let told = if showing.rule.bare.is_some() {
+            Json::read(raw).ok()
+        } else {
+            Part::of(raw).and_then(|part| Members::of(showing.kind).read(part))
+        };
+        told.ok_or_else(|| unreadable("the answer is no JSON"))
+    }
+
     /// Checks that a resource of an answer is the one that the request names.
-    fn is_asked_for(showing: &Showing<'_>, raw: &Bytes) -> Result<(), Refusal> {
-        let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
+    fn is_asked_for(showing: &Showing<'_>, json: &Json) -> Result<(), Refusal> {
         let named = showing.touch.id.as_deref();
         let named = named.filter(|_| showing.rule.called.is_none());
-        if named.is_none_or(|named| is_called(showing.kind, &json, named)) {
+        if named.is_none_or(|named| is_called(showing.kind, json, named)) {
             Ok(())
         } else {
             Err(unreadable(
@@ -488,8 +498,7 @@ impl Question<'_> {
         }
     }
 
-    pub(super) fn attributes(showing: &Showing<'_>, raw: &Bytes) -> Result<Attributes, Refusal> {
-        let json = Json::read(raw).map_err(|_| unreadable("the answer is no JSON"))?;
+    pub(super) fn attributes(showing: &Showing<'_>, json: &Json) -> Result<Attributes, Refusal> {
         let parent = showing
             .touch
             .before
@@ -508,7 +517,7 @@ impl Question<'_> {
         }
         Ok(attributes_of(
             showing.kind,
-            &json,
+            json,
             zone_of(parent).as_deref(),
         ))
     }
@@ -747,12 +756,15 @@ async fn in_whole_list(
 
 /// The members that a judged answer may have: what its touches show, what tells of pages, and what the catalogue says stands
 /// beside these.
-fn known_members(endpoint: &Endpoint) -> Vec<FieldPath> {
+fn known_members(endpoint: &Endpoint) -> Vec<&FieldPath> {
+    static PAGING: LazyLock<Vec<FieldPath>> = LazyLock::new(|| parsed(&ABOUT_PAGES));
     let rules = endpoint.touches.rules().iter();
     let shown = rules.flat_map(|rule| rule.answer.iter().chain(&rule.counts));
-    let paging = ABOUT_PAGES.iter().filter_map(|path| path.parse().ok());
-    let known = shown.chain(&endpoint.beside).cloned();
-    known.chain(paging).collect()
+    shown.chain(&endpoint.beside).chain(&*PAGING).collect()
+}
+
+fn parsed(paths: &[&str]) -> Vec<FieldPath> {
+    paths.iter().filter_map(|path| path.parse().ok()).collect()
 }
 
 pub(super) fn unreadable(why: &str) -> Refusal {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::spelling::plain;
+use super::spelling::alike;
 use crate::catalog::{BodyMember, FieldPath, Step};
 use crate::refusal::{Code, Refusal};
 
@@ -522,7 +522,7 @@ impl Json {
             Self::Map(members) => members
                 .iter()
                 .map(|(known, _)| known.as_str())
-                .find(|known| *known != key && plain(known) == plain(key)),
+                .find(|known| *known != key && alike(known, key)),
             Self::List(items) => items.iter().find_map(|item| item.key_like(key)),
             Self::Null | Self::Flag(_) | Self::Number(_) | Self::Text(_) => None,
         }

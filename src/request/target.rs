@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::spelling::plain;
+use super::spelling::alike;
 use crate::catalog::{Catalog, Endpoint, Method, Place, Segment};
 use crate::refusal::{Code, Refusal};
 
@@ -254,11 +254,10 @@ impl Target {
                 return Err(Ambiguity::Zone(value.clone()));
             }
         }
-        let members: Vec<_> = endpoint
-            .inspected()
-            .filter_map(Place::first_key)
-            .map(plain)
-            .collect();
+        let is_member = |name: &str| {
+            let mut members = endpoint.inspected().filter_map(Place::first_key);
+            members.any(|member| alike(member, name))
+        };
         for (index, (name, value)) in self.query.iter().enumerate() {
             let counts = matches!(name.as_str(), "page" | "per_page");
             if counts && !value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -268,7 +267,7 @@ impl Target {
             for known in endpoint
                 .query
                 .iter()
-                .filter(|known| plain(&known.name) == plain(name))
+                .filter(|known| alike(&known.name, name))
             {
                 spelled = *name == known.name
                     || known.repeats && name.strip_suffix("[]") == Some(&known.name);
@@ -276,7 +275,7 @@ impl Target {
                     return Err(Ambiguity::Disguised(name.clone()));
                 }
             }
-            if !spelled && members.contains(&plain(name)) {
+            if !spelled && is_member(name) {
                 return Err(Ambiguity::Member(name.clone()));
             }
             let again = self

@@ -1,10 +1,8 @@
 //! Cutting an answer: what stays is byte for byte what came.
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
-
 use crate::catalog::FieldPath;
-use crate::json::{Document, is_object, items, member, members};
+use crate::json::{Document, Part};
 
 /// What is to be done to a slice of an answer.
 struct Edit {
@@ -35,10 +33,9 @@ impl Cutting {
 
     /// The member at a path; `None` where the answer has none.
     pub fn at(&self, path: Option<&FieldPath>) -> Option<Bytes> {
-        let text = std::str::from_utf8(&self.whole).ok()?;
-        let whole: &RawValue = serde_json::from_str(text).ok()?;
+        let whole = Part::of(&self.whole)?;
         let found = match path {
-            Some(path) => member(whole, path)?,
+            Some(path) => whole.at(path)?,
             None => whole,
         };
         Some(self.whole.slice_ref(found.get().as_bytes()))
@@ -48,10 +45,7 @@ impl Cutting {
     /// them said something.
     pub fn keep_members(&mut self, known: &[&FieldPath]) -> bool {
         let whole = self.whole.clone();
-        let Some(root) = std::str::from_utf8(&whole).ok() else {
-            return false;
-        };
-        let Ok(root) = serde_json::from_str::<&RawValue>(root) else {
+        let Some(root) = Part::of(&whole) else {
             return false;
         };
         let known: Vec<Vec<&str>> = known
@@ -62,11 +56,11 @@ impl Cutting {
         self.keep_below(root, &known)
     }
 
-    fn keep_below(&mut self, object: &RawValue, known: &[&[&str]]) -> bool {
+    fn keep_below(&mut self, object: Part<'_>, known: &[&[&str]]) -> bool {
         let mut any = false;
         let mut has_any = false;
         let mut from = self.place_of(object) + 1;
-        for (key, value) in members(object).unwrap_or_default() {
+        for (key, value) in object.members().unwrap_or_default() {
             let to = self.place_of(value) + value.get().len();
             let below: Vec<&[&str]> = known
                 .iter()
@@ -76,7 +70,7 @@ impl Cutting {
                 .collect();
             let is_whole = below.iter().any(|rest| rest.is_empty());
             let is_nothing = value.get() == "null";
-            if is_whole || !below.is_empty() && (is_object(value) || is_nothing) {
+            if is_whole || !below.is_empty() && (value.is_object() || is_nothing) {
                 if !has_any {
                     self.drop_comma(from, to); // what stood before is left out
                 }
@@ -102,7 +96,7 @@ impl Cutting {
         }
     }
 
-    fn place_of(&self, value: &RawValue) -> usize {
+    fn place_of(&self, value: Part<'_>) -> usize {
         value.get().as_ptr() as usize - self.whole.as_ptr() as usize
     }
 
@@ -173,9 +167,7 @@ fn between_commas(items: &[Bytes], out: &mut Vec<u8>) {
 
 /// The items of an array, as slices of it; `None` where it is none.
 pub fn slices(array: &Bytes) -> Option<Vec<Bytes>> {
-    let text = std::str::from_utf8(array).ok()?;
-    let list: &RawValue = serde_json::from_str(text).ok()?;
-    let items = items(list)?;
+    let items = Part::of(array)?.items()?;
     Some(
         items
             .into_iter()

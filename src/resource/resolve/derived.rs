@@ -43,14 +43,15 @@ impl<'r, L: Look> Resolver<'r, L> {
         if self.asked.reads() {
             return Ok(());
         }
-        let causes = self.touches.clone();
+        let causes = self.touches.iter().cloned();
+        let causes: Vec<_> = causes.map(|cause| (known_id(&cause), cause)).collect();
         for kind in self.catalog.kinds().iter() {
-            for cause in &causes {
-                self.same_elsewhere(kind, cause)?;
+            for (id, cause) in &causes {
+                self.same_elsewhere(kind, id.as_ref(), cause)?;
             }
             let mut effects = Vec::new();
-            for cause in &causes {
-                self.effects(kind, cause, &mut effects)?;
+            for (id, cause) in &causes {
+                self.effects(kind, id.as_ref(), cause, &mut effects)?;
             }
             if !effects.is_empty() {
                 self.affected(kind, &effects).await?;
@@ -79,11 +80,14 @@ impl<'r, L: Look> Resolver<'r, L> {
     fn effects(
         &mut self,
         kind: &'r Kind,
+        id: Option<&String>,
         cause: &Touch,
         effects: &mut Vec<Effect<'r>>,
     ) -> Result<(), Refusal> {
+        if kind.derived.is_empty() && kind.names.is_empty() {
+            return Ok(());
+        }
         let heeded = self.interest.heeds(kind, true);
-        let id = known_id(cause);
         for Derived { attribute, made } in &kind.derived {
             if !heeded && !self.interest.asks_about(kind, attribute) {
                 continue;
@@ -98,7 +102,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                             .extend(labels.map(|tag| folded("tag", "name", tag)));
                     }
                     if gains.says_something() || loses.says_something() {
-                        let id = id.clone();
+                        let id = id.cloned();
                         effects.push(Effect::Tagged {
                             attribute,
                             tags,
@@ -121,7 +125,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                             Some((within.as_str(), known.unwrap_or_default()))
                         };
                         let within = within.as_ref().and_then(agrees);
-                        let id = id.clone();
+                        let id = id.cloned();
                         effects.push(Effect::Taken {
                             attribute,
                             within,
@@ -146,7 +150,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         if heeded && cause.verb == TouchVerb::Delete {
             for (named, members) in &kind.names {
                 if *named == cause.kind {
-                    let (kind, id) = (named.as_str(), id.clone());
+                    let (kind, id) = (named.as_str(), id.cloned());
                     effects.push(Effect::Gone { kind, members, id });
                 }
             }
@@ -200,7 +204,12 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     /// What stands for the resource elsewhere, and has an attribute of its.
-    fn same_elsewhere(&mut self, kind: &'r Kind, cause: &Touch) -> Result<(), Refusal> {
+    fn same_elsewhere(
+        &mut self,
+        kind: &'r Kind,
+        id: Option<&String>,
+        cause: &Touch,
+    ) -> Result<(), Refusal> {
         let (Some(before), Some(after)) = (&cause.before, &cause.after) else {
             return Ok(());
         };
@@ -213,8 +222,8 @@ impl<'r, L: Look> Resolver<'r, L> {
                 continue;
             }
             let kinds = self.catalog.kinds();
-            let id = known_id(cause).zip(kinds.find(cause.kind.as_str()));
-            let urn = id.and_then(|(id, cause)| urn_of(cause, &id));
+            let id = id.zip(kinds.find(cause.kind.as_str()));
+            let urn = id.and_then(|(id, cause)| urn_of(cause, id));
             let by = |kind: &Kind, called: &String| {
                 let name = kind.name(called, kinds);
                 name.map(|name| told_by_name(kind, &name))
