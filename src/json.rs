@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::catalog::FieldPath;
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use crate::catalog::FieldPath;
 
 /// One JSON object to its end: UTF-8 without a byte order mark, nothing around it, and no key twice in any object of it.
 #[derive(Clone, Debug)]
@@ -413,7 +413,12 @@ mod tests {
         assert_eq!(at("n.b"), None);
         let keys = |at: &[&str]| -> Option<Vec<String>> {
             let members = document.members(at)?;
-            Some(members.into_iter().map(|(key, _)| key.into_owned()).collect())
+            Some(
+                members
+                    .into_iter()
+                    .map(|(key, _)| key.into_owned())
+                    .collect(),
+            )
         };
         assert_eq!(keys(&[]).unwrap(), ["a", "n"]);
         assert_eq!(keys(&["a"]).unwrap(), ["b"]);

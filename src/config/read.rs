@@ -66,22 +66,24 @@ struct Reader<'d> {
     places: Places,
 }
 
+/// Where tidegate listens if nothing is said.
+fn by_default() -> Vec<Listen> {
+    vec![Listen::Plain(
+        Place::Address(DEFAULT_LISTEN),
+        ProxyHeader::None,
+        Plaintext::Loopback,
+    )]
+}
+
 impl Reader<'_> {
     fn file(&mut self, root: &Node) -> Option<Settings> {
         let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
         let admin_node = map.take("admin").filter(|node| !node.is_null());
         let (admin, console) = admin_node.map_or((None, None), |node| self.admin(node));
         let settings = Settings {
-            listen: map.take("listen").map_or_else(
-                || {
-                    vec![Listen::Plain(
-                        Place::Address(DEFAULT_LISTEN),
-                        ProxyHeader::None,
-                        Plaintext::Loopback,
-                    )]
-                },
-                |node| self.listen(node),
-            ),
+            listen: map
+                .take("listen")
+                .map_or_else(by_default, |node| self.listen(node)),
             public_url: self.parsed(&mut map, "public_url"),
             trusted_proxies: map
                 .take("trusted_proxies")

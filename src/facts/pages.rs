@@ -37,7 +37,10 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
             let instead = instead
                 .into_iter()
                 .filter(|(_, value)| value.get() != "null");
-            (Vec::new(), Some(instead.map(|(key, _)| key.into_owned()).collect()))
+            (
+                Vec::new(),
+                Some(instead.map(|(key, _)| key.into_owned()).collect()),
+            )
         }
     };
     Some(Page {

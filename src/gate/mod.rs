@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request};
 use tokio::sync::mpsc;
 
 use crate::audit::{Audit, Permit, Verdict};
@@ -36,9 +36,10 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{self, Headed, Public, Target};
 use crate::resource::Touch;
 use crate::response::{Answer, made, refused};
-use crate::rules::{Current, Serving};
+use crate::rules::{Current, Serving, Settled};
 use crate::state::{Activity, Kept, Live};
-use crate::token::{ClientAddr, Origin, TokenId};
+use crate::token::{ClientAddr, TokenId};
+use crate::upstream::{Body, Carried};
 use authenticate::{Grantee, Maker, authenticate, state_unavailable, still};
 use crowd::{Place, Requests};
 use exchange::Exchanges;
@@ -252,55 +253,81 @@ impl Gate {
                 return Box::pin(self.own(endpoint, asked, line)).await;
             }
         };
-        let mut question = Question {
+        let question = Question {
             serving: &serving,
             grantee: &grantee,
             client: &client,
             asked,
         };
+        self.judged(question, &head.headers, body, line).await
+    }
+
+    /// Answers what is asked of the API: at once, where nothing is to come that could change the decision.
+    async fn judged(
+        &self,
+        question: Question<'_>,
+        headers: &HeaderMap,
+        body: Incoming,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
         question.note(line);
-        let headers = Question::headers(&head.headers)?;
-        let comes_at_once = question.asked.method == Method::Get || body.is_end_stream();
-        let decided = if comes_at_once && !question.wants_touches() {
-            Some(question.settle_at_once()?) // nothing is to come that could change it
-        } else {
+        let carried = Question::headers(headers)?;
+        if question.asked.method != Method::Get && !body.is_end_stream() {
             question.by_head()?; // what scopes alone refuse costs no byte of a body
+            return Box::pin(self.read_first(question, headers, carried, body, line)).await;
+        }
+        // On GET some clients send `{}`, `null` or what they posted last: dropped.
+        let decided = if question.wants_touches() {
+            question.by_head()?;
             None
+        } else {
+            Some(question.settle_at_once()?)
         };
-        let body = question.body(&head.headers, body).await?;
+        self.sent(&question, decided, (carried, Body::None), line)
+            .await
+    }
+
+    /// Reads the body. It may take its time: whether the token may is asked again then, and judged by the rules of now.
+    async fn read_first(
+        &self,
+        mut question: Question<'_>,
+        headers: &HeaderMap,
+        carried: Carried,
+        body: Incoming,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
+        let body = question.body(headers, body).await?;
         if question.asked.body.is_some() {
             question.note(line);
         }
-        // A body may have taken its time: whether the token may is asked again, and judged by the rules of now.
-        let later = if comes_at_once {
-            None
-        } else {
-            let now = self.serving();
-            let grantee = still(&self.tokens, &grantee, client.origin(), &now, line).await?;
-            Some((now, grantee))
+        let now = self.serving();
+        let client = question.client;
+        let grantee = still(&self.tokens, question.grantee, client.origin(), &now, line).await?;
+        let question = Question {
+            serving: &now,
+            grantee: &grantee,
+            client,
+            asked: question.asked.again(&now.rules.catalog),
         };
-        let question = match &later {
-            None => question,
-            Some((now, grantee)) => Question {
-                serving: now,
-                grantee,
-                client: &client,
-                asked: question.asked.again(&now.rules.catalog),
-            },
-        };
-        if later.is_some() {
-            question.note(line); // the rules of now may call it something else
-        }
-        if !comes_at_once {
-            question.asked.fits(&question.serving.rules.catalog)?;
-        }
+        question.note(line); // the rules of now may call it something else
+        question.asked.fits(&now.rules.catalog)?;
         question.read_what_decides(&body)?;
+        self.sent(&question, None, (carried, body), line).await
+    }
+
+    /// Sends what was read to its end, where that may go: by what it touches, with a use taken, and on record.
+    async fn sent(
+        &self,
+        question: &Question<'_>,
+        decided: Option<Arc<Settled>>,
+        (headers, body): (Carried, Body),
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
         line.spending = question.share()?;
         let reader = question.reader(&self.facts)?;
         line.looked_up = Some(reader.counter());
         line.rated = question.grantee.rated();
-        let looked = self.touched(&question, &reader, client.origin(), line);
-        let touches = looked.await?;
+        let touches = self.touched(question, &reader, line).await?;
         let settled = decided.map_or_else(|| question.settle(&touches).map(Arc::new), Ok)?;
         let allowed = &settled.allowed;
         let derived = question.limited_derived()?;
@@ -308,7 +335,7 @@ impl Gate {
             .body_to_send(body, allowed, derived.as_ref(), &reader)
             .await?;
         question.note_allowed(&settled, &touches, line);
-        let permit = self.permit(allowed, &question, line).await?;
+        let permit = self.permit(allowed, question, line).await?;
         let way = Way {
             allowed,
             touches: &touches,
@@ -319,7 +346,7 @@ impl Gate {
         let answer = Box::pin(question.go(&permit, way, headers, body, line)).await;
         line.elsewhere(sent.elapsed());
         let refused = answer.as_ref().err().map(|refusal| refusal.code);
-        self.settle(&question, refused).await;
+        self.settle(question, refused).await;
         answer
     }
 
@@ -399,13 +426,12 @@ impl Gate {
         &self,
         question: &Question<'_>,
         reader: &Reader<'_>,
-        from: Origin<'_>,
         line: &mut FinalLine,
     ) -> Result<Vec<Touch>, Refusal> {
         if !question.looks() {
             return Ok(Vec::new());
         }
-        Box::pin(self.look(question, reader, from, line)).await
+        Box::pin(self.look(question, reader, line)).await
     }
 
     /// Finds out what a request touches. That takes time too, so whether the token may is asked once more.
@@ -413,7 +439,6 @@ impl Gate {
         &self,
         question: &Question<'_>,
         reader: &Reader<'_>,
-        from: Origin<'_>,
         line: &mut FinalLine,
     ) -> Result<Vec<Touch>, Refusal> {
         let began = Instant::now();
@@ -424,7 +449,8 @@ impl Gate {
         line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
         let touches = touches?;
         if reader.calls() > 0 {
-            still(&self.tokens, question.grantee, from, question.serving, line).await?;
+            let (grantee, from) = (question.grantee, question.client.origin());
+            still(&self.tokens, grantee, from, question.serving, line).await?;
         }
         Ok(touches)
     }
@@ -579,7 +605,6 @@ pub(crate) fn target_of(head: &Parts) -> Result<Target, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Body, Carried};
 
     /// The bound, in bytes, which only goes down.
     const MOST: usize = 3 << 10;

@@ -8,7 +8,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use super::authenticate::Grantee;
 use super::final_line::FinalLine;
 use crate::audit::{Permit, Resource};
-use crate::catalog::{Endpoint, Method, Place, Scope, TouchVerb};
+use crate::catalog::{Endpoint, Place, Scope, TouchVerb};
 use crate::config::BaseUrl;
 use crate::facts::{Facts, Reader};
 use crate::identify::Client;
@@ -273,17 +273,9 @@ impl Question<'_> {
         })
     }
 
-    /// The body, where there is one that goes on.
-    pub async fn body(&mut self, headers: &HeaderMap, body: ClientBody) -> Result<Body, Refusal> {
-        if self.asked.method == Method::Get || body.is_end_stream() {
-            return Ok(Body::None); // on GET some clients send `{}`, `null` or what they posted last: dropped
-        }
-        Box::pin(self.read_body(headers, body)).await
-    }
-
     /// Reads the body, if it is no longer than one that may be read. A longer one is handed on as it comes where nothing in
     /// it decides, and refused where something does.
-    async fn read_body(
+    pub async fn body(
         &mut self,
         headers: &HeaderMap,
         mut body: ClientBody,
@@ -424,79 +416,89 @@ impl Question<'_> {
         body: Body,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
+        let reader = way.reader;
+        let list = (way.allowed.narrows() || self.shows_kinds())
+            .then(|| self.paged_list(way.touches))
+            .flatten();
+        if let Some(list) = list {
+            let answer = Box::pin(self.list_shown(list, &way)).await;
+            line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
+            return answer;
+        }
+        self.forget(permit, reader);
+        let before = reader.calls();
+        let headers = self.headers_for(way.allowed, headers);
+        let beside = (way.allowed.sent(), way.derived.as_ref());
+        let answer = self.forward(permit, (headers, body), beside, line).await;
+        self.forget(permit, reader);
+        self.tell_change(permit, reader);
+        let answer = self.shown_of(answer?, permit, &way, line).await;
+        let so_far = line.record.upstream_calls.unwrap_or_default();
+        line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
+        answer
+    }
+
+    async fn list_shown(&self, list: &Touch, way: &Way<'_>) -> Result<Answer, Refusal> {
+        let answer = self.list(list, way.reader).await?;
+        self.trimmed(answer, way.touches, way.allowed, way.reader)
+            .await
+    }
+
+    /// Forgets what a change may make untrue: before it goes, and again once it went, for what was learnt in between.
+    fn forget(&self, permit: &Permit, reader: &Reader<'_>) {
+        if self.asked.reads() {
+            return;
+        }
+        reader.facts.drop_all(permit.account());
+        if !self.asked.only_creates() {
+            reader.facts.forget_projects(permit.account());
+        }
+    }
+
+    /// Tells other daemons what this one forgets.
+    fn tell_change(&self, permit: &Permit, reader: &Reader<'_>) {
+        if self.asked.reads() {
+            return;
+        }
+        let what = if self.asked.only_creates() {
+            Happened::Made
+        } else {
+            Happened::Replaced
+        };
+        reader.facts.tell_change(permit.account(), what);
+    }
+
+    /// What the sub-token may see of the API's answer.
+    async fn shown_of(
+        &self,
+        answer: Answer,
+        permit: &Permit,
+        way: &Way<'_>,
+        line: &mut FinalLine,
+    ) -> Result<Answer, Refusal> {
         let Way {
             allowed,
             touches,
             reader,
-            derived,
-        } = way;
-        let list = (allowed.narrows() || self.shows_kinds())
-            .then(|| self.paged_list(touches))
-            .flatten();
-        if let Some(list) = list {
-            let answer = async {
-                let answer = self.list(list, reader).await?;
-                self.trimmed(answer, touches, allowed, reader).await
-            };
-            let answer = Box::pin(answer).await;
-            line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
-            return answer;
+            ..
+        } = *way;
+        if self.is_missing(&answer) {
+            return self.missing(line);
         }
-        let changes = !self.asked.reads();
-        let forget = || {
-            if changes {
-                reader.facts.drop_all(permit.account());
-            }
-            if changes && !self.asked.only_creates() {
-                reader.facts.forget_projects(permit.account());
-            }
+        let answer = match allowed.beside() {
+            Some(place) => Box::pin(self.reported(answer, place, touches, reader, line)).await?,
+            None => answer,
         };
-        forget();
-        let before = reader.calls();
-        let headers = self.headers_for(allowed, headers);
-        let answer = self
-            .forward(
-                permit,
-                (headers, body),
-                (allowed.sent(), derived.as_ref()),
-                line,
-            )
-            .await;
-        forget();
-        if changes {
-            let what = if self.asked.only_creates() {
-                Happened::Made
-            } else {
-                Happened::Replaced
-            };
-            reader.facts.tell_change(permit.account(), what);
-        }
-        let answer = answer?;
-        let answer = async {
-            if self.is_missing(&answer) {
-                return self.missing(line);
-            }
-            let answer = match allowed.beside() {
-                Some(place) => {
-                    Box::pin(self.reported(answer, place, touches, reader, line)).await?
-                }
-                None => answer,
-            };
-            let answer = if allowed.narrows() {
-                Box::pin(self.narrowed(answer, touches, reader)).await?
-            } else if changes && self.is_followed_up(allowed) {
-                Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
-            } else if self.grantee.grants.is_narrowed() {
-                Box::pin(self.of_named(answer, touches)).await?
-            } else {
-                answer
-            };
-            self.trimmed(answer, touches, allowed, reader).await
+        let answer = if allowed.narrows() {
+            Box::pin(self.narrowed(answer, touches, reader)).await?
+        } else if !self.asked.reads() && self.is_followed_up(allowed) {
+            Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
+        } else if self.grantee.grants.is_narrowed() {
+            Box::pin(self.of_named(answer, touches)).await?
+        } else {
+            answer
         };
-        let answer = answer.await;
-        let so_far = line.record.upstream_calls.unwrap_or_default();
-        line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
-        answer
+        self.trimmed(answer, touches, allowed, reader).await
     }
 
     /// Whether anything hangs on the answer to a change beside what it shows: its actions are remembered for who is narrowed, and

@@ -330,50 +330,59 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
         findings.warn(path, START, doubt);
     }
     let now = Timestamp::now();
-    for (token, usage, revoked_at) in listed {
-        if revoked_at.is_some() {
-            continue;
-        }
-        let (name, id) = (&token.name, &token.id);
-        if rules.file_token(id).is_some() {
-            findings.warn(path, START, format!("the id {id} of the token `{name}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"));
-        }
-        let ceiling = token.ceiling.as_deref();
-        let ceiling = ceiling.filter(|ceiling| ceiling.holds(now));
-        let role = ceiling.map(|ceiling| ceiling.role.as_str());
-        let beside = role.map_or(Beside::Nothing, Beside::Ceiling);
-        let unbound = rules.grants_with(&token.roles, &token.vars, beside).err();
-        if let Some(ceiling) = ceiling {
-            findings.warn(path, START, reports(name, id, ceiling));
-        }
-        let why = unbound
-            .map(|unbound| unbound.to_string())
-            .or_else(|| nobody_can_use(rules, &token.limits));
-        if let Some(why) = why {
-            findings.warn(
-                path,
-                START,
-                format!("the token `{name}` ({id}) can't be used: {why}"),
-            );
-        }
-        let admission = Admission {
-            limits: &token.limits,
-            since: Some(token.created_at),
-            revoked_at,
-            usage,
-        };
-        let lasts = |ends: &Timestamp| ends.duration_since(token.created_at) > SOON * 2; // one for a session ends as it was meant to
-        if let (Some(ends), Standing::Active) = (
-            token.limits.expires_at.filter(lasts),
-            standing(&admission, now),
-        ) && let Some(what) = soon(ends, now)
-        {
-            findings.warn(
-                path,
-                START,
-                format!("the token `{name}` ({id}) {what}; issue its holder a new one"),
-            );
-        }
+    for listed in &listed {
+        check_token(findings, (rules, path), listed, now);
+    }
+}
+
+fn check_token(
+    findings: &mut Findings,
+    (rules, path): (&Rules, &Path),
+    (token, usage, revoked_at): &Listed,
+    now: Timestamp,
+) {
+    if revoked_at.is_some() {
+        return;
+    }
+    let (name, id) = (&token.name, &token.id);
+    if rules.file_token(id).is_some() {
+        findings.warn(path, START, format!("the id {id} of the token `{name}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"));
+    }
+    let ceiling = token.ceiling.as_deref();
+    let ceiling = ceiling.filter(|ceiling| ceiling.holds(now));
+    let role = ceiling.map(|ceiling| ceiling.role.as_str());
+    let beside = role.map_or(Beside::Nothing, Beside::Ceiling);
+    let unbound = rules.grants_with(&token.roles, &token.vars, beside).err();
+    if let Some(ceiling) = ceiling {
+        findings.warn(path, START, reports(name, id, ceiling));
+    }
+    let why = unbound
+        .map(|unbound| unbound.to_string())
+        .or_else(|| nobody_can_use(rules, &token.limits));
+    if let Some(why) = why {
+        findings.warn(
+            path,
+            START,
+            format!("the token `{name}` ({id}) can't be used: {why}"),
+        );
+    }
+    let admission = Admission {
+        limits: &token.limits,
+        since: Some(token.created_at),
+        revoked_at: *revoked_at,
+        usage: *usage,
+    };
+    let lasts = |ends: &Timestamp| ends.duration_since(token.created_at) > SOON * 2; // one for a session ends as it was meant to
+    if let (Some(ends), Standing::Active) = (
+        token.limits.expires_at.filter(lasts),
+        standing(&admission, now),
+    ) && let Some(what) = soon(ends, now)
+    {
+        findings.warn(
+            path,
+            START,
+            format!("the token `{name}` ({id}) {what}; issue its holder a new one"),
+        );
     }
 }
 

@@ -71,6 +71,7 @@ impl NewToken {
     ) -> Result<(SubToken, Issued), Failed> {
         // As it is kept and listed: to the microsecond.
         let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+        self.makes_sense()?;
         let Self {
             name: called,
             roles,
@@ -86,20 +87,6 @@ impl NewToken {
             description,
             owner,
         } = self;
-        name(&called).map_err(|why| Failed::because(format!("the name won't do: {why}")))?;
-        for text in [&description, &owner].into_iter().flatten() {
-            plain_text(text).map_err(|why| {
-                Failed::because(format!("the owner or description won't do: {why}"))
-            })?;
-        }
-        if roles.is_empty() {
-            return Err(Failed::because("a sub-token has one role at least"));
-        }
-        if max_uses == Some(0) {
-            return Err(Failed::because(
-                "a sub-token without a use is of no use; say how many it has, or leave that out",
-            ));
-        }
         let vars = variables(policy, &roles, vars)?;
         let ceiling =
             ceiling.map(|(role, until)| checked_ceiling(policy, (&roles, &vars), role, until, now));
@@ -137,6 +124,25 @@ impl NewToken {
             maker: None,
         };
         Ok((token, issued))
+    }
+
+    /// What can be told of it by itself.
+    fn makes_sense(&self) -> Result<(), Failed> {
+        name(&self.name).map_err(|why| Failed::because(format!("the name won't do: {why}")))?;
+        for text in [&self.description, &self.owner].into_iter().flatten() {
+            plain_text(text).map_err(|why| {
+                Failed::because(format!("the owner or description won't do: {why}"))
+            })?;
+        }
+        if self.roles.is_empty() {
+            return Err(Failed::because("a sub-token has one role at least"));
+        }
+        if self.max_uses == Some(0) {
+            return Err(Failed::because(
+                "a sub-token without a use is of no use; say how many it has, or leave that out",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -209,35 +209,8 @@ impl Door {
         }
         match (stream, slot) {
             (Stream::Tcp(stream, address), Ok(slot)) => {
-                let _ = stream.set_nodelay(true);
                 let addr = address.ip().to_canonical();
-                let tls = match listener {
-                    Listener::Tcp {
-                        configured,
-                        tls: true,
-                        ..
-                    } => Some(self.behind.tls(configured)),
-                    Listener::Tcp { tls: false, .. } | Listener::Unix { .. } => None,
-                };
-                let acceptor = match tls {
-                    None => None,
-                    Some(None) => return, // a listener that the configuration has lost; it ends with the next start
-                    Some(Some(config)) => Some(TlsAcceptor::from(config)),
-                };
-                let (door, header) = (self.clone(), listener.header());
-                if header == ProxyHeader::None {
-                    let seat = self.seat(addr); // in the order in which they come
-                    let from = (addr, Forwarding::Own);
-                    let serve = move |stream| door.enter(stream, from, acceptor, (slot, seat));
-                    return self.workers.hand_out(connections, stream, serve);
-                }
-                let serve = move |stream| async move {
-                    if let Some((stream, from)) = door.client(stream, addr, header).await {
-                        let seat = door.seat(from.0);
-                        door.enter(stream, from, acceptor, (slot, seat)).await;
-                    }
-                };
-                self.workers.hand_out(connections, stream, serve);
+                self.admit_tcp((stream, addr), slot, listener, connections);
             }
             (Stream::Unix(stream), Ok(slot)) => {
                 let peer = Peer {
@@ -264,6 +237,43 @@ impl Door {
                 connections.spawn(turn_away(stream, ALL_TAKEN));
             }
         }
+    }
+
+    fn admit_tcp(
+        &self,
+        (stream, addr): (TcpStream, IpAddr),
+        slot: OwnedSemaphorePermit,
+        listener: &Listener,
+        connections: &mut JoinSet<()>,
+    ) {
+        let _ = stream.set_nodelay(true);
+        let tls = match listener {
+            Listener::Tcp {
+                configured,
+                tls: true,
+                ..
+            } => Some(self.behind.tls(configured)),
+            Listener::Tcp { tls: false, .. } | Listener::Unix { .. } => None,
+        };
+        let acceptor = match tls {
+            None => None,
+            Some(None) => return, // a listener that the configuration has lost; it ends with the next start
+            Some(Some(config)) => Some(TlsAcceptor::from(config)),
+        };
+        let (door, header) = (self.clone(), listener.header());
+        if header == ProxyHeader::None {
+            let seat = self.seat(addr); // in the order in which they come
+            let from = (addr, Forwarding::Own);
+            let serve = move |stream| door.enter(stream, from, acceptor, (slot, seat));
+            return self.workers.hand_out(connections, stream, serve);
+        }
+        let serve = move |stream| async move {
+            if let Some((stream, from)) = door.client(stream, addr, header).await {
+                let seat = door.seat(from.0);
+                door.enter(stream, from, acceptor, (slot, seat)).await;
+            }
+        };
+        self.workers.hand_out(connections, stream, serve);
     }
 
     /// The client's address: where a PROXY header is required, the one that it tells. Where it tells none, that is the proxy's,

@@ -245,16 +245,7 @@ impl Live {
         recorded: Option<Timestamp>,
         stale: Duration,
     ) -> Result<Arc<Self>, StateError> {
-        let latest = store.latest()?;
-        if let Some(recorded) = older_than(latest, recorded) {
-            store.is_older_than(recorded)?;
-        }
-        let older_than = store.older_than()?;
-        if let Some(recorded) = older_than {
-            error!("{}", OlderState(recorded));
-        }
-        let time = Time::from(latest);
-        store.used_at(time.now().latest)?;
+        let (time, older_than) = time_of(&mut *store, recorded)?;
         let is_shared = store.is_shared();
         let started = Instant::now();
         let begun = Duration::ZERO;
@@ -292,32 +283,21 @@ impl Live {
         });
         live.mark_read(begun);
         let keeper = Arc::downgrade(&live);
-        let keep = move || {
-            Reader {
-                state: store,
-                sequence,
-                live: keeper,
-                noted: Instant::now(),
-                heard: Instant::now(),
-                uses: 0,
-                swept: None,
-                behind: false,
-            }
-            .run(&questions);
+        let reader = Reader {
+            state: store,
+            sequence,
+            live: keeper,
+            noted: Instant::now(),
+            heard: Instant::now(),
+            uses: 0,
+            swept: None,
+            behind: false,
         };
-        let spawned = thread::Builder::new()
-            .name("state-reader".into())
-            .spawn(keep);
-        let counter = spawned
-            .and_then(|_| {
-                thread::Builder::new()
-                    .name("state-writer".into())
-                    .spawn(move || {
-                        write(counting, &counts, &dozes, &writable, &counting_up);
-                        drop(counting_lives); // and so it is in a panic
-                    })
-            })
-            .map_err(StateError::Runtime)?;
+        named_thread("state-reader", move || reader.run(&questions))?;
+        let counter = named_thread("state-writer", move || {
+            write(counting, &counts, &dozes, &writable, &counting_up);
+            drop(counting_lives); // and so it is in a panic
+        })?;
         let _ = live.counter.set(counter.thread().clone());
         Ok(live)
     }
@@ -847,6 +827,32 @@ impl Change {
             ..token
         }))
     }
+}
+
+/// The time by the latest that the store knows of, and since when a store that is older than the record is.
+fn time_of(
+    store: &mut dyn Store,
+    recorded: Option<Timestamp>,
+) -> Result<(Time, Option<Timestamp>), StateError> {
+    let latest = store.latest()?;
+    if let Some(recorded) = older_than(latest, recorded) {
+        store.is_older_than(recorded)?;
+    }
+    let older_than = store.older_than()?;
+    if let Some(recorded) = older_than {
+        error!("{}", OlderState(recorded));
+    }
+    let time = Time::from(latest);
+    store.used_at(time.now().latest)?;
+    Ok((time, older_than))
+}
+
+fn named_thread(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, StateError> {
+    let named = thread::Builder::new().name(name.to_owned());
+    named.spawn(run).map_err(StateError::Runtime)
 }
 
 fn unnamed(error: getrandom::Error) -> StateError {

@@ -149,73 +149,63 @@ pub fn admit(
     from: Origin<'_>,
     now: impl Into<Moment>,
 ) -> Result<(), Refusal> {
-    let refuse = |code, message: &str| Err(Refusal::new(code, message));
-    match standing(token, now) {
-        Standing::Revoked => {
-            return refuse(
-                Code::Revoked,
-                "this sub-token was revoked; ask its issuer for a new one",
-            );
-        }
-        Standing::NotYetValid => {
-            let start = token.limits.not_before.unwrap_or_default();
-            return refuse(
-                Code::NotYetValid,
-                &format!("this sub-token is valid from {start} on; use it then"),
-            );
-        }
-        Standing::Expired => {
-            let end = token.limits.expires_at.unwrap_or_default();
-            return refuse(
-                Code::Expired,
-                &format!("this sub-token expired at {end}; ask its issuer for a new one"),
-            );
-        }
-        Standing::Idle => {
-            return refuse(
-                Code::Expired,
-                "this sub-token expired, as it was not used for longer than it may be; ask its issuer for a new one",
-            );
-        }
-        Standing::UsedUp => {
-            return refuse(
-                Code::UsesExhausted,
-                "this sub-token was used as often as it may be; ask its issuer for a new one",
-            );
-        }
-        Standing::Active => {}
-    }
+    stands(token.limits, standing(token, now))?;
     let Origin { addr, subject } = from;
     if !from_allowed(token.limits.sources.as_deref(), addr) {
-        return refuse(
+        return Err(Refusal::new(
             Code::SourceIp,
-            &format!(
+            format!(
                 "this sub-token may not be used from {addr}; use it from an address that it was issued for"
             ),
-        );
+        ));
     }
     let Some(pattern) = &token.limits.client_cert else {
         return Ok(());
     };
     // The code of the other condition on a connection: who can't meet it has to come from elsewhere, too.
     match subject {
-        Some(subject) if pattern.matches(subject) => {}
-        Some(subject) => {
-            return refuse(
-                Code::SourceIp,
-                &format!(
-                    "this sub-token may not be used with a client certificate of `{subject}`; use it with one that it was issued for"
-                ),
-            );
-        }
-        None => {
-            return refuse(
-                Code::SourceIp,
-                "this sub-token may be used only with a client certificate that it was issued for, and none was shown here; show it, at a listener that asks for one",
-            );
-        }
+        Some(subject) if pattern.matches(subject) => Ok(()),
+        Some(subject) => Err(Refusal::new(
+            Code::SourceIp,
+            format!(
+                "this sub-token may not be used with a client certificate of `{subject}`; use it with one that it was issued for"
+            ),
+        )),
+        None => Err(Refusal::new(
+            Code::SourceIp,
+            "this sub-token may be used only with a client certificate that it was issued for, and none was shown here; show it, at a listener that asks for one",
+        )),
     }
-    Ok(())
+}
+
+/// What a token gets that does not stand as one that may be used.
+fn stands(limits: &Limits, standing: Standing) -> Result<(), Refusal> {
+    let (code, message) = match standing {
+        Standing::Active => return Ok(()),
+        Standing::Revoked => (
+            Code::Revoked,
+            "this sub-token was revoked; ask its issuer for a new one".to_owned(),
+        ),
+        Standing::NotYetValid => {
+            let start = limits.not_before.unwrap_or_default();
+            let why = format!("this sub-token is valid from {start} on; use it then");
+            (Code::NotYetValid, why)
+        }
+        Standing::Expired => {
+            let end = limits.expires_at.unwrap_or_default();
+            let why = format!("this sub-token expired at {end}; ask its issuer for a new one");
+            (Code::Expired, why)
+        }
+        Standing::Idle => (
+            Code::Expired,
+            "this sub-token expired, as it was not used for longer than it may be; ask its issuer for a new one".to_owned(),
+        ),
+        Standing::UsedUp => (
+            Code::UsesExhausted,
+            "this sub-token was used as often as it may be; ask its issuer for a new one".to_owned(),
+        ),
+    };
+    Err(Refusal::new(code, message))
 }
 
 /// Whether one of these places is that one; none named is any.

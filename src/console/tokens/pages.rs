@@ -23,18 +23,31 @@ pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Fr
         .and_then(Value::as_u64)
         .unwrap_or_default();
     let total = usize::try_from(total).unwrap_or(usize::MAX);
-    let pages = total.div_ceil(filter.per_page).max(1);
-    let is_narrowed = filter.text.is_some()
-        || filter.state.is_some()
-        || filter.role.is_some()
-        || filter.owner.is_some()
-        || filter.trust.is_some();
     let content = html! {
         div.actions {
             h1 { "Sub-tokens" }
             @if frame.operator.has(Right::Issue) { a.button href="/tokens/new" { "Issue a sub-token" } }
             @if frame.operator.has(Right::Revoke) { a href={ "/tokens/revoke" (filter.narrowing()) } { "Revoke several" } }
         }
+        (search(filter, rules))
+        details {
+            summary { "A whole sub-token leaked?" }
+            section {
+                form.filter method="post" action="/tokens/find" {
+                    (token_field(frame))
+                    div { (field("token", "The sub-token; only its id is looked at, and it is never shown again", "password", None)) }
+                    button type="submit" { "Find it" }
+                }
+            }
+        }
+        (found(filter, &tokens, total))
+    };
+    page::whole("Sub-tokens", "/tokens", Some(frame), &content)
+}
+
+/// What narrows the list.
+fn search(filter: &Filter, rules: &Rules) -> Markup {
+    html! {
         section {
             form.filter method="get" action="/tokens" role="search" aria-label="Sub-tokens" {
                 div { (field("q", "Name or id", "search", filter.text.as_deref())) }
@@ -57,16 +70,18 @@ pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Fr
                 button type="submit" { "Search" }
             }
         }
-        details {
-            summary { "A whole sub-token leaked?" }
-            section {
-                form.filter method="post" action="/tokens/find" {
-                    (token_field(frame))
-                    div { (field("token", "The sub-token; only its id is looked at, and it is never shown again", "password", None)) }
-                    button type="submit" { "Find it" }
-                }
-            }
-        }
+    }
+}
+
+/// The sub-tokens of a page of the list.
+fn found(filter: &Filter, tokens: &[Value], total: usize) -> Markup {
+    let pages = total.div_ceil(filter.per_page).max(1);
+    let is_narrowed = filter.text.is_some()
+        || filter.state.is_some()
+        || filter.role.is_some()
+        || filter.owner.is_some()
+        || filter.trust.is_some();
+    html! {
         section {
             @if tokens.is_empty() && is_narrowed {
                 p.empty { "No sub-token is like that. " a href="/tokens" { "Show all of them" } "." }
@@ -80,7 +95,7 @@ pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Fr
                             th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Roles" } th scope="col" { "Owner" }
                             th scope="col" { "Expires" } th scope="col" { "Last used" } th.number scope="col" { "Uses left" }
                         } }
-                        tbody { @for token in &tokens { (row(token)) } }
+                        tbody { @for token in tokens { (row(token)) } }
                     }
                 }
                 @if pages > 1 {
@@ -91,8 +106,7 @@ pub(super) fn list_page(filter: &Filter, list: &Value, rules: &Rules, frame: &Fr
                 }
             }
         }
-    };
-    page::whole("Sub-tokens", "/tokens", Some(frame), &content)
+    }
 }
 
 fn or_dash(text: &str) -> Markup {
@@ -162,44 +176,9 @@ pub(super) fn token_page(token: &Value, rules: &Rules, frame: &Frame<'_>) -> Mar
             p.alert { "It can't be used: " (text(token, "why")) }
         }
         div.cards {
-            section {
-                h2 { "What it is" }
-                dl {
-                    dt { "id" } dd { code { (id) } }
-                    dt { "roles" }
-                    dd { @for (index, role) in held.iter().enumerate() { @if index > 0 { ", " } a href={ "/roles/" (encoded(role)) } { (role) } } }
-                    @let vars = token.get("vars").and_then(Value::as_object);
-                    @for (name, value) in vars.into_iter().flatten() { dt { (name) } dd { (value.as_str().unwrap_or_default()) } }
-                    dt { "owner" } dd { (or_dash(text(token, "owner"))) }
-                    dt { "description" } dd { (or_dash(text(token, "description"))) }
-                    @if let Some(ceiling) = ceiling { dt { "ceiling" } dd { a href={ "/roles/" (encoded(ceiling)) } { (ceiling) } " until " (time_or_dash(text(token, "report_until"))) } }
-                    @if !text(token, "trust").is_empty() { dt { "trust rule" } dd { a href={ "/tokens?trust=" (encoded(text(token, "trust"))) } { (text(token, "trust")) } } }
-                    @if !text(token, "parent").is_empty() { dt { "made by" } dd { a href={ "/tokens/" (text(token, "parent_id")) } { (text(token, "parent")) } } }
-                    @if !text(token, "within").is_empty() { dt { "narrowed to" } dd { code { (text(token, "within")) } } }
-                    dt { "kept in" } dd { @if in_state { "the state" } @else { "the policy file" } }
-                    dt { "issued" } dd { (time_or_dash(text(token, "created_at"))) }
-                }
-            }
-            section {
-                h2 { "Its limits" }
-                dl {
-                    dt { "from" } dd { @match token.get("sources") { Some(Value::Array(list)) if list.is_empty() => "nowhere", Some(Value::Array(_)) => (texts(token, "sources")), _ => "anywhere" } }
-                    @if !text(token, "client_cert").is_empty() { dt { "certificate" } dd { (text(token, "client_cert")) } }
-                    dt { "valid from" } dd { (time_or_dash(text(token, "not_before"))) }
-                    dt { "expires" } dd { (time_or_dash(text(token, "expires_at"))) }
-                    dt { "may idle" } dd { (or_dash(text(token, "idle"))) }
-                    dt { "uses left" } dd { @match token.get("uses_left").and_then(Value::as_u64) { Some(left) => (left), None => "as many as it likes" } }
-                    dt { "rate" } dd { (or_dash(text(token, "rate"))) }
-                    dt { "last used" } dd { (time_or_dash(text(token, "last_used_at"))) }
-                    @if !text(token, "revoked_at").is_empty() { dt { "revoked" } dd { (time_text(text(token, "revoked_at"))) } }
-                }
-            }
-            section {
-                h2 { "Where it came from" }
-                @let from = token.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
-                @if from.is_empty() { p.empty { "From nowhere, as far as is remembered." } }
-                dl { @for one in from.iter().take(12) { dt { code { (text(one, "address")) } } dd { (one.get("requests").and_then(Value::as_u64).unwrap_or_default()) " requests" } } }
-            }
+            (what_it_is(token, &held, ceiling))
+            (its_limits(token))
+            (where_it_came_from(token))
             @if lives && frame.operator.has(Right::Revoke) { (ending(id, may_rotate, frame)) }
         }
         (children(token.get("children").unwrap_or(&Value::Null)))
@@ -215,6 +194,60 @@ pub(super) fn token_page(token: &Value, rules: &Rules, frame: &Frame<'_>) -> Mar
         }
     };
     page::whole(name, "/tokens", Some(frame), &content)
+}
+
+fn what_it_is(token: &Value, held: &[String], ceiling: Option<&str>) -> Markup {
+    let in_state = text(token, "kept_in") == "state";
+    html! {
+        section {
+            h2 { "What it is" }
+            dl {
+                dt { "id" } dd { code { (text(token, "id")) } }
+                dt { "roles" }
+                dd { @for (index, role) in held.iter().enumerate() { @if index > 0 { ", " } a href={ "/roles/" (encoded(role)) } { (role) } } }
+                @let vars = token.get("vars").and_then(Value::as_object);
+                @for (name, value) in vars.into_iter().flatten() { dt { (name) } dd { (value.as_str().unwrap_or_default()) } }
+                dt { "owner" } dd { (or_dash(text(token, "owner"))) }
+                dt { "description" } dd { (or_dash(text(token, "description"))) }
+                @if let Some(ceiling) = ceiling { dt { "ceiling" } dd { a href={ "/roles/" (encoded(ceiling)) } { (ceiling) } " until " (time_or_dash(text(token, "report_until"))) } }
+                @if !text(token, "trust").is_empty() { dt { "trust rule" } dd { a href={ "/tokens?trust=" (encoded(text(token, "trust"))) } { (text(token, "trust")) } } }
+                @if !text(token, "parent").is_empty() { dt { "made by" } dd { a href={ "/tokens/" (text(token, "parent_id")) } { (text(token, "parent")) } } }
+                @if !text(token, "within").is_empty() { dt { "narrowed to" } dd { code { (text(token, "within")) } } }
+                dt { "kept in" } dd { @if in_state { "the state" } @else { "the policy file" } }
+                dt { "issued" } dd { (time_or_dash(text(token, "created_at"))) }
+            }
+        }
+    }
+}
+
+fn its_limits(token: &Value) -> Markup {
+    html! {
+        section {
+            h2 { "Its limits" }
+            dl {
+                dt { "from" } dd { @match token.get("sources") { Some(Value::Array(list)) if list.is_empty() => "nowhere", Some(Value::Array(_)) => (texts(token, "sources")), _ => "anywhere" } }
+                @if !text(token, "client_cert").is_empty() { dt { "certificate" } dd { (text(token, "client_cert")) } }
+                dt { "valid from" } dd { (time_or_dash(text(token, "not_before"))) }
+                dt { "expires" } dd { (time_or_dash(text(token, "expires_at"))) }
+                dt { "may idle" } dd { (or_dash(text(token, "idle"))) }
+                dt { "uses left" } dd { @match token.get("uses_left").and_then(Value::as_u64) { Some(left) => (left), None => "as many as it likes" } }
+                dt { "rate" } dd { (or_dash(text(token, "rate"))) }
+                dt { "last used" } dd { (time_or_dash(text(token, "last_used_at"))) }
+                @if !text(token, "revoked_at").is_empty() { dt { "revoked" } dd { (time_text(text(token, "revoked_at"))) } }
+            }
+        }
+    }
+}
+
+fn where_it_came_from(token: &Value) -> Markup {
+    html! {
+        section {
+            h2 { "Where it came from" }
+            @let from = token.get("from").and_then(Value::as_array).cloned().unwrap_or_default();
+            @if from.is_empty() { p.empty { "From nowhere, as far as is remembered." } }
+            dl { @for one in from.iter().take(12) { dt { code { (text(one, "address")) } } dd { (one.get("requests").and_then(Value::as_u64).unwrap_or_default()) " requests" } } }
+        }
+    }
 }
 
 /// What a token made, beneath it.
