@@ -245,7 +245,7 @@ impl Question<'_> {
         let body = self.read_to_cut(body).await?;
         let read = Document::read(&body).map_err(|error| self.cant_cut(&error.to_string()))?;
         let mut cutting = Cutting::new(&read);
-        cutting.keep_members(&known_members(endpoint).iter().collect::<Vec<_>>());
+        cutting.keep_members(&known_members(endpoint));
         for showing in named {
             let slice = cutting.at(showing.rule.answer.as_ref());
             let slice = slice
