@@ -63,7 +63,7 @@ impl Alike {
 
 /// The words that mean something by themselves, and the names that requests have whatever is asked.
 pub(super) struct Words {
-    words: HashSet<String>,
+    all: HashSet<String>,
     samples: BTreeSet<String>,
     /// Which words a pattern matches.
     matched: Mutex<HashMap<String, Arc<str>>>,
@@ -81,7 +81,7 @@ impl Words {
         let samples = samples_of(catalog);
         let words = words.map(str::to_owned).chain(samples.iter().cloned());
         Self {
-            words: words.collect(),
+            all: words.collect(),
             samples,
             matched: Mutex::default(),
         }
@@ -97,15 +97,15 @@ impl Words {
                 || text.ends_with('.')
                 || !is_number && text.parse::<f64>().is_ok()
         };
-        odd(text) || self.words.contains(text)
+        odd(text) || self.all.contains(text)
     }
 
     /// Which words a pattern matches: it may stand beside any of them.
     fn matched_by(&self, (kind, attribute, matcher): Asked<'_>) -> Arc<str> {
         let key = format!("{kind} {attribute} {matcher:?}");
-        let mut matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = matched.entry(key).or_insert_with(|| {
-            let mut words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let mut known = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.entry(key).or_insert_with(|| {
+            let mut words: Vec<&str> = self.all.iter().map(String::as_str).collect();
             words.retain(|word| matcher.matches(word));
             words.sort_unstable();
             words.join(" ").into()
@@ -321,22 +321,24 @@ impl<'r> Signs<'r> {
     }
 
     /// A grant as it was written, its names by their numbers.
-    fn number(&self, written: &Value, names: bool, told: &mut String) {
+    fn number(&self, written: &Value, numbers: bool, told: &mut String) {
         match written {
-            Value::String(text) if names => {
+            Value::String(text) if numbers => {
                 let _ = write!(told, "#{:?}", self.at.get(text.as_str()));
             }
             Value::Array(items) => {
                 told.push('[');
-                items.iter().for_each(|item| self.number(item, names, told));
+                for item in items {
+                    self.number(item, numbers, told);
+                }
                 told.push(']');
             }
             Value::Object(members) => {
                 told.push('{');
                 for (key, value) in members {
                     let _ = write!(told, "{key:?}:");
-                    let named = matches!(key.as_str(), "only" | "on_create");
-                    self.number(value, names || named, told);
+                    let has_names = matches!(key.as_str(), "only" | "on_create");
+                    self.number(value, numbers || has_names, told);
                 }
                 told.push('}');
             }
