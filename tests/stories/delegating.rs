@@ -22,6 +22,7 @@ roles:
     delegate: { ttl: 1h, count: 3 }
     allow:
       - { scopes: ["droplet:*", "image:read", "tag:read", "tag:create", "ssh_key:read"], only: { tag: web }, on_create: { tags: [web] } }
+  open: { delegate: { ttl: 1h, count: 3 }, allow: [{ scopes: ["droplet:*", "image:read"] }] }
   keeps: { allow: [{ scopes: [account:read] }] }
 "#;
 
@@ -189,7 +190,7 @@ async fn what_a_child_says_narrows_lists_answers_and_what_it_makes() {
     assert_eq!(gate.get(&path).token(&own).send().await.status, 404);
     assert_eq!(gate.get(&path).token(&parent).send().await.status, 200);
     // The grants of this one are not narrowed; what its child says is all that narrows.
-    let open = gate.issue(&["open", "--role", "team"]).await;
+    let open = gate.issue(&["open", "--role", "open"]).await;
     let says = json!({ "expires_in": 600, "only": { "droplet": { "name": "web-*" } } });
     let of_open = child(&gate, &open, &says).await;
     assert_eq!(names(&of_open).await, ["web-1"]);
@@ -524,6 +525,14 @@ async fn a_token_of_the_policy_file_has_children_too() {
     assert_eq!(ended.status, 204);
     assert_eq!(whoami(&gate, &one).await.reason(), Some("revoked"));
     assert_eq!(whoami(&gate, &other).await.status, 200);
+    let began = Instant::now();
+    let lost = entry.replace("\"team\"", "\"keeps\"");
+    for (entry, reason) in [(&lost, Some("role_missing")), (&entry, None)] {
+        gate.write_policy(&format!("{POLICY}tokens:\n{entry}"));
+        while whoami(&gate, &other).await.reason() != reason {
+            assert!(began.elapsed() < Duration::from_secs(20), "{reason:?}");
+        }
+    }
     let ended = gate.delete(&itself).token(&parent).send().await;
     assert_eq!(ended.status, 204);
     for ended in [&parent, &other] {
