@@ -2,7 +2,7 @@
 
 use crate::catalog::{Kind, Source, Step};
 use crate::json::Part;
-use crate::request::Json;
+use crate::request::{Json, NotJson};
 
 /// The members of a kind's JSON that hold its attributes, or name the resource.
 pub struct Members<'k>(Vec<&'k [Step]>);
@@ -22,12 +22,12 @@ impl<'k> Members<'k> {
 
     /// Reads them and passes over the rest. `None` where the bytes are no JSON, or say one of them twice, with two values.
     pub fn read(&self, part: Part<'_>) -> Option<Json> {
-        below(part, &self.0)
+        below(part, &self.0).ok()
     }
 }
 
 /// What of a value is on the ways on from here.
-fn below(part: Part<'_>, ways: &[&[Step]]) -> Option<Json> {
+fn below(part: Part<'_>, ways: &[&[Step]]) -> Result<Json, NotJson> {
     if let Some(members) = part.members() {
         let mut wanted: Vec<(String, Json)> = Vec::new();
         for (key, value) in members {
@@ -37,35 +37,35 @@ fn below(part: Part<'_>, ways: &[&[Step]]) -> Option<Json> {
             match wanted.iter().find(|(known, _)| *known == key) {
                 None => wanted.push((key.into_owned(), value)),
                 Some((_, known)) if *known == value => {}
-                Some(_) => return None,
+                Some(_) => return Err(NotJson::Repeated(key.into_owned())),
             }
         }
-        return Some(Json::Map(wanted));
+        return Ok(Json::Map(wanted));
     }
     if let Some(items) = part.items() {
         let items = items.into_iter().map(|item| below(item, ways));
-        return items.collect::<Option<_>>().map(Json::List);
+        return items.collect::<Result<_, _>>().map(Json::List);
     }
     // Nothing is wanted below what is neither an object nor a list; that it is not null matters.
-    Some(match part.get() {
+    Ok(match part.get() {
         "null" => Json::Null,
         _ => Json::Flag(true),
     })
 }
 
 /// What stands under a key: read whole where an attribute is there, gone into where one is below, and else none.
-fn member(key: &str, value: Part<'_>, ways: &[&[Step]]) -> Option<Option<Json>> {
+fn member(key: &str, value: Part<'_>, ways: &[&[Step]]) -> Result<Option<Json>, NotJson> {
     let mut on = Vec::new();
     for (first, rest) in ways.iter().filter_map(|steps| steps.split_first()) {
         if first.key == key {
             if rest.is_empty() {
-                return Json::read(value.get().as_bytes()).ok().map(Some);
+                return Json::read(value.get().as_bytes()).map(Some);
             }
             on.push(rest);
         }
     }
     if on.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
     below(value, &on).map(Some)
 }

@@ -165,7 +165,7 @@ struct Counting {
 /// A token that an identity is exchanged for.
 struct Exchanging {
     token: Issued,
-    taken: Taken,
+    identity: Taken,
     answer: oneshot::Sender<Result<Option<Issued>, Unavailable>>,
 }
 
@@ -763,13 +763,13 @@ impl Live {
     pub async fn exchange(
         &self,
         token: Issued,
-        taken: Taken,
+        identity: Taken,
     ) -> Result<Option<Issued>, Unavailable> {
         self.reachable()?;
         let (answer, answered) = oneshot::channel();
         let asked = Box::new(Exchanging {
             token,
-            taken,
+            identity,
             answer,
         });
         self.writer
@@ -1318,12 +1318,12 @@ fn keep(state: &mut dyn Store, exchanges: Vec<Exchanging>) {
     let mut now = Timestamp::MIN;
     for Exchanging {
         token,
-        taken,
+        identity,
         answer,
     } in exchanges
     {
         now = now.max(token.created_at);
-        asked.push((token, taken));
+        asked.push((token, identity));
         waiting.push(answer);
     }
     let mut kept = state.exchange_all(asked, now).map(Vec::into_iter);
@@ -1419,7 +1419,7 @@ mod tests {
                 about: None,
                 maker: None,
             };
-            let taken = Taken {
+            let identity = Taken {
                 identity: [0; 32],
                 rule: "ci".to_owned(),
                 again: false,
@@ -1428,7 +1428,7 @@ mod tests {
             let (answer, _) = oneshot::channel();
             let exchanging = Exchanging {
                 token,
-                taken,
+                identity,
                 answer,
             };
             Work::Exchange(Box::new(exchanging))

@@ -973,7 +973,7 @@ mod tests {
         let path = directory.path().join("tidegate.db");
         let mut state = Sqlite::open(&path, Duration::from_secs(1)).unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
-        let asked = |identity, again| {
+        let asked = |whose, again| {
             let fresh = crate::token::SubToken::generate().unwrap();
             let exchanged = Exchanged {
                 rule: "ci".into(),
@@ -992,13 +992,13 @@ mod tests {
                 about: None,
                 maker: Some(Arc::new(Maker::Trust(exchanged))),
             };
-            let taken = Taken {
-                identity: [identity; 32],
+            let identity = Taken {
+                identity: [whose; 32],
                 rule: "ci".to_owned(),
                 again,
                 until: at(300),
             };
-            (token, taken)
+            (token, identity)
         };
         let cases = [(1, false), (1, false), (2, false), (3, true), (3, true)];
         let all = cases.map(|(identity, again)| asked(identity, again));

@@ -154,7 +154,9 @@ async fn run(own: usize, others: &[usize]) -> ExitCode {
 /// Keeps all threads of a process to these processors.
 fn pin(pid: u32, processors: &[usize]) {
     let mut set = CpuSet::new();
-    processors.iter().for_each(|number| set.set(*number));
+    for number in processors {
+        set.set(*number);
+    }
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let name = task.unwrap().file_name().into_string().unwrap();
         let task = Pid::from_raw(name.parse().unwrap());
@@ -297,20 +299,19 @@ impl Lines {
     /// How long a request takes, in seconds, and the status of its answer.
     async fn ask(&self, request: &str) -> (f64, u16) {
         let free = self.free.lock().unwrap().pop();
-        let mut line = match free {
-            Some(line) => line,
-            None => {
-                let stream = TcpStream::connect(&self.to).await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                BufReader::new(stream)
-            }
+        let mut line = if let Some(line) = free {
+            line
+        } else {
+            let stream = TcpStream::connect(&self.to).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            BufReader::new(stream)
         };
         let began = Instant::now();
         line.write_all(request.as_bytes()).await.unwrap();
         let (head, _) = message(&mut line).await.expect("an answer");
         let took = began.elapsed().as_secs_f64();
         self.free.lock().unwrap().push(line);
-        (took, head[9..12].parse().unwrap())
+        (took, head.get(9..12).unwrap().parse().unwrap())
     }
 
     fn let_go(&self) {

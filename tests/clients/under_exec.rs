@@ -165,7 +165,8 @@ async fn lego(directory: &Path, options: &[&str]) -> (Ran, Vec<String>) {
         .env("DO_POLLING_INTERVAL", "1");
     let mut ran = exec(&api, directory, options, &lego).await;
     if !ran.succeeded {
-        ran.said += &format!("\npebble:\n{}", authority.log());
+        ran.said.push_str("\npebble:\n");
+        ran.said.push_str(&authority.log());
     }
     (ran, api.heard().iter().map(Heard::line).collect())
 }

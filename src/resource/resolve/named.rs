@@ -6,6 +6,7 @@ use crate::catalog::{FieldPath, KindName, Place, Source, Stays, TouchKind, Touch
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::resource::look::{Look, held};
+use crate::resource::touch::Touch;
 
 impl<'r, L: Look> Resolver<'r, L> {
     /// What stands where a name or a value belongs is one: a list or a flag there would be passed over here, and might be
@@ -155,7 +156,9 @@ impl<'r, L: Look> Resolver<'r, L> {
     pub(super) fn holds_unknown(&self, rule: &TouchRule) -> bool {
         let replaced = rule.replaces.iter().map(|replaced| &replaced.member);
         let members = replaced.chain(&rule.held_in);
-        let there = self.first.is_some();
+        // What a body names and nobody here finds, a server may find by another spelling of its name; what a path names is not there.
+        let is_elsewhere = |first: &Touch| first.missing && !first.in_path;
+        let there = self.first.is_some() || self.touches.first().is_some_and(is_elsewhere);
         there
             && members
                 .into_iter()
