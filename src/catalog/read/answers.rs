@@ -150,8 +150,9 @@ impl Reader {
     }
 
     fn answer(&mut self, entry: &Entry, table: &mut Table<'_>) {
-        let mut endpoints = self.endpoints.iter_mut();
-        let Some(endpoint) = endpoints.find(|endpoint| endpoint.to_string() == entry.key) else {
+        let number = self.numbers.get(&entry.key);
+        let endpoint = number.and_then(|number| self.endpoints.get_mut(*number));
+        let Some(endpoint) = endpoint else {
             table
                 .mistakes
                 .add(entry.at, format!("`{}` is no endpoint", entry.key));

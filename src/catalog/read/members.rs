@@ -18,12 +18,9 @@ impl Reader {
         let told = map.take("harmless").map(|node| harmless(node, mistakes));
         let told = told.unwrap_or_default();
         map.finish(mistakes);
-        let called = template.to_string();
-        let found = self
-            .endpoints
-            .iter_mut()
-            .find(|known| known.method == method && known.template.to_string() == called);
-        let Some(endpoint) = found else {
+        let number = self.numbers.get(&format!("{method} {template}"));
+        let endpoint = number.and_then(|number| self.endpoints.get_mut(*number));
+        let Some(endpoint) = endpoint else {
             let call = &entry.key;
             mistakes.add(
                 entry.at,

@@ -7,6 +7,9 @@ mod touches;
 
 pub use members::{Addition, addition};
 
+use std::collections::HashMap;
+use std::thread;
+
 use super::Catalog;
 use super::endpoint::{
     Action, BodyMember, ClosedValues, Endpoint, FieldScope, Harmless, Method, Origin, Parameter,
@@ -26,18 +29,18 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
         kinds: Kinds::default(),
         matcher: Matcher::new(),
         endpoints: Vec::new(),
+        numbers: HashMap::new(),
         could_touch: Vec::new(),
         origin: Origin::Specification,
     };
     let mut wrong = Vec::new();
-    let builtin = ENDPOINT_TABLES.iter().copied();
+    let builtin = parsed(&ENDPOINT_TABLES).into_iter();
     let tables = builtin.map(|table| (table, Origin::Specification));
-    let tables = tables.chain(extra.map(|table| (table, Origin::Extra)));
+    let extra = extra.map(|table| (parse(&table), Origin::Extra));
     wrong.extend(reader.kinds_table());
-    for ((file, text), origin) in tables {
+    for ((mut mistakes, root), origin) in tables.chain(extra) {
         reader.origin = origin;
-        let mut mistakes = Mistakes::new(file);
-        if let Some(root) = yaml::read(text, &mut mistakes) {
+        if let Some(root) = root {
             reader.table(&root, &mut mistakes);
         }
         if !mistakes.is_empty() {
@@ -63,11 +66,41 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     })
 }
 
+/// A table, or what keeps it from being one.
+type Parsed = (Mistakes, Option<Node>);
+
+fn parse((file, text): &(&str, &str)) -> Parsed {
+    let mut mistakes = Mistakes::new(*file);
+    let root = yaml::read(text, &mut mistakes);
+    (mistakes, root)
+}
+
+/// Parses tables on two threads: every command waits for them.
+fn parsed(tables: &[(&str, &str)]) -> Vec<Parsed> {
+    let all: usize = tables.iter().map(|(_, text)| text.len()).sum();
+    let mut length = 0;
+    let half = tables.iter().position(|(_, text)| {
+        length += text.len();
+        length > all / 2
+    });
+    let (first, second) = tables.split_at(half.unwrap_or_default());
+    thread::scope(|scope| {
+        let first_half = scope.spawn(|| first.iter().map(parse).collect::<Vec<_>>());
+        let second: Vec<_> = second.iter().map(parse).collect();
+        let first = first_half.join();
+        let mut both = first.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        both.extend(second);
+        both
+    })
+}
+
 struct Reader {
     scopes: ScopeTable,
     kinds: Kinds,
     matcher: Matcher,
     endpoints: Vec<Endpoint>,
+    /// Their numbers, by method and path.
+    numbers: HashMap<String, usize>,
     /// The endpoints that could touch whatever these take in, by their number.
     could_touch: Vec<(usize, ScopePattern)>,
     /// What rows are of that do not say it.
@@ -220,6 +253,7 @@ impl Reader {
             .matcher
             .insert(endpoint.method, &endpoint.template, number);
         if added.is_ok() {
+            self.numbers.insert(endpoint.to_string(), number);
             return self.endpoints.push(endpoint);
         }
         let why = "is in the catalogue already; an endpoint has one row";
