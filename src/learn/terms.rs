@@ -7,21 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::Difference;
+use super::diff::line;
 use crate::policy::{
     Ceiling, ClaimPattern, Delegate, FileToken, Operator, PatternForm, Policy, Role, Trust,
 };
 use crate::token::{Limits, Source};
-
-fn line(role: &str, allowed: bool, what: &str, told: impl Into<String>) -> Difference {
-    Difference {
-        role: role.to_owned(),
-        allowed,
-        endpoint: what.to_owned(),
-        request: told.into(),
-        does: String::new(),
-        witness: String::new(),
-    }
-}
 
 /// How a term is after a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

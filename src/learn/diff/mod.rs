@@ -177,7 +177,8 @@ fn ordered(written: &Value) -> Value {
     }
 }
 
-fn line(role: &str, allowed: bool, what: &str, told: impl Into<String>) -> Difference {
+/// A difference that no request shows.
+pub(super) fn line(role: &str, allowed: bool, what: &str, told: impl Into<String>) -> Difference {
     Difference {
         role: role.to_owned(),
         allowed,
