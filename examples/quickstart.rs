@@ -1,7 +1,7 @@
 //! tidegate in a few seconds, without an account: a stand-in for DigitalOcean's API, the daemon before it, two sub-tokens, and
 //! what becomes of their requests.
 //!
-//! `cargo run --release --example quickstart`
+//! `cargo run --example quickstart`
 #![allow(clippy::print_stdout, reason = "an example is there to show something")]
 
 #[path = "../tests/support/standin/mod.rs"]
