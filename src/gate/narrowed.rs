@@ -32,6 +32,8 @@ pub(super) struct Showing<'s> {
     pub(super) rule: &'s TouchRule,
     kind: &'s Kind,
     touch: &'s Touch,
+    /// What is read of what it shows.
+    members: Members<'s>,
 }
 
 impl Question<'_> {
@@ -480,7 +482,7 @@ impl Question<'_> {
         let told = if showing.rule.bare.is_some() {
             Json::read(raw).ok()
         } else {
-            Part::of(raw).and_then(|part| Members::of(showing.kind).read(part))
+            Part::of(raw).and_then(|part| showing.members.read(part))
         };
         told.ok_or_else(|| unreadable("the answer is no JSON"))
     }
@@ -694,7 +696,12 @@ impl Question<'_> {
         let rule = endpoint.touches.rules().get(touch.rule);
         let kind = kinds.find(touch.kind.as_str());
         match (rule, kind) {
-            (Some(rule), Some(kind)) => Ok(Showing { rule, kind, touch }),
+            (Some(rule), Some(kind)) => Ok(Showing {
+                rule,
+                kind,
+                touch,
+                members: Members::of(kind),
+            }),
             _ => Err(unreadable("the catalogue does not say what it shows")),
         }
     }

@@ -1,8 +1,9 @@
 //! Cutting an answer: what stays is byte for byte what came.
 
+use bytes::Bytes;
+
 use crate::catalog::FieldPath;
 use crate::json::{Document, Part};
-use bytes::Bytes;
 
 /// What is to be done to a slice of an answer.
 struct Edit {

@@ -1405,20 +1405,7 @@ mod tests {
             Work::Count(counting)
         };
         let exchange = || {
-            let fresh = SubToken::generate().unwrap();
-            let token = Issued {
-                id: fresh.id.clone(),
-                name: "ci/7".to_owned(),
-                hash: fresh.hash(),
-                old: None,
-                roles: ["r".to_owned()].into(),
-                vars: crate::policy::Vars::new(),
-                limits: Arc::default(),
-                created_at: Timestamp::UNIX_EPOCH,
-                ceiling: None,
-                about: None,
-                maker: None,
-            };
+            let token = Issued::named("ci/7");
             let identity = Taken {
                 identity: [0; 32],
                 rule: "ci".to_owned(),

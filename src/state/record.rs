@@ -41,6 +41,27 @@ pub struct Issued {
     pub maker: Option<Arc<Maker>>,
 }
 
+#[cfg(test)]
+impl Issued {
+    /// A new one by that name that is good without an end.
+    pub(super) fn named(name: &str) -> Self {
+        let fresh = crate::token::SubToken::generate().unwrap();
+        Self {
+            id: fresh.id.clone(),
+            name: name.to_owned(),
+            hash: fresh.hash(),
+            old: None,
+            roles: ["r".to_owned()].into(),
+            vars: Vars::new(),
+            limits: Arc::default(),
+            created_at: Timestamp::UNIX_EPOCH,
+            ceiling: None,
+            about: None,
+            maker: None,
+        }
+    }
+}
+
 /// What is said of a token, for those who list tokens.
 #[derive(Clone, Debug, Default)]
 pub struct About {

@@ -853,7 +853,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::Vars;
     use crate::state::{Exchanged, Maker};
     use crate::token::Limits;
 
@@ -898,24 +897,13 @@ mod tests {
             rule: "ci".into(),
             issuer: "i".into(),
         };
-        let token = |name: &str, ends| {
-            let fresh = crate::token::SubToken::generate().unwrap();
-            Issued {
-                id: fresh.id.clone(),
-                name: name.to_owned(),
-                hash: fresh.hash(),
-                old: None,
-                roles: ["r".to_owned()].into(),
-                vars: Vars::new(),
-                limits: Arc::new(Limits {
-                    expires_at: Some(at(ends)),
-                    ..Limits::default()
-                }),
-                created_at: at(0),
-                ceiling: None,
-                about: None,
-                maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
-            }
+        let token = |name: &str, ends| Issued {
+            limits: Arc::new(Limits {
+                expires_at: Some(at(ends)),
+                ..Limits::default()
+            }),
+            maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
+            ..Issued::named(name)
         };
         let once = |identity, rule: &str, again| Taken {
             identity: [identity; 32],
@@ -974,23 +962,13 @@ mod tests {
         let mut state = Sqlite::open(&path, Duration::from_secs(1)).unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
         let asked = |whose, again| {
-            let fresh = crate::token::SubToken::generate().unwrap();
             let exchanged = Exchanged {
                 rule: "ci".into(),
                 issuer: "i".into(),
             };
             let token = Issued {
-                id: fresh.id.clone(),
-                name: "ci/7".to_owned(),
-                hash: fresh.hash(),
-                old: None,
-                roles: ["r".to_owned()].into(),
-                vars: Vars::new(),
-                limits: Arc::default(),
-                created_at: at(1),
-                ceiling: None,
-                about: None,
                 maker: Some(Arc::new(Maker::Trust(exchanged))),
+                ..Issued::named("ci/7")
             };
             let identity = Taken {
                 identity: [whose; 32],
@@ -1026,26 +1004,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut state =
             Sqlite::open(&directory.path().join("s.db"), Duration::from_secs(1)).unwrap();
-        let fresh = crate::token::SubToken::generate().unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
         let token = Issued {
-            id: fresh.id.clone(),
-            name: "ci".into(),
-            hash: fresh.hash(),
-            old: None,
-            roles: ["r".to_owned()].into(),
-            vars: Vars::new(),
             limits: Arc::new(Limits {
                 expires_at: Some(at(1)),
                 ..Limits::default()
             }),
-            created_at: at(0),
-            ceiling: None,
-            about: None,
-            maker: None,
+            ..Issued::named("ci")
         };
         state.issue(&token, at(0)).unwrap();
-        state.revoke(&fresh.id, at(1)).unwrap();
+        state.revoke(&token.id, at(1)).unwrap();
         state.sweep(at(1000), at(1000)).unwrap();
         assert_eq!(state.list().unwrap().len(), 1);
     }

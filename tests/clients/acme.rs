@@ -18,7 +18,7 @@ use super::fixed_host::{HOST, Road};
 use super::support::standin::Heard;
 use super::support::{Gate, REAL_TOKEN, StandInApi, World};
 use super::zone::NameServer;
-use super::{NOWHERE_ELSE, installed};
+use super::{NOWHERE_ELSE, installed, said_by};
 
 /// What each client needs and no more: lego writes without a look, certbot looks for the zone and for its records.
 const POLICY: &str = "
@@ -183,13 +183,7 @@ impl Scene {
             command.envs(NOWHERE_ELSE);
         }
         command.stdin(Stdio::null());
-        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let output = run.await.unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&said).into_owned(),
-        )
+        said_by(command).await
     }
 
     /// Runs a client that is to succeed, and takes what the API heard of it.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::certificates::Certificates;
 use super::support::standin::Heard;
 use super::support::{Gate, REAL_TOKEN, StandInApi, World};
-use super::{NOWHERE_ELSE, installed, narrowed};
+use super::{NOWHERE_ELSE, installed, narrowed, said_by};
 
 /// Has it look once after `name`, whose address is `address` now; what it said, and whether it succeeded.
 async fn ddclient(
@@ -33,13 +33,7 @@ async fn ddclient(
         .arg(Path::new(&file))
         .envs(NOWHERE_ELSE)
         .stdin(Stdio::null());
-    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = run.await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
+    said_by(command).await
 }
 
 #[tokio::test]

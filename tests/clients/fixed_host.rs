@@ -15,7 +15,7 @@ use super::certificates::Certificates;
 use super::narrowed;
 use super::support::standin::Heard;
 use super::support::{Gate, REAL_TOKEN, StandInApi, World};
-use super::{NOWHERE_ELSE, python};
+use super::{NOWHERE_ELSE, python, said_by};
 
 const POLICY: &str = "
 version: 1
@@ -89,13 +89,7 @@ pub async fn led_to(
         .envs(["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"].map(|name| (name, ca.authority())))
         .env("TLDEXTRACT_CACHE_PATH", gate.files().path("tlds"))
         .stdin(Stdio::null());
-    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = run.await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
+    said_by(command).await
 }
 
 /// Has lexicon `create` or `delete` a record.

@@ -55,6 +55,17 @@ fn python(name: &str) -> Command {
     command
 }
 
+/// Whether a client succeeded, and all that it said.
+async fn said_by(mut command: Command) -> (bool, String) {
+    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = run.await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
 /// Whatever is not meant for this machine ends at a closed port of it: a link that led around tidegate would be noticed.
 const NOWHERE_ELSE: [(&str, &str); 4] = [
     ("https_proxy", "http://127.0.0.1:9"),

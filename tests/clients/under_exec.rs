@@ -11,7 +11,7 @@ use super::support::less::each_scope_less;
 use super::support::standin::Heard;
 use super::support::{REAL_TOKEN, StandInApi, World};
 use super::zone::NameServer;
-use super::{NOWHERE_ELSE, installed, script};
+use super::{NOWHERE_ELSE, installed, said_by, script};
 
 const POLICY: &str = "
 version: 1
@@ -54,15 +54,10 @@ async fn exec(api: &StandInApi, directory: &Path, options: &[&str], command: &Co
                 .filter_map(|(name, value)| Some((name, value?))),
         )
         .stdin(Stdio::null());
-    let run = tokio::task::spawn_blocking(move || exec.output().unwrap());
-    let output = run.await.unwrap();
+    let (succeeded, said) = said_by(exec).await;
     let heard = api.heard();
     assert!(heard.iter().all(|heard| heard.bearer() == Some(REAL_TOKEN)));
-    let said = [output.stdout, output.stderr].concat();
-    Ran {
-        succeeded: output.status.success(),
-        said: String::from_utf8_lossy(&said).into_owned(),
-    }
+    Ran { succeeded, said }
 }
 
 fn errand(client: &str) -> Command {
