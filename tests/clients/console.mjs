@@ -60,10 +60,11 @@ async function open(browser, options) {
   return page;
 }
 
-// By the keyboard alone: the field has the focus already.
+// By the keyboard alone: the field has the focus, which a browser gives it only once the page is drawn.
 async function signIn(page) {
   await page.goto(url + "/tokens");
   assert.equal(new URL(page.url()).pathname, "/sign-in");
+  await page.waitForFunction(() => document.activeElement?.id === "token");
   await page.keyboard.type(required("TOKEN_OPERATOR"));
   await page.keyboard.press("Enter");
   await page.waitForURL(url + "/tokens");
