@@ -87,16 +87,66 @@ pub(crate) fn policy(catalog: &Catalog) -> Value {
 }
 
 /// The schema of a configuration file.
-#[expect(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn config() -> Value {
-    let tls = object(
+    let mut schema = object(
+        &["accounts", "policy", "state", "audit"],
+        &[
+            ("listen", list(&listener())),
+            ("public_url", or_null(base_url())),
+            (
+                "trusted_proxies",
+                json!({ "type": "array", "items": network() }),
+            ),
+            ("upstream", upstream()),
+            (
+                "accounts",
+                json!({ "type": "object", "minProperties": 1, "additionalProperties": account() }),
+            ),
+            ("policy", text()),
+            ("state", json!({ "anyOf": [text(), state()] })),
+            (
+                "instance",
+                or_null(json!({ "allOf": [text(), { "minLength": 1, "maxLength": 64 }] })),
+            ),
+            (
+                "audit",
+                json!({ "anyOf": [{ "const": "stdout" }, audit()] }),
+            ),
+            ("admin", or_null(admin())),
+            ("catalog", object(&["extra"], &[("extra", text())])),
+            (
+                "field_scopes",
+                json!({ "enum": ["secrets_only", "enforce"] }),
+            ),
+            (
+                "issuers",
+                json!({ "type": "object", "additionalProperties": issuer() }),
+            ),
+            ("limits", limits()),
+        ],
+    );
+    let header = json!({ "required": ["proxy_protocol"], "properties": { "proxy_protocol": { "const": true } } });
+    let behind =
+        json!({ "required": ["listen"], "properties": { "listen": { "contains": header } } });
+    let proxies = json!({ "required": ["trusted_proxies"], "properties": { "trusted_proxies": { "minItems": 1 } } });
+    put(&mut schema, "allOf", json!([implies(&behind, &proxies)]));
+    put(&mut schema, "title", json!("The configuration of tidegate"));
+    put(&mut schema, "$defs", json!({ "tls": tls() }));
+    headed(schema)
+}
+
+fn tls() -> Value {
+    object(
         &["certificate", "private_key"],
         &[
             ("certificate", text()),
             ("private_key", text()),
             ("client_ca", text()),
         ],
-    );
+    )
+}
+
+fn listener() -> Value {
     let mut listener = object(
         &[],
         &[
@@ -126,6 +176,10 @@ pub(crate) fn config() -> Value {
         ),
     ]);
     put(&mut listener, "allOf", of_listener);
+    listener
+}
+
+fn admin() -> Value {
     let mut admin = object(
         &[],
         &[
@@ -154,6 +208,10 @@ pub(crate) fn config() -> Value {
         ),
     ]);
     put(&mut admin, "allOf", of_admin);
+    admin
+}
+
+fn account() -> Value {
     let mut account = object(
         &[],
         &[
@@ -176,11 +234,18 @@ pub(crate) fn config() -> Value {
     let refreshes = json!({ "required": ["token_refresh"], "properties": { "token_refresh": { "type": "string" } } });
     let runs = json!({ "required": ["token_command"] });
     put(&mut account, "allOf", json!([implies(&refreshes, &runs)]));
-    let audit = object(
+    account
+}
+
+fn audit() -> Value {
+    object(
         &["file"],
         &[("file", text()), ("sync", flag()), ("chain", flag())],
-    );
-    let upstream = object(
+    )
+}
+
+fn upstream() -> Value {
+    object(
         &[],
         &[
             ("url", json!({ "allOf": [base_url(), safe_url()] })),
@@ -188,49 +253,7 @@ pub(crate) fn config() -> Value {
             ("connect_timeout", or_null(span())),
             ("timeout", or_null(span())),
         ],
-    );
-    let mut schema = object(
-        &["accounts", "policy", "state", "audit"],
-        &[
-            ("listen", list(&listener)),
-            ("public_url", or_null(base_url())),
-            (
-                "trusted_proxies",
-                json!({ "type": "array", "items": network() }),
-            ),
-            ("upstream", upstream),
-            (
-                "accounts",
-                json!({ "type": "object", "minProperties": 1, "additionalProperties": account }),
-            ),
-            ("policy", text()),
-            ("state", json!({ "anyOf": [text(), state()] })),
-            (
-                "instance",
-                or_null(json!({ "allOf": [text(), { "minLength": 1, "maxLength": 64 }] })),
-            ),
-            ("audit", json!({ "anyOf": [{ "const": "stdout" }, audit] })),
-            ("admin", or_null(admin)),
-            ("catalog", object(&["extra"], &[("extra", text())])),
-            (
-                "field_scopes",
-                json!({ "enum": ["secrets_only", "enforce"] }),
-            ),
-            (
-                "issuers",
-                json!({ "type": "object", "additionalProperties": issuer() }),
-            ),
-            ("limits", limits()),
-        ],
-    );
-    let header = json!({ "required": ["proxy_protocol"], "properties": { "proxy_protocol": { "const": true } } });
-    let behind =
-        json!({ "required": ["listen"], "properties": { "listen": { "contains": header } } });
-    let proxies = json!({ "required": ["trusted_proxies"], "properties": { "trusted_proxies": { "minItems": 1 } } });
-    put(&mut schema, "allOf", json!([implies(&behind, &proxies)]));
-    put(&mut schema, "title", json!("The configuration of tidegate"));
-    put(&mut schema, "$defs", json!({ "tls": tls }));
-    headed(schema)
+    )
 }
 
 fn state() -> Value {
