@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::runtime::{Builder, Runtime};
 
 use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say, values};
@@ -136,60 +137,84 @@ pub(super) fn with_look_ups<T>(
         .real_token("default")
         .or_else(|| rules.real_tokens().next());
     let upstream = Upstream::new(&rules.settings.upstream, Arc::<Metrics>::default());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let (Some(token), Ok(upstream)) = (token, upstream) else {
         return goes_on(None);
     };
     let facts = facts::Facts::default();
-    let generation = rules.generation;
-    let reader = Reader::new(
-        &facts,
-        &upstream,
-        token,
+    let looked_up = LookedUp {
+        reader: Reader::new(
+            &facts,
+            &upstream,
+            token,
+            catalog,
+            rules.generation,
+            upstream.metrics(),
+            false,
+            "",
+        ),
+        runtime,
         catalog,
-        generation,
-        upstream.metrics(),
-        false,
-        "",
-    );
-    let told = |kind: &Kind, id: Option<&str>, found: &Found| {
+        by,
+    };
+    goes_on(Some(&LookUps {
+        one: &|kind, id| looked_up.one(kind, id),
+        all: &|kind| looked_up.all(kind),
+    }))
+}
+
+/// Looks up what resources are like, and waits for it.
+struct LookedUp<'l> {
+    reader: Reader<'l>,
+    runtime: Runtime,
+    catalog: &'l Catalog,
+    by: By,
+}
+
+impl LookedUp<'_> {
+    fn one(&self, kind: &str, id: &str) -> Option<Facts> {
+        let kind = self.outermost(kind).filter(|kind| kind.get.is_some())?;
+        let name = kind.name(id, self.catalog.kinds())?;
+        let found = self.runtime.block_on(self.reader.one(kind, &[], &name));
+        Some(self.told(kind, Some(id), &found.ok()??))
+    }
+
+    fn all(&self, kind: &str) -> Option<Vec<Facts>> {
+        let kind = self.outermost(kind).filter(|kind| kind.list.is_some())?;
+        let found = self.runtime.block_on(self.reader.every(kind)).ok()??;
+        let told = found.iter().map(|found| self.told(kind, None, found));
+        Some(told.collect())
+    }
+
+    /// A kind whose resources stand under no others: those can be looked up by their ids alone.
+    fn outermost(&self, kind: &str) -> Option<&Kind> {
+        let kind = self.catalog.kinds().find(kind);
+        kind.filter(|kind| kind.parent.is_none())
+    }
+
+    fn told(&self, kind: &Kind, id: Option<&str>, found: &Found) -> Facts {
         let values = |attribute: &str| {
-            let known = found
-                .attributes
-                .get(attribute)
-                .filter(|_| kind.has(attribute));
+            let known = found.attributes.get(attribute);
+            let known = known.filter(|_| kind.has(attribute));
             known.map(|known| known.values.clone()).unwrap_or_default()
         };
-        let called = id.map(str::to_owned);
-        let called = called.or_else(|| values("id").into_iter().next());
-        let urn = called.filter(|_| by == By::Project && kind.has("project"));
-        let urn = urn.and_then(|id| urn_of(kind, &id));
-        let project = urn.and_then(|urn| runtime.block_on(reader.project_of(&urn, &|_| true)).ok());
+        let id = id.map(str::to_owned);
+        let id = id.or_else(|| values("id").into_iter().next());
         Facts {
             name: values("name").into_iter().next(),
             tags: values("tag"),
-            project: project.and_then(|known| known.values.into_iter().next()),
+            project: id.and_then(|id| self.project_of(kind, &id)),
         }
-    };
-    let outermost = |kind: &str| {
-        let kind = catalog.kinds().find(kind);
-        kind.filter(|kind| kind.parent.is_none())
-    };
-    let one = |kind: &str, id: &str| {
-        let kind = outermost(kind).filter(|kind| kind.get.is_some())?;
-        let name = kind.name(id, catalog.kinds())?;
-        let found = runtime.block_on(reader.one(kind, &[], &name)).ok()??;
-        Some(told(kind, Some(id), &found))
-    };
-    let all = |kind: &str| {
-        let kind = outermost(kind).filter(|kind| kind.list.is_some())?;
-        let found = runtime.block_on(reader.every(kind)).ok()??;
-        Some(found.iter().map(|found| told(kind, None, found)).collect())
-    };
-    goes_on(Some(&LookUps {
-        one: &one,
-        all: &all,
-    }))
+    }
+
+    /// The project of a resource, where the role is to be narrowed by that: it takes a look-up of its own.
+    fn project_of(&self, kind: &Kind, id: &str) -> Option<String> {
+        if self.by != By::Project || !kind.has("project") {
+            return None;
+        }
+        let urn = urn_of(kind, id)?;
+        let known = self.reader.project_of(&urn, &|_| true);
+        let known = self.runtime.block_on(known).ok()?;
+        known.values.into_iter().next()
+    }
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand};
-use regex::Regex;
+use regex::{Captures, Regex};
 use serde_json::{Value, json};
 
 use super::{Failed, Outcome, print, print_table, values};
@@ -213,63 +213,77 @@ fn may_stand(name: &str, value: &str, policy: &Policy) -> Result<(), Failed> {
 fn fill(text: &str, vars: &BTreeMap<&str, &str>, policy: &Policy) -> Result<String, Failed> {
     let at = text.find("\ntests:").unwrap_or(text.len());
     let (roles, tests) = text.split_at(at);
-    let mut filled = Vec::new();
-    for line in roles.lines() {
-        let mut line = line.to_owned();
-        if let Some(names) = line
-            .trim()
-            .strip_prefix("vars: [")
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            let left: Vec<_> = names
-                .split(", ")
-                .filter(|name| !vars.contains_key(name))
-                .collect();
-            if left.is_empty() {
-                continue;
+    let mut filled = filled_roles(roles, vars);
+    filled.extend(filled_tests(tests, vars, policy)?);
+    Ok(filled.join("\n") + "\n")
+}
+
+fn filled_roles(roles: &str, vars: &BTreeMap<&str, &str>) -> Vec<String> {
+    let filled = |line: &str| {
+        let mut line = match listed_vars(line) {
+            None => line.to_owned(),
+            Some(names) => {
+                let left: Vec<_> = names.filter(|name| !vars.contains_key(name)).collect();
+                if left.is_empty() {
+                    return None;
+                }
+                let indent = line.len() - line.trim_start().len();
+                format!("{:indent$}vars: [{}]", "", left.join(", "))
             }
-            let indent = line.len() - line.trim_start().len();
-            line = format!("{:indent$}vars: [{}]", "", left.join(", "));
-        }
+        };
         for (name, value) in vars {
             line = line.replace(&format!("${{{name}}}"), value);
         }
-        filled.push(line);
-    }
+        Some(line)
+    };
+    roles.lines().filter_map(filled).collect()
+}
+
+/// The variables that a line says a role has.
+fn listed_vars(line: &str) -> Option<impl Iterator<Item = &str>> {
+    let names = line.trim().strip_prefix("vars: [")?.strip_suffix(']')?;
+    Some(names.split(", "))
+}
+
+fn filled_tests(
+    tests: &str,
+    vars: &BTreeMap<&str, &str>,
+    policy: &Policy,
+) -> Result<Vec<String>, Failed> {
     let samples = samples(vars, policy);
     let words: Vec<_> = samples.keys().map(|sample| regex::escape(sample)).collect();
     let compiled = |pattern: &str| Regex::new(pattern).map_err(Failed::because);
     let sample = compiled(&format!(r"\b(?:{})\b", words.join("|")))?;
     let given = compiled(r"vars: \{ ([^}]*) \}(?:, )?")?;
-    for line in tests.lines().skip(1) {
-        let without = given.replace(line, |found: &regex::Captures<'_>| {
-            let pairs = found.get(1).map_or("", |pairs| pairs.as_str()).split(", ");
-            let is_left =
-                |pair: &&str| !vars.contains_key(pair.split(':').next().unwrap_or_default());
-            let left: Vec<_> = pairs.filter(is_left).collect();
-            match left.as_slice() {
-                [] => String::new(),
-                left => {
-                    let whole = found.get(0).map_or("", |all| all.as_str());
-                    let comma = if whole.ends_with(", ") { ", " } else { "" };
-                    format!("vars: {{ {} }}{comma}", left.join(", "))
-                }
-            }
-        });
+    let put_in = |found: &Captures<'_>| {
+        let word = found.get(0).map_or("", |word| word.as_str());
+        samples.get(word).copied().unwrap_or(word).to_owned()
+    };
+    let filled = |line: &str| {
+        let without = given.replace(line, |found: &Captures<'_>| left_of(found, vars));
         if without.trim().is_empty() && !line.trim().is_empty() {
-            continue;
+            return None;
         }
-        let put_in = |found: &regex::Captures<'_>| {
-            let word = found.get(0).map_or("", |word| word.as_str());
-            samples.get(word).copied().unwrap_or(word).to_owned()
-        };
-        filled.push(if words.is_empty() {
+        Some(if words.is_empty() {
             without.into_owned()
         } else {
             sample.replace_all(&without, put_in).into_owned()
-        });
+        })
+    };
+    Ok(tests.lines().skip(1).filter_map(filled).collect())
+}
+
+/// What is left of the variables that a test gives.
+fn left_of(found: &Captures<'_>, vars: &BTreeMap<&str, &str>) -> String {
+    let pairs = found.get(1).map_or("", |pairs| pairs.as_str()).split(", ");
+    let is_left = |pair: &&str| !vars.contains_key(pair.split(':').next().unwrap_or_default());
+    let left: Vec<_> = pairs.filter(is_left).collect();
+    if left.is_empty() {
+        return String::new();
     }
-    Ok(filled.join("\n") + "\n")
+    let whole = found.get(0).map_or("", |all| all.as_str());
+    let comma = if whole.ends_with(", ") { ", " } else { "" };
+    format!("vars: {{ {} }}{comma}", left.join(", "))
 }
 
 /// What the tests give for the variables, each with the value that comes in its place.

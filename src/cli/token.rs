@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::operate::{
     End, NewToken, Shown, all_shown, name, plain_text, rotate_found, tree, variable,
 };
-use crate::policy::{Ceiling, Policy};
+use crate::policy::{Ceiling, Policy, Vars};
 use crate::rules;
 use crate::state::{self, About, Issued, Listed, StateError, Store};
 use crate::token::{Limits, Source, SubToken, SubjectPattern, Usage};
@@ -456,6 +456,26 @@ fn entry(token: &Issued) -> String {
         maker: _,
     } = token;
     let About { owner, description } = about.as_deref().cloned().unwrap_or_default();
+    let ceiling = ceiling.as_deref();
+    let members = [
+        ("id", Some(quoted(id.as_str()))),
+        ("hash", Some(format!("\"sha256:{}\"", hash.to_hex()))),
+        ("roles", Some(quoted_list(roles))),
+        ("vars", (!vars.is_empty()).then(|| quoted_vars(vars))),
+    ];
+    let about = [
+        ("ceiling", ceiling.map(|ceiling| quoted(&ceiling.role))),
+        ("report_until", ceiling.map(|it| it.until.to_string())),
+        ("owner", owner.as_deref().map(quoted)),
+        ("description", description.as_deref().map(quoted)),
+    ];
+    let members = members.into_iter().chain(limits_of(limits)).chain(about);
+    let lines = members.filter_map(|(key, value)| Some(format!("    {key}: {}\n", value?)));
+    format!("  - name: {}\n", quoted(name)) + &lines.collect::<String>()
+}
+
+/// The limits of an entry, as YAML writes them.
+fn limits_of(limits: &Limits) -> [(&'static str, Option<String>); 7] {
     let Limits {
         sources,
         client_cert,
@@ -464,64 +484,38 @@ fn entry(token: &Issued) -> String {
         idle,
         max_uses,
         rate,
-    } = &**limits;
-    let quoted = |text: &str| Value::String(text.to_owned()).to_string(); // JSON strings are YAML strings
-    let list = |items: &[String]| {
-        format!(
-            "[{}]",
-            items
-                .iter()
-                .map(|item| quoted(item))
-                .collect::<Vec<_>>()
-                .join(", ")
-        )
-    };
-    let mut lines = vec![
-        format!("  - name: {}", quoted(name)),
-        format!("    id: {}", quoted(id.as_str())),
-        format!("    hash: \"sha256:{}\"", hash.to_hex()),
-        format!("    roles: {}", list(roles)),
-    ];
-    if !vars.is_empty() {
-        let vars: Vec<_> = vars
-            .iter()
-            .map(|(name, value)| format!("{}: {}", quoted(name), quoted(value)))
-            .collect();
-        lines.push(format!("    vars: {{ {} }}", vars.join(", ")));
-    }
-    let sources = sources
-        .as_ref()
-        .map(|sources| list(&sources.iter().map(Source::to_string).collect::<Vec<_>>()));
-    let optional = [
+    } = limits;
+    let sources = sources.as_ref().map(|sources| {
+        let texts: Vec<_> = sources.iter().map(Source::to_string).collect();
+        quoted_list(&texts)
+    });
+    let subject = client_cert.as_ref().map(SubjectPattern::to_string);
+    [
         ("sources", sources),
-        (
-            "client_cert",
-            client_cert
-                .as_ref()
-                .map(|pattern| quoted(&pattern.to_string())),
-        ),
+        ("client_cert", subject.as_deref().map(quoted)),
         ("not_before", not_before.map(|time| time.to_string())),
         ("expires_at", expires_at.map(|time| time.to_string())),
         ("idle", idle.map(|idle| idle.to_string())),
         ("max_uses", max_uses.map(|uses| uses.to_string())),
         ("rate", rate.map(|rate| rate.to_string())),
-        (
-            "ceiling",
-            ceiling.as_ref().map(|ceiling| quoted(&ceiling.role)),
-        ),
-        (
-            "report_until",
-            ceiling.as_ref().map(|ceiling| ceiling.until.to_string()),
-        ),
-        ("owner", owner.as_deref().map(quoted)),
-        ("description", description.as_deref().map(quoted)),
-    ];
-    lines.extend(
-        optional
-            .into_iter()
-            .filter_map(|(key, value)| Some(format!("    {key}: {}", value?))),
-    );
-    lines.join("\n") + "\n"
+    ]
+}
+
+/// A text in quotes: the strings of JSON are strings of YAML.
+fn quoted(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
+}
+
+fn quoted_list(items: &[String]) -> String {
+    let items: Vec<_> = items.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn quoted_vars(vars: &Vars) -> String {
+    let pairs = vars
+        .iter()
+        .map(|(name, value)| format!("{}: {}", quoted(name), quoted(value)));
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
 }
 
 fn plain(value: &Value) -> String {
