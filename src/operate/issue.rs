@@ -93,11 +93,7 @@ impl NewToken {
         let ceiling = ceiling.transpose()?;
         let expires_at = expires.map(|end| end.after(now)).transpose()?;
         in_time(not_before, expires_at, now)?;
-        if policy.tokens.iter().any(|listed| listed.name == called) {
-            return Err(Failed::because(format!(
-                "a token of the policy file has the name `{called}` already; choose another"
-            )));
-        }
+        is_free(&called, policy)?;
         let limits = Limits {
             sources: (!sources.is_empty()).then_some(sources),
             client_cert,
@@ -144,6 +140,16 @@ impl NewToken {
         }
         Ok(())
     }
+}
+
+/// That no token of the policy file has the name.
+fn is_free(name: &str, policy: &Policy) -> Result<(), Failed> {
+    if policy.tokens.iter().any(|listed| listed.name == name) {
+        return Err(Failed::because(format!(
+            "a token of the policy file has the name `{name}` already; choose another"
+        )));
+    }
+    Ok(())
 }
 
 /// That it would be good at some time.

@@ -153,68 +153,67 @@ fn lists_all(endpoint: &Endpoint) -> bool {
 }
 
 /// What the request itself names, as far as it says of which kind that is.
-fn named(
-    asked: &Asked<'_>,
-    endpoint: &Endpoint,
-    catalog: &Catalog,
-) -> BTreeMap<String, (String, BTreeSet<String>)> {
+fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> Names {
     let kinds = catalog.kinds();
-    let mut all = BTreeMap::new();
-    let mut put = |kind: &Kind, attribute: &str, name: &str| {
-        if kind.everybody_has {
-            return;
-        }
-        let attribute = match attribute {
-            "id" if matches!(kind.name.as_str(), "domain" | "tag") => "name",
-            other => other,
-        };
-        let entry: &mut (String, BTreeSet<String>) = all
-            .entry(kind.name.to_string())
-            .or_insert_with(|| (attribute.to_owned(), BTreeSet::new()));
-        if entry.0 == attribute {
-            entry.1.insert(exactly(name));
-        }
-    };
-    for rule in endpoint
-        .touches
-        .rules()
-        .iter()
-        .filter(|rule| asked.applies(rule))
-    {
+    let mut all = Names::new();
+    let rules = endpoint.touches.rules().iter();
+    for rule in rules.filter(|rule| asked.applies(rule)) {
         // A name may be another's under another parent.
         for (parent, at) in &rule.of {
-            let named = asked.names(at).into_iter();
-            let parent = kinds.find(parent.as_str());
-            parent
-                .into_iter()
-                .zip(named)
-                .for_each(|(kind, name)| put(kind, "id", name));
+            if let Some(parent) = kinds.find(parent.as_str()) {
+                put(&mut all, parent, "id", asked.names(at));
+            }
         }
-        let by = rule.by.first().map_or("id", String::as_str);
         match (&rule.at, &rule.kind) {
             (Some(at), TouchKind::One(kind)) => {
                 let Some(kind) = kinds.find(kind.as_str()) else {
                     continue;
                 };
+                let by = rule.by.first().map_or("id", String::as_str);
                 let names = asked.names(at).into_iter();
                 let owned = names.filter(|name| !rule.public.iter().any(|public| public == name));
-                owned.for_each(|name| put(kind, by, name));
+                put(&mut all, kind, by, owned);
             }
             (Some(at), TouchKind::Urn) => {
                 let urns = asked.names(at).into_iter().filter_map(|urn| kinds.urn(urn));
-                urns.for_each(|(kind, name)| put(kind, "id", name.as_str()));
+                urns.for_each(|(kind, name)| put(&mut all, kind, "id", [name.as_str()]));
             }
             (None, TouchKind::One(kind)) => {
-                let (Some(kind), Some(name)) = (kinds.find(kind.as_str()), made_as(rule, asked))
-                else {
-                    continue;
-                };
-                put(kind, "name", name);
+                if let Some(kind) = kinds.find(kind.as_str()) {
+                    put(&mut all, kind, "name", made_as(rule, asked));
+                }
             }
             (Some(_) | None, _) => {}
         }
     }
     all
+}
+
+/// Of each kind the attribute that resources are named by, and the values of it.
+type Names = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// Adds names of a kind that are values of an attribute. What is named by another attribute already stays as it is.
+fn put<'n>(
+    all: &mut Names,
+    kind: &Kind,
+    attribute: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) {
+    if kind.everybody_has {
+        return;
+    }
+    let attribute = match attribute {
+        "id" if matches!(kind.name.as_str(), "domain" | "tag") => "name",
+        other => other,
+    };
+    for name in names {
+        let (by, values) = all
+            .entry(kind.name.to_string())
+            .or_insert_with(|| (attribute.to_owned(), BTreeSet::new()));
+        if by == attribute {
+            values.insert(exactly(name));
+        }
+    }
 }
 
 /// The name that something which is made gets, where the request says one.

@@ -463,6 +463,11 @@ fn of_token(what: String, id: &TokenId) -> Done {
     }
 }
 
+/// Leads to the page of a token.
+fn see_token(name_or_id: &str) -> Reply {
+    Reply::See(format!("/tokens/{}", encoded(name_or_id)), None)
+}
+
 fn with_secret(mut shown: Value, token: &SubToken, old_until: Option<String>) -> Value {
     if let Some(members) = shown.as_object_mut() {
         let secret = token.secret.expose();
@@ -506,24 +511,12 @@ impl Console {
                 let (filter, list) = self.tokens(Filter::of(&asked.query)?).await?;
                 ok(list_page(&filter, &list, rules, frame))
             }
-            TokenTask::Find => {
-                let token = SubToken::read(form.one("token").unwrap_or_default());
-                let token = token.map_err(|why| {
-                    Trouble::Bad(format!(
-                        "this sub-token can't be read: {why}; search by its name or id"
-                    ))
-                })?;
-                self.let_come(token.id.as_str(), rules).await?;
-                let found = self.found(token.id.as_str(), rules)?;
-                Ok(Reply::See(format!("/tokens/{}", found.kept.id()), None))
-            }
+            TokenTask::Find => self.find_by_secret(form, rules).await,
             TokenTask::Several => {
                 let asking = several::Asking::of_form(&asked.query)?;
                 let told = if asking.says_which() {
-                    Some(
-                        self.revoke_several(asked, frame.operator, asking.shown_first())
-                            .await,
-                    )
+                    let asking = asking.shown_first();
+                    Some(self.revoke_several(asked, frame.operator, asking).await)
                 } else {
                     None
                 };
@@ -537,18 +530,14 @@ impl Console {
                 let told = self.revoke_several(asked, frame.operator, asking).await;
                 ok(several::page(form, Some(&told), frame))
             }
-            TokenTask::Show => ok(token_page(
-                &self.token(asked.place.clone()).await?,
-                rules,
-                frame,
-            )),
+            TokenTask::Show => {
+                let token = self.token(asked.place.clone()).await?;
+                ok(token_page(&token, rules, frame))
+            }
             TokenTask::Revoke => {
                 self.revoke(asked, frame.operator, &asked.place).await?;
                 self.seen_revoked(&asked.place).await;
-                Ok(Reply::See(
-                    format!("/tokens/{}", encoded(&asked.place)),
-                    None,
-                ))
+                Ok(see_token(&asked.place))
             }
             TokenTask::Rotate => {
                 let wanted = (asked.place.as_str(), form.one("grace"));
@@ -556,20 +545,41 @@ impl Console {
                 self.with_rest(rotated, rules, frame).await
             }
             TokenTask::New => ok(new_page(&Form::default(), None, frame)),
-            TokenTask::Issue => {
-                let issued = match new::of_form(form) {
-                    Ok(new) => self.issue(asked, frame.operator, new).await,
-                    Err(trouble) => Err(trouble),
-                };
-                match issued {
-                    Ok(issued) => self.with_rest(issued, rules, frame).await,
-                    Err(Trouble::Bad(why) | Trouble::Taken(why)) => {
-                        let page = new_page(form, Some(&why), frame);
-                        Ok(Reply::Page(StatusCode::BAD_REQUEST, page))
-                    }
-                    Err(trouble) => Err(trouble),
-                }
+            TokenTask::Issue => self.issue_from_page(asked, rules, frame, form).await,
+        }
+    }
+
+    /// Leads to the token of which somebody typed the secret.
+    async fn find_by_secret(&self, form: &Form, rules: &Rules) -> Result<Reply, Trouble> {
+        let token = SubToken::read(form.one("token").unwrap_or_default()).map_err(|why| {
+            Trouble::Bad(format!(
+                "this sub-token can't be read: {why}; search by its name or id"
+            ))
+        })?;
+        self.let_come(token.id.as_str(), rules).await?;
+        let found = self.found(token.id.as_str(), rules)?;
+        Ok(see_token(found.kept.id().as_str()))
+    }
+
+    /// Issues what a form asks for; where that can't be, the form comes again with why.
+    async fn issue_from_page(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        rules: &Rules,
+        frame: &Frame<'_>,
+        form: &Form,
+    ) -> Result<Reply, Trouble> {
+        let issued = match new::of_form(form) {
+            Ok(new) => self.issue(asked, frame.operator, new).await,
+            Err(trouble) => Err(trouble),
+        };
+        match issued {
+            Ok(issued) => self.with_rest(issued, rules, frame).await,
+            Err(Trouble::Bad(why) | Trouble::Taken(why)) => {
+                let page = new_page(form, Some(&why), frame);
+                Ok(Reply::Page(StatusCode::BAD_REQUEST, page))
             }
+            Err(trouble) => Err(trouble),
         }
     }
 
