@@ -121,32 +121,8 @@ pub fn suggest(
         .iter()
         .filter(|seen| !extended_allows(options, seen, catalog))
         .collect();
-    let mut narrowing = Narrowing::new(options.by);
-    let there_are = ThereAre::new(options.look_ups);
-    let (yaml, failing) = loop {
-        let mut needs = Needs::of(&lacking, &narrowing, catalog);
-        let text = needs.written(&options.name, &narrowing, &there_are, catalog);
-        let policy = read(&text, catalog)?;
-        let mut failing = Vec::new();
-        let mut widened = false;
-        for seen in &lacking {
-            let rebuilt = rebuilt::test(seen, &options.name, catalog);
-            match judge_test(&rebuilt, &policy, catalog) {
-                Ok(Ok(_)) => {}
-                Ok(Err(refusal)) => {
-                    widened |= narrowing.widen(seen, &refusal.needs, catalog);
-                    failing.push(((*seen).clone(), refusal.to_string()));
-                }
-                Err(why) => failing.push(((*seen).clone(), why)),
-            }
-        }
-        if !widened {
-            break (
-                with_tests(text, &lacking, &failing, &options.name, catalog),
-                failing,
-            );
-        }
-    };
+    let (text, failing) = narrowest(&lacking, options, catalog)?;
+    let yaml = with_tests(text, &lacking, &failing, &options.name, catalog);
     read(&yaml, catalog)?;
     let missed: u64 = failing.iter().map(|(seen, _)| seen.count).sum();
     Ok(Suggested {
@@ -160,6 +136,37 @@ pub fn suggest(
         refused: trail.refused,
         unreadable: trail.unreadable,
     })
+}
+
+/// The narrowest policy that lets the requests through, and those that none does, each with why.
+fn narrowest(
+    lacking: &[&Seen],
+    options: &Options<'_>,
+    catalog: &Catalog,
+) -> Result<(String, Vec<(Seen, String)>), String> {
+    let mut narrowing = Narrowing::new(options.by);
+    let there_are = ThereAre::new(options.look_ups);
+    loop {
+        let mut needs = Needs::of(lacking, &narrowing, catalog);
+        let text = needs.written(&options.name, &narrowing, &there_are, catalog);
+        let policy = read(&text, catalog)?;
+        let mut failing = Vec::new();
+        let mut widened = false;
+        for seen in lacking {
+            let rebuilt = rebuilt::test(seen, &options.name, catalog);
+            match judge_test(&rebuilt, &policy, catalog) {
+                Ok(Ok(_)) => {}
+                Ok(Err(refusal)) => {
+                    widened |= narrowing.widen(seen, &refusal.needs, catalog);
+                    failing.push(((*seen).clone(), refusal.to_string()));
+                }
+                Err(why) => failing.push(((*seen).clone(), why)),
+            }
+        }
+        if !widened {
+            return Ok((text, failing));
+        }
+    }
 }
 
 fn read(text: &str, catalog: &Catalog) -> Result<Policy, String> {

@@ -72,107 +72,86 @@ fn parts(seen: &Seen, catalog: &Catalog) -> Parts {
             BTreeMap::new(),
         );
     };
-    let (mut body, mut query) = (Map::new(), Vec::new());
+    let mut written = Written::default();
     if let (Some(Action::Named { at, .. }), Some(action)) = (&endpoint.action, &seen.action) {
-        put(at, &[json!(action)], &mut body, &mut query);
+        written.put(at, &[json!(action)]);
     }
     for rule in endpoint.touches.rules() {
-        named_by(rule, seen, endpoint, &mut body, &mut query);
+        match &rule.at {
+            None if rule.verb == TouchVerb::Create => created_by(rule, seen, &mut written),
+            Some(at @ (Place::Body(_) | Place::Query(_))) if is_used(at, seen, endpoint) => {
+                written.put(at, &named_by(rule, seen));
+            }
+            Some(_) | None => {}
+        }
     }
     for field in &seen.fields {
         let Ok(place) = field.parse::<Place>() else {
             continue;
         };
-        let there = match &place {
-            Place::Body(path) => path
-                .steps
-                .first()
-                .is_some_and(|step| body.contains_key(&step.key)),
-            Place::Query(name) => query.iter().any(|(known, _)| known == name),
-            Place::Path(_) => true,
-        };
-        if !there {
-            put(
-                &place,
-                &[json!(sample(&place, endpoint))],
-                &mut body,
-                &mut query,
-            );
+        if !written.has(&place) {
+            written.put(&place, &[json!(sample(&place, endpoint))]);
         }
     }
-    for rule in endpoint
-        .scopes_when
-        .iter()
-        .filter(|rule| seen.query.contains(&rule.parameter))
-    {
-        query.push((rule.parameter.clone(), "true".to_owned()));
+    let asked_for = |parameter: &&String| seen.query.contains(parameter);
+    let parameters = endpoint.scopes_when.iter().map(|rule| &rule.parameter);
+    for parameter in parameters.filter(asked_for) {
+        written.query.push((parameter.clone(), "true".to_owned()));
     }
-    let query: Vec<_> = query
-        .iter()
-        .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
-        .collect();
-    let mark = if query.is_empty() { "" } else { "?" };
-    let request = format!("{} {}{mark}{}", seen.method, seen.path, query.join("&"));
-    (request, body, given(seen, &asked, endpoint, catalog))
+    let request = format!("{} {}{}", seen.method, seen.path, written.query_string());
+    (
+        request,
+        written.body,
+        given(seen, &asked, endpoint, catalog),
+    )
 }
 
-/// Puts what a rule names where it names it.
-fn named_by(
-    rule: &TouchRule,
-    seen: &Seen,
-    endpoint: &Endpoint,
-    body: &mut Map<String, Value>,
-    query: &mut Vec<(String, String)>,
-) {
+/// Says of what is created what is known of it, where the request says that.
+fn created_by(rule: &TouchRule, seen: &Seen, written: &mut Written) {
     let kind = rule.kind.to_string();
-    let of_kind = || seen.resources.iter().filter(|it| it.kind == kind);
-    if rule.verb == TouchVerb::Create && rule.at.is_none() {
-        let Some(created) = of_kind().find(|it| it.id.is_none()) else {
-            return;
-        };
-        for (attribute, places) in &rule.after {
-            let values: Vec<Value> = match attribute.as_str() {
-                "name" => created.facts.name.iter().map(|name| json!(name)).collect(),
-                "tag" => created.facts.tags.iter().map(|tag| json!(tag)).collect(),
-                "project" => created
-                    .facts
-                    .project
-                    .iter()
-                    .map(|project| json!(project))
-                    .collect(),
-                other => {
-                    let more = created.more.iter().filter(|(name, _)| name == other);
-                    more.map(|(_, value)| json!(value)).collect()
-                }
-            };
-            if let Some(place) = places.first().filter(|_| !values.is_empty()) {
-                put(place, &values, body, query);
-            }
-        }
-        return;
-    }
-    let Some(place) = rule
-        .at
-        .as_ref()
-        .filter(|place| !matches!(place, Place::Path(_)))
-    else {
+    let is_created = |it: &&Resource| it.kind == kind && it.id.is_none();
+    let Some(created) = seen.resources.iter().find(is_created) else {
         return;
     };
+    for (attribute, places) in &rule.after {
+        let values: Vec<Value> = match attribute.as_str() {
+            "name" => created.facts.name.iter().map(|name| json!(name)).collect(),
+            "tag" => created.facts.tags.iter().map(|tag| json!(tag)).collect(),
+            "project" => {
+                let project = created.facts.project.iter();
+                project.map(|project| json!(project)).collect()
+            }
+            other => {
+                let more = created.more.iter().filter(|(name, _)| name == other);
+                more.map(|(_, value)| json!(value)).collect()
+            }
+        };
+        if let Some(place) = places.first() {
+            written.put(place, &values);
+        }
+    }
+}
+
+/// Whether the request has what stands at a place; of what is no field that is not told.
+fn is_used(place: &Place, seen: &Seen, endpoint: &Endpoint) -> bool {
     let field = place.to_string();
     let field = field.trim_end_matches("[]");
     let is_field = endpoint.fields.iter().any(|it| it.at.to_string() == field);
-    if is_field && !seen.fields.iter().any(|used| used == field) {
-        return;
-    }
+    !is_field || seen.fields.iter().any(|used| used == field)
+}
+
+/// What a rule names beside the path.
+fn named_by(rule: &TouchRule, seen: &Seen) -> Vec<Value> {
     let in_path = |id: &str| seen.path.split('/').any(|segment| segment == id);
     let named = |it: &Resource| {
         let id = it.id.as_deref()?;
         let id = id.strip_prefix("tag:").unwrap_or(id);
         (!in_path(id)).then(|| id.to_owned())
     };
-    let values: Vec<Value> = match &rule.kind {
+    let resources = seen.resources.iter();
+    match &rule.kind {
         TouchKind::Typed { id, member, types } => {
-            let typed = seen.resources.iter().filter_map(|it| {
+            let typed = resources.filter_map(|it| {
                 let is_its = |(_, kind): &&(String, Option<KindName>)| {
                     kind.as_ref().is_some_and(|kind| kind.as_str() == it.kind)
                 };
@@ -182,26 +161,50 @@ fn named_by(
             typed.collect()
         }
         TouchKind::One(_) | TouchKind::Urn | TouchKind::Told { .. } => {
-            of_kind().filter_map(named).map(Value::from).collect()
+            let kind = rule.kind.to_string();
+            let of_kind = resources.filter(|it| it.kind == kind);
+            of_kind.filter_map(named).map(Value::from).collect()
         }
-    };
-    if !values.is_empty() {
-        put(place, &values, body, query);
     }
 }
 
-fn put(
-    place: &Place,
-    values: &[Value],
-    body: &mut Map<String, Value>,
-    query: &mut Vec<(String, String)>,
-) {
-    match (place, values.first()) {
-        (Place::Body(path), Some(_)) => put_at(path, values, body),
-        (Place::Query(name), Some(Value::String(value))) => {
-            query.push((name.clone(), value.clone()));
+/// What a request says beside its path.
+#[derive(Default)]
+struct Written {
+    body: Map<String, Value>,
+    query: Vec<(String, String)>,
+}
+
+impl Written {
+    fn has(&self, place: &Place) -> bool {
+        match place {
+            Place::Body(path) => {
+                let step = path.steps.first();
+                step.is_some_and(|step| self.body.contains_key(&step.key))
+            }
+            Place::Query(name) => self.query.iter().any(|(known, _)| known == name),
+            Place::Path(_) => true,
         }
-        (Place::Path(_) | Place::Query(_), _) | (_, None) => {}
+    }
+
+    /// Puts values where they stand; none are put nowhere.
+    fn put(&mut self, place: &Place, values: &[Value]) {
+        match (place, values.first()) {
+            (Place::Body(path), Some(_)) => put_at(path, values, &mut self.body),
+            (Place::Query(name), Some(Value::String(value))) => {
+                self.query.push((name.clone(), value.clone()));
+            }
+            (Place::Path(_) | Place::Query(_), _) | (_, None) => {}
+        }
+    }
+
+    /// The query with its mark, where there is one.
+    fn query_string(&self) -> String {
+        let pairs = self.query.iter();
+        let pairs = pairs.map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+        let pairs: Vec<_> = pairs.collect();
+        let mark = if pairs.is_empty() { "" } else { "?" };
+        format!("{mark}{}", pairs.join("&"))
     }
 }
 

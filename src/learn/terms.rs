@@ -279,22 +279,10 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
             .as_ref()
             .map_or_else(|| "anywhere".to_owned(), |sources| list(sources))
     };
-    let subjects = [&old.client_cert, client_cert].map(|it| optional(it.as_ref()));
-    let subject = match (&old.client_cert, client_cert) {
-        (None, Some(_)) => Change::Less,
-        (Some(_), None) => Change::More,
-        (None, None) | (Some(_), Some(_)) => Change::any(&subjects[0], &subjects[1]),
-    };
     let begins = match Change::grown(&old.not_before, not_before) {
         Change::More => Change::Less, // later
         Change::Less => Change::More,
         same => same,
-    };
-    let rates = [&old.rate, rate].map(|rate| optional(rate.as_ref()));
-    let how_often = match (old.rate, rate) {
-        (None, Some(_)) => Change::Less,
-        (Some(_), None) => Change::More,
-        (None, None) | (Some(_), Some(_)) => Change::any(&rates[0], &rates[1]),
     };
     vec![
         Term::new(
@@ -302,7 +290,10 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
             from(old.sources.as_deref(), sources.as_deref()),
             [told_sources(&old.sources), told_sources(sources)],
         ),
-        Term::new("client_cert", subject, subjects),
+        restriction(
+            "client_cert",
+            [old.client_cert.as_ref(), client_cert.as_ref()],
+        ),
         Term::new(
             "not_before",
             begins,
@@ -323,8 +314,19 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
             Change::bound(old.max_uses, *max_uses),
             [&old.max_uses, max_uses].map(|it| optional(it.as_ref())),
         ),
-        Term::new("rate", how_often, rates),
+        restriction("rate", [old.rate.as_ref(), rate.as_ref()]),
     ]
+}
+
+/// A limit that lets more through where there is none, and of which it can't be told which of two lets more through.
+fn restriction<T: ToString>(name: &'static str, sides: [Option<&T>; 2]) -> Term {
+    let told = sides.map(|side| optional(side));
+    let change = match sides {
+        [None, Some(_)] => Change::Less,
+        [Some(_), None] => Change::More,
+        [None, None] | [Some(_), Some(_)] => Change::any(&told[0], &told[1]),
+    };
+    Term::new(name, change, told)
 }
 
 /// From where: a source lets more if it lies in none that there was.

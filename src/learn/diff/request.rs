@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::witness::Witness;
 use crate::catalog::{
-    Action, Catalog, Endpoint, Kind, NameForm, Place, Segment, TouchKind, TouchRule, TouchVerb,
+    Action, Catalog, Endpoint, Kind, KindName, NameForm, Place, Segment, TouchKind, TouchRule,
+    TouchVerb,
 };
 use crate::learn::Facts;
 use crate::learn::rebuilt::{self, identifier};
@@ -124,7 +125,7 @@ fn does(endpoint: &Endpoint) -> &'static str {
 pub(in crate::learn) fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
     let rules = endpoint.touches.rules().iter();
     rules.flat_map(|rule| {
-        let own = rule.kind.one().map(crate::catalog::KindName::as_str);
+        let own = rule.kind.one().map(KindName::as_str);
         let typed = match &rule.kind {
             TouchKind::Typed { types, .. } | TouchKind::Told { types, .. } => types.as_slice(),
             TouchKind::One(_) | TouchKind::Urn => &[],
@@ -145,12 +146,45 @@ pub(in crate::learn) fn request(
     witness: &Witness,
     catalog: &Catalog,
 ) -> Seen {
-    let rules = endpoint.touches.rules();
-    let kind = |name: &str| catalog.kinds().find(name);
-    let called = |of: Option<&str>| {
-        of.and_then(kind)
-            .map_or_else(|| "1".to_owned(), |kind| id_of(kind, witness))
-    };
+    let fields = endpoint.fields.iter().map(|field| field.at.to_string());
+    Seen {
+        method: endpoint.method.to_string(),
+        path: path_to(endpoint, witness, catalog),
+        action: action.map(str::to_owned),
+        query: Vec::new(),
+        scopes: Vec::new(),
+        fields: fields.filter(|field| parts.use_field(field)).collect(),
+        resources: resources_of(endpoint, parts, witness, catalog),
+        count: 1,
+        first: String::new(),
+        last: String::new(),
+    }
+}
+
+impl Parts<'_> {
+    /// Whether the request has the place at which a rule finds what it touches.
+    fn have_place_of(self, rule: &TouchRule) -> bool {
+        match (&rule.at, self.named) {
+            (None | Some(Place::Path(_)), _) | (Some(_), Named::All) => true,
+            (Some(Place::Body(at)), Named::Field(key)) => {
+                at.steps.first().is_some_and(|step| step.key == key)
+            }
+            (Some(_), Named::Path | Named::Field(_)) => false,
+        }
+    }
+
+    fn use_field(self, field: &str) -> bool {
+        match self.named {
+            Named::Field(key) => field
+                .strip_prefix("body.")
+                .is_some_and(|rest| rest == key || rest.starts_with(&format!("{key}."))),
+            Named::Path | Named::All => false,
+        }
+    }
+}
+
+/// The path of an endpoint, with what the witness calls the things in it.
+fn path_to(endpoint: &Endpoint, witness: &Witness, catalog: &Catalog) -> String {
     let mut path = String::new();
     for segment in &endpoint.template.segments {
         path.push('/');
@@ -158,33 +192,44 @@ pub(in crate::learn) fn request(
             Segment::Fixed(text) => path.push_str(text),
             Segment::Parameter { name, .. } => {
                 let place = Place::Path(name.clone());
-                let own = rules.iter().find(|rule| rule.at.as_ref() == Some(&place));
-                let own = own
-                    .and_then(|rule| rule.kind.one())
-                    .map(crate::catalog::KindName::as_str);
-                let parents = rules.iter().flat_map(|rule| &rule.of);
-                let parent = parents
-                    .into_iter()
-                    .find(|(_, at)| *at == place)
-                    .map(|(kind, _)| kind.as_str());
-                let text = match own.or(parent) {
-                    None => form_at(&place, endpoint),
-                    some => called(some),
+                let text = match kind_at(&place, endpoint) {
+                    None => rebuilt::sample(&place, endpoint),
+                    Some(kind) => catalog
+                        .kinds()
+                        .find(kind)
+                        .map_or_else(|| "1".to_owned(), |kind| id_of(kind, witness)),
                 };
                 path.push_str(&encoded(&text));
             }
         }
     }
-    let is_there = |rule: &&TouchRule| match (&rule.at, parts.named) {
-        (None | Some(Place::Path(_)), _) | (Some(_), Named::All) => true,
-        (Some(Place::Body(at)), Named::Field(key)) => {
-            at.steps.first().is_some_and(|step| step.key == key)
-        }
-        (Some(_), Named::Path | Named::Field(_)) => false,
+    path
+}
+
+/// The kind of what a place names: what is touched itself, or the parent of that.
+fn kind_at<'e>(place: &Place, endpoint: &'e Endpoint) -> Option<&'e str> {
+    let rules = endpoint.touches.rules();
+    let own = rules.iter().find(|rule| rule.at.as_ref() == Some(place));
+    let own = own.and_then(|rule| rule.kind.one());
+    let parent = || {
+        let mut parents = rules.iter().flat_map(|rule| &rule.of);
+        parents.find(|(_, at)| at == place).map(|(kind, _)| kind)
     };
+    own.or_else(parent).map(KindName::as_str)
+}
+
+/// What the request touches, each with the parents that it stands under.
+fn resources_of(
+    endpoint: &Endpoint,
+    parts: Parts<'_>,
+    witness: &Witness,
+    catalog: &Catalog,
+) -> Vec<Resource> {
+    let kind = |name: &KindName| catalog.kinds().find(name.as_str());
     let mut resources: Vec<Resource> = Vec::new();
-    for rule in rules.iter().filter(is_there) {
-        let Some(own) = rule.kind.one().and_then(|name| kind(name.as_str())) else {
+    let rules = endpoint.touches.rules().iter();
+    for rule in rules.filter(|rule| parts.have_place_of(rule)) {
+        let Some(own) = rule.kind.one().and_then(kind) else {
             continue;
         };
         let id = rule.at.is_some().then(|| id_of(own, witness));
@@ -193,31 +238,13 @@ pub(in crate::learn) fn request(
         } else {
             resources.push(resource(own, id, witness.said_of(own)));
         }
-        let parents = rule.of.iter().filter_map(|(name, _)| kind(name.as_str()));
+        let parents = rule.of.iter().filter_map(|(name, _)| kind(name));
         resources.extend(parents.map(|parent| {
             let id = id_of(parent, witness);
             resource(parent, Some(id), witness.of(parent))
         }));
     }
-    let fields = endpoint.fields.iter().map(|field| field.at.to_string());
-    let used = |field: &String| match parts.named {
-        Named::Field(key) => field
-            .strip_prefix("body.")
-            .is_some_and(|rest| rest == key || rest.starts_with(&format!("{key}."))),
-        Named::Path | Named::All => false,
-    };
-    Seen {
-        method: endpoint.method.to_string(),
-        path,
-        action: action.map(str::to_owned),
-        query: Vec::new(),
-        scopes: Vec::new(),
-        fields: fields.filter(used).collect(),
-        resources,
-        count: 1,
-        first: String::new(),
-        last: String::new(),
-    }
+    resources
 }
 
 fn resource<'w>(
@@ -264,10 +291,6 @@ pub(super) fn id_of(kind: &Kind, witness: &Witness) -> String {
 pub(super) fn identifies(kind: &Kind, attribute: &str) -> bool {
     let from = |name: &str| kind.attribute(name).map(|attribute| &attribute.from);
     from(attribute).is_some() && from(attribute) == from(identifier(kind))
-}
-
-fn form_at(place: &Place, endpoint: &Endpoint) -> String {
-    rebuilt::sample(place, endpoint)
 }
 
 /// Every name that a request may have of which a world says nothing.
