@@ -5,26 +5,12 @@ use jiff::Timestamp;
 
 use super::maker::{Maker, Parent};
 use super::record::Issued;
+use super::wish::{Wish, invalid};
 use crate::catalog::Catalog;
 use crate::policy::{self, Delegate, Policy, Vars, read_narrowing};
 use crate::refusal::{Code, Refusal};
-use crate::request::Json;
 use crate::secret::SecretHash;
-use crate::token::{Limits, Source};
-use crate::token::{SubToken, TokenId, no_name};
-use crate::units::{NoAmount, Rate};
-
-/// What somebody wants of a child, in the words of `POST /.tidegate/v1/tokens`.
-pub struct Wish {
-    name: Option<String>,
-    seconds: u64,
-    roles: Option<Vec<String>>,
-    /// `only`, `scopes`, `requests` and `actions`, as they were written.
-    narrowing: Option<String>,
-    max_uses: Option<u64>,
-    rate: Option<Rate>,
-    sources: Option<Vec<Source>>,
-}
+use crate::token::{Limits, SubToken, TokenId, no_name};
 
 /// The token that is to make it.
 pub struct Delegator<'d> {
@@ -52,9 +38,6 @@ pub struct Child {
     pub most: u32,
 }
 
-const NARROWING: [&str; 4] = ["only", "scopes", "requests", "actions"];
-const LIMITS: [&str; 6] = ["name", "expires_in", "roles", "max_uses", "rate", "sources"];
-
 impl Delegator<'_> {
     /// The child that somebody wants of it: what it hands on, and no more.
     ///
@@ -70,14 +53,8 @@ impl Delegator<'_> {
         let delegate = |role: &String| policy.roles.get(role).and_then(|role| role.delegate);
         let roles = self.handed_on(wish, &delegate)?;
         let all: Vec<Delegate> = roles.iter().filter_map(&delegate).collect();
-        let ttl = all.iter().map(|one| one.ttl.seconds()).min();
-        let ttl = ttl.unwrap_or_default();
+        may_live(&all, wish.seconds)?;
         let most = all.iter().map(|one| one.count.get()).min();
-        if wish.seconds > ttl {
-            return Err(not_handed_on(&format!(
-                "a child of this sub-token lives {ttl} s at most (`delegate.ttl` of its roles); ask for fewer `expires_in`"
-            )));
-        }
         if let Some(text) = &wish.narrowing {
             self.can_be_built(text, &roles, policy, catalog)?;
         }
@@ -176,90 +153,16 @@ impl Delegator<'_> {
     }
 }
 
-impl Wish {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// `body_unreadable`, with what is wrong.
-    pub fn of_json(body: &Json) -> Result<Self, Refusal> {
-        let Json::Map(members) = body else {
-            return Err(invalid("the body is no JSON object"));
-        };
-        let known = |key: &str| LIMITS.contains(&key) || NARROWING.contains(&key);
-        if let Some((key, _)) = members.iter().find(|(key, _)| !known(key)) {
-            let key: String = key.chars().take(64).collect();
-            let all = [&LIMITS[..], &NARROWING].concat().join("`, `");
-            return Err(invalid(&format!(
-                "unknown member `{key}`; there are `{all}`"
-            )));
-        }
-        let said = |key: &str| body.member(key).filter(|value| **value != Json::Null);
-        let number = |key: &str| match said(key) {
-            None => Ok(None),
-            Some(Json::Number(text)) => match text.parse::<u64>() {
-                Ok(number) if number > 0 => Ok(Some(number)),
-                Ok(_) | Err(_) => Err(invalid(&format!("`{key}` is a whole number above 0"))),
-            },
-            Some(_) => Err(invalid(&format!("`{key}` is a whole number above 0"))),
-        };
-        let text = |key: &str| match said(key) {
-            None => Ok(None),
-            Some(Json::Text(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(invalid(&format!("`{key}` is a text"))),
-        };
-        let texts = |key: &str| match said(key) {
-            None => Ok(None),
-            Some(Json::List(items)) => {
-                let texts = items.iter().map(|item| match item {
-                    Json::Text(text) => Some(text.clone()),
-                    _ => None,
-                });
-                let texts = texts.collect::<Option<Vec<_>>>();
-                texts
-                    .map(Some)
-                    .ok_or_else(|| invalid(&format!("`{key}` is a list of texts")))
-            }
-            Some(_) => Err(invalid(&format!("`{key}` is a list of texts"))),
-        };
-        let seconds = number("expires_in")?;
-        let parsed = |key, text: &str, why: &dyn std::fmt::Display| {
-            invalid(&format!("`{key}` can't be `{text}`: {why}"))
-        };
-        let rate = text("rate")?.map(|text| {
-            text.parse()
-                .map_err(|why: NoAmount| parsed("rate", &text, &why))
-        });
-        let sources = texts("sources")?.map(|sources| {
-            let sources = sources
-                .iter()
-                .map(|text| text.parse().map_err(|why| parsed("sources", text, &why)));
-            sources.collect::<Result<Vec<Source>, Refusal>>()
-        });
-        let narrowing: Vec<_> = members
-            .iter()
-            .filter(|(key, _)| NARROWING.contains(&key.as_str()))
-            .cloned()
-            .collect();
-        let narrowing = (!narrowing.is_empty()).then(|| {
-            let text = Json::Map(narrowing).write();
-            String::from_utf8(text).unwrap_or_default() // what was read as text is written as text
-        });
-        Ok(Self {
-            name: text("name")?,
-            seconds: seconds.ok_or_else(|| {
-                invalid("`expires_in` is missing: how many seconds the child lives")
-            })?,
-            roles: texts("roles")?,
-            narrowing,
-            max_uses: number("max_uses")?,
-            rate: rate.transpose()?,
-            sources: sources.transpose()?,
-        })
+/// Refuses a life that is longer than one of the roles hands on.
+fn may_live(roles: &[Delegate], seconds: u64) -> Result<(), Refusal> {
+    let ttl = roles.iter().map(|role| role.ttl.seconds()).min();
+    let ttl = ttl.unwrap_or_default();
+    if seconds > ttl {
+        return Err(not_handed_on(&format!(
+            "a child of this sub-token lives {ttl} s at most (`delegate.ttl` of its roles); ask for fewer `expires_in`"
+        )));
     }
-}
-
-fn invalid(why: &str) -> Refusal {
-    Refusal::new(Code::BodyUnreadable, why)
+    Ok(())
 }
 
 fn not_handed_on(why: &str) -> Refusal {

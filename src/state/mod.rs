@@ -19,9 +19,10 @@ mod record;
 mod row;
 mod sqlite;
 mod store;
+mod wish;
 
 pub use crate::config::{Database, StatePlace as Place, UrlSource};
-pub use child::{Child, Delegator, Wish};
+pub use child::{Child, Delegator};
 pub use copy::{Copied, TakenFor, Used, copy};
 pub use fate::{Ended, Fate, Seen};
 pub use kept::Kept;
@@ -35,6 +36,7 @@ pub use postgres::Postgres;
 pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
 pub use sqlite::Sqlite;
 pub use store::{Store, Wake};
+pub use wish::Wish;
 
 /// Opens the store; a file is made if there is none. `patience` is how long it may be busy.
 ///
