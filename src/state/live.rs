@@ -282,17 +282,7 @@ impl Live {
             dozing,
         });
         live.mark_read(begun);
-        let keeper = Arc::downgrade(&live);
-        let reader = Reader {
-            state: store,
-            sequence,
-            live: keeper,
-            noted: Instant::now(),
-            heard: Instant::now(),
-            uses: 0,
-            swept: None,
-            behind: false,
-        };
+        let reader = Reader::new(store, sequence, Arc::downgrade(&live));
         named_thread("state-reader", move || reader.run(&questions))?;
         let counter = named_thread("state-writer", move || {
             write(counting, &counts, &dozes, &writable, &counting_up);
@@ -1081,6 +1071,19 @@ struct Reader {
 }
 
 impl Reader {
+    fn new(state: Box<dyn Store>, sequence: i64, live: Weak<Live>) -> Self {
+        Self {
+            state,
+            sequence,
+            live,
+            noted: Instant::now(),
+            heard: Instant::now(),
+            uses: 0,
+            swept: None,
+            behind: false,
+        }
+    }
+
     /// Keeps up with the file until the daemon lets go of its tokens.
     fn run(mut self, questions: &Receiver<Question>) {
         let mut due = Instant::now() + INTERVAL;
