@@ -22,70 +22,81 @@ pub fn hazards(policy: &Policy, kind: impl Fn(&str) -> IssuerKind) -> Vec<Hazard
 }
 
 fn of_rule(rule: &Trust, kind: IssuerKind) -> Vec<Hazard> {
-    let name = &rule.name;
-    let mut found = Vec::new();
-    let mut add = |trusts_strangers, what: String| {
-        let at = rule.at;
-        found.push(Hazard {
-            at,
+    let told = |trusts_strangers| {
+        move |what| Hazard {
+            at: rule.at,
             trusts_strangers,
             what,
-        });
-    };
-    if kind == IssuerKind::Github && !says_whose(rule) {
-        add(
-            true,
-            format!(
-                "the rule `{name}` says of no repository or owner which it is, so that a job of anybody on GitHub gets its sub-tokens; ask for `repository_id` (`gh api repos/OWNER/NAME --jq .id`), `repository_owner_id`, or `sub` up to the repository"
-            ),
-        );
-    }
-    if matches!(kind, IssuerKind::Github | IssuerKind::Gitlab) && !is_gated(rule) {
-        add(
-            false,
-            format!(
-                "the rule `{name}` asks for no `ref` or `environment`, so that whoever may push a branch gets its sub-tokens (`job_workflow_ref` does not help: a workflow can be called from any branch); add `ref: refs/heads/main`, or a protected `environment`"
-            ),
-        );
-    }
-    if let Some(pattern) = patterns(rule, "sub").find(|form| crosses(form)) {
-        add(
-            false,
-            format!(
-                "the rule `{name}` matches `sub` by `{}`, whose wildcard also takes a `:`, and so more parts than it looks like: pull requests, other branches, other environments; ask for the claims themselves (`repository_id`, `ref`, `environment`)",
-                text(pattern)
-            ),
-        );
-    }
-    for (claim, id) in reassigned(kind) {
-        if claims(rule, claim) && !id.iter().any(|id| claims(rule, id)) {
-            let instead = id.first().copied().unwrap_or_default();
-            add(
-                false,
-                format!(
-                    "the rule `{name}` matches `{claim}`, a name that its owner can give up and others can then take; ask for `{instead}` instead"
-                ),
-            );
         }
-    }
-    if kind == IssuerKind::Github && sub_goes_by_name(rule) {
-        add(
-            false,
+    };
+    let strangers = anybodys(rule, kind).into_iter().map(told(true));
+    let loose = ungated(rule, kind)
+        .into_iter()
+        .chain(crossing(rule))
+        .chain(by_names(rule, kind))
+        .chain(sub_by_name(rule, kind))
+        .chain(long_lived(rule));
+    strangers.chain(loose.map(told(false))).collect()
+}
+
+fn anybodys(rule: &Trust, kind: IssuerKind) -> Option<String> {
+    (kind == IssuerKind::Github && !says_whose(rule)).then(|| {
+        format!(
+            "the rule `{}` says of no repository or owner which it is, so that a job of anybody on GitHub gets its sub-tokens; ask for `repository_id` (`gh api repos/OWNER/NAME --jq .id`), `repository_owner_id`, or `sub` up to the repository",
+            rule.name
+        )
+    })
+}
+
+fn ungated(rule: &Trust, kind: IssuerKind) -> Option<String> {
+    let has_branches = matches!(kind, IssuerKind::Github | IssuerKind::Gitlab);
+    (has_branches && !is_gated(rule)).then(|| {
+        format!(
+            "the rule `{}` asks for no `ref` or `environment`, so that whoever may push a branch gets its sub-tokens (`job_workflow_ref` does not help: a workflow can be called from any branch); add `ref: refs/heads/main`, or a protected `environment`",
+            rule.name
+        )
+    })
+}
+
+fn crossing(rule: &Trust) -> Option<String> {
+    let pattern = patterns(rule, "sub").find(|form| crosses(form))?;
+    Some(format!(
+        "the rule `{}` matches `sub` by `{}`, whose wildcard also takes a `:`, and so more parts than it looks like: pull requests, other branches, other environments; ask for the claims themselves (`repository_id`, `ref`, `environment`)",
+        rule.name,
+        text(pattern)
+    ))
+}
+
+fn by_names(rule: &Trust, kind: IssuerKind) -> impl Iterator<Item = String> {
+    let told = |(claim, ids): &(&str, &[&str])| {
+        let goes_by_name = claims(rule, claim) && !ids.iter().any(|id| claims(rule, id));
+        goes_by_name.then(|| {
+            let instead = ids.first().copied().unwrap_or_default();
             format!(
-                "the rule `{name}` matches `sub` by names of owner and repository, which others can take once they are given up; ask for `repository_id` beside it, or use GitHub's immutable `sub` (`repo:acme@1234/web@81236:…`)"
-            ),
-        );
-    }
-    if rule.ttl.seconds() > HOUR {
-        add(
-            false,
-            format!(
-                "the rule `{name}` has a `ttl` of {}: a job can prove who it is again, so an hour is enough for nearly all; what leaks works until then",
-                rule.ttl
-            ),
-        );
-    }
-    found
+                "the rule `{}` matches `{claim}`, a name that its owner can give up and others can then take; ask for `{instead}` instead",
+                rule.name
+            )
+        })
+    };
+    reassigned(kind).iter().filter_map(told)
+}
+
+fn sub_by_name(rule: &Trust, kind: IssuerKind) -> Option<String> {
+    (kind == IssuerKind::Github && sub_goes_by_name(rule)).then(|| {
+        format!(
+            "the rule `{}` matches `sub` by names of owner and repository, which others can take once they are given up; ask for `repository_id` beside it, or use GitHub's immutable `sub` (`repo:acme@1234/web@81236:…`)",
+            rule.name
+        )
+    })
+}
+
+fn long_lived(rule: &Trust) -> Option<String> {
+    (rule.ttl.seconds() > HOUR).then(|| {
+        format!(
+            "the rule `{}` has a `ttl` of {}: a job can prove who it is again, so an hour is enough for nearly all; what leaks works until then",
+            rule.name, rule.ttl
+        )
+    })
 }
 
 const HOUR: u64 = 3600;
