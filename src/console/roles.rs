@@ -23,15 +23,11 @@ const VERBS: [&str; 4] = ["read", "create", "update", "delete"];
 pub(super) fn may(grants: &Grants, rules: &Rules) -> Value {
     let mut matrix: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
     for grant in grants.allowing() {
-        let Some(scopes) = grant.covers.all() else {
+        let Some(scopes) = grant.scopes() else {
             continue;
         };
         for scope in rules.catalog.scopes().names(scopes) {
-            note(
-                &mut matrix,
-                scope,
-                grant.only.is_none() && grant.actions.is_none(),
-            );
+            note(&mut matrix, scope, !grant.is_limited());
         }
     }
     let matrix: serde_json::Map<_, _> = matrix
@@ -42,8 +38,7 @@ pub(super) fn may(grants: &Grants, rules: &Rules) -> Value {
         })
         .collect();
     let written = |grants: &[Arc<BoundGrant>]| -> Value {
-        let one =
-            |grant: &Arc<BoundGrant>| json!({ "place": &*grant.place, "written": grant.written });
+        let one = |grant: &Arc<BoundGrant>| json!({ "place": &**grant.place(), "written": grant.written() });
         grants.iter().map(one).collect()
     };
     json!({ "matrix": matrix, "allow": written(&grants.allow), "deny": written(&grants.deny), "account": &*grants.account })

@@ -146,7 +146,7 @@ impl Question<'_> {
         if takes_tag
             && let Some(tag) = one_tag(&self.grantee.grants, &self.asked, showing.touch, catalog)
         {
-            let by_tag = vec![("tag_name".to_owned(), tag.to_owned())];
+            let by_tag = vec![("tag_name".to_owned(), tag)];
             match reader.list(showing.kind, &pages(by_tag)).await {
                 Ok(listed) if !listed.items.is_empty() => return Ok(listed),
                 // That there are none is not believed: the account may have the tag in another case, which the API minds here.
@@ -411,7 +411,12 @@ impl Question<'_> {
         let json = Json::read(item).map_err(|_| unreadable("the answer is no JSON"))?;
         let urn = json.at(at).first().and_then(|urn| urn.name());
         let named = urn.and_then(|urn| kinds.urn(urn));
-        if !could_take_from_sight(grants, named.as_ref().map(|(kind, _)| *kind), kinds) {
+        if !could_take_from_sight(
+            grants,
+            &self.asked,
+            named.as_ref().map(|(kind, _)| *kind),
+            catalog,
+        ) {
             return Ok(false);
         }
         let Some((kind, name)) = named else {
@@ -429,7 +434,7 @@ impl Question<'_> {
         };
         let found = found.unwrap_or(told);
         let state = self.filled(kind, None, None, found, reader).await?;
-        Ok(takes_from_sight(grants, &state, kinds))
+        Ok(takes_from_sight(grants, &self.asked, &state, catalog))
     }
 
     /// Whether the sub-token may see the resource that a member of an item names by its URN. What no list shows, nobody sees.

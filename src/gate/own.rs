@@ -62,12 +62,12 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         .as_ref()
         .map(|sources| sources.iter().map(Source::to_string).collect::<Vec<_>>());
     let within = grantee.grants.within.iter().flat_map(|set| &set.allow);
-    let within: Vec<_> = within.map(|grant| &grant.written).take(1).collect();
+    let within: Vec<_> = within.map(|grant| grant.written()).take(1).collect();
     let grants: Vec<_> = grantee
         .grants
         .allow
         .iter()
-        .map(|grant| &grant.written)
+        .map(|grant| grant.written())
         .collect();
     let in_force = grantee.grants.alone.is_some();
     let ceiling = grantee.kept.ceiling().filter(|_| in_force);
@@ -75,7 +75,7 @@ fn whoami(grantee: &Grantee, serving: &Serving) -> Value {
         .grants
         .deny
         .iter()
-        .map(|grant| &grant.written)
+        .map(|grant| grant.written())
         .collect();
     json!({
         "id": grantee.id.as_str(),
@@ -125,11 +125,11 @@ fn scopes(grantee: &Grantee, serving: &Serving) -> Vec<String> {
         let mut held = ScopeSet::default();
         let grants = set.allow.iter();
         grants
-            .filter_map(|grant| grant.covers.all())
+            .filter_map(|grant| grant.scopes())
             .for_each(|scopes| held.add(scopes));
         held
     };
-    let by_scope = |set: &&Grants| set.allow.iter().any(|grant| grant.covers.all().is_some());
+    let by_scope = |set: &&Grants| set.allow.iter().any(|grant| grant.scopes().is_some());
     let mut sets = grantee.grants.sets().filter(by_scope).map(of_set);
     let first = sets.next().unwrap_or_default();
     let held = sets.fold(first, |held, set| {

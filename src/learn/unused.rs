@@ -333,7 +333,7 @@ fn took_part(
     let allows = |grants: &Grants| matches!(judge_by(&test, grants, catalog), Ok(Ok(_)));
     if let Some(bound) = bound.filter(|bound| allows(bound)) {
         let mut less = bound.clone();
-        less.allow.retain(|held| *held.place != *grant.place);
+        less.allow.retain(|held| **held.place() != *grant.place);
         return !allows(&less);
     }
     let of_reason = policy.roles.values().flat_map(|role| &role.allow);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::catalog::{
     Catalog, Endpoint, Kind, Method, Scope, ScopeSet, TouchKind, TouchRule, TouchVerb,
 };
-use crate::policy::{self, BoundCovers, BoundGrant, Grants, RequestPattern, Vars};
+use crate::policy::{self, BoundGrant, Grants, RequestPattern, Vars};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 
@@ -300,15 +300,8 @@ fn pattern(
     let fits = |pattern: &&String| {
         RequestPattern::new(pattern).is_ok_and(|pattern| {
             let mut grants = grants.clone();
-            grants.allow.push(Arc::new(BoundGrant {
-                place: "suggestion".into(),
-                stands: "".into(),
-                covers: BoundCovers::Requests(vec![Arc::new(pattern)]),
-                only: None,
-                actions: None,
-                on_create: None,
-                written: Value::Null,
-            }));
+            let alone = BoundGrant::of_pattern("suggestion", pattern);
+            grants.allow.push(Arc::new(alone));
             decide(&grants).is_ok()
         })
     };

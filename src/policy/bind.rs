@@ -3,10 +3,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::done::TELLING;
+use super::grant::{BoundGrant, Grant};
 use super::matching::{BoundOnly, Side};
-use super::pattern::RequestPattern;
-use super::{Covers, Grant, OnCreate, Policy, Role};
-use crate::catalog::{Kind, Kinds, ScopeSet, TouchRule, TouchVerb};
+use super::{Policy, Role};
+use crate::catalog::{Kind, Kinds, TouchRule, TouchVerb};
 use crate::request::Asked;
 
 /// The values of a token's variables, by name.
@@ -29,66 +29,6 @@ pub struct Grants {
     pub alone: Option<Arc<Grants>>,
     /// What a token says of itself that was made by another: each of these must allow as well what that one's grants allow.
     pub within: Vec<Arc<Grants>>,
-}
-
-/// A grant with its variables filled in.
-#[derive(Clone, Debug)]
-pub struct BoundGrant {
-    /// Which one: `client.allow[0]`.
-    pub place: Arc<str>,
-    /// Where it stands: `policy.yaml:14`.
-    pub stands: Arc<str>,
-    /// What it covers.
-    pub covers: BoundCovers,
-    /// What it is narrowed to; `None` is not narrowed.
-    pub only: Option<BoundOnly>,
-    /// The actions that it is limited to.
-    pub actions: Option<Vec<String>>,
-    /// What it adds to what is created under it.
-    pub on_create: Option<Additions>,
-    /// The grant as it was written, variables filled in.
-    pub written: serde_json::Value,
-}
-
-/// Tags and a project for what is created.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Additions {
-    /// Tags to put on it.
-    pub tags: Vec<String>,
-    /// The project to put it in, by id or name.
-    pub project: Option<String>,
-}
-
-/// What a bound grant covers.
-#[derive(Clone, Debug)]
-pub enum BoundCovers {
-    /// Scopes: the named ones, and all.
-    Scopes {
-        /// Those that are named.
-        named: ScopeSet,
-        /// Those and what wildcards stand for.
-        all: ScopeSet,
-    },
-    /// Requests that match one of these.
-    Requests(Vec<Arc<RequestPattern>>),
-}
-
-impl BoundCovers {
-    /// The scopes that it names, if it covers scopes.
-    pub fn named(&self) -> Option<&ScopeSet> {
-        match self {
-            Self::Scopes { named, all: _ } => Some(named),
-            Self::Requests(_) => None,
-        }
-    }
-
-    /// The scopes that it names and those that its wildcards stand for, if it covers scopes.
-    pub fn all(&self) -> Option<&ScopeSet> {
-        match self {
-            Self::Scopes { named: _, all } => Some(all),
-            Self::Requests(_) => None,
-        }
-    }
 }
 
 /// Why a token can't be held to a policy: it is refused whole, never judged by what remains.
@@ -166,7 +106,7 @@ impl Grants {
     pub fn covers_by_request(&self) -> bool {
         let of_set = |set| Self::allowing(set).chain(Self::denying(set));
         let mut all = self.sets().flat_map(of_set);
-        all.any(|grant| matches!(grant.covers, BoundCovers::Requests(_)))
+        all.any(BoundGrant::goes_by_request)
     }
 
     /// What they ask about the resources of a kind.
@@ -232,30 +172,14 @@ impl Grants {
     /// Whether a deny grant that is narrowed could strike a change of some resource of a kind: by the scope that changes one, or
     /// where `asked` is given by what that asks for.
     pub fn deny_changes(&self, kind: &Kind, asked: Option<&Asked<'_>>, kinds: &Kinds) -> bool {
-        let requested = |all: &ScopeSet, asked: &Asked<'_>| {
-            let endpoint = asked.endpoint.map_or(&[][..], |endpoint| &endpoint.scopes);
-            let touched = asked.touched_scopes();
-            endpoint.iter().any(|set| all.meets(set)) || touched.iter().any(|it| all.has(*it))
-        };
-        self.denying().any(|grant| {
-            let takes_in = match &grant.covers {
-                BoundCovers::Requests(_) => asked.is_some(),
-                BoundCovers::Scopes { all, .. } => {
-                    let own = kind.changes.is_some_and(|scope| all.has(scope));
-                    // What it does decides, which is told by what it touches.
-                    own && (grant.actions.is_none() || asked.is_some())
-                        || asked.is_some_and(|asked| requested(all, asked))
-                }
-            };
-            let only = grant.only.as_ref();
-            takes_in && only.is_some_and(|only| only.reaches(kind.name.as_str(), kinds))
-        })
+        let mut denying = self.denying();
+        denying.any(|grant| grant.could_strike_change(kind, asked, kinds))
     }
 
     /// Whether one of them is limited to some actions.
     pub fn limit_actions(&self) -> bool {
         let mut all = self.allowing().chain(self.denying());
-        all.any(|grant| grant.actions.is_some())
+        all.any(|grant| grant.wants().changes)
     }
 
     /// Whether one of them names this project, by id or name.
@@ -267,7 +191,7 @@ impl Grants {
 
     /// The projects into which they put what is created.
     pub fn added_projects(&self) -> Vec<&str> {
-        let additions = self.allowing().filter_map(|grant| grant.on_create.as_ref());
+        let additions = self.allowing().filter_map(|grant| grant.wants().adds);
         additions
             .filter_map(|additions| additions.project.as_deref())
             .collect()
@@ -275,7 +199,7 @@ impl Grants {
 
     /// The tags that they put on what is created.
     pub fn added_tags(&self) -> Vec<&str> {
-        let additions = self.allowing().filter_map(|grant| grant.on_create.as_ref());
+        let additions = self.allowing().filter_map(|grant| grant.wants().adds);
         let tags = additions.flat_map(|additions| &additions.tags);
         tags.map(String::as_str).collect()
     }
@@ -284,7 +208,7 @@ impl Grants {
     fn onlys(&self) -> impl Iterator<Item = &BoundOnly> {
         let of_set = |set| Self::allowing(set).chain(Self::denying(set));
         let all = self.sets().flat_map(of_set);
-        all.filter_map(|grant| grant.only.as_ref())
+        all.filter_map(|grant| grant.wants().only)
     }
 }
 
@@ -310,9 +234,9 @@ fn told_by_change(kind: &Kind, asked: &Asked<'_>) -> impl Iterator<Item = String
 /// `Unbound`, where a pattern can't be built.
 pub fn narrowed(grants: &Grants, own: &[Grant]) -> Result<Grants, Unbound> {
     let set = |grant: &Grant| {
-        let bound = bound(grant, &Vars::new(), Side::Allow)?;
+        let bound = grant.bind(&Vars::new(), Side::Allow)?;
         Ok(Arc::new(Grants {
-            has_only: bound.only.is_some(),
+            has_only: bound.is_narrowed(),
             allow: vec![Arc::new(bound)],
             deny: Vec::new(),
             account: grants.account.clone(),
@@ -347,10 +271,10 @@ pub fn bind(policy: &Policy, roles: &[String], vars: &Vars) -> Result<Grants, Un
     };
     for role in &found {
         for grant in &role.allow {
-            grants.allow.push(shared(grant, vars, Side::Allow)?);
+            grants.allow.push(grant.shared(vars, Side::Allow)?);
         }
         for grant in &role.deny {
-            grants.deny.push(shared(grant, vars, Side::Deny)?);
+            grants.deny.push(grant.shared(vars, Side::Deny)?);
         }
     }
     let has_only = grants.onlys().next().is_some();
@@ -427,135 +351,4 @@ pub fn under(policy: &Policy, alone: &Arc<Grants>, ceiling: &str) -> Result<Gran
     grants.has_only |= alone.has_only;
     grants.alone = Some(alone.clone());
     Ok(grants)
-}
-
-fn shared(grant: &Grant, vars: &Vars, side: Side) -> Result<Arc<BoundGrant>, Unbound> {
-    if let Some(fixed) = grant.fixed.get() {
-        return Ok(fixed.clone());
-    }
-    let bound = Arc::new(bound(grant, vars, side)?);
-    if !has_variable(&grant.written) {
-        let _ = grant.fixed.set(bound.clone()); // another thread's is as good
-    }
-    Ok(bound)
-}
-
-fn has_variable(written: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match written {
-        Value::String(text) => text.contains("${"),
-        Value::Array(items) => items.iter().any(has_variable),
-        Value::Object(members) => members.values().any(has_variable),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-fn bound(grant: &Grant, vars: &Vars, side: Side) -> Result<BoundGrant, Unbound> {
-    let Grant {
-        place,
-        at: _,
-        stands,
-        covers,
-        only,
-        actions,
-        on_create,
-        written,
-        fixed: _,
-    } = grant;
-    let covers = match covers {
-        Covers::Scopes { named, all } => BoundCovers::Scopes {
-            named: named.clone(),
-            all: all.clone(),
-        },
-        Covers::Requests(patterns) => {
-            let patterns = patterns.iter().map(|pattern| pattern.with(vars));
-            BoundCovers::Requests(
-                patterns
-                    .collect::<Result<_, _>>()
-                    .map_err(|_| Unbound::Pattern(place.clone()))?,
-            )
-        }
-    };
-    let bound_only = |only| BoundOnly::bind(only, vars, side);
-    let only = only.as_ref().map(bound_only).transpose();
-    Ok(BoundGrant {
-        place: place.as_str().into(),
-        stands: stands.clone(),
-        covers,
-        only: only.map_err(|_| Unbound::Pattern(place.clone()))?,
-        actions: actions.clone(),
-        on_create: on_create
-            .as_ref()
-            .map(|additions| additions_of(additions, vars)),
-        written: filled(written, vars),
-    })
-}
-
-fn additions_of(additions: &OnCreate, vars: &Vars) -> Additions {
-    let OnCreate { tags, project } = additions;
-    let filled = |text: &super::Text| text.fill(vars, str::to_owned);
-    Additions {
-        tags: tags.iter().map(filled).collect(),
-        project: project.as_ref().map(filled),
-    }
-}
-
-fn filled(written: &serde_json::Value, vars: &Vars) -> serde_json::Value {
-    use serde_json::Value;
-    match written {
-        Value::String(text) => Value::String(filled_text(text, vars)),
-        Value::Array(items) => Value::Array(items.iter().map(|item| filled(item, vars)).collect()),
-        Value::Object(members) => Value::Object(
-            members
-                .iter()
-                .map(|(key, value)| (key.clone(), filled(value, vars)))
-                .collect(),
-        ),
-        Value::Null | Value::Bool(_) | Value::Number(_) => written.clone(),
-    }
-}
-
-/// Each `${name}` of a text by its variable's value, read once: a value that holds `${other}` stands for itself.
-fn filled_text(text: &str, vars: &Vars) -> String {
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        filled.push_str(before);
-        let named = after.split_once('}');
-        let value = named.and_then(|(name, after)| Some((vars.get(name)?, after)));
-        if let Some((value, after)) = value {
-            filled.push_str(value);
-            rest = after;
-        } else {
-            filled.push_str("${");
-            rest = after;
-        }
-    }
-    filled.push_str(rest);
-    filled
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_told_of_a_grant_fills_in_each_variable_once() {
-        let vars = Vars::from([
-            ("a".to_owned(), "${b}".to_owned()), // taken literally, as everywhere
-            ("b".to_owned(), "${a}x".to_owned()),
-        ]);
-        let cases = [
-            ("client-${a}", "client-${b}"),
-            ("${b}-${a}", "${a}x-${b}"),
-            ("${${a}", "${${b}"),
-            ("${other} ${", "${other} ${"),
-            ("no variable", "no variable"),
-        ];
-        for (text, expected) in cases {
-            let written = serde_json::json!({ "tag": [text] });
-            let expected = serde_json::json!({ "tag": [expected] });
-            assert_eq!(filled(&written, &vars), expected, "text {text:?}");
-        }
-    }
 }

@@ -1,12 +1,13 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::bind::{BoundCovers, BoundGrant, Grants};
+use super::bind::Grants;
+use super::case::{Case, held_by, held_for};
 use super::done::could_tell;
+use super::grant::{Bearing, BoundGrant, Held, Short};
 use super::members::Sent;
-use super::takes::{Added, CantTake};
-use crate::catalog::{
-    Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb, Touches,
-};
+use super::takes::Added;
+use crate::catalog::{Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};
 use crate::resource::{State, Touch};
@@ -65,15 +66,6 @@ impl Allowed {
     }
 }
 
-/// How much of the request is known when the question is asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Known {
-    /// The body is still with the client, and nothing was looked up: what depends on these is left open.
-    Head,
-    /// All of it, and what it touches.
-    Whole,
-}
-
 /// What a token may see of a resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Shown {
@@ -90,15 +82,10 @@ pub enum Shown {
 /// # Errors
 /// The refusal that [`decide`] would come to.
 pub fn precheck(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Result<(), Refusal> {
-    let question = Question {
-        asked,
-        known: Known::Head,
-        catalog,
-        touches: &[],
-    };
-    question.refused_to_all()?;
-    question.by_scopes(grants)?;
-    question.not_denied(grants)
+    let case = Case::new(grants, asked, catalog).by_head();
+    case.refused_to_all()?;
+    case.by_scopes()?;
+    case.not_denied()
 }
 
 /// Whether [`decide`] needs to know what the request touches.
@@ -109,11 +96,8 @@ pub fn wants_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
 
 fn depends_on_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
     let held_by_name = |source: ScopeId| {
-        let named = |grant: &BoundGrant| {
-            let scopes = grant.covers.named();
-            grant.only.is_none() && scopes.is_some_and(|named| named.has(source))
-        };
-        grants.allowing().any(named)
+        let mut allowing = grants.allowing();
+        allowing.any(|grant| grant.names_over_all(source))
     };
     let unknown_source = || {
         let named = asked.private_sources();
@@ -128,9 +112,9 @@ fn depends_on_touches(grants: &Grants, asked: &Asked<'_>) -> bool {
 /// The scopes by which a request goes: of the endpoint's alternatives the narrowest that is held, and those of its fields.
 pub fn scopes_used(grants: &Grants, asked: &Asked<'_>, catalog: &Catalog) -> Option<ScopeSet> {
     let endpoint = asked.endpoint?;
-    let question = Question::whole(asked, catalog);
-    let held = Question::held(endpoint, grants.allowing());
-    let needs = question.needs(endpoint); // the broadest first
+    let case = Case::new(grants, asked, catalog);
+    let held = held_for(endpoint, case.allowing());
+    let needs = case.needs(endpoint); // the broadest first
     let used = needs.iter().rev().find(|set| held.covers(set));
     let mut used = used.or(needs.last())?.clone();
     let fields = asked.fields().into_iter();
@@ -183,11 +167,11 @@ fn ceiling_place(
     together: &Allowed,
     by: impl Fn(&Grants) -> Decision,
 ) -> Arc<str> {
-    let is_own = |place: &str| alone.allow.iter().any(|own| *own.place == *place);
+    let is_own = |place: &str| alone.allow.iter().any(|own| **own.place() == *place);
     if !is_own(&together.place) {
         return together.place.clone();
     }
-    let of_ceiling = grants.allow.iter().filter(|grant| !is_own(&grant.place));
+    let of_ceiling = grants.allow.iter().filter(|grant| !is_own(grant.place()));
     let enough = |grant: &&Arc<BoundGrant>| {
         let mut with = grants.clone();
         with.alone = None;
@@ -197,29 +181,28 @@ fn ceiling_place(
     };
     let found = of_ceiling.clone().find(enough);
     let found = found.or_else(|| of_ceiling.clone().next());
-    found.map_or_else(|| together.place.clone(), |grant| grant.place.clone())
+    found.map_or_else(|| together.place.clone(), |grant| grant.place().clone())
 }
 
 fn decide_by(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> Decision {
-    let question = Question::whole(asked, catalog);
+    let case = Case::new(grants, asked, catalog);
     let decided = || {
-        question.refused_to_all()?;
-        question.says_members(grants)?;
+        case.refused_to_all()?;
+        case.says_members()?;
         let by_touches = depends_on_touches(grants, asked);
         let allowed = if by_touches {
-            question
-                .by_touches(grants, touches)
-                .or_else(|refusal| question.unless_odd(refusal))?
+            case.by_touches(touches)
+                .or_else(|refusal| case.unless_odd(refusal))?
         } else {
-            let allowed = question.by_scopes(grants)?;
-            question.not_denied(grants)?;
+            let allowed = case.by_scopes()?;
+            case.not_denied()?;
             allowed
         };
         if by_touches || grants.denying().next().is_some() {
-            question.of_known_action()?;
+            case.of_known_action()?;
             asked.has_known_values()?;
         }
-        question.says_what_is_known(grants, allowed)
+        case.says_what_is_known(allowed)
     };
     match decided() {
         Ok(allowed) => Decision::Allow(allowed),
@@ -235,59 +218,23 @@ pub fn shows(
     state: &State,
     catalog: &Catalog,
 ) -> Shown {
-    let question = Question::whole(asked, catalog);
-    question.shows(grants, touch, state)
+    Case::new(grants, asked, catalog).shows(touch, state)
 }
 
 fn modelled(endpoint: Option<&Endpoint>) -> bool {
     endpoint.is_some_and(|endpoint| matches!(endpoint.touches, Touches::These(_)))
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Question<'q> {
-    pub(super) asked: &'q Asked<'q>,
-    pub(super) known: Known,
-    pub(super) catalog: &'q Catalog,
-    /// What it touches, as far as that is known by now.
-    pub(super) touches: &'q [Touch],
-}
-
-/// Why a grant that has the scopes does not cover this request all the same.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) enum Short {
-    Narrowed,
-    Action,
-    OnCreate,
-}
-
-impl<'q> Question<'q> {
-    /// About a request of which all is known.
-    pub(super) fn whole(asked: &'q Asked<'q>, catalog: &'q Catalog) -> Self {
-        Self {
-            asked,
-            known: Known::Whole,
-            catalog,
-            touches: &[],
-        }
-    }
-
-    /// The same, where that is known which it touches.
-    pub(super) fn touching(self, touches: &'q [Touch]) -> Self {
-        Self { touches, ..self }
-    }
-}
-
-impl Question<'_> {
+impl Case<'_> {
     /// Who allows it, if resources are left out of account: grants with `only` count where what they touch is yet to be told.
-    pub(super) fn by_scopes(&self, grants: &Grants) -> Result<Allowed, Refusal> {
-        let allowed = self.by_scopes_alone(grants)?;
-        let by_request =
-            |grant: &BoundGrant| self.falls_short(grant).is_none() && self.request_matches(grant);
+    pub(super) fn by_scopes(&self) -> Result<Allowed, Refusal> {
+        let allowed = self.by_scopes_alone()?;
         if let Some(endpoint) = self.asked.endpoint
-            && !grants.allowing().any(by_request)
+            && !self.covering().any(|grant| grant.matches())
         {
-            self.fields_covered(endpoint, grants)?;
-            self.sources_covered(endpoint, grants)?;
+            let held = held_by(self.covering());
+            self.fields_held(endpoint, &held, &self.asked.fields())?;
+            self.sources_held(endpoint, &held)?;
         }
         Ok(allowed)
     }
@@ -306,37 +253,32 @@ impl Question<'_> {
     }
 
     /// The same for the scopes of the endpoint alone, without those of fields.
-    pub(super) fn by_scopes_alone(&self, grants: &Grants) -> Result<Allowed, Refusal> {
-        let allowed = |grant: &BoundGrant| Allowed {
-            place: grant.place.clone(),
-            additions: self.added_by(grant),
+    pub(super) fn by_scopes_alone(&self) -> Result<Allowed, Refusal> {
+        let allowed = |grant: Bearing<'_>| Allowed {
+            place: grant.place().clone(),
+            additions: grant.adds(),
             narrows: false,
             sent: Sent::Whole,
             would: None,
             beside: None,
         };
-        let full = |grant: &&BoundGrant| self.falls_short(grant).is_none();
-        if let Some(grant) = grants
-            .allowing()
-            .filter(full)
-            .find(|grant| self.request_matches(grant))
-        {
+        if let Some(grant) = self.covering().find(Bearing::matches) {
             return Ok(allowed(grant));
         }
         let Some(endpoint) = self.asked.endpoint else {
             return Err(self.unknown());
         };
-        let held = Self::held(endpoint, grants.allowing().filter(full));
+        let held = held_for(endpoint, self.covering());
         let needs = self.needs(endpoint);
         if !needs.iter().any(|set| held.covers(set)) {
-            return Err(self.not_covered(endpoint, grants, &needs, &held));
+            return Err(self.not_covered(endpoint, &needs, &held));
         }
         // One that is enough by itself, or else has part: then one that adds something, so that this is not left out.
-        let part = grants.allowing().filter(full).filter_map(|grant| {
-            let scopes = Self::scopes_of(endpoint, grant)?;
+        let part = self.covering().filter_map(|grant| {
+            let scopes = grant.scopes_for(endpoint)?;
             let rank = if needs.iter().any(|set| scopes.covers(set)) {
                 0
-            } else if self.added_by(grant).is_some() {
+            } else if grant.adds().is_some() {
                 1
             } else {
                 2
@@ -360,117 +302,6 @@ impl Question<'_> {
         Err(refusal)
     }
 
-    /// The scopes of which the request needs one set whole.
-    pub(super) fn needs(&self, endpoint: &Endpoint) -> Vec<ScopeSet> {
-        let target = &self.asked.target;
-        let besides = endpoint.scopes_when.iter().filter(|rule| {
-            target
-                .query_parameter(&rule.parameter)
-                .is_some_and(|value| !rule.unless.iter().any(|harmless| harmless == value))
-        });
-        let mut more = ScopeSet::default();
-        besides.for_each(|rule| more.add(&rule.scopes));
-        let with_more = |set: &ScopeSet| {
-            let mut set = set.clone();
-            set.add(&more);
-            set
-        };
-        endpoint.scopes.iter().map(with_more).collect()
-    }
-
-    pub(super) fn held<'g>(
-        endpoint: &Endpoint,
-        grants: impl Iterator<Item = &'g BoundGrant>,
-    ) -> ScopeSet {
-        let mut held = ScopeSet::default();
-        grants
-            .filter_map(|grant| Self::scopes_of(endpoint, grant))
-            .for_each(|scopes| held.add(scopes));
-        held
-    }
-
-    /// The scopes of a grant that count for an endpoint: where it is sensitive, only those that are named.
-    pub(super) fn scopes_of<'g>(
-        endpoint: &Endpoint,
-        grant: &'g BoundGrant,
-    ) -> Option<&'g ScopeSet> {
-        if endpoint.sensitive.is_some() {
-            grant.covers.named()
-        } else {
-            grant.covers.all()
-        }
-    }
-
-    pub(super) fn falls_short(&self, grant: &BoundGrant) -> Option<Short> {
-        let endpoint = self.asked.endpoint;
-        let open = matches!(
-            endpoint.map(|endpoint| &endpoint.touches),
-            Some(Touches::Nobody | Touches::These(_))
-        );
-        if grant.only.is_some() && !open {
-            return Some(Short::Narrowed);
-        }
-        if self.additions_of(grant).is_err() {
-            return Some(Short::OnCreate);
-        }
-        (!self.action_fits(grant)).then_some(Short::Action)
-    }
-
-    /// What a grant adds to what is created here: all of its `on_create` that this has not from what it belongs to, or the grant
-    /// does not cover it.
-    fn additions_of(&self, grant: &BoundGrant) -> Result<Option<Added>, CantTake> {
-        match &grant.on_create {
-            Some(additions) if self.creates() => {
-                let added = additions.to_what_is_made(self.asked.endpoint, self.catalog.kinds())?;
-                Ok(Some(added).filter(|added| *added != Added::default()))
-            }
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    /// The same for a grant that covers it.
-    pub(super) fn added_by(&self, grant: &BoundGrant) -> Option<Added> {
-        self.additions_of(grant).ok().flatten()
-    }
-
-    pub(super) fn creates(&self) -> bool {
-        let Some(endpoint) = self.asked.endpoint else {
-            return !self.asked.method.reads();
-        };
-        let scopes = self.catalog.scopes();
-        let by_scope = endpoint.scopes.iter().any(|set| {
-            scopes
-                .names(set)
-                .any(|scope| scope.verb().starts_with("create"))
-        });
-        match endpoint.touches {
-            Touches::These(_) => self.asked.creates(),
-            Touches::Nobody | Touches::Unmodelled { .. } => by_scope,
-        }
-    }
-
-    /// Whether a grant's `actions` lets this request by: it does if the request is no action, or one that is listed.
-    pub(super) fn action_fits(&self, grant: &BoundGrant) -> bool {
-        let Some(actions) = &grant.actions else {
-            return true;
-        };
-        if self.not_listed(grant).is_some() {
-            return false;
-        }
-        if self
-            .asked
-            .endpoint
-            .is_some_and(|endpoint| endpoint.action.is_none())
-        {
-            return true;
-        }
-        match (self.asked.action(), self.known) {
-            (Some(action), _) => actions.iter().any(|listed| listed == action),
-            (None, Known::Head) => true,
-            (None, Known::Whole) => false,
-        }
-    }
-
     /// An action that the reference does not have may touch more than was looked at, so no grant that looks at that gives it.
     fn of_known_action(&self) -> Result<(), Refusal> {
         if self.asked.acts_as_known() {
@@ -478,41 +309,6 @@ impl Question<'_> {
         }
         let why = "the request does nothing that the API's reference has for this path, so what it would touch can't be told; write the action as the reference does";
         Err(Refusal::new(Code::Action, why))
-    }
-
-    pub(super) fn request_matches(&self, grant: &BoundGrant) -> bool {
-        let BoundCovers::Requests(patterns) = &grant.covers else {
-            return false;
-        };
-        let paging_only = self
-            .asked
-            .target
-            .query()
-            .iter()
-            .all(|(name, _)| PAGING.contains(&name.as_str()));
-        let spelled = self
-            .asked
-            .endpoint
-            .filter(|endpoint| endpoint.sensitive.is_some())
-            .map(|endpoint| endpoint.template.last_fixed());
-        patterns.iter().any(|pattern| {
-            let matches = if pattern.has_query() {
-                pattern.matches(self.asked.line_with_query())
-            } else {
-                paging_only && pattern.matches(self.asked.line())
-            };
-            matches
-                && spelled
-                    .is_none_or(|segment| segment.is_some_and(|segment| pattern.spells(segment)))
-        })
-    }
-
-    fn fields_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
-        let held = Held {
-            all: self.union(grants, BoundCovers::all),
-            named: self.union(grants, BoundCovers::named),
-        };
-        self.fields_held(endpoint, &held, &self.asked.fields())
     }
 
     pub(super) fn fields_held(
@@ -529,13 +325,9 @@ impl Question<'_> {
 
     /// What is on a private image is handed out to whom its scope is given by name: no wildcard covers that. Which images are
     /// private is not looked up in this release, so one that is named by number counts as private.
-    fn sources_covered(&self, endpoint: &Endpoint, grants: &Grants) -> Result<(), Refusal> {
-        let held = Held {
-            all: ScopeSet::default(),
-            named: self.union(grants, BoundCovers::named),
-        };
+    fn sources_held(&self, endpoint: &Endpoint, held: &Held) -> Result<(), Refusal> {
         let sources = self.asked.private_sources();
-        self.all_held(&held, &sources, |FieldUse { field, .. }, scope| {
+        self.all_held(held, &sources, |FieldUse { field, .. }, scope| {
             let is_it = |rule: &&TouchRule| rule.at.as_ref().is_some_and(|at| at.to_string() == *field);
             let source = endpoint.touches.rules().iter().filter(|rule| rule.verb == TouchVerb::Source).find(is_it);
             match source.filter(|rule| rule.public.is_empty()) {
@@ -545,29 +337,13 @@ impl Question<'_> {
         })
     }
 
-    /// All scopes of one sort in the grants that cover this request.
-    fn union<'g>(
-        &self,
-        grants: &'g Grants,
-        scopes: fn(&'g BoundCovers) -> Option<&'g ScopeSet>,
-    ) -> ScopeSet {
-        let mut union = ScopeSet::default();
-        let covering = grants
-            .allowing()
-            .filter(|grant| self.falls_short(grant).is_none());
-        covering
-            .filter_map(|grant| scopes(&grant.covers))
-            .for_each(|scopes| union.add(scopes));
-        union
-    }
-
     fn all_held(
         &self,
         held: &Held,
         uses: &[FieldUse],
         message: impl Fn(&FieldUse, &str) -> String,
     ) -> Result<(), Refusal> {
-        let Some(lacking) = uses.iter().find(|used| !held.gives(used)) else {
+        let Some(lacking) = uses.iter().find(|used| !gives(held, used)) else {
             return Ok(());
         };
         let needs: Vec<_> = self
@@ -583,21 +359,20 @@ impl Question<'_> {
     pub(super) fn not_covered(
         &self,
         endpoint: &Endpoint,
-        grants: &Grants,
         needs: &[ScopeSet],
         held: &ScopeSet,
     ) -> Refusal {
         let would_do = |short: Short| {
-            let enough = grants
+            let enough = self
                 .allowing()
-                .filter(|grant| self.falls_short(grant).is_none_or(|reason| reason == short));
+                .filter(|grant| grant.falls_short().is_none_or(|reason| reason == short));
             let by_scope = needs
                 .iter()
-                .any(|set| Self::held(endpoint, enough.clone()).covers(set));
-            by_scope || enough.clone().any(|grant| self.request_matches(grant))
+                .any(|set| held_for(endpoint, enough.clone()).covers(set));
+            by_scope || enough.clone().any(|grant| grant.matches())
         };
         if would_do(Short::Action) {
-            return self.wrong_action(grants);
+            return self.wrong_action();
         }
         if would_do(Short::OnCreate) {
             let why = "the grants that have its scopes add tags or a project to what is created (`on_create`), and what this creates takes none";
@@ -644,17 +419,11 @@ impl Question<'_> {
         .needing(missing)
     }
 
-    pub(super) fn wrong_action(&self, grants: &Grants) -> Refusal {
-        let mut allowed: Vec<_> = grants
-            .allowing()
-            .filter_map(|grant| grant.actions.as_ref())
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        allowed.sort_unstable();
-        allowed.dedup();
-        let mut limited = grants.allowing();
-        let beside = limited.find_map(|grant| self.not_listed(grant));
+    pub(super) fn wrong_action(&self) -> Refusal {
+        let listed = self.allowing().flat_map(Bearing::actions);
+        let allowed: BTreeSet<&str> = listed.map(String::as_str).collect();
+        let allowed: Vec<_> = allowed.into_iter().collect();
+        let beside = self.allowing().find_map(|grant| grant.not_listed());
         let asked = beside.or(self.asked.action()).map_or_else(
             || "an action that the body does not name".to_owned(),
             |action| format!("the action `{action}`"),
@@ -688,170 +457,28 @@ impl Question<'_> {
         )
     }
 
-    pub(super) fn not_denied(&self, grants: &Grants) -> Result<(), Refusal> {
-        match grants.denying().find(|grant| self.strikes(grant)) {
+    pub(super) fn not_denied(&self) -> Result<(), Refusal> {
+        match self.denying().find(Bearing::forbids) {
             None => Ok(()),
-            Some(grant) => {
-                let message = format!(
-                    "{} {} is denied by `{}`, which wins over every grant",
-                    self.asked.method,
-                    self.asked.target.path(),
-                    grant.place
-                );
-                Err(Refusal::new(Code::Denied, message).detail(&grant.place))
-            }
+            Some(grant) => Err(self.denied(grant).detail(grant.place())),
         }
     }
 
-    /// Whether a deny grant forbids the request, as far as that can be told without what it touches. What is not known counts
-    /// as matching, unless it is still to be looked at.
-    fn strikes(&self, grant: &BoundGrant) -> bool {
-        let narrowed = grant.only.is_some();
-        match self.asked.endpoint.map(|endpoint| &endpoint.touches) {
-            Some(Touches::Nobody) if narrowed => false,
-            Some(Touches::These(_)) if narrowed => {
-                self.known == Known::Whole && self.denies_this(grant)
-            }
-            Some(Touches::Unmodelled { could_touch, .. }) if narrowed => {
-                self.denies_this(grant) || denies_any(grant, could_touch.as_ref())
-            }
-            Some(Touches::Unmodelled { could_touch, .. }) => {
-                self.denies_this(grant)
-                    || could_touch
-                        .as_ref()
-                        .is_some_and(|could| denies_any(grant, Some(could)))
-            }
-            Some(Touches::Nobody | Touches::These(_)) | None => {
-                self.denies_this(grant) || self.denies_beside(grant)
-            }
-        }
-    }
-
-    /// Whether a deny grant without `only` takes in what the request does beside what it is about, as far as that is told by
-    /// its body: a snapshot that an action makes.
-    fn denies_beside(&self, grant: &BoundGrant) -> bool {
-        let Some(scopes) = grant.covers.all() else {
-            return false;
-        };
-        let whole = self.known == Known::Whole && grant.only.is_none() && grant.actions.is_none();
-        let beside = || self.asked.done_beside(self.catalog.kinds());
-        whole && beside().iter().any(|set| scopes.covers(set))
-    }
-
-    /// Whether what a deny grant covers takes this request in, whatever it is narrowed to.
-    pub(super) fn denies_this(&self, grant: &BoundGrant) -> bool {
-        let BoundGrant {
-            place: _,
-            stands: _,
-            covers,
-            only: _,
-            actions,
-            on_create: _,
-            written: _,
-        } = grant;
-        if self.known == Known::Head && actions.is_some() || !self.action_fits_or_is_unknown(grant)
-        {
-            return false;
-        }
-        match covers {
-            BoundCovers::Requests(patterns) => {
-                patterns.iter().any(|pattern| self.deny_matches(pattern))
-            }
-            BoundCovers::Scopes { all, .. } => {
-                let Some(endpoint) = self.asked.endpoint else {
-                    return true;
-                }; // its scopes can't be known
-                let by_endpoint = endpoint.scopes.iter().any(|set| all.meets(set))
-                    || self.needs(endpoint).iter().any(|set| all.meets(set));
-                let fields = self.asked.fields().into_iter().map(|field| field.scope);
-                by_endpoint
-                    || fields
-                        .chain(self.asked.touched_scopes())
-                        .any(|scope| all.has(scope))
-            }
-        }
-    }
-
-    /// Whether a deny grant's `actions` takes this request in: it does where that is not known. An action that the API is not
-    /// known to have may be one of them in another spelling.
-    fn action_fits_or_is_unknown(&self, grant: &BoundGrant) -> bool {
-        let Some(actions) = &grant.actions else {
-            return true;
-        };
-        if self.lists_some(grant) {
-            return true;
-        }
-        let action = self.asked.endpoint.map(|endpoint| endpoint.action.as_ref());
-        match (action, self.asked.action()) {
-            (Some(None), _) => false, // limited to actions, and this is none
-            (None, _) | (Some(Some(_)), None) => true,
-            (Some(Some(Action::Named { one_of, .. })), Some(asked))
-                if !one_of.iter().any(|known| known == asked) =>
-            {
-                true
-            }
-            (Some(Some(_)), Some(asked)) => actions.iter().any(|listed| listed == asked),
-        }
-    }
-
-    /// Whether a deny pattern matches the request under any selection of its parameters: adding a parameter that means
-    /// nothing must not lead around it.
-    fn deny_matches(&self, pattern: &super::RequestPattern) -> bool {
-        let target = &self.asked.target;
-        if target.query().is_empty() {
-            return pattern.matches(self.asked.line());
-        }
-        pattern.matches_some_of(self.asked.line(), &target.written_query())
-    }
-
-    fn names(&self, set: &ScopeSet) -> Vec<Scope> {
-        self.catalog.scopes().names(set).cloned().collect()
+    pub(super) fn denied(&self, by: Bearing<'_>) -> Refusal {
+        let message = format!(
+            "{} {} is denied by `{}`, which wins over every grant",
+            self.asked.method,
+            self.asked.target.path(),
+            by.place()
+        );
+        Refusal::new(Code::Denied, message)
     }
 }
 
-/// The scopes that grants give together.
-#[derive(Default)]
-pub(super) struct Held {
-    /// By their names and by wildcards.
-    pub all: ScopeSet,
-    /// By their names alone.
-    pub named: ScopeSet,
+fn gives(held: &Held, used: &FieldUse) -> bool {
+    let scopes = if used.by_name { &held.named } else { &held.all };
+    scopes.has(used.scope)
 }
-
-impl Held {
-    /// Adds what a grant gives.
-    pub fn add(&mut self, covers: &BoundCovers) {
-        if let BoundCovers::Scopes { all, named } = covers {
-            self.all.add(all);
-            self.named.add(named);
-        }
-    }
-
-    fn gives(&self, used: &FieldUse) -> bool {
-        let scopes = if used.by_name { &self.named } else { &self.all };
-        scopes.has(used.scope)
-    }
-}
-
-/// Whether a deny grant takes in any of these scopes; of what is not told, any that it has.
-fn denies_any(grant: &BoundGrant, could_touch: Option<&ScopeSet>) -> bool {
-    let scopes = grant.covers.all().filter(|_| grant.actions.is_none());
-    match could_touch {
-        Some(could) => scopes.is_some_and(|scopes| scopes.meets(could)),
-        None => scopes.is_some(),
-    }
-}
-
-/// Parameters that change which part of an answer is sent, and never what it is about.
-const PAGING: [&str; 7] = [
-    "page",
-    "per_page",
-    "page_token",
-    "limit",
-    "sort",
-    "sort_by",
-    "sort_direction",
-];
 
 fn listed(scopes: &[Scope]) -> String {
     scopes

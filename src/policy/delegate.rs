@@ -1,9 +1,9 @@
 use std::num::NonZeroU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::bind::{Grants, Unbound, narrowed, under};
-use super::read::Reader;
-use super::{Covers, Grant, Policy, only};
+use super::read::{Clauses, Reader};
+use super::{Covers, Grant, Policy};
 use crate::catalog::{Catalog, ScopeSet};
 use crate::units::Span;
 use crate::yaml::{Map, Mistakes, Node};
@@ -37,26 +37,17 @@ impl Reader<'_> {
             return Vec::new();
         };
         let (scopes, requests) = (map.take("scopes"), map.take("requests"));
-        let (only, actions) = (map.take("only"), map.take("actions"));
+        let clauses = Clauses::that_narrow(&mut map);
         map.finish(&mut self.mistakes);
         let scopes = scopes.map(|node| self.scopes(node, false));
         let requests = requests.map(|node| self.requests(node, &[]));
         let mut covers: Vec<_> = scopes.into_iter().chain(requests).collect();
-        if covers.is_empty() && (only.is_some() || actions.is_some()) {
+        if covers.is_empty() && clauses.say_something() {
             covers.push(everything(self.catalog));
         }
-        let grant = |covers| Grant {
-            place: "itself".into(),
-            at: root.at,
-            stands: "itself".into(),
-            covers,
-            only: only.map(|node| only::read(node, &[], self.catalog, &mut self.mistakes)),
-            actions: actions.map(|node| self.actions(node)),
-            on_create: None,
-            written: super::read::as_json(root),
-            fixed: OnceLock::new(),
-        };
-        covers.into_iter().map(grant).collect()
+        let place = || ("itself".to_owned(), "itself".to_owned());
+        let grant = |covers| self.grant_of(root, place(), Some(covers), clauses, &[]);
+        covers.into_iter().filter_map(grant).collect()
     }
 }
 

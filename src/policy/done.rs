@@ -1,8 +1,7 @@
 //! What a request does, as the `actions` of a grant name it: what it says itself, and what it makes of the tags and the project
 //! of what is there, whatever path it goes by.
 
-use super::bind::BoundGrant;
-use super::decide::Question;
+use super::case::Case;
 use crate::catalog::{TouchRule, TouchVerb};
 use crate::request::Asked;
 use crate::resource::{Known, State, Touch};
@@ -15,7 +14,7 @@ const ASSIGN: &str = "assign";
 /// The attributes that tell them.
 pub(super) const TELLING: [&str; 2] = ["tag", "project"];
 
-impl Question<'_> {
+impl Case<'_> {
     /// What the request does beside what it says: putting tags on what is there, taking them off, moving it to a project.
     pub(super) fn done_to_touched(&self) -> Vec<&'static str> {
         let rules = self
@@ -29,22 +28,6 @@ impl Question<'_> {
             }
         }
         done
-    }
-
-    /// What of that a grant's `actions` does not list.
-    pub(super) fn not_listed(&self, grant: &BoundGrant) -> Option<&'static str> {
-        let actions = grant.actions.as_ref()?;
-        let mut done = self.done_to_touched().into_iter();
-        done.find(|action| !actions.iter().any(|listed| listed == action))
-    }
-
-    /// Whether a grant's `actions` lists some of that.
-    pub(super) fn lists_some(&self, grant: &BoundGrant) -> bool {
-        let actions = grant.actions.iter().flatten();
-        let done = self.done_to_touched();
-        actions
-            .into_iter()
-            .any(|listed| done.contains(&listed.as_str()))
     }
 }
 

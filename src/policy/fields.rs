@@ -1,9 +1,9 @@
 //! What a sub-token may see of an answer, member by member.
 
-use super::bind::{BoundCovers, BoundGrant, Grants};
-use super::decide::Question;
+use super::bind::Grants;
+use super::case::Case;
+use super::grant::Bearing;
 use super::matching::{Fit, Use};
-use super::touched::{could_hide_children, hides_children};
 use crate::catalog::{Asks, Catalog, Kind, Scope};
 use crate::request::Asked;
 use crate::resource::State;
@@ -22,34 +22,31 @@ pub enum Standing {
 /// Tells which members of the answer to one request a sub-token may see.
 #[derive(Clone, Copy)]
 pub struct Fields<'f> {
-    grants: &'f Grants,
-    question: Question<'f>,
+    case: Case<'f>,
 }
 
 impl<'f> Fields<'f> {
     /// For the answer to a request of who holds these grants.
     pub fn new(grants: &'f Grants, asked: &'f Asked<'f>, catalog: &'f Catalog) -> Self {
-        Self {
-            grants,
-            question: Question::whole(asked, catalog),
-        }
+        let case = Case::new(grants, asked, catalog);
+        Self { case }
     }
 
     /// Which of the grants that go by requests fit this one, a bit for each: beside the grants themselves, all of the request
     /// on which it depends what may be seen. `None` where they are too many.
     pub fn by_requests(&self) -> Option<u64> {
-        let Self { grants, question } = self;
-        let goes = |grant: &&BoundGrant| matches!(grant.covers, BoundCovers::Requests(_));
-        let allows = |grant| question.action_fits(grant) && question.request_matches(grant);
-        let denies = |deny| question.denies_this(deny);
-        let fits = |set: &'f Grants| {
-            let allowing = set.allowing().filter(goes).map(allows);
-            allowing.chain(set.denying().filter(goes).map(denies))
-        };
-        let mut bits = 0;
-        for (number, fits) in grants.sets().flat_map(fits).enumerate() {
-            let bit = 1_u64.checked_shl(u32::try_from(number).ok()?)?;
-            bits |= if fits { bit } else { 0 };
+        let goes = |grant: &Bearing<'_>| grant.goes_by_request();
+        let allows = |grant: Bearing<'_>| grant.action_fits() && grant.matches();
+        let denies = |deny: Bearing<'_>| deny.takes_in();
+        let (mut bits, mut number) = (0, 0);
+        for set in self.sets() {
+            let allowing = set.case.allowing().filter(goes).map(allows);
+            let denying = set.case.denying().filter(goes).map(denies);
+            for fits in allowing.chain(denying) {
+                let bit = 1_u64.checked_shl(number)?;
+                bits |= if fits { bit } else { 0 };
+                number += 1;
+            }
         }
         Some(bits)
     }
@@ -66,10 +63,11 @@ impl<'f> Fields<'f> {
 
     /// The same by each of the sets of grants that must allow.
     fn sets(&self) -> impl Iterator<Item = Self> {
-        let question = self.question;
-        self.grants
-            .sets()
-            .map(move |grants| Self { grants, question })
+        let case = self.case;
+        let sets = case.grants.sets();
+        sets.map(move |grants| Self {
+            case: case.before(grants),
+        })
     }
 
     fn standing_by_one(&self, asks: Asks, kind: Option<&Kind>) -> Standing {
@@ -78,7 +76,7 @@ impl<'f> Fields<'f> {
         }
         let mut striking = self.striking(asks).peekable();
         let mut giving = self.giving(asks).peekable();
-        let always = |grant: &BoundGrant| grant.only.is_none();
+        let always = |grant: Bearing<'_>| grant.is_free();
         if giving.peek().is_none() || self.striking(asks).any(always) {
             return Standing::Hidden;
         }
@@ -93,16 +91,15 @@ impl<'f> Fields<'f> {
     /// Whether what belongs to resources of a kind is shown with them: of all, unless a deny takes some of it away, or a grant is
     /// for some of it.
     fn standing_of_children(&self, kind: Option<&Kind>) -> Standing {
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let Some(kind) = kind else {
             return Standing::Judged;
         };
-        let some_alone = |grant: &BoundGrant| {
-            let only = grant.only.as_ref();
+        let some_alone = |grant: Bearing<'_>| {
+            let only = grant.only();
             only.is_some_and(|only| only.is_for_children_of_kind(kind.name.as_str(), kinds))
         };
-        let hidden = could_hide_children(self.grants, kind, kinds);
-        if hidden || self.grants.allowing().any(some_alone) {
+        if self.case.could_hide_children(kind) || self.case.allowing().any(some_alone) {
             Standing::Judged
         } else {
             Standing::Shown
@@ -111,27 +108,26 @@ impl<'f> Fields<'f> {
 
     /// Whether all that belongs to a resource is shown with it.
     fn shows_children_of(&self, asks: Asks, state: &State) -> bool {
-        let kinds = self.question.catalog.kinds();
-        let covers = |grant: &BoundGrant| {
-            grant.only.as_ref().is_none_or(|only| {
+        let kinds = self.case.catalog.kinds();
+        let covers = |grant: Bearing<'_>| {
+            grant.only().is_none_or(|only| {
                 let covered = state.is_public() || only.covers(state, Use::Look, kinds) == Fit::Yes;
                 covered && !only.is_for_children_of(state, kinds)
             })
         };
         let shown = self.giving(asks).any(covers) || self.doing().any(covers);
-        shown && !hides_children(self.grants, state, kinds)
+        shown && !self.case.hides_children(state)
     }
 
     /// The allow grants that give what the request itself asks for.
-    fn doing(&self) -> impl Iterator<Item = &'f BoundGrant> {
-        let Self { grants, question } = *self;
-        let endpoint = question.asked.endpoint;
-        let needs = endpoint.map(|endpoint| question.needs(endpoint));
-        grants.allowing().filter(move |grant| {
-            let held = endpoint.and_then(|endpoint| Question::scopes_of(endpoint, grant));
+    fn doing(&self) -> impl Iterator<Item = Bearing<'_>> {
+        let endpoint = self.case.asked.endpoint;
+        let needs = endpoint.map(|endpoint| self.case.needs(endpoint));
+        self.case.allowing().filter(move |grant| {
+            let held = endpoint.and_then(|endpoint| grant.scopes_for(endpoint));
             let gives =
                 |sets: &Vec<_>| held.is_some_and(|held| sets.iter().any(|it| held.meets(it)));
-            needs.as_ref().is_some_and(gives) && question.action_fits(grant)
+            needs.as_ref().is_some_and(gives) && grant.action_fits()
         })
     }
 
@@ -154,50 +150,44 @@ impl<'f> Fields<'f> {
         if let Asks::Children(_) = asks {
             return self.shows_children_of(asks, state);
         }
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let r#use = use_of(asks);
         let struck = self.striking(asks).any(|deny| {
-            let strikes = |only: &super::BoundOnly| only.strikes(state, r#use, kinds);
-            deny.only
-                .as_ref()
-                .is_none_or(|only| strikes(only) != Fit::No)
+            let only = deny.only();
+            only.is_none_or(|only| only.strikes(state, r#use, kinds) != Fit::No)
         });
         let nobodys = r#use == Use::Look && state.is_public();
-        let covers = |grant: &BoundGrant| {
-            let covers = |only: &super::BoundOnly| only.covers(state, r#use, kinds);
-            grant
-                .only
-                .as_ref()
-                .is_none_or(|only| covers(only) == Fit::Yes)
+        let covers = |grant: Bearing<'_>| {
+            let only = grant.only();
+            only.is_none_or(|only| only.covers(state, r#use, kinds) == Fit::Yes)
         };
         let free = nobodys || self.is_of_another_family(asks, kind);
         !struck && self.giving(asks).any(|grant| free || covers(grant))
     }
 
     /// The allow grants that give what is asked for, over whatever they cover.
-    fn giving(&self, asks: Asks) -> impl Iterator<Item = &'f BoundGrant> {
-        let Self { grants, question } = *self;
-        let changes = self.scope(asks).is_none_or(|scope| scope.verb() != "read");
-        grants.allowing().filter(move |grant| {
+    fn giving(&self, asks: Asks) -> impl Iterator<Item = Bearing<'_>> {
+        // One that is limited to actions gives the scope of changes for those alone.
+        let looks = self.scope(asks).is_some_and(|scope| scope.verb() == "read");
+        self.case.allowing().filter(move |grant| {
             let by_scope = match asks {
-                Asks::Secret(scope) => grant.covers.named().map(|named| named.has(scope)),
+                Asks::Secret(scope) => grant.gives_by_name_beside(scope, looks),
                 Asks::Field(scope) | Asks::Whole(scope) | Asks::Children(scope) => {
-                    grant.covers.all().map(|all| all.has(scope))
+                    grant.gives_beside(scope, looks)
                 }
             };
-            // One that is limited to actions gives the scope of changes for those alone.
-            let limited = grant.actions.is_some() && changes;
-            by_scope.unwrap_or_default() && !limited
-                || question.action_fits(grant) && question.request_matches(grant)
+            by_scope || grant.action_fits() && grant.matches()
         })
     }
 
     /// The deny grants that take what is asked for away, from whatever they strike.
-    fn striking(&self, asks: Asks) -> impl Iterator<Item = &'f BoundGrant> {
-        let Self { grants, question } = *self;
-        grants.denying().filter(move |deny| match &deny.covers {
-            BoundCovers::Scopes { all, .. } => deny.actions.is_none() && all.has(asks.scope()),
-            BoundCovers::Requests(_) => question.denies_this(deny),
+    fn striking(&self, asks: Asks) -> impl Iterator<Item = Bearing<'_>> {
+        self.case.denying().filter(move |deny| {
+            if deny.goes_by_request() {
+                deny.takes_in()
+            } else {
+                deny.hides(asks.scope())
+            }
         })
     }
 
@@ -212,7 +202,7 @@ impl<'f> Fields<'f> {
     }
 
     fn scope(&self, asks: Asks) -> Option<&'f Scope> {
-        self.question.catalog.scopes().name(asks.scope())
+        self.case.catalog.scopes().name(asks.scope())
     }
 }
 

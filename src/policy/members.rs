@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use super::bind::Grants;
-use super::decide::{Allowed, Question};
+use super::case::Case;
+use super::decide::Allowed;
+use super::grant::BoundGrant;
 use crate::catalog::{Endpoint, Place};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, Unheard, Why};
@@ -15,11 +17,11 @@ pub enum Sent {
     Known,
 }
 
-impl Question<'_> {
+impl Case<'_> {
     /// Refuses a body in which members can't be looked at one by one, for a token that is narrowed.
-    pub(super) fn says_members(&self, grants: &Grants) -> Result<(), Refusal> {
+    pub(super) fn says_members(&self) -> Result<(), Refusal> {
         let in_members = matches!(self.asked.body, None | Some(Json::Map(_) | Json::Null));
-        if !grants.has_only || self.asked.endpoint.is_none() || in_members {
+        if !self.grants.has_only || self.asked.endpoint.is_none() || in_members {
             return Ok(());
         }
         let why = "the body is no JSON object, so what it names can't be told; send an object, as the reference has it";
@@ -27,22 +29,18 @@ impl Question<'_> {
     }
 
     /// Refuses a member or parameter that the catalogue does not know, for a token that is narrowed: it could name anything.
-    pub(super) fn says_what_is_known(
-        &self,
-        grants: &Grants,
-        mut allowed: Allowed,
-    ) -> Result<Allowed, Refusal> {
+    pub(super) fn says_what_is_known(&self, mut allowed: Allowed) -> Result<Allowed, Refusal> {
         let Some(endpoint) = self.asked.endpoint else {
             return Ok(allowed); // a `requests` pattern let it through, and says all that is known of it
         };
-        if !grants.has_only {
+        if !self.grants.has_only {
             return Ok(allowed);
         }
         let unknown = self.unknown_member(endpoint);
         let unknown = unknown.or_else(|| self.unknown_parameter(endpoint));
         allowed.sent = match unknown {
             None => Sent::Known,
-            Some(_) if self.covered_unnarrowed(grants) => Sent::Whole,
+            Some(_) if self.covered_unnarrowed() => Sent::Whole,
             Some(refusal) => return Err(refusal),
         };
         Ok(allowed)
@@ -80,8 +78,8 @@ impl Question<'_> {
 
     /// Whether one grant that is not narrowed allows the whole request by itself, and no deny would have to know what the
     /// request names.
-    fn covered_unnarrowed(&self, grants: &Grants) -> bool {
-        let by_itself = |grant: &Arc<super::BoundGrant>| {
+    fn covered_unnarrowed(&self) -> bool {
+        let by_itself = |grant: &Arc<BoundGrant>| {
             let alone = Grants {
                 allow: vec![grant.clone()],
                 deny: Vec::new(),
@@ -90,9 +88,9 @@ impl Question<'_> {
                 alone: None,
                 within: Vec::new(),
             };
-            grant.only.is_none() && self.by_scopes(&alone).is_ok()
+            self.bearing(grant).is_free() && self.before(&alone).by_scopes().is_ok()
         };
-        grants.denying().all(|deny| deny.only.is_none()) && grants.allow.iter().any(by_itself)
+        self.denying().all(|deny| deny.is_free()) && self.grants.allow.iter().any(by_itself)
     }
 }
 
@@ -148,7 +146,7 @@ mod tests {
     }
 
     fn judged(asked: &Asked<'_>, grants: &Grants) -> Result<Sent, Code> {
-        let question = Question::whole(asked, &CATALOG);
+        let case = Case::new(grants, asked, &CATALOG);
         let allowed = Allowed {
             place: "r.allow[0]".into(),
             additions: None,
@@ -157,8 +155,8 @@ mod tests {
             would: None,
             beside: None,
         };
-        let told = question.says_members(grants);
-        let told = told.and_then(|()| question.says_what_is_known(grants, allowed));
+        let told = case.says_members();
+        let told = told.and_then(|()| case.says_what_is_known(allowed));
         told.map(|allowed| allowed.sent)
             .map_err(|refusal| refusal.code)
     }

@@ -5,11 +5,13 @@
 //! tests call the same function.
 
 mod bind;
+mod case;
 mod ceiling;
 mod decide;
 mod delegate;
 mod done;
 mod fields;
+mod grant;
 mod interest;
 mod matching;
 mod members;
@@ -27,15 +29,14 @@ mod verdict;
 mod within;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-pub use bind::{
-    Additions, BoundCovers, BoundGrant, Grants, Unbound, Vars, bind, binds, narrowed, under,
-};
+pub use bind::{Grants, Unbound, Vars, bind, binds, narrowed, under};
 pub use ceiling::Ceiling;
 pub use decide::{Allowed, Decision, Shown, scopes_used};
 pub use delegate::{Beside, Delegate, read_narrowing, together};
 pub use fields::{Fields, Standing};
+pub use grant::{Additions, BoundGrant, Covers, Grant, OnCreate};
 pub use interest::{InAnswer, InRequest};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
@@ -56,7 +57,6 @@ pub use verdict::{by_head, by_request, by_touches};
 use within::{decide, precheck};
 pub use within::{goes_on, lacks_scope, shows, wants_touches};
 
-use crate::catalog::ScopeSet;
 use crate::secret::SecretHash;
 use crate::token::{Limits, TokenId};
 use crate::yaml::At;
@@ -95,70 +95,6 @@ pub struct Role {
     pub operator: Option<Operator>,
     /// Whether its tokens may make others.
     pub delegate: Option<Delegate>,
-}
-
-/// One entry of `allow` or `deny`.
-#[derive(Debug)]
-pub struct Grant {
-    /// Which one: `client.allow[0]`.
-    pub place: String,
-    /// Where it stands in the file.
-    pub at: At,
-    /// The same with the file's name: `policy.yaml:14`.
-    pub stands: Arc<str>,
-    /// What it covers.
-    pub covers: Covers,
-    /// What it is narrowed to; `None` is not narrowed.
-    pub only: Option<Only>,
-    /// The `…/actions` that it is limited to.
-    pub actions: Option<Vec<String>>,
-    /// What is added to what is created under it.
-    pub on_create: Option<OnCreate>,
-    /// The grant as it was written, for those who ask what they hold.
-    pub written: serde_json::Value,
-    /// The grant bound, once somebody needed it, if no variable stands in it: every token then has the same.
-    fixed: OnceLock<Arc<BoundGrant>>,
-}
-
-/// What a grant covers.
-#[derive(Debug)]
-pub enum Covers {
-    /// Scopes.
-    Scopes {
-        /// Those that are named; only they reach what is sensitive.
-        named: ScopeSet,
-        /// Those and what wildcards stand for.
-        all: ScopeSet,
-    },
-    /// Requests that match one of these.
-    Requests(Vec<PatternText>),
-}
-
-impl Covers {
-    /// The scopes that it names, if it covers scopes.
-    pub fn named(&self) -> Option<&ScopeSet> {
-        match self {
-            Self::Scopes { named, all: _ } => Some(named),
-            Self::Requests(_) => None,
-        }
-    }
-
-    /// The scopes that it names and those that its wildcards stand for, if it covers scopes.
-    pub fn all(&self) -> Option<&ScopeSet> {
-        match self {
-            Self::Scopes { named: _, all } => Some(all),
-            Self::Requests(_) => None,
-        }
-    }
-}
-
-/// Tags and a project for what is created.
-#[derive(Debug)]
-pub struct OnCreate {
-    /// Tags to put on it.
-    pub tags: Vec<Text>,
-    /// The project to put it in, by id or name.
-    pub project: Option<Text>,
 }
 
 /// A token that the policy file lists, by the hash of its secret.

@@ -80,6 +80,34 @@ pub(super) struct Reader<'r> {
     pub(super) issued: Vec<(At, String)>,
 }
 
+/// What a grant says beside what it covers, where it stands in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Clauses<'n> {
+    only: Option<&'n Node>,
+    actions: Option<&'n Node>,
+    on_create: Option<&'n Node>,
+}
+
+impl<'n> Clauses<'n> {
+    /// Those by which it is for less.
+    pub fn that_narrow(map: &mut Map<'n>) -> Self {
+        Self {
+            only: map.take("only"),
+            actions: map.take("actions"),
+            on_create: None,
+        }
+    }
+
+    pub fn say_something(self) -> bool {
+        let Self {
+            only,
+            actions,
+            on_create,
+        } = self;
+        only.or(actions).or(on_create).is_some()
+    }
+}
+
 impl<'r> Reader<'r> {
     /// A reader of this text, and what stands in it, if that is YAML.
     pub(super) fn of(
@@ -381,34 +409,50 @@ impl Reader<'_> {
     ) -> Option<Grant> {
         let mut map = Map::of(node, "a grant", &mut self.mistakes)?;
         let (scopes, requests) = (map.take("scopes"), map.take("requests"));
-        let only = map
-            .take("only")
-            .map(|node| only::read(node, vars, self.catalog, &mut self.mistakes));
-        let actions = map.take("actions").map(|node| self.actions(node));
-        let on_create = map.take("on_create").and_then(|node| {
-            if denies {
-                self.mistakes.add(
-                    node.at,
-                    "a deny grant creates nothing; `on_create` belongs to an allow",
-                );
-            }
-            self.on_create(node, vars)
-        });
+        let clauses = Clauses {
+            on_create: map.take("on_create"),
+            ..Clauses::that_narrow(&mut map)
+        };
         map.finish(&mut self.mistakes);
+        if let Some(node) = clauses.on_create.filter(|_| denies) {
+            let why = "a deny grant creates nothing; `on_create` belongs to an allow";
+            self.mistakes.add(node.at, why);
+        }
         let covers = match (scopes, requests) {
-            (Some(scopes), None) => self.scopes(scopes, denies),
-            (None, Some(requests)) => self.requests(requests, vars),
+            (Some(scopes), None) => Some(self.scopes(scopes, denies)),
+            (None, Some(requests)) => Some(self.requests(requests, vars)),
             (Some(_), Some(_)) | (None, None) => {
                 self.mistakes
                     .add(node.at, "a grant has either `scopes` or `requests`");
-                return None;
+                None
             }
         };
+        let stands = format!("{}:{}", self.mistakes.file(), node.at.line);
+        self.grant_of(node, (place, stands), covers, clauses, vars)
+    }
+
+    /// A grant of what it covers and its other clauses; without the former they are read for their mistakes alone.
+    pub(super) fn grant_of(
+        &mut self,
+        node: &Node,
+        (place, stands): (String, String),
+        covers: Option<Covers>,
+        clauses: Clauses<'_>,
+        vars: &[String],
+    ) -> Option<Grant> {
+        let Clauses {
+            only,
+            actions,
+            on_create,
+        } = clauses;
+        let only = only.map(|node| only::read(node, vars, self.catalog, &mut self.mistakes));
+        let actions = actions.map(|node| self.actions(node));
+        let on_create = on_create.and_then(|node| self.on_create(node, vars));
         Some(Grant {
             place,
             at: node.at,
-            stands: format!("{}:{}", self.mistakes.file(), node.at.line).into(),
-            covers,
+            stands: stands.into(),
+            covers: covers?,
             only,
             actions,
             on_create,

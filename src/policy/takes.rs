@@ -4,7 +4,7 @@
 //! the API's own assignment, where URNs tell which one a kind is in; what belongs to something has that one's. What can take
 //! it in none of these ways is not made by such a grant: nothing that a grant adds is left out in silence.
 
-use super::bind::Additions;
+use super::grant::Additions;
 use crate::catalog::{Endpoint, FieldPath, Kinds, Place, SHARED, Source, TouchRule, TouchVerb};
 use crate::resource::Touch;
 

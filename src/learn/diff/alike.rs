@@ -22,7 +22,7 @@ use super::Outcome;
 use super::request::{creates, id_of, kinds_of, samples_of};
 use super::witness::{Witness, each_once};
 use crate::catalog::{Catalog, Endpoint, Kind, NameForm};
-use crate::policy::{BoundCovers, BoundGrant, Grants, Matcher};
+use crate::policy::{BoundGrant, Grants, Matcher};
 use crate::resource::as_host;
 
 /// What was found of roles that are alike, for all of one comparison.
@@ -153,22 +153,18 @@ impl<'r> Signs<'r> {
         let samples = texts.all.len();
         let base = witnesses.iter().flat_map(|it| it.base.iter());
         base.for_each(|(_, _, value)| texts.add(value));
-        let added = grants().filter_map(|grant| grant.written.get("on_create"));
+        let added = grants().filter_map(|grant| grant.written().get("on_create"));
         added.for_each(|added| leaves(added, &mut |text| texts.add(text)));
         let fixed = texts.all.len();
-        let only = grants().filter_map(|grant| grant.written.get("only"));
+        let only = grants().filter_map(|grant| grant.written().get("only"));
         only.for_each(|only| leaves(only, &mut |text| texts.add(text)));
         let has = witnesses
             .iter()
             .flat_map(|it| it.has.iter().chain(&it.misses));
         has.for_each(|(_, _, value)| texts.add(value));
 
-        let by_request = |grant: &BoundGrant| matches!(grant.covers, BoundCovers::Requests(_));
-        let all_mean = grants().any(by_request);
-        let asked: Vec<Asked<'_>> = grants()
-            .filter_map(|grant| grant.only.as_ref())
-            .flat_map(crate::policy::BoundOnly::matchers)
-            .collect();
+        let all_mean = grants().any(BoundGrant::goes_by_request);
+        let asked: Vec<Asked<'_>> = grants().flat_map(BoundGrant::matchers).collect();
         let mut names: Vec<Sign> = Vec::new();
         for text in &texts.all {
             let mut told = told(text, &asked, catalog);
@@ -282,7 +278,7 @@ impl<'r> Signs<'r> {
             for (list, grants) in [("allow", &grants.allow), ("deny", &grants.deny)] {
                 for grant in grants {
                     let _ = write!(told, "\n{list} ");
-                    self.number(&grant.written, false, &mut told);
+                    self.number(grant.written(), false, &mut told);
                 }
             }
         }

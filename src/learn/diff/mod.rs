@@ -342,8 +342,8 @@ fn patterns(name: &str, sides: &[Option<Grants>; 2], found: &mut Vec<Difference>
         let grants = side
             .iter()
             .flat_map(|grants| if denies { &grants.deny } else { &grants.allow });
-        let requests = grants.filter(|grant| grant.written.get("requests").is_some());
-        requests.map(|grant| grant.written.to_string()).collect()
+        let requests = grants.filter(|grant| grant.goes_by_request());
+        requests.map(|grant| grant.written().to_string()).collect()
     };
     for denies in [false, true] {
         let [old, new] = [of(&sides[0], denies), of(&sides[1], denies)];

@@ -44,7 +44,7 @@ pub(super) fn decided(
 }
 
 pub(super) fn could_allow(grants: &Grants, endpoint: &Endpoint) -> bool {
-    grants.allowing().any(|grant| match grant.covers.all() {
+    grants.allowing().any(|grant| match grant.scopes() {
         Some(scopes) => endpoint
             .scopes
             .iter()

@@ -112,7 +112,7 @@ pub(super) fn witnesses(
     let mut of_grants: Vec<(String, Vec<Witness>)> = Vec::new();
     for grants in sides.iter().flatten() {
         for grant in grants.allowing().chain(grants.denying()) {
-            let key = ordered(&grant.written).to_string();
+            let key = ordered(grant.written()).to_string();
             if !of_grants.iter().any(|(known, _)| *known == key) {
                 of_grants.push((key, witnesses_of(grant, catalog)));
             }
@@ -179,7 +179,7 @@ fn of_like(value: &str) -> &'static str {
 /// For a selector a world that it takes, for each of its values one, and for each of its attributes one that it just misses.
 fn witnesses_of(grant: &BoundGrant, catalog: &Catalog) -> Vec<Witness> {
     let mut witnesses = Vec::new();
-    let Some(Value::Object(only)) = grant.written.get("only") else {
+    let Some(Value::Object(only)) = grant.written().get("only") else {
         return witnesses;
     };
     let mut asks: Vec<(Option<String>, String, Vec<String>)> = Vec::new();

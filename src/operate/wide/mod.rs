@@ -97,7 +97,7 @@ struct View<'v> {
 impl View<'_> {
     /// Another grant limits the actions of what this one gives without a limit.
     fn unlimited(&self, grant: &Grant) -> Option<String> {
-        let gives = scopes(grant).filter(|_| grant.actions.is_none() && grant.only.is_none())?;
+        let gives = scopes(grant).filter(|_| !grant.is_limited())?;
         let (endpoint, grave, limited) = self.role.allow.iter().find_map(|other| {
             other.actions.as_ref()?;
             let theirs = scopes(other)?;
@@ -136,9 +136,7 @@ impl View<'_> {
     fn denied_whole(&self, grant: &Grant) -> Option<String> {
         let gives = scopes(grant)?;
         let deny = self.role.deny.iter().find(|deny| {
-            deny.only.is_none()
-                && deny.actions.is_none()
-                && scopes(deny).is_some_and(|denied| denied.covers(gives))
+            !deny.is_limited() && scopes(deny).is_some_and(|denied| denied.covers(gives))
         })?;
         Some(format!(
             "allows nothing: `{}` denies all of its scopes, and a deny wins; take one of the two out",

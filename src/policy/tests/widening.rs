@@ -714,13 +714,13 @@ proptest! {
             let what: Vec<_> = rest.things.iter().flat_map(|thing| probes(thing).into_iter().map(|probe| (&thing.kind, probe))).collect();
             // A deny may be about what would go along (volumes where Droplets are deleted), and strikes no more once that is
             // elsewhere: it is still denied there, and nothing was denied of what it was with.
-            let by_way = |kind: &str| grants.deny.iter().filter_map(|grant| grant.only.as_ref()).any(|only| !only.reaches(kind, CATALOG.kinds()));
+            let by_way = |kind: &str| grants.deny.iter().filter_map(|grant| grant.wants().only).any(|only| !only.reaches(kind, CATALOG.kinds()));
             for ((had, has), (kind, probe)) in before.iter().zip(&after).zip(&what) {
                 prop_assert!(!has || *had || by_way(kind), "{role}\n{request} {sent}\ngives {probe:?}");
             }
             for thing in &rest.things {
                 let now = new.find(&thing.kind, &thing.id()).unwrap();
-                for only in grants.deny.iter().filter_map(|grant| grant.only.as_ref()) {
+                for only in grants.deny.iter().filter_map(|grant| grant.wants().only) {
                     let strikes = |world: &World, thing: &Thing| only.strikes(&world.state(thing), Use::Look, CATALOG.kinds());
                     let freed = strikes(&world, thing) == Fit::Yes && strikes(&new, now) == Fit::No;
                     prop_assert!(!freed, "{role}\n{request} {sent}\nfrees the {} {}", thing.kind, thing.id());

@@ -2,8 +2,8 @@
 
 use super::Judge;
 use crate::catalog::{Children, Place, ScopeId, TouchRule, TouchVerb};
-use crate::policy::bind::BoundGrant;
-use crate::policy::decide::{Held, Question};
+use crate::policy::case::{held_by, held_for};
+use crate::policy::grant::Bearing;
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::policy::takes::Added;
 use crate::refusal::{Code, Refusal};
@@ -11,11 +11,9 @@ use crate::resource::{Known, State, Touch};
 
 impl<'j> Judge<'j> {
     /// The allow grants that cover a touch, whatever scopes they give.
-    pub(super) fn covering(&self, touch: &Touch) -> Vec<&'j BoundGrant> {
-        let grants = self.grants.allowing();
-        grants
-            .filter(|grant| self.question.falls_short(grant).is_none() && self.covers(grant, touch))
-            .collect()
+    pub(super) fn covering(&self, touch: &Touch) -> Vec<Bearing<'j>> {
+        let grants = self.case.covering();
+        grants.filter(|grant| self.covers(*grant, touch)).collect()
     }
 
     /// What is done to it. What logs in to a whole is handed out only to whom the whole is granted, not for some of its
@@ -36,11 +34,11 @@ impl<'j> Judge<'j> {
         shown && touch.verb == TouchVerb::Read
     }
 
-    pub(super) fn covers(&self, grant: &BoundGrant, touch: &Touch) -> bool {
-        let Some(only) = &grant.only else {
+    pub(super) fn covers(&self, grant: Bearing<'_>, touch: &Touch) -> bool {
+        let Some(only) = grant.only() else {
             return true;
         };
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let r#use = self.use_of(touch);
         let fits = |state: &State| only.covers(state, r#use, kinds);
         if r#use == Use::Look && touch.before.as_ref().is_some_and(State::is_public) {
@@ -68,7 +66,7 @@ impl<'j> Judge<'j> {
             },
             TouchVerb::Create => {
                 let after = touch.after.as_ref();
-                let with = after.map(|after| self.added(after, touch, grant));
+                let with = after.map(|after| added(after, touch, grant));
                 with.is_some_and(|after| fits(&after) == Fit::Yes)
             }
             _ if touch.deferred => touch
@@ -89,27 +87,16 @@ impl<'j> Judge<'j> {
         }
     }
 
-    /// What is created, with what a grant adds to it: to what the request is about, and not to what is made beside.
-    pub(super) fn added(&self, after: &State, touch: &Touch, grant: &BoundGrant) -> State {
-        match self.question.added_by(grant) {
-            Some(added) if Added::is_for(touch) => with_additions(after, &added, &touch.homes),
-            Some(_) | None => after.clone(),
-        }
-    }
-
     /// Whether grants together give what is asked for at a touch.
-    pub(super) fn has_scopes(&self, touch: &Touch, grants: &[&BoundGrant]) -> bool {
-        if grants
-            .iter()
-            .any(|grant| self.question.request_matches(grant))
-        {
+    pub(super) fn has_scopes(&self, touch: &Touch, grants: &[Bearing<'_>]) -> bool {
+        if grants.iter().any(Bearing::matches) {
             return true;
         }
-        let held = Question::held(self.endpoint, grants.iter().copied());
+        let held = held_for(self.endpoint, grants.iter().copied());
         match touch.scope {
             Some(scope) => held.has(scope),
             None => self
-                .question
+                .case
                 .needs(self.endpoint)
                 .iter()
                 .any(|set| held.covers(set)),
@@ -125,12 +112,10 @@ impl<'j> Judge<'j> {
     }
 
     /// Whether one of these grants gives the scope by which a kind is read.
-    pub(super) fn reads(&self, kind: &str, grants: &[&BoundGrant]) -> bool {
-        let kind = self.question.catalog.kinds().find(kind);
-        kind.and_then(|kind| kind.reads).is_some_and(|reads| {
-            let has = |grant: &&BoundGrant| grant.covers.all().is_some_and(|all| all.has(reads));
-            grants.iter().any(has)
-        })
+    pub(super) fn reads(&self, kind: &str, grants: &[Bearing<'_>]) -> bool {
+        let kind = self.case.catalog.kinds().find(kind);
+        let reads = kind.and_then(|kind| kind.reads);
+        reads.is_some_and(|reads| grants.iter().any(|grant| grant.gives(reads)))
     }
 
     /// Whether what is looked at may be read under the other kind that the API surely has for it.
@@ -167,27 +152,26 @@ impl<'j> Judge<'j> {
     }
 
     /// The grants that cover the first touch and have part in what it asks for.
-    pub(super) fn covering_first(&self, first: &Touch) -> Vec<&'j BoundGrant> {
-        let needs = self.question.needs(self.endpoint);
-        let has_part = |grant: &&BoundGrant| {
-            let scopes = Question::scopes_of(self.endpoint, grant);
+    pub(super) fn covering_first(&self, first: &Touch) -> Vec<Bearing<'j>> {
+        let needs = self.case.needs(self.endpoint);
+        let has_part = |grant: &Bearing<'_>| {
+            let scopes = grant.scopes_for(self.endpoint);
             let by_scope = scopes.is_some_and(|scopes| match first.scope {
                 Some(scope) => scopes.has(scope),
                 None => needs.iter().any(|set| scopes.meets(set)),
             });
-            by_scope || self.question.request_matches(grant)
+            by_scope || grant.matches()
         };
         self.covering(first).into_iter().filter(has_part).collect()
     }
 
     /// The same for each of several, those that differ.
-    pub(super) fn covering_each(&self, firsts: &[&Touch]) -> Vec<Vec<&'j BoundGrant>> {
-        let mut sets: Vec<Vec<&BoundGrant>> = Vec::new();
+    pub(super) fn covering_each(&self, firsts: &[&Touch]) -> Vec<Vec<Bearing<'j>>> {
+        let mut sets: Vec<Vec<Bearing<'_>>> = Vec::new();
         for first in firsts {
             let set = self.covering_first(first);
-            let same = |known: &Vec<&BoundGrant>| {
-                known.len() == set.len()
-                    && known.iter().zip(&set).all(|(a, b)| std::ptr::eq(*a, *b))
+            let same = |known: &Vec<Bearing<'_>>| {
+                known.len() == set.len() && known.iter().zip(&set).all(|(a, b)| a.is_of_same(b))
             };
             if !sets.iter().any(same) {
                 sets.push(set);
@@ -205,12 +189,12 @@ impl<'j> Judge<'j> {
         &self,
         first: &Touch,
         firsts: &[&Touch],
-    ) -> Result<Option<&'j BoundGrant>, Refusal> {
+    ) -> Result<Option<Bearing<'j>>, Refusal> {
         let mut grants = self.covering_first(first);
         // As they stand in the policy, but those that are enough first, and of the others those that add something.
         grants.sort_by_key(|grant| {
             let alone = self.has_scopes(first, std::slice::from_ref(grant));
-            (!alone, !alone && self.question.added_by(grant).is_none())
+            (!alone, !alone && grant.adds().is_none())
         });
         let made = firsts
             .iter()
@@ -220,7 +204,7 @@ impl<'j> Judge<'j> {
         };
         let mut fitting = grants
             .into_iter()
-            .filter(|grant| made.clone().all(|touch| self.covers_made(touch, grant)));
+            .filter(|grant| made.clone().all(|touch| self.covers_made(touch, *grant)));
         let Some(grant) = fitting.next() else {
             let why = "what no one grant covers is made at once, and each grant adds what is its own (`on_create`); make one at a time";
             return Err(self.refused(last, why));
@@ -229,37 +213,30 @@ impl<'j> Judge<'j> {
     }
 
     /// Whether what is made is covered with what one grant adds to it.
-    fn covers_made(&self, touch: &Touch, adding: &BoundGrant) -> bool {
-        let kinds = self.question.catalog.kinds();
+    fn covers_made(&self, touch: &Touch, adding: Bearing<'_>) -> bool {
+        let kinds = self.case.catalog.kinds();
         let Some(after) = &touch.after else {
             return false;
         };
-        let after = self.added(after, touch, adding);
-        let covers = |grant: &&BoundGrant| {
-            let only = grant.only.as_ref();
-            let fits =
-                only.is_none_or(|only| only.covers(&after, self.use_of(touch), kinds) == Fit::Yes);
-            fits && self.question.falls_short(grant).is_none()
+        let after = added(after, touch, adding);
+        let covers = |grant: &Bearing<'_>| {
+            let only = grant.only();
+            only.is_none_or(|only| only.covers(&after, self.use_of(touch), kinds) == Fit::Yes)
         };
-        let covering: Vec<_> = self.grants.allowing().filter(covers).collect();
+        let covering: Vec<_> = self.case.covering().filter(covers).collect();
         self.has_scopes(touch, &covering)
     }
 
     pub(super) fn second_covered(
         &self,
         touch: &Touch,
-        firsts: &[&BoundGrant],
+        firsts: &[Bearing<'_>],
     ) -> Result<(), Refusal> {
         if touch.implied {
             return Ok(()); // whatever covers the first covers it
         }
         let covering = self.covering(touch);
-        let by_request = |grants: &[&BoundGrant]| {
-            grants
-                .iter()
-                .any(|grant| self.question.request_matches(grant))
-        };
-        let covered = by_request(&covering)
+        let covered = covering.iter().any(Bearing::matches)
             || match touch.verb {
                 TouchVerb::Source => self.source_covered(touch, &covering),
                 TouchVerb::Join | TouchVerb::Label => self.entered(touch, &covering, firsts),
@@ -280,26 +257,21 @@ impl<'j> Judge<'j> {
     }
 
     /// What is on a private image is handed out only by its scope's name, over it as an image or as a snapshot.
-    fn source_covered(&self, touch: &Touch, covering: &[&BoundGrant]) -> bool {
+    fn source_covered(&self, touch: &Touch, covering: &[Bearing<'_>]) -> bool {
         let Some(state) = &touch.before else {
             // What is not there hands out nothing, but whether it is there must not be told.
-            return self.grants.allowing().any(|grant| {
-                grant.only.is_none() && self.names_source_scope(touch, touch.kind.as_str(), grant)
+            return self.case.allowing().any(|grant| {
+                grant.is_free() && self.names_source_scope(touch, touch.kind.as_str(), grant)
             });
         };
         if state.is_public() {
-            let reads = |grant: &BoundGrant| {
-                let scopes = grant.covers.all();
-                touch
-                    .scope
-                    .or(touch.own_scope(self.question.catalog.kinds()))
-                    .is_some_and(|scope| scopes.is_some_and(|scopes| scopes.has(scope)))
-            };
-            return self.grants.allowing().any(reads);
+            let scope = touch.scope.or(touch.own_scope(self.case.catalog.kinds()));
+            let mut allowing = self.case.allowing();
+            return scope.is_some_and(|scope| allowing.any(|grant| grant.gives(scope)));
         }
         if covering
             .iter()
-            .any(|grant| self.names_source_scope(touch, touch.kind.as_str(), grant))
+            .any(|grant| self.names_source_scope(touch, touch.kind.as_str(), *grant))
         {
             return true;
         }
@@ -314,25 +286,24 @@ impl<'j> Judge<'j> {
         };
         self.covering(&other)
             .iter()
-            .any(|grant| self.names_source_scope(touch, also.as_str(), grant))
+            .any(|grant| self.names_source_scope(touch, also.as_str(), *grant))
     }
 
     /// Whether a grant names the read scope of the kind under which a source is taken.
-    fn names_source_scope(&self, touch: &Touch, kind: &str, grant: &BoundGrant) -> bool {
+    fn names_source_scope(&self, touch: &Touch, kind: &str, grant: Bearing<'_>) -> bool {
         let own = if kind == touch.kind.as_str() {
             touch.scope
         } else {
             None
         };
         let reads = self
-            .question
+            .case
             .catalog
             .kinds()
             .find(kind)
             .and_then(|kind| kind.reads);
-        let named = grant.covers.named();
         own.or(reads)
-            .is_some_and(|scope| named.is_some_and(|named| named.has(scope)))
+            .is_some_and(|scope| grant.gives_by_name(scope))
     }
 
     /// A VPC that is joined, or a tag that is put on: its scope over it, and where the first resource is narrowed, by that
@@ -340,37 +311,28 @@ impl<'j> Judge<'j> {
     pub(super) fn entered(
         &self,
         touch: &Touch,
-        covering: &[&BoundGrant],
-        firsts: &[&BoundGrant],
+        covering: &[Bearing<'_>],
+        firsts: &[Bearing<'_>],
     ) -> bool {
-        let has = |grant: &BoundGrant| match touch.scope {
-            Some(scope) => grant.covers.all().is_some_and(|scopes| scopes.has(scope)),
-            None => true,
-        };
-        let holds = covering.iter().any(|grant| has(grant));
-        let free = firsts.iter().any(|grant| grant.only.is_none());
-        let accepted = firsts.iter().any(|grant| self.covers(grant, touch));
+        let has = |grant: &Bearing<'_>| touch.scope.is_none_or(|scope| grant.gives(scope));
+        let holds = covering.iter().any(has);
+        let free = firsts.iter().any(Bearing::is_free);
+        let accepted = firsts.iter().any(|grant| self.covers(*grant, touch));
         let named = covering.iter().any(|grant| {
             let names = |only: &BoundOnly| only.names(touch.kind.as_str());
-            has(grant) && grant.only.as_ref().is_some_and(names)
+            has(grant) && grant.only().is_some_and(names)
         });
         holds && (free || accepted || named)
     }
 
     /// What is named beside: by the scope that its field asks for, over it; and where that is none or it is changed by being
     /// named, by the grant that covers the first, or by its family's own scope.
-    fn taken_along(&self, touch: &Touch, covering: &[&BoundGrant], firsts: &[&BoundGrant]) -> bool {
-        let gives = |scope: Option<ScopeId>| {
-            scope.is_some_and(|scope| {
-                covering
-                    .iter()
-                    .any(|grant| grant.covers.all().is_some_and(|scopes| scopes.has(scope)))
-            })
-        };
-        let by_field = touch.scope.is_none() || gives(touch.scope);
-        let with_first = firsts.iter().any(|grant| self.covers(grant, touch));
-        let own = touch.own_scope(self.question.catalog.kinds());
-        let own = own.is_some_and(|own| covering.iter().any(|grant| self.gives(grant, own)));
+    fn taken_along(&self, touch: &Touch, covering: &[Bearing<'_>], firsts: &[Bearing<'_>]) -> bool {
+        let given = |scope| covering.iter().any(|grant| grant.gives(scope));
+        let by_field = touch.scope.is_none_or(given);
+        let with_first = firsts.iter().any(|grant| self.covers(*grant, touch));
+        let own = touch.own_scope(self.case.catalog.kinds());
+        let own = own.is_some_and(|own| covering.iter().any(|grant| self.gives(*grant, own)));
         match touch.verb {
             TouchVerb::Use if touch.scope.is_some() => by_field,
             _ => by_field && (with_first || own),
@@ -378,11 +340,9 @@ impl<'j> Judge<'j> {
     }
 
     /// Whether a grant gives a scope over what the request names beside: one with `actions` gives it for those alone.
-    pub(super) fn gives(&self, grant: &BoundGrant, scope: ScopeId) -> bool {
-        let scopes = grant.covers.all();
-        let acts = self.endpoint.action.is_some() || !self.question.done_to_touched().is_empty();
-        let limited = grant.actions.is_some() && !acts;
-        !limited && scopes.is_some_and(|scopes| scopes.has(scope))
+    pub(super) fn gives(&self, grant: Bearing<'_>, scope: ScopeId) -> bool {
+        let acts = self.endpoint.action.is_some() || !self.case.done_to_touched().is_empty();
+        grant.gives_beside(scope, acts)
     }
 
     /// The scope that a field asks for over what it names must be held by some grant at all, whatever that covers: what nobody
@@ -395,7 +355,7 @@ impl<'j> Judge<'j> {
         else {
             return Ok(());
         };
-        let scope = self.question.catalog.scopes().name(scope);
+        let scope = self.case.catalog.scopes().name(scope);
         let needs: Vec<_> = scope.cloned().into_iter().collect();
         let scope = scope.map(ToString::to_string).unwrap_or_default();
         let endpoint = self.endpoint;
@@ -408,12 +368,9 @@ impl<'j> Judge<'j> {
 
     /// Whether a field of the request asks for this scope and no grant gives it.
     pub(super) fn lacks_field(&self, scope: ScopeId) -> bool {
-        let fields = self.question.asked.fields();
-        let gives = |grant: &BoundGrant| {
-            let scopes = grant.covers.all();
-            self.question.request_matches(grant) || scopes.is_some_and(|scopes| scopes.has(scope))
-        };
-        fields.iter().any(|field| field.scope == scope) && !self.grants.allowing().any(gives)
+        let fields = self.case.asked.fields();
+        let gives = |grant: Bearing<'_>| grant.matches() || grant.gives(scope);
+        fields.iter().any(|field| field.scope == scope) && !self.case.allowing().any(gives)
     }
 
     /// The fields that ask for scopes and are no touches: by what covers the first, or is not narrowed at all.
@@ -425,7 +382,7 @@ impl<'j> Judge<'j> {
                 let is_it = |at: &Place| at.to_string().trim_end_matches("[]") == field;
                 rule.scope.is_some()
                     && rule.at.as_ref().is_some_and(is_it)
-                    && self.question.asked.applies(rule)
+                    && self.case.asked.applies(rule)
             })
         };
         let covering: Vec<_> = touches
@@ -433,24 +390,30 @@ impl<'j> Judge<'j> {
             .flat_map(|touch| self.covering(touch))
             .collect();
         let free = self
-            .grants
+            .case
             .allowing()
-            .filter(|grant| grant.only.is_none() && self.question.action_fits(grant));
-        let mut held = Held::default();
-        for grant in covering.into_iter().chain(free) {
-            if self.question.request_matches(grant) {
-                return Ok(());
-            }
-            held.add(&grant.covers);
+            .filter(|grant| grant.is_free() && grant.action_fits());
+        let having = covering.into_iter().chain(free);
+        if having.clone().any(|grant| grant.matches()) {
+            return Ok(());
         }
-        let mut fields = self.question.asked.fields();
+        let held = held_by(having);
+        let mut fields = self.case.asked.fields();
         fields.retain(|field| !by_a_touch(&field.field));
-        self.question.fields_held(self.endpoint, &held, &fields)
+        self.case.fields_held(self.endpoint, &held, &fields)
     }
 }
 
 pub(super) fn use_of(touch: &Touch) -> Use {
     Use::of(touch.verb)
+}
+
+/// What is created, with what a grant adds to it: to what the request is about, and not to what is made beside.
+pub(super) fn added(after: &State, touch: &Touch, grant: Bearing<'_>) -> State {
+    match grant.adds() {
+        Some(added) if Added::is_for(touch) => with_additions(after, &added, &touch.homes),
+        Some(_) | None => after.clone(),
+    }
 }
 
 /// What is created, with these tags and in that project.

@@ -6,25 +6,22 @@ mod why;
 mod widening;
 
 pub use covering::with_additions;
-pub use striking::{could_hide_children, could_take_from_sight, hides_children, takes_from_sight};
+pub use striking::{could_take_from_sight, takes_from_sight};
 pub use why::why_hidden;
 
-use super::bind::{BoundGrant, Grants};
-use super::decide::{Allowed, Question, Shown};
-
+use super::bind::Grants;
+use super::case::Case;
+use super::decide::{Allowed, Shown};
+use super::grant::Bearing;
 use crate::catalog::{Catalog, Endpoint, TouchRule, TouchVerb};
 use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{State, Touch};
 
-impl Question<'_> {
+impl Case<'_> {
     /// Allowed where each touch is covered, none widens what is held, and no deny strikes one.
-    pub(super) fn by_touches(
-        &self,
-        grants: &Grants,
-        touches: &[Touch],
-    ) -> Result<Allowed, Refusal> {
-        let mut allowed = self.by_scopes_alone(grants)?;
+    pub(super) fn by_touches(&self, touches: &[Touch]) -> Result<Allowed, Refusal> {
+        let mut allowed = self.by_scopes_alone()?;
         let Some(endpoint) = self.asked.endpoint else {
             return Err(self.unknown());
         };
@@ -36,8 +33,7 @@ impl Question<'_> {
             ));
         };
         let judge = Judge {
-            question: &self.touching(touches),
-            grants,
+            case: &self.touching(touches),
             endpoint,
         };
         for touch in touches.iter().filter(|touch| is_settled(touch)) {
@@ -65,21 +61,20 @@ impl Question<'_> {
         allowed.additions = None;
         if let Some(grant) = judge.deciding(first, &firsts)? {
             judge.not_struck_with_additions(touches, grant)?;
-            allowed.place.clone_from(&grant.place);
-            allowed.additions = self.added_by(grant);
+            allowed.place.clone_from(grant.place());
+            allowed.additions = grant.adds();
         }
         allowed.narrows = touches.iter().any(|touch| judge.narrows(touch));
         Ok(allowed)
     }
 
     /// What may be seen of one resource of an answer.
-    pub(super) fn shows(&self, grants: &Grants, touch: &Touch, state: &State) -> Shown {
+    pub(super) fn shows(&self, touch: &Touch, state: &State) -> Shown {
         let Some(endpoint) = self.asked.endpoint else {
             return Shown::Hidden;
         };
         let judge = Judge {
-            question: self,
-            grants,
+            case: self,
             endpoint,
         };
         let verb = match touch.verb {
@@ -101,19 +96,19 @@ impl Question<'_> {
         if as_child && judge.reads_as_other(&seen) {
             return Shown::Whole; // images and snapshots have no children
         }
-        let enough = |grants: &[&BoundGrant]| {
+        let enough = |grants: &[Bearing<'_>]| {
             judge.has_scopes(&seen, grants) || as_child && judge.reads(touch.kind.as_str(), grants)
         };
         if !enough(&covering) {
             return Shown::Hidden;
         }
         let kinds = self.catalog.kinds();
-        let shows_all = |grant: &&BoundGrant| {
-            let only = grant.only.as_ref();
+        let shows_all = |grant: &Bearing<'_>| {
+            let only = grant.only();
             !only.is_some_and(|only| only.is_for_children_of(state, kinds))
         };
         let whole: Vec<_> = covering.into_iter().filter(shows_all).collect();
-        if enough(&whole) && !hides_children(grants, state, kinds) {
+        if enough(&whole) && !self.hides_children(state) {
             Shown::Whole
         } else {
             Shown::WithoutChildren
@@ -122,46 +117,42 @@ impl Question<'_> {
 }
 
 /// The one tag that alone decides which resources of a list may be seen, if it is so.
-pub fn one_tag<'g>(
-    grants: &'g Grants,
+pub fn one_tag(
+    grants: &Grants,
     asked: &Asked<'_>,
     touch: &Touch,
     catalog: &Catalog,
-) -> Option<&'g str> {
-    let question = Question::whole(asked, catalog);
+) -> Option<String> {
+    let case = Case::new(grants, asked, catalog);
     let endpoint = asked.endpoint?;
     let kinds = catalog.kinds();
     let kind = touch.kind.as_str();
-    let has_part = |grant: &&BoundGrant| {
-        let scopes = Question::scopes_of(endpoint, grant);
-        let needs = question.needs(endpoint);
+    let needs = case.needs(endpoint);
+    let has_part = |grant: &Bearing<'_>| {
+        let scopes = grant.scopes_for(endpoint);
         let by_scope = scopes.is_some_and(|scopes| needs.iter().any(|set| scopes.meets(set)));
-        let reaches = grant
-            .only
-            .as_ref()
-            .is_none_or(|only| only.reaches(kind, kinds));
-        reaches && (by_scope || question.request_matches(grant))
+        let reaches = grant.only().is_none_or(|only| only.reaches(kind, kinds));
+        reaches && (by_scope || grant.matches())
     };
-    let denied = grants.denying().any(|grant| grant.only.is_some());
-    let mut tags = grants
+    let denied = case.denying().any(|grant| !grant.is_free());
+    let mut tags = case
         .allowing()
         .filter(has_part)
-        .map(|grant| grant.only.as_ref()?.one_tag(kind));
+        .map(|grant| grant.only()?.one_tag(kind));
     let first = tags.next()??;
-    (!denied && tags.all(|tag| tag == Some(first))).then_some(first)
+    (!denied && tags.all(|tag| tag == Some(first))).then(|| first.to_owned())
 }
 
 /// Whether it may come to an allowance yet, by the last of these touches, the others having been judged so: else nothing more
 /// needs to be looked up, and nothing more is. A refusal then costs as many look-ups, and takes as long, whether what it names is
 /// hidden or not there, as both are refused at the same touch.
 pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &Catalog) -> bool {
-    let question = Question::whole(asked, catalog).touching(touches);
+    let case = Case::new(grants, asked, catalog).touching(touches);
     let (Some(endpoint), Some(last)) = (asked.endpoint, touches.last()) else {
         return false;
     };
     let judge = Judge {
-        question: &question,
-        grants,
+        case: &case,
         endpoint,
     };
     if is_settled(last) && judge.not_struck(last).is_err() {
@@ -185,13 +176,12 @@ pub fn lacks_scope(
     rule: &TouchRule,
     catalog: &Catalog,
 ) -> bool {
-    let question = Question::whole(asked, catalog);
+    let case = Case::new(grants, asked, catalog);
     let Some(endpoint) = asked.endpoint else {
         return false;
     };
     let judge = Judge {
-        question: &question,
-        grants,
+        case: &case,
         endpoint,
     };
     rule.scope.is_some_and(|scope| judge.lacks_field(scope))
@@ -204,7 +194,6 @@ fn is_settled(touch: &Touch) -> bool {
 }
 
 struct Judge<'j> {
-    question: &'j Question<'j>,
-    grants: &'j Grants,
+    case: &'j Case<'j>,
     endpoint: &'j Endpoint,
 }

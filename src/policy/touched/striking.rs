@@ -1,12 +1,15 @@
 //! What deny grants strike, and what a refusal may tell of what the token may not see.
 
 use super::Judge;
-use super::covering::use_of;
+use super::covering::{added, use_of};
 use super::why::struck;
-use crate::catalog::{Kind, Kinds, Place, TouchKind, TouchVerb};
-use crate::policy::bind::{BoundGrant, Grants};
+use crate::catalog::{Catalog, Kind, Kinds, Place, TouchKind, TouchVerb};
+use crate::policy::bind::Grants;
+use crate::policy::case::Case;
+use crate::policy::grant::Bearing;
 use crate::policy::matching::{BoundOnly, Fit, Use};
 use crate::refusal::{Code, Refusal};
+use crate::request::Asked;
 use crate::resource::{State, Touch, is_under};
 
 impl<'j> Judge<'j> {
@@ -14,17 +17,14 @@ impl<'j> Judge<'j> {
     pub(super) fn not_struck_with_additions(
         &self,
         touches: &[Touch],
-        grant: &BoundGrant,
+        grant: Bearing<'_>,
     ) -> Result<(), Refusal> {
         for touch in touches
             .iter()
             .filter(|touch| touch.verb == TouchVerb::Create)
         {
             self.not_struck(&Touch {
-                after: touch
-                    .after
-                    .as_ref()
-                    .map(|after| self.added(after, touch, grant)),
+                after: touch.after.as_ref().map(|after| added(after, touch, grant)),
                 ..touch.clone()
             })?;
         }
@@ -38,18 +38,12 @@ impl<'j> Judge<'j> {
         if self.is_hidden(touch) {
             return Err(Refusal::hidden().detail(struck(grant, touch)));
         }
-        let message = format!(
-            "{} {} is denied by `{}`, which wins over every grant",
-            self.question.asked.method,
-            self.question.asked.target.path(),
-            grant.place
-        );
-        Err(Refusal::new(Code::Denied, message).detail(struck(grant, touch)))
+        Err(self.case.denied(grant).detail(struck(grant, touch)))
     }
 
     /// The deny grant that strikes a touch. What could not be learnt counts as struck; what is yet to be learnt does not.
-    pub(super) fn striking(&self, touch: &Touch) -> Option<&'j BoundGrant> {
-        let kinds = self.question.catalog.kinds();
+    pub(super) fn striking(&self, touch: &Touch) -> Option<Bearing<'j>> {
+        let kinds = self.case.catalog.kinds();
         let own = touch.struck_by(kinds);
         // A deny without `only` leaves what is shown to the scopes by which it is asked for.
         let changes = !matches!(
@@ -62,22 +56,14 @@ impl<'j> Judge<'j> {
             let parent = any.and_then(|any| any.parent.as_deref());
             parent.is_some_and(|parent| strikes(only, parent, Use::Look, kinds))
         };
-        let by_own = |grant: &BoundGrant| {
-            own.iter().any(|own| {
-                let scopes = grant.covers.all();
-                (grant.actions.is_none() || self.question.lists_some(grant))
-                    && scopes.is_some_and(|scopes| scopes.covers(own))
-            })
-        };
-        let asks = |grant: &BoundGrant| {
-            by_own(grant) || !touch.follows && self.question.denies_this(grant)
-        };
-        let struck = |grant: &&BoundGrant| {
+        let by_own = |grant: &Bearing<'_>| own.iter().any(|own| grant.takes_in_change(own));
+        let asks = |grant: &Bearing<'_>| by_own(grant) || !touch.follows && grant.takes_in();
+        let struck = |grant: &Bearing<'_>| {
             if !asks(grant) {
                 return false;
             }
-            let Some(only) = &grant.only else {
-                return self.question.denies_this(grant) || changes && by_own(grant);
+            let Some(only) = grant.only() else {
+                return grant.takes_in() || changes && by_own(grant);
             };
             if touch.verb == TouchVerb::List {
                 return of_struck(touch, only); // the rest is judged on the answer
@@ -96,12 +82,12 @@ impl<'j> Judge<'j> {
                 .states()
                 .any(|state| strikes(only, state, use_of(touch), kinds))
         };
-        self.grants.denying().find(struck)
+        self.case.denying().find(struck)
     }
 
     /// Whether the path names something that the token may not see.
     fn is_hidden(&self, touch: &Touch) -> bool {
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         if kinds
             .find(touch.kind.as_str())
             .is_some_and(|kind| kind.everybody_has)
@@ -121,23 +107,22 @@ impl<'j> Judge<'j> {
 
     /// Whether the token may see a resource as it is, whatever else it may do with it.
     fn is_visible(&self, before: &State) -> bool {
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let Some(reads) = kinds.find(before.kind.as_str()).and_then(|kind| kind.reads) else {
             return false;
         };
-        let has = |grant: &BoundGrant| grant.covers.all().is_some_and(|all| all.has(reads));
-        let shown = self.grants.allowing().any(|grant| {
-            let only = grant.only.as_ref();
-            has(grant)
+        let shown = self.case.allowing().any(|grant| {
+            let only = grant.only();
+            grant.gives(reads)
                 && (before.is_public()
                     || only.is_none_or(|only| only.covers(before, Use::Look, kinds) == Fit::Yes))
         });
-        shown && !takes_from_sight(self.grants, before, kinds)
+        shown && !self.case.takes_from_sight(before)
     }
 
     pub(super) fn not_covered(&self, touch: &Touch) -> Refusal {
         if self.lacks_action(touch) {
-            return self.question.wrong_action(self.grants);
+            return self.case.wrong_action();
         }
         let list_of = touch.verb == TouchVerb::List;
         let called = self.called(touch).map(|name| format!(" `{name}`"));
@@ -161,7 +146,7 @@ impl<'j> Judge<'j> {
     /// What the request itself calls a touched resource: its own words, which are the same whether that is there or not, and
     /// nothing that only a look-up tells.
     fn called(&self, touch: &Touch) -> Option<String> {
-        let asked = self.question.asked;
+        let asked = self.case.asked;
         let rule = self.endpoint.touches.rules().get(touch.rule)?;
         if touch.implied || rule.held_in.is_some() || rule.by == ["tag"] {
             return None;
@@ -192,11 +177,8 @@ impl<'j> Judge<'j> {
 
     /// Whether but for `actions` the touch would be covered.
     fn lacks_action(&self, touch: &Touch) -> bool {
-        let limited: Vec<_> = self
-            .grants
-            .allowing()
-            .filter(|grant| self.covers(grant, touch))
-            .collect();
+        let limited = self.case.allowing();
+        let limited: Vec<_> = limited.filter(|it| self.covers(*it, touch)).collect();
         touch.first && self.has_scopes(touch, &limited)
     }
 
@@ -213,110 +195,127 @@ impl<'j> Judge<'j> {
 
     /// Whether the answer must be judged or cut for what this touch shows.
     pub(super) fn narrows(&self, touch: &Touch) -> bool {
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let kind = touch.kind.as_str();
         let shows_children = kinds
             .find(kind)
             .filter(|kind| !kind.shows_children.is_empty());
-        let struck = self.grants.denying().any(|grant| {
-            let only = grant.only.as_ref();
+        let struck = self.case.denying().any(|grant| {
+            let only = grant.only();
             only.is_some_and(|only| could_strike(only, kind, kinds))
         });
-        let struck = struck
-            || shows_children.is_some_and(|kind| could_hide_children(self.grants, kind, kinds));
-        let free: Vec<_> = self
-            .grants
-            .allowing()
-            .filter(|grant| grant.only.is_none() && self.question.action_fits(grant))
+        let struck = struck || shows_children.is_some_and(|it| self.case.could_hide_children(it));
+        let allowing = self.case.allowing();
+        let free: Vec<_> = allowing
+            .filter(|grant| grant.is_free() && grant.action_fits())
             .collect();
         let shown = touch.deferred || touch.verb == TouchVerb::List;
         let rule = self.endpoint.touches.rules().get(touch.rule);
-        let others = rule.is_some_and(|rule| rule.stands_for.is_some()) && self.grants.has_only;
+        let others =
+            rule.is_some_and(|rule| rule.stands_for.is_some()) && self.case.grants.has_only;
         let denied = rule.is_some_and(|rule| rule.denied_with.is_some())
-            && self.grants.denying().next().is_some();
+            && self.case.denying().next().is_some();
         shown && (struck || others || denied || !self.has_scopes(touch, &free))
     }
 }
 
-/// Whether a deny takes a resource from sight: gives the scope by which it is shown, under either of its kinds, and strikes it.
-pub fn takes_from_sight(grants: &Grants, state: &State, kinds: &Kinds) -> bool {
-    let reads = |kind: &str| kinds.find(kind).and_then(|kind| kind.reads);
-    let own = reads(state.kind.as_str());
-    let also = state.also.as_ref().and_then(|also| reads(also.as_str()));
-    grants.denying().any(|grant| {
-        let has = |scope| grant.covers.all().is_some_and(|all| all.has(scope));
-        let hides = own.into_iter().chain(also).any(has) && grant.actions.is_none();
-        let only = grant.only.as_ref();
-        hides && only.is_none_or(|only| strikes(only, state, Use::Look, kinds))
-    })
-}
-
-/// Whether a deny could take some resource of a kind from sight; of a kind that nobody knows, one that names no kind.
-pub fn could_take_from_sight(grants: &Grants, kind: Option<&Kind>, kinds: &Kinds) -> bool {
-    grants.denying().any(|grant| {
-        let only = grant.only.as_ref();
-        let Some(kind) = kind else {
-            return only.is_some_and(BoundOnly::is_of_any_kind);
-        };
-        let has = |view: &Kind| {
-            let reads = view.reads;
-            reads.is_some_and(|reads| grant.covers.all().is_some_and(|all| all.has(reads)))
-        };
-        let hides = kinds.views(kind).any(has) && grant.actions.is_none();
-        hides && only.is_none_or(|only| could_strike(only, kind.name.as_str(), kinds))
-    })
-}
-
-/// Whether a deny takes in some of what belongs to a resource, so that what shows these is left out.
-pub fn hides_children(grants: &Grants, state: &State, kinds: &Kinds) -> bool {
-    let Some(kind) = kinds.find(state.kind.as_str()) else {
-        return true;
-    };
-    grants.denying().any(|grant| {
-        let only = grant.only.as_ref();
-        only.is_some_and(|only| {
-            hides_named_child(grant, only, kind, kinds) && only.strikes_children(state, kinds)
-                || hides_any_child(grant, kind, kinds) && only.strikes_own_of_children(state, kind)
+impl Case<'_> {
+    /// Whether a deny takes a resource from sight: gives the scope by which it is shown, under either of its kinds, and strikes it.
+    fn takes_from_sight(&self, state: &State) -> bool {
+        let kinds = self.catalog.kinds();
+        let reads = |kind: &str| kinds.find(kind).and_then(|kind| kind.reads);
+        let own = reads(state.kind.as_str());
+        let also = state.also.as_ref().and_then(|also| reads(also.as_str()));
+        self.denying().any(|grant| {
+            let mut reads = own.into_iter().chain(also);
+            let only = grant.only();
+            reads.any(|scope| grant.hides(scope))
+                && only.is_none_or(|only| strikes(only, state, Use::Look, kinds))
         })
-    })
+    }
+
+    /// Whether a deny could take some resource of a kind from sight; of a kind that nobody knows, one that names no kind.
+    fn could_take_from_sight(&self, kind: Option<&Kind>) -> bool {
+        let kinds = self.catalog.kinds();
+        self.denying().any(|grant| {
+            let only = grant.only();
+            let Some(kind) = kind else {
+                return only.is_some_and(BoundOnly::is_of_any_kind);
+            };
+            let mut reads = kinds.views(kind).filter_map(|view| view.reads);
+            reads.any(|scope| grant.hides(scope))
+                && only.is_none_or(|only| could_strike(only, kind.name.as_str(), kinds))
+        })
+    }
+
+    /// Whether a deny takes in some of what belongs to a resource, so that what shows these is left out.
+    pub(in crate::policy) fn hides_children(&self, state: &State) -> bool {
+        let kinds = self.catalog.kinds();
+        let Some(kind) = kinds.find(state.kind.as_str()) else {
+            return true;
+        };
+        self.denying().any(|grant| {
+            grant.only().is_some_and(|only| {
+                hides_named_child(grant, only, kind, kinds) && only.strikes_children(state, kinds)
+                    || hides_any_child(grant, kind, kinds)
+                        && only.strikes_own_of_children(state, kind)
+            })
+        })
+    }
+
+    /// Whether a deny takes some of what belongs to resources of a kind from sight.
+    pub(in crate::policy) fn could_hide_children(&self, kind: &Kind) -> bool {
+        let kinds = self.catalog.kinds();
+        self.denying().any(|grant| {
+            grant.only().is_some_and(|only| {
+                hides_named_child(grant, only, kind, kinds)
+                    || hides_any_child(grant, kind, kinds) && only.asks_own_of_children(kind)
+            })
+        })
+    }
 }
 
-/// Whether a deny takes some of what belongs to resources of a kind from sight.
-pub fn could_hide_children(grants: &Grants, kind: &Kind, kinds: &Kinds) -> bool {
-    grants.denying().any(|grant| {
-        let only = grant.only.as_ref();
-        only.is_some_and(|only| {
-            hides_named_child(grant, only, kind, kinds)
-                || hides_any_child(grant, kind, kinds) && only.asks_own_of_children(kind)
-        })
-    })
+/// Whether a deny takes a resource that an answer shows from sight, whatever else it may be shown by.
+pub fn takes_from_sight(
+    grants: &Grants,
+    asked: &Asked<'_>,
+    state: &State,
+    catalog: &Catalog,
+) -> bool {
+    Case::new(grants, asked, catalog).takes_from_sight(state)
+}
+
+/// Whether a deny could take some resource of a kind that an answer shows from sight; of a kind that nobody knows, one that names no
+/// kind.
+pub fn could_take_from_sight(
+    grants: &Grants,
+    asked: &Asked<'_>,
+    kind: Option<&Kind>,
+    catalog: &Catalog,
+) -> bool {
+    Case::new(grants, asked, catalog).could_take_from_sight(kind)
 }
 
 /// Whether a deny names kinds below one, and takes some of these from sight.
-fn hides_named_child(grant: &BoundGrant, only: &BoundOnly, kind: &Kind, kinds: &Kinds) -> bool {
+fn hides_named_child(grant: Bearing<'_>, only: &BoundOnly, kind: &Kind, kinds: &Kinds) -> bool {
     only.names_children_of(kind.name.as_str(), kinds)
         && hidden_below(grant, kind, kinds).any(|child| only.names(child.name.as_str()))
 }
 
 /// Whether a deny that names no kind below one could take what is there from sight.
-fn hides_any_child(grant: &BoundGrant, kind: &Kind, kinds: &Kinds) -> bool {
+fn hides_any_child(grant: Bearing<'_>, kind: &Kind, kinds: &Kinds) -> bool {
     hidden_below(grant, kind, kinds).next().is_some()
 }
 
 /// The kinds below one of which a deny has the scope that shows them.
 fn hidden_below<'k>(
-    grant: &BoundGrant,
+    grant: Bearing<'_>,
     kind: &Kind,
     kinds: &'k Kinds,
 ) -> impl Iterator<Item = &'k Kind> {
-    let scopes = grant.covers.all().filter(|_| grant.actions.is_none());
-    let has = move |child: &Kind| {
-        let reads = child.reads;
-        reads.is_some_and(|reads| scopes.is_some_and(|all| all.has(reads)))
-    };
     let below = kinds.iter();
     let below = below.filter(|child| is_under(kinds, child.name.as_str(), kind.name.as_str()));
-    below.filter(move |child| has(child))
+    below.filter(move |child| child.reads.is_some_and(|reads| grant.hides(reads)))
 }
 
 /// Whether a deny that is narrowed to this strikes a resource put to that use: what can't be told counts as struck. What

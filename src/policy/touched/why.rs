@@ -6,9 +6,11 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Judge;
+use super::covering::added;
 use crate::catalog::Catalog;
-use crate::policy::bind::{BoundGrant, Grants};
-use crate::policy::decide::{Question, Short};
+use crate::policy::bind::Grants;
+use crate::policy::case::Case;
+use crate::policy::grant::{Bearing, Short};
 use crate::policy::matching::{Missed, Use};
 use crate::request::Asked;
 use crate::resource::{Known, State, Touch};
@@ -22,12 +24,12 @@ impl Judge<'_> {
         }
         let mut said: Vec<String> = Vec::new();
         let mut more = 0;
-        for grant in self.grants.allowing().filter(|it| self.has_part(it, touch)) {
+        for grant in self.case.allowing().filter(|it| self.has_part(*it, touch)) {
             let Some(why) = self.why_not_by(grant, touch) else {
                 continue;
             };
             if said.len() < MOST {
-                said.push(format!("`{}` ({}) {why}", grant.place, grant.stands));
+                said.push(format!("`{}` ({}) {why}", grant.place(), grant.stands()));
             } else {
                 more += 1;
             }
@@ -42,25 +44,25 @@ impl Judge<'_> {
     }
 
     /// Whether a grant gives some of what is asked for at a touch.
-    fn has_part(&self, grant: &BoundGrant, touch: &Touch) -> bool {
-        let scopes = Question::scopes_of(self.endpoint, grant);
-        let own = touch.own_scope(self.question.catalog.kinds());
+    fn has_part(&self, grant: Bearing<'_>, touch: &Touch) -> bool {
+        let scopes = grant.scopes_for(self.endpoint);
+        let own = touch.own_scope(self.case.catalog.kinds());
         let wanted = touch.scope.or(own.filter(|_| !touch.first));
         let by_scope = scopes.is_some_and(|scopes| {
             if let Some(scope) = wanted {
                 return scopes.has(scope);
             }
-            let needs = self.question.needs(self.endpoint);
+            let needs = self.case.needs(self.endpoint);
             needs.iter().any(|set| scopes.meets(set))
         });
-        by_scope || self.question.request_matches(grant)
+        by_scope || grant.matches()
     }
 
-    fn why_not_by(&self, grant: &BoundGrant, touch: &Touch) -> Option<String> {
-        match self.question.falls_short(grant) {
+    fn why_not_by(&self, grant: Bearing<'_>, touch: &Touch) -> Option<String> {
+        match grant.falls_short() {
             Some(Short::Action) => {
-                let actions = grant.actions.as_deref().unwrap_or_default();
-                return Some(format!("has `actions` [{}] alone", actions.join(", ")));
+                let actions = grant.actions().join(", ");
+                return Some(format!("has `actions` [{actions}] alone"));
             }
             Some(Short::OnCreate) => {
                 return Some(
@@ -75,10 +77,7 @@ impl Judge<'_> {
         if self.covers(grant, touch) {
             return None;
         }
-        let after = touch
-            .after
-            .as_ref()
-            .map(|after| self.added(after, touch, grant));
+        let after = touch.after.as_ref().map(|after| added(after, touch, grant));
         let states = touch.before.iter().chain(after.as_ref());
         let mut missed = states.filter_map(|state| missed(grant, state, self.use_of(touch), self));
         Some(missed.next().unwrap_or_else(|| {
@@ -95,10 +94,9 @@ pub fn why_hidden(
     state: &State,
     catalog: &Catalog,
 ) -> Option<String> {
-    let question = Question::whole(asked, catalog);
+    let case = Case::new(grants, asked, catalog);
     let judge = Judge {
-        question: &question,
-        grants,
+        case: &case,
         endpoint: asked.endpoint?,
     };
     let seen = Touch {
@@ -115,16 +113,16 @@ pub fn why_hidden(
 }
 
 /// That a deny strikes a touch.
-pub(super) fn struck(grant: &BoundGrant, touch: &Touch) -> String {
-    let (place, stands, named) = (&grant.place, &grant.stands, of_touch(touch));
+pub(super) fn struck(grant: Bearing<'_>, touch: &Touch) -> String {
+    let (place, stands, named) = (grant.place(), grant.stands(), of_touch(touch));
     format!("`{place}` ({stands}) strikes {named}")
 }
 
-fn missed(grant: &BoundGrant, state: &State, r#use: Use, judge: &Judge<'_>) -> Option<String> {
-    let only = grant.only.as_ref()?;
-    let kinds = judge.question.catalog.kinds();
+fn missed(grant: Bearing<'_>, state: &State, r#use: Use, judge: &Judge<'_>) -> Option<String> {
+    let only = grant.only()?;
+    let kinds = judge.case.catalog.kinds();
     let written = |path: &[&str]| {
-        let only = grant.written.get("only")?;
+        let only = grant.written().get("only")?;
         path.iter().try_fold(only, |at, key| at.get(key))
     };
     Some(match only.missed(state, r#use, kinds)? {

@@ -1,8 +1,9 @@
 //! Rule 6: no request widens what a token may do, or takes a thing out from under a deny.
 
 use super::Judge;
-use crate::catalog::{Kind, Kinds, Scope, ScopeSet, TouchVerb};
-use crate::policy::bind::{BoundCovers, BoundGrant};
+use crate::catalog::{Kind, Kinds, Scope, TouchVerb};
+use crate::policy::case::held_by;
+use crate::policy::grant::{Bearing, Held};
 use crate::policy::matching::{As, BoundOnly, Fit, Matcher, Use};
 use crate::refusal::{Code, Refusal};
 use crate::resource::{State, Touch};
@@ -13,20 +14,20 @@ impl Judge<'_> {
         let (Some(before), Some(after)) = (&touch.before, &touch.after) else {
             return Ok(());
         };
-        if touch.changes.is_empty() || !self.grants.has_only {
+        if touch.changes.is_empty() || !self.case.grants.has_only {
             return Ok(());
         }
         self.may_change(touch)?;
         self.may_be_default(touch)?;
         self.gains_nothing(touch, before, after)?;
         self.moves_no_project(touch, before, after)?;
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         for grant in self
-            .grants
+            .case
             .denying()
-            .filter(|grant| asks(grant, touch, kinds))
+            .filter(|grant| asks(*grant, touch, kinds))
         {
-            let Some(only) = &grant.only else { continue };
+            let Some(only) = grant.only() else { continue };
             let freed = |was: Fit, is: Fit| was != Fit::No && is != Fit::Yes;
             let strikes = |state: &State| only.strikes(state, Use::Look, kinds);
             let below = |state: &State| only.children_fit(state, kinds).into_iter();
@@ -43,17 +44,17 @@ impl Judge<'_> {
 
     /// No grant covers afterwards what was not held before: the resource, under either of its kinds, or what belongs to it.
     fn gains_nothing(&self, touch: &Touch, before: &State, after: &State) -> Result<(), Refusal> {
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let views = match before.also {
             Some(_) => &[As::Itself, As::Other][..],
             None => &[As::Itself],
         };
         for grant in self
-            .grants
+            .case
             .allowing()
-            .filter(|grant| asks(grant, touch, kinds))
+            .filter(|grant| asks(*grant, touch, kinds))
         {
-            let Some(only) = &grant.only else { continue };
+            let Some(only) = grant.only() else { continue };
             let gained = |was: Fit, is: Fit| was != Fit::Yes && is != Fit::No;
             let below = |state: &State| only.children_fit(state, kinds).into_iter();
             let gains_below = below(before)
@@ -85,16 +86,16 @@ impl Judge<'_> {
             let values = known.iter().flat_map(|known| &known.values);
             values.into_iter().any(|value| project.matches(value))
         };
-        let asks = |grant: &BoundGrant, was: bool| {
-            let mut projects = grant.only.iter().flat_map(BoundOnly::projects);
+        let asks = |grant: &Bearing<'_>, was: bool| {
+            let mut projects = grant.only().into_iter().flat_map(BoundOnly::projects);
             projects.any(|project| called(before, project) == was && called(after, project) != was)
         };
-        let free = |grant: &BoundGrant| grant.only.is_none();
-        let gains = |grant: &&BoundGrant| asks(grant, false) && !self.held_by(grant, None, free);
-        if let Some(grant) = self.grants.allowing().find(gains) {
+        let free = |grant: &Bearing<'_>| grant.is_free();
+        let gains = |grant: &Bearing<'_>| asks(grant, false) && !self.held_by(*grant, None, free);
+        if let Some(grant) = self.case.allowing().find(gains) {
             return Err(self.gained(touch, grant));
         }
-        match self.grants.denying().find(|grant| asks(grant, true)) {
+        match self.case.denying().find(|grant| asks(grant, true)) {
             Some(grant) => Err(self.freed(touch, grant)),
             None => Ok(()),
         }
@@ -105,45 +106,46 @@ impl Judge<'_> {
         let (TouchVerb::Delete, Some(deleted)) = (&touch.verb, &touch.before) else {
             return Ok(());
         };
-        let refers = |grant: &&BoundGrant| {
-            let only = grant.only.as_ref();
+        let refers = |grant: &Bearing<'_>| {
+            let only = grant.only();
             only.is_some_and(|only| only.refers_to(deleted))
         };
-        match self.grants.denying().find(refers) {
+        match self.case.denying().find(refers) {
             Some(grant) => Err(self.freed(touch, grant)),
             None => Ok(()),
         }
     }
 
-    fn gained(&self, touch: &Touch, grant: &BoundGrant) -> Refusal {
+    fn gained(&self, touch: &Touch, grant: Bearing<'_>) -> Refusal {
         let why = format!(
             "it would bring the {} under `{}`, so that this sub-token could do more with it than before",
-            touch.kind, grant.place
+            touch.kind,
+            grant.place()
         );
         self.refused(touch, &why)
     }
 
-    fn freed(&self, touch: &Touch, grant: &BoundGrant) -> Refusal {
+    fn freed(&self, touch: &Touch, grant: Bearing<'_>) -> Refusal {
         let message = format!(
             "{} {} would take a {} out from under `{}`, which wins over every grant",
-            self.question.asked.method,
-            self.question.asked.target.path(),
+            self.case.asked.method,
+            self.case.asked.target.path(),
             touch.kind,
-            grant.place
+            grant.place()
         );
-        Refusal::new(Code::Denied, message).detail(&grant.place)
+        Refusal::new(Code::Denied, message).detail(grant.place())
     }
 
     /// Whether all that a grant gives was held over the resource already, by grants that covered it before, with all that
     /// belongs to it.
-    fn held_before(&self, gained: &BoundGrant, touch: &Touch, before: &State, view: As) -> bool {
-        let kinds = self.question.catalog.kinds();
+    fn held_before(&self, gained: Bearing<'_>, touch: &Touch, before: &State, view: As) -> bool {
+        let kinds = self.case.catalog.kinds();
         let kind = touch.kind.as_str();
-        let names = |grant: &BoundGrant| grant.only.as_ref().is_some_and(|only| only.names(kind));
+        let names = |grant: &Bearing<'_>| grant.only().is_some_and(|only| only.names(kind));
         // Only a grant that names them accepts that VPCs are joined and tags put on.
-        let entered = matches!(kind, "vpc" | "tag") && names(gained);
-        let held = |grant: &BoundGrant| {
-            let only = grant.only.as_ref();
+        let entered = matches!(kind, "vpc" | "tag") && names(&gained);
+        let held = |grant: &Bearing<'_>| {
+            let only = grant.only();
             let covers = only.is_none_or(|only| only.covers_whole(before, view, kinds) == Fit::Yes);
             covers && (!entered || names(grant))
         };
@@ -154,37 +156,28 @@ impl Judge<'_> {
     /// also takes the resource along in their requests, as who may read and change it can.
     fn held_by(
         &self,
-        gained: &BoundGrant,
+        gained: Bearing<'_>,
         kind: Option<&Kind>,
-        holds: impl Fn(&BoundGrant) -> bool,
+        holds: impl Fn(&Bearing<'_>) -> bool,
     ) -> bool {
-        let BoundCovers::Scopes { named, all } = &gained.covers else {
+        let Some(Held { named, all }) = gained.held() else {
             return false; // what patterns give can't be compared
         };
-        let (mut named_before, mut all_before) = (ScopeSet::default(), ScopeSet::default());
-        for grant in self.grants.allowing().filter(|grant| holds(grant)) {
-            let as_wide = match (&grant.actions, &gained.actions) {
-                (None, _) => true,
-                (Some(_), None) => false,
-                (Some(had), Some(gains)) => gains.iter().all(|action| had.contains(action)),
-            };
-            if as_wide && let BoundCovers::Scopes { named, all } = &grant.covers {
-                named_before.add(named);
-                all_before.add(all);
-            }
-        }
+        let before = self.case.allowing().filter(|grant| holds(grant));
+        let before = before.filter(|grant| grant.does_all_that(&gained));
+        let before = held_by(before);
         let beside = kind.is_none_or(|kind| {
             let own = |scope: &Scope| scope.family() == kind.family;
             let mut taken = [kind.reads, kind.changes].into_iter().flatten();
-            self.question.catalog.scopes().names(all).all(own)
-                || taken.all(|scope| all_before.has(scope))
+            self.case.catalog.scopes().names(all).all(own)
+                || taken.all(|scope| before.all.has(scope))
         });
-        beside && named_before.covers(named) && all_before.covers(all)
+        beside && before.named.covers(named) && before.all.covers(all)
     }
 
     /// Who changes what a selector can ask about needs the scope by which the API changes it, over it.
     fn may_change(&self, touch: &Touch) -> Result<(), Refusal> {
-        let kinds = self.question.catalog.kinds();
+        let kinds = self.case.catalog.kinds();
         let kind = kinds.find(touch.kind.as_str());
         let asked_about = touch
             .changes
@@ -196,16 +189,13 @@ impl Judge<'_> {
         let scope = kind.and_then(|kind| kind.changes);
         let covering = self.covering(touch);
         let enough = covering.iter().any(|grant| {
-            let has = |scope| {
-                let scopes = grant.covers.all();
-                self.gives(grant, scope) || touch.first && scopes.is_some_and(|all| all.has(scope))
-            };
-            self.question.request_matches(grant) || scope.is_some_and(has)
+            let has = |scope| self.gives(*grant, scope) || touch.first && grant.gives(scope);
+            grant.matches() || scope.is_some_and(has)
         });
         if enough {
             return Ok(());
         }
-        let scope = scope.and_then(|scope| self.question.catalog.scopes().name(scope));
+        let scope = scope.and_then(|scope| self.case.catalog.scopes().name(scope));
         let what = touch.changes.join(", ");
         let why = match scope {
             Some(scope) => format!(
@@ -229,10 +219,7 @@ impl Judge<'_> {
     /// Which one is the default is no matter of that one alone: where nothing else is named, requests go to it.
     fn may_be_default(&self, touch: &Touch) -> Result<(), Refusal> {
         let covering = self.covering(touch);
-        let free: Vec<_> = covering
-            .into_iter()
-            .filter(|grant| grant.only.is_none())
-            .collect();
+        let free: Vec<_> = covering.into_iter().filter(Bearing::is_free).collect();
         if !touch.changes.iter().any(|attribute| attribute == "default")
             || self.has_scopes(touch, &free)
         {
@@ -247,8 +234,8 @@ impl Judge<'_> {
 }
 
 /// Whether a grant asks about what a touch changes.
-fn asks(grant: &BoundGrant, touch: &Touch, kinds: &Kinds) -> bool {
-    let (only, kind) = (grant.only.as_ref(), kinds.find(touch.kind.as_str()));
+fn asks(grant: Bearing<'_>, touch: &Touch, kinds: &Kinds) -> bool {
+    let (only, kind) = (grant.only(), kinds.find(touch.kind.as_str()));
     only.zip(kind)
         .is_some_and(|(only, kind)| only.asks_about(kind, &touch.changes))
 }
