@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, Endpoint};
 use crate::config::{AuditSink, FieldScopes, IssuerKind, Listen, Settings};
 use crate::policy::{self, Beside, Ceiling, Covers, Grant, Policy, RequestPattern};
 use crate::rules::{self, Rules, load};
-use crate::state::{self, BehindClock, Listed, OlderState, Place, Sqlite, StateError, older_than};
+use crate::state::{self, BehindClock, Listed, OlderState, Place, StateError, older_than};
 use crate::token::{Admission, Limits, Standing, Time, TokenId, standing};
 use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
@@ -389,9 +389,7 @@ fn check_token(
 /// What makes the state doubtful as a whole, and the tokens in it.
 fn state_of(rules: &Rules) -> Result<(Vec<String>, Vec<Listed>), StateError> {
     let place = &rules.settings.state;
-    if let Place::File(path) = place {
-        Sqlite::kept_close(path)?;
-    }
+    state::kept_close(place)?;
     let state = state::open(place, Duration::from_secs(5))?;
     let latest = state.latest()?;
     let older = state.older_than()?;

@@ -17,11 +17,9 @@ use super::fate::{Fate, Seen};
 use super::kept::Kept;
 use super::maker::Taken;
 use super::memory::{Hearing, Memory};
-use super::postgres::Postgres;
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
 use super::store::Store;
-use crate::config::Database;
 use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
 use crate::table::Table;
@@ -205,28 +203,17 @@ impl Live {
     /// # Errors
     /// `StateError` if it can't be read now; later failures refuse requests instead.
     pub fn open(place: &Place, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
-        let path = match place {
-            Place::File(path) => path,
-            Place::Postgres(database) => return Self::shared(database, recorded),
+        let (looking, counting, stale) = match place {
+            Place::File(_) => (PATIENCE, COUNTING, STALE),
+            Place::Postgres(database) => (LOOKING, SHARED_COUNTING, database.stale_for),
         };
-        Sqlite::kept_close(path)?;
-        let reading = Sqlite::open(path, PATIENCE)?;
-        let counting = Sqlite::open(path, COUNTING)?;
-        // What is read of the file is held here, so that its pages need not be.
+        super::made_ready(place)?;
+        let reading = super::open(place, looking)?;
+        let counting = super::open(place, counting)?;
+        // What is read of it is held here, so that it need not hold that too.
         reading.cache_little()?;
         counting.cache_little()?;
-        Self::over(Box::new(reading), Box::new(counting), recorded, STALE)
-    }
-
-    /// The same for a state that other daemons share.
-    fn shared(database: &Database, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
-        if database.migrate {
-            Postgres::migrate(database)?;
-        }
-        let reading = Postgres::open(database, LOOKING)?;
-        let counting = Postgres::open(database, SHARED_COUNTING)?;
-        let stale = database.stale_for;
-        Self::over(Box::new(reading), Box::new(counting), recorded, stale)
+        Self::over(reading, counting, recorded, stale)
     }
 
     /// The same for a state that is in memory alone, under this name.

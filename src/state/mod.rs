@@ -48,3 +48,23 @@ pub fn open(place: &Place, patience: Duration) -> Result<Box<dyn Store>, StateEr
         Place::Postgres(database) => Box::new(Postgres::open(database, patience)?),
     })
 }
+
+/// Sees to what a daemon asks of a store before it opens it: that a file is its owner's and its group's alone, and that tables are
+/// there that it is to make.
+fn made_ready(place: &Place) -> Result<(), StateError> {
+    match place {
+        Place::Postgres(database) if database.migrate => Postgres::migrate(database).map(drop),
+        Place::File(_) | Place::Postgres(_) => kept_close(place),
+    }
+}
+
+/// Checks that nobody else may read or write what is kept in a file.
+///
+/// # Errors
+/// `Loose`, with the command that mends it. A file that is not there is not loose.
+pub fn kept_close(place: &Place) -> Result<(), StateError> {
+    match place {
+        Place::File(path) => Sqlite::kept_close(path),
+        Place::Postgres(_) => Ok(()),
+    }
+}

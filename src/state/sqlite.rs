@@ -152,7 +152,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// `Loose`, with the command that mends it. A file that is not there is not loose.
-    pub fn kept_close(path: &Path) -> Result<(), StateError> {
+    pub(super) fn kept_close(path: &Path) -> Result<(), StateError> {
         for suffix in ["", "-wal", "-shm"] {
             let file = beside(path, suffix);
             if let Ok(meta) = fs::metadata(&file) {
@@ -174,15 +174,6 @@ impl Sqlite {
         // A use that was let through must not come back after the machine lost its power.
         database.pragma_update(None, "synchronous", "FULL")?;
         Ok(database)
-    }
-
-    /// Keeps next to nothing of the file in memory, for who reads it once.
-    ///
-    /// # Errors
-    /// `StateError`.
-    pub fn cache_little(&self) -> Result<(), StateError> {
-        let pages = self.database.pragma_update(None, "cache_size", CACHE);
-        pages.map_err(|error| self.wrong(error))
     }
 
     fn migrate(&mut self) -> Result<(), StateError> {
@@ -240,6 +231,11 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
+    fn cache_little(&self) -> Result<(), StateError> {
+        let pages = self.database.pragma_update(None, "cache_size", CACHE);
+        pages.map_err(|error| self.wrong(error))
+    }
+
     fn latest(&self) -> Result<Option<Timestamp>, StateError> {
         self.mark(LATEST)
     }

@@ -28,6 +28,14 @@ pub trait Store: Send {
     /// Tells of changes from now on as they are made, where the store can, and as long as it can: who must know of all looks all the same.
     fn wake(&self, _wake: Wake) {}
 
+    /// Keeps next to nothing of it in memory, for who reads it once.
+    ///
+    /// # Errors
+    /// `StateError`.
+    fn cache_little(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+
     /// Keeps what a daemon of this name remembers for others. Who has a store alone has nobody to remember for.
     ///
     /// # Errors
