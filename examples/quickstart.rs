@@ -136,7 +136,7 @@ impl Caller {
             maker: None,
         };
         state::open(
-            &state::Place::File(state.to_owned()),
+            &state::StatePlace::File(state.to_owned()),
             Duration::from_secs(5),
         )?
         .issue(&issued, now)?;

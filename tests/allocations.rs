@@ -126,7 +126,7 @@ fn issue(path: &Path) -> SubToken {
         about: None,
         maker: None,
     };
-    let place = state::Place::File(path.to_owned());
+    let place = state::StatePlace::File(path.to_owned());
     let mut state = state::open(&place, Duration::from_secs(5)).unwrap();
     state.issue(&issued, now).unwrap();
     token

@@ -15,7 +15,7 @@ use crate::upstream::{RealToken, Standing};
 ///
 /// An account is asked at most once a second, and ever more seldom, down to once a minute, while the answer is no.
 pub async fn keep_asking(current: Arc<Current>) {
-    let mut asked: HashMap<String, Asked> = HashMap::new();
+    let mut asked: HashMap<String, AskedToken> = HashMap::new();
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -34,7 +34,7 @@ pub async fn keep_asking(current: Arc<Current>) {
         while let Some(answered) = questions.join_next().await {
             if let Ok(token) = answered {
                 let before = asked.remove(&token.account);
-                asked.insert(token.account.clone(), Asked::now(token, before));
+                asked.insert(token.account.clone(), AskedToken::now(token, before));
             }
         }
     }
@@ -57,13 +57,13 @@ pub async fn keep_refreshing(current: Arc<Current>) {
 }
 
 /// When a token was asked about, and how often in vain.
-struct Asked {
+struct AskedToken {
     token: Arc<RealToken>,
     in_vain: u32,
     again: Instant,
 }
 
-impl Asked {
+impl AskedToken {
     fn now(token: Arc<RealToken>, before: Option<Self>) -> Self {
         let before = before.filter(|before| Arc::ptr_eq(&before.token, &token));
         let in_vain = match (token.standing(), before) {

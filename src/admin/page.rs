@@ -25,7 +25,7 @@ pub struct Admin {
 /// The paths that are answered with and without a console.
 const OWN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-struct Page {
+struct MetricsPage {
     status: StatusCode,
     content_type: &'static str,
     body: String,
@@ -61,10 +61,10 @@ impl Admin {
     /// Answers one request. A body is not read.
     pub async fn answer<B>(self: Arc<Self>, request: &Request<B>) -> Answer {
         let page = match request.uri().path() {
-            "/healthz" => Page::text(StatusCode::OK, "alive\n"),
+            "/healthz" => MetricsPage::text(StatusCode::OK, "alive\n"),
             "/readyz" => self.ready().await,
             "/metrics" => self.metrics().await,
-            _ => Page::text(
+            _ => MetricsPage::text(
                 StatusCode::NOT_FOUND,
                 "there is nothing here; ask for /healthz, /readyz or /metrics\n",
             ),
@@ -75,7 +75,8 @@ impl Admin {
             Method::HEAD => page.head(),
             _ if known => {
                 let mut answer =
-                    Page::text(StatusCode::METHOD_NOT_ALLOWED, "ask by GET or HEAD\n").whole();
+                    MetricsPage::text(StatusCode::METHOD_NOT_ALLOWED, "ask by GET or HEAD\n")
+                        .whole();
                 let allowed = HeaderValue::from_static("GET, HEAD");
                 answer.headers_mut().insert(ALLOW, allowed);
                 answer
@@ -85,18 +86,18 @@ impl Admin {
     }
 
     /// Counting tokens takes a while where there are many, so it is done aside.
-    async fn metrics(self: Arc<Self>) -> Page {
+    async fn metrics(self: Arc<Self>) -> MetricsPage {
         let ready = self.readiness().await.parts().collect();
         let text = tokio::task::spawn_blocking(move || {
             expose(self.current.metrics().clone(), self.gauges(ready))
         });
         match text.await {
-            Ok(Ok(body)) => Page {
+            Ok(Ok(body)) => MetricsPage {
                 status: StatusCode::OK,
                 content_type: CONTENT_TYPE,
                 body,
             },
-            Ok(Err(_)) | Err(_) => Page::text(
+            Ok(Err(_)) | Err(_) => MetricsPage::text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the metrics could not be written\n",
             ),
@@ -144,14 +145,14 @@ impl Admin {
         Readiness::of(phase, &self.current, &self.tokens, &self.audit).await
     }
 
-    async fn ready(&self) -> Page {
+    async fn ready(&self) -> MetricsPage {
         let readiness = self.readiness().await;
         let status = if readiness.is_ready() {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        Page {
+        MetricsPage {
             status,
             content_type: "application/json",
             body: format!("{}\n", readiness.json()),
@@ -159,7 +160,7 @@ impl Admin {
     }
 }
 
-impl Page {
+impl MetricsPage {
     fn text(status: StatusCode, body: &str) -> Self {
         Self {
             status,

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failed, Outcome, counted, print, say};
-use crate::operate::Checked;
+use crate::operate::CheckReport;
 
 #[derive(Args)]
 #[command(
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    let mut checked = Checked::default();
+    let mut checked = CheckReport::default();
     match &arguments.policy {
         Some(path) => checked.alone(path, arguments.extra.as_deref()),
         None => checked.all(config),
@@ -44,7 +44,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     Ok(if good { Outcome::Good } else { Outcome::Bad })
 }
 
-fn tell(checked: &Checked) {
+fn tell(checked: &CheckReport) {
     checked.findings.iter().for_each(say);
     if let Some([roles, tokens, passed, failed]) = checked.policy {
         let (roles, tokens) = (counted(roles, "role"), counted(tokens, "token"));

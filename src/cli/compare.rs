@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failed, Outcome, counted, print, say};
-use crate::learn::Difference;
+use crate::learn::PolicyDifference;
 use crate::operate::Compared;
 use crate::rules;
 use clap::Args;
@@ -72,8 +72,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
     })
 }
 
-fn told(difference: &Difference) -> String {
-    let Difference {
+fn told(difference: &PolicyDifference) -> String {
+    let PolicyDifference {
         role,
         allowed,
         endpoint,

@@ -51,7 +51,7 @@ fn compared(arguments: &Arguments) -> Result<Outcome, Failed> {
         .into_iter()
         .filter_map(|difference| news(&catalog, difference))
         .collect();
-    let found = Found {
+    let found = DifferenceReport {
         catalog: &catalog,
         differences,
     };
@@ -175,12 +175,12 @@ pub(super) fn knows(endpoint: &Endpoint, place: &Place) -> bool {
 }
 
 /// What is different, and what the catalogue has to say to it.
-struct Found<'f> {
+struct DifferenceReport<'f> {
     catalog: &'f Catalog,
     differences: Vec<Difference<'f>>,
 }
 
-impl Found<'_> {
+impl DifferenceReport<'_> {
     fn added(&self) -> impl Iterator<Item = &Operation> {
         self.differences
             .iter()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 
 use super::{Failed, Outcome, print, values};
-use crate::operate::{Asker, Ground, Question, Verdict};
+use crate::operate::{Asker, ExplainGround, ExplainedRequest, Explanation};
 use crate::token::Source;
 
 #[derive(Args)]
@@ -50,7 +50,7 @@ impl Arguments {
     ///
     /// # Errors
     /// The file that can't be read.
-    pub fn question(&self) -> Result<Question, Failed> {
+    pub fn question(&self) -> Result<ExplainedRequest, Failed> {
         let body = self.body.as_ref().map(|path| {
             let file = path.display();
             fs::read(path).map_err(|error| {
@@ -64,7 +64,7 @@ impl Arguments {
                 text.map_err(|error| Failed::because(format!("`{file}` can't be read: {error}")));
             text.map(|text| (file, text))
         });
-        Ok(Question {
+        Ok(ExplainedRequest {
             method: self.method.clone(),
             path: self.path.clone(),
             asker: match &self.token {
@@ -79,7 +79,8 @@ impl Arguments {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    let told = Ground::read(config).and_then(|ground| ground.whole_verdict(&arguments.question()?));
+    let told =
+        ExplainGround::read(config).and_then(|ground| ground.whole_verdict(&arguments.question()?));
     match told {
         Ok(verdict) => {
             tell(&verdict, arguments.json)?;
@@ -96,7 +97,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     }
 }
 
-fn tell(verdict: &Verdict, as_json: bool) -> Result<(), Failed> {
+fn tell(verdict: &Explanation, as_json: bool) -> Result<(), Failed> {
     if as_json {
         return print(verdict.as_json());
     }

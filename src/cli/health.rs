@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Failed, Outcome, say};
-use crate::config::{Listen, Place};
+use crate::config::{Listen, ListenPlace};
 use crate::rules;
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
         "/healthz"
     };
     let answer = match &settings.admin {
-        Some(Listen::Plain(Place::Address(address), ..)) => {
+        Some(Listen::Plain(ListenPlace::Address(address), ..)) => {
             TcpStream::connect_timeout(address, PATIENCE).and_then(|stream| {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 ask(stream, page)
@@ -38,7 +38,7 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
             stream.set_read_timeout(Some(PATIENCE))?;
             ask(stream, page)
         }),
-        Some(Listen::Plain(Place::Systemd(_), ..) | Listen::Tls(..)) => {
+        Some(Listen::Plain(ListenPlace::Systemd(_), ..) | Listen::Tls(..)) => {
             return Err(unanswerable(
                 config,
                 "`admin` speaks TLS, and this command has nothing to trust it by; ask it over HTTPS yourself, or give `admin` an address of loopback or a `unix` socket",

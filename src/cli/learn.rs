@@ -10,7 +10,7 @@ use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say, values};
 use crate::catalog::{Catalog, Kind};
 use crate::facts::{self, Reader};
-use crate::learn::{By, Facts, LookUps, Options, Suggested, suggest};
+use crate::learn::{LookUps, NarrowBy, Options, ResourceFacts, Suggested, suggest};
 use crate::metrics::Metrics;
 use crate::operate::records;
 use crate::resource::{Found, Look, urn_of};
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     name: String,
     /// By what it is narrowed.
     #[arg(long, value_enum, default_value_t)]
-    by: By,
+    by: NarrowBy,
     /// Go by the record alone; without it, what the record does not tell of a resource is looked up in the API.
     #[arg(long)]
     offline: bool,
@@ -130,7 +130,7 @@ fn tell(suggested: &Suggested) -> Result<Outcome, Failed> {
 pub(super) fn with_look_ups<T>(
     rules: &Rules,
     catalog: &Catalog,
-    by: By,
+    by: NarrowBy,
     goes_on: impl FnOnce(Option<&LookUps<'_>>) -> Result<T, Failed>,
 ) -> Result<T, Failed> {
     let token = rules
@@ -168,18 +168,18 @@ struct LookedUp<'l> {
     reader: Reader<'l>,
     runtime: Runtime,
     catalog: &'l Catalog,
-    by: By,
+    by: NarrowBy,
 }
 
 impl LookedUp<'_> {
-    fn one(&self, kind: &str, id: &str) -> Option<Facts> {
+    fn one(&self, kind: &str, id: &str) -> Option<ResourceFacts> {
         let kind = self.outermost(kind).filter(|kind| kind.get.is_some())?;
         let name = kind.name(id, self.catalog.kinds())?;
         let found = self.runtime.block_on(self.reader.one(kind, &[], &name));
         Some(self.told(kind, Some(id), &found.ok()??))
     }
 
-    fn all(&self, kind: &str) -> Option<Vec<Facts>> {
+    fn all(&self, kind: &str) -> Option<Vec<ResourceFacts>> {
         let kind = self.outermost(kind).filter(|kind| kind.list.is_some())?;
         let found = self.runtime.block_on(self.reader.every(kind)).ok()??;
         let told = found.iter().map(|found| self.told(kind, None, found));
@@ -192,7 +192,7 @@ impl LookedUp<'_> {
         kind.filter(|kind| kind.parent.is_none())
     }
 
-    fn told(&self, kind: &Kind, id: Option<&str>, found: &Found) -> Facts {
+    fn told(&self, kind: &Kind, id: Option<&str>, found: &Found) -> ResourceFacts {
         let values = |attribute: &str| {
             let known = found.attributes.get(attribute);
             let known = known.filter(|_| kind.has(attribute));
@@ -200,7 +200,7 @@ impl LookedUp<'_> {
         };
         let id = id.map(str::to_owned);
         let id = id.or_else(|| values("id").into_iter().next());
-        Facts {
+        ResourceFacts {
             name: values("name").into_iter().next(),
             tags: values("tag"),
             project: id.and_then(|id| self.project_of(kind, &id)),
@@ -209,7 +209,7 @@ impl LookedUp<'_> {
 
     /// The project of a resource, where the role is to be narrowed by that: it takes a look-up of its own.
     fn project_of(&self, kind: &Kind, id: &str) -> Option<String> {
-        if self.by != By::Project || !kind.has("project") {
+        if self.by != NarrowBy::Project || !kind.has("project") {
             return None;
         }
         let urn = urn_of(kind, id)?;

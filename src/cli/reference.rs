@@ -62,7 +62,7 @@ impl Topic {
             escaped(self.page),
             self.about
         );
-        let mut form = Form::Text;
+        let mut form = LineForm::Text;
         for line in self.text().lines() {
             form = add(&mut page, line, form);
         }
@@ -110,30 +110,30 @@ fn unlinked(line: &str) -> String {
 
 /// In what a line of the page stands.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Form {
+enum LineForm {
     Text,
     Code,
 }
 
 /// Adds a line of the page to a man page.
-fn add(page: &mut String, line: &str, form: Form) -> Form {
+fn add(page: &mut String, line: &str, form: LineForm) -> LineForm {
     let mut put = |text: &str| {
         page.push_str(text);
         page.push('\n');
     };
     if line.starts_with("```") {
-        put(if form == Form::Text {
+        put(if form == LineForm::Text {
             ".PP\n.nf"
         } else {
             ".fi\n.PP"
         });
-        return if form == Form::Text {
-            Form::Code
+        return if form == LineForm::Text {
+            LineForm::Code
         } else {
-            Form::Text
+            LineForm::Text
         };
     }
-    if form == Form::Code {
+    if form == LineForm::Code {
         put(&guarded(&escaped(line)));
         return form;
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::token::Desk;
 use super::{Failed, Outcome, counted, print, say, values};
-use crate::operate::{Several, Shown};
+use crate::operate::{Several, ShownToken};
 use crate::secret::SecretHash;
 use crate::token::{NoToken, SubToken, TokenId};
 
@@ -68,9 +68,9 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<Outcome, Failed>
 /// What a text names.
 enum Called {
     /// A token.
-    Found(Shown),
+    Found(ShownToken),
     /// A token, by a secret that it has no more.
-    Ended(Shown),
+    Ended(ShownToken),
     /// Nothing, for this reason.
     Nobody(Failed),
 }

@@ -61,7 +61,7 @@ impl FromStr for Since {
 }
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
-    let mut search = Search::for_what(arguments)?;
+    let mut search = RecordSearch::for_what(arguments)?;
     let paths = match arguments.files.as_slice() {
         [] => of_configuration(config)?,
         paths => paths.to_vec(),
@@ -86,7 +86,7 @@ pub(super) fn of_configuration(config: &Path) -> Result<Vec<PathBuf>, Failed> {
 }
 
 /// What is looked for, and what was found so far.
-struct Search<'a> {
+struct RecordSearch<'a> {
     wanted: &'a Arguments,
     looked_for: Wanted,
     /// The lines of requests that were let go, until their final line comes.
@@ -95,12 +95,12 @@ struct Search<'a> {
     /// The lines that are no records, and the first of them.
     unreadable: u64,
     first_unreadable: Option<String>,
-    found: Found,
+    found: Tally,
 }
 
 /// What is said of all requests that were found.
 #[derive(Default)]
-struct Found {
+struct Tally {
     allowed: usize,
     refused: usize,
     changed: usize,
@@ -109,7 +109,7 @@ struct Found {
     times: Option<(String, String)>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> RecordSearch<'a> {
     fn for_what(wanted: &'a Arguments) -> Result<Self, Failed> {
         let token = match &wanted.token {
             Some(text) if text.contains("_v1_") => {
@@ -135,7 +135,7 @@ impl<'a> Search<'a> {
             lines: 0,
             unreadable: 0,
             first_unreadable: None,
-            found: Found::default(),
+            found: Tally::default(),
         })
     }
 
@@ -213,7 +213,7 @@ impl<'a> Search<'a> {
     }
 }
 
-impl Found {
+impl Tally {
     fn add(&mut self, record: &Value) {
         let time = text(record, "time").to_owned();
         match &mut self.times {

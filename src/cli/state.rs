@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Failed, Outcome, print, say};
 use crate::rules;
 use crate::secret::Secret;
-use crate::state::{self, Copied, Database, Place, Postgres, UrlSource};
+use crate::state::{self, Copied, Database, Postgres, StatePlace, UrlSource};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -50,7 +50,7 @@ pub(super) fn run(config: &Path, command: &Command) -> Result<Outcome, Failed> {
 }
 
 impl Copying {
-    fn place(&self) -> Place {
+    fn place(&self) -> StatePlace {
         let url = match (&self.to, &self.to_file) {
             (_, Some(file)) => UrlSource::File(file.clone()),
             (Some(to), None)
@@ -58,15 +58,15 @@ impl Copying {
             {
                 UrlSource::Written(Arc::new(Secret::new(to.clone())))
             }
-            (to, None) => return Place::File(to.as_deref().unwrap_or_default().into()),
+            (to, None) => return StatePlace::File(to.as_deref().unwrap_or_default().into()),
         };
         let mut database = Database::at(url);
         database.ca_file.clone_from(&self.ca_file);
-        Place::Postgres(database)
+        StatePlace::Postgres(database)
     }
 }
 
-fn bring(from: &Place, copying: &Copying) -> Result<Outcome, Failed> {
+fn bring(from: &StatePlace, copying: &Copying) -> Result<Outcome, Failed> {
     let to = copying.place();
     if *from == to {
         return Err(Failed::because(
@@ -110,8 +110,8 @@ fn bring(from: &Place, copying: &Copying) -> Result<Outcome, Failed> {
 /// How long one step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn migrate(place: &Place) -> Result<Outcome, Failed> {
-    let Place::Postgres(database) = place else {
+fn migrate(place: &StatePlace) -> Result<Outcome, Failed> {
+    let StatePlace::Postgres(database) = place else {
         say(
             "the state is a file, which is brought up to date whenever it is opened; there is nothing to do",
         );

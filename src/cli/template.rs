@@ -57,7 +57,7 @@ const ALSO: [(&str, &str); 2] = [
 pub(super) enum Command {
     /// List the ready roles, and the variables that fill them.
     #[command(after_help = "Example:\n  tidegate template list")]
-    List(List),
+    List(TemplateList),
     /// Print one as a policy file with its tests; what is not filled in stays a variable, to be given with each token.
     #[command(
         after_help = "Example:\n  tidegate template show acme-dns --var domain=example.com > policy.yaml && tidegate check --policy policy.yaml"
@@ -66,7 +66,7 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct TemplateList {
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -110,7 +110,7 @@ pub(super) fn text(name: &str) -> Result<&'static str, Failed> {
     })
 }
 
-fn list(arguments: &List) -> Result<(), Failed> {
+fn list(arguments: &TemplateList) -> Result<(), Failed> {
     let catalog = Catalog::builtin().map_err(Failed)?;
     let mut rows = Vec::new();
     for (name, text) in TEMPLATES {

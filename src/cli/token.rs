@@ -10,11 +10,11 @@ use super::fitting::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say, values, weaken};
 use crate::config::Settings;
 use crate::operate::{
-    End, NewToken, Shown, all_shown, name, plain_text, rotate_found, tree, variable,
+    NewToken, ShownToken, TokenEnd, all_shown, name, plain_text, rotate_found, tree, variable,
 };
 use crate::policy::{Ceiling, Policy, Vars};
 use crate::rules;
-use crate::state::{self, About, Issued, Listed, StateError, Store};
+use crate::state::{self, About, Issued, ListedToken, StateError, Store};
 use crate::token::{Limits, Source, SubToken, SubjectPattern, Usage};
 use crate::units::{Rate, Span};
 
@@ -29,10 +29,10 @@ pub(super) enum Command {
     #[command(
         after_help = "Example:\n  tidegate token list --json\n  tidegate token list --state active --expiring 7d"
     )]
-    List(List),
+    List(TokenList),
     /// Show one sub-token: what is kept of it, never the token itself.
     #[command(after_help = "Example:\n  tidegate token show ci")]
-    Show(Named),
+    Show(NamedToken),
     /// End sub-tokens: one by name, id or the sub-token itself, or all with a role, of an owner or of a rule of `trust`; a running daemon refuses them
     /// within a second.
     #[command(
@@ -96,8 +96,8 @@ pub(super) struct Issue {
     #[arg(long, value_name = "ROLE", requires = "until", add = values::roles())]
     ceiling: Option<String>,
     /// How long the ceiling holds, as `3d`, or until when; 7 days at most.
-    #[arg(long, value_name = "SPAN|TIME", requires = "ceiling", value_parser = End::from_str)]
-    until: Option<End>,
+    #[arg(long, value_name = "SPAN|TIME", requires = "ceiling", value_parser = TokenEnd::from_str)]
+    until: Option<TokenEnd>,
     /// What it is for.
     #[arg(long, value_parser = plain_text)]
     description: Option<String>,
@@ -113,7 +113,7 @@ pub(super) struct Issue {
 }
 
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct TokenList {
     /// Those that stand so: `active`, `expired`, `not_yet_valid`, `revoked`, or `role_missing`.
     #[arg(long, value_name = "STATE", value_parser = ["active", "expired", "not_yet_valid", "revoked", "role_missing"])]
     state: Option<String>,
@@ -138,7 +138,7 @@ pub(super) struct List {
 }
 
 #[derive(Args)]
-pub(super) struct Named {
+pub(super) struct NamedToken {
     /// The name or id.
     #[arg(add = values::tokens())]
     token: String,
@@ -205,7 +205,7 @@ impl Issue {
         NewToken {
             name,
             roles,
-            expires: expires.map(End::In).or(expires_at.map(End::At)),
+            expires: expires.map(TokenEnd::In).or(expires_at.map(TokenEnd::At)),
             not_before,
             idle,
             max_uses,
@@ -259,15 +259,15 @@ impl Desk {
             return print(entry(&issued).trim_end());
         }
         self.state()?.issue(&issued, now).map_err(Failed::because)?;
-        let shown = Shown::issued(issued, Usage::default(), None, now);
+        let shown = ShownToken::issued(issued, Usage::default(), None, now);
         tell(&token, &shown, json)
     }
 
     /// The tokens of the state that `pick` takes out of it, and all of the policy file.
     pub(super) fn shown(
         &self,
-        pick: impl FnOnce(&dyn Store) -> Result<Vec<Listed>, StateError>,
-    ) -> Result<Vec<Shown>, Failed> {
+        pick: impl FnOnce(&dyn Store) -> Result<Vec<ListedToken>, StateError>,
+    ) -> Result<Vec<ShownToken>, Failed> {
         let now = Timestamp::now();
         let state = self.state_if_any()?;
         let picked = state.as_deref().map(pick).transpose();
@@ -280,7 +280,7 @@ impl Desk {
     }
 
     /// The token with that name or id; of several with the name, the one that lives.
-    pub(super) fn find(&self, wanted: &str) -> Result<Shown, Failed> {
+    pub(super) fn find(&self, wanted: &str) -> Result<ShownToken, Failed> {
         if wanted.contains("_v1_") {
             let token =
                 SubToken::read(wanted).map_err(|why| revoke::no_token(self, wanted, why))?;
@@ -292,7 +292,7 @@ impl Desk {
             .filter(|token| token.name == wanted || token.id.as_str() == wanted)
             .partition(|token| token.id.as_str() == wanted);
         let now = Timestamp::now();
-        let lives = |token: &Shown| token.fate(now).lives();
+        let lives = |token: &ShownToken| token.fate(now).lives();
         let found = by_id
             .into_iter()
             .chain(by_name)
@@ -304,7 +304,7 @@ impl Desk {
         })
     }
 
-    fn list(&self, arguments: &List) -> Result<(), Failed> {
+    fn list(&self, arguments: &TokenList) -> Result<(), Failed> {
         let now = Timestamp::now();
         let mut all = self.shown(|state| state.list())?;
         all.retain(|token| arguments.takes(token, now));
@@ -314,11 +314,11 @@ impl Desk {
             ));
         }
         let rows = tree(&all);
-        let row = |(depth, token): &(usize, &Shown)| row(token, *depth, now);
+        let row = |(depth, token): &(usize, &ShownToken)| row(token, *depth, now);
         fitting::print(&COLUMNS, rows.iter().map(row).collect())
     }
 
-    fn show(&self, arguments: &Named) -> Result<(), Failed> {
+    fn show(&self, arguments: &NamedToken) -> Result<(), Failed> {
         let now = Timestamp::now();
         let shown = self.find(&arguments.token)?.as_json(now);
         if arguments.json {
@@ -345,8 +345,9 @@ impl Desk {
         let found = self.find(&arguments.token)?;
         let now = Timestamp::now();
         let children = self.shown(|state| state.children(&found.id))?;
-        let is_its = |child: &&Shown| child.parent().is_some_and(|parent| parent.id == found.id);
-        let lives = |child: &&Shown| child.fate(now).lives();
+        let is_its =
+            |child: &&ShownToken| child.parent().is_some_and(|parent| parent.id == found.id);
+        let lives = |child: &&ShownToken| child.fate(now).lives();
         let children = children.iter().filter(is_its).filter(lives).count();
         let mut state = self.state()?;
         let (token, grace) = rotate_found(&mut *state, &found, arguments.grace)?;
@@ -366,8 +367,8 @@ impl Desk {
 /// How long the state is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl List {
-    fn takes(&self, token: &Shown, now: Timestamp) -> bool {
+impl TokenList {
+    fn takes(&self, token: &ShownToken, now: Timestamp) -> bool {
         let Self {
             state,
             owner,
@@ -411,7 +412,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// Prints a new token on standard output, and what it is beside.
-pub(super) fn tell(token: &SubToken, shown: &Shown, json: bool) -> Result<(), Failed> {
+pub(super) fn tell(token: &SubToken, shown: &ShownToken, json: bool) -> Result<(), Failed> {
     let now = Timestamp::now();
     if json {
         let mut all = shown.as_json(now);
@@ -526,7 +527,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn row(token: &Shown, depth: usize, now: Timestamp) -> Vec<String> {
+fn row(token: &ShownToken, depth: usize, now: Timestamp) -> Vec<String> {
     let minute = |time: Option<Timestamp>| {
         time.map_or_else(
             || "-".to_owned(),
@@ -552,7 +553,7 @@ fn row(token: &Shown, depth: usize, now: Timestamp) -> Vec<String> {
 }
 
 /// From where, and with whose certificate.
-fn from(token: &Shown) -> String {
+fn from(token: &ShownToken) -> String {
     let from = match token.sources() {
         None => "anywhere".to_owned(),
         Some(sources) if sources.is_empty() => "nowhere".to_owned(),
@@ -565,7 +566,7 @@ fn from(token: &Shown) -> String {
 }
 
 /// Its roles, and the ceiling under which it reports now.
-fn roles_with_ceiling(token: &Shown, now: Timestamp) -> String {
+fn roles_with_ceiling(token: &ShownToken, now: Timestamp) -> String {
     let roles = token.roles.join(",");
     match token.ceiling.as_ref().filter(|ceiling| ceiling.holds(now)) {
         None => roles,

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::template;
 use crate::catalog::{Catalog, Endpoint, Segment};
 use crate::config::{self, Settings};
-use crate::operate::{Shown, all_shown};
+use crate::operate::{ShownToken, all_shown};
 use crate::policy::{Policy, Role};
 use crate::rules;
 use crate::state;
@@ -167,7 +167,7 @@ fn template_names() -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-fn token(token: &Shown) -> CompletionCandidate {
+fn token(token: &ShownToken) -> CompletionCandidate {
     let what = format!(
         "{} {}",
         token.state(Timestamp::now()),
@@ -182,7 +182,7 @@ fn sorted(all: impl Iterator<Item = String>) -> Vec<CompletionCandidate> {
 }
 
 /// All that the state and the policy have.
-fn all_tokens() -> Vec<Shown> {
+fn all_tokens() -> Vec<ShownToken> {
     let Some(settings) = settings() else {
         return Vec::new();
     };

@@ -10,11 +10,11 @@ use super::exec::remote::{self, Remote};
 use super::token::{Desk, tell};
 use super::{Failed, exec, print, revoke, say, values};
 use crate::config::BaseUrl;
-use crate::operate::Shown;
+use crate::operate::ShownToken;
 use crate::request::Json;
 use crate::rules;
 use crate::secret::SecretHash;
-use crate::state::{Child, Delegator, Wish};
+use crate::state::{Child, ChildWish, Delegator};
 use crate::token::{Source, SubToken, Usage};
 use crate::units::{Rate, Span};
 use crate::yaml::{self, Mistakes, Node};
@@ -72,7 +72,7 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), Failed> {
     let now = Timestamp::now();
     let wish = wish(arguments)?.to_string();
     let wish = Json::read(wish.as_bytes()).map_err(Failed::because)?;
-    let wish = Wish::of_json(&wish).map_err(|refusal| Failed::because(refusal.message))?;
+    let wish = ChildWish::of_json(&wish).map_err(|refusal| Failed::because(refusal.message))?;
     let (parent, hash) = parent(desk, arguments.parent.as_deref().unwrap_or_default())?;
     if parent.parent().is_some() {
         return Err(Failed::because(
@@ -112,7 +112,7 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), Failed> {
     }
     tell(
         &token,
-        &Shown::issued(issued, Usage::default(), None, now),
+        &ShownToken::issued(issued, Usage::default(), None, now),
         arguments.json,
     )
 }
@@ -160,7 +160,7 @@ pub(super) fn elsewhere(url: BaseUrl, arguments: &Arguments) -> Result<(), Faile
 }
 
 /// The parent, and the hash of the secret that the child belongs to.
-fn parent(desk: &Desk, wanted: &str) -> Result<(Shown, SecretHash), Failed> {
+fn parent(desk: &Desk, wanted: &str) -> Result<(ShownToken, SecretHash), Failed> {
     let text = match wanted {
         "-" => revoke::heard()?,
         text => Zeroizing::new(text.to_owned()),

@@ -18,12 +18,12 @@ pub struct IssuerSettings {
     /// Whose claims its tokens have.
     pub kind: IssuerKind,
     /// How often one token may be exchanged.
-    pub exchange: Exchange,
+    pub exchange: ExchangeTimes,
 }
 
 /// How often one token may be exchanged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Exchange {
+pub enum ExchangeTimes {
     /// Once.
     Once,
     /// Again, and each time the sub-token before ends: for tokens that stay the same while they live.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use issuers::{Exchange, IssuerKind, IssuerSettings, KeySource, KeyUrl, NoKeyUrl};
+pub use issuers::{ExchangeTimes, IssuerKind, IssuerSettings, KeySource, KeyUrl, NoKeyUrl};
 pub use places::Places;
 pub use problem::Problem;
 pub use read::{read, read_leniently};
@@ -112,23 +112,23 @@ pub enum FieldScopes {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listen {
     /// For plain HTTP.
-    Plain(Place, ProxyHeader, Plaintext),
+    Plain(ListenPlace, ProxyHeader, Plaintext),
     /// For TLS.
-    Tls(Place, ProxyHeader, TlsFiles),
+    Tls(ListenPlace, ProxyHeader, TlsFiles),
     /// A unix socket, for plain HTTP.
     Unix(PathBuf),
 }
 
 /// Where a listener gets its socket.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Place {
+pub enum ListenPlace {
     /// It binds this address.
     Address(SocketAddr),
     /// systemd has bound it, and passes it on under this name.
     Systemd(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => write!(f, "{address}"),

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::state::{Database, StatePlace, UrlSource};
 use super::{
-    Account, AuditSettings, AuditSink, BaseUrl, ConsoleSettings, Exchange, FieldScopes, IssuerKind,
-    IssuerSettings, KeySource, LimitSettings, Listen, Place, Places, Plaintext, ProxyHeader,
-    Settings, TlsFiles, TokenSource, UpstreamSettings,
+    Account, AuditSettings, AuditSink, BaseUrl, ConsoleSettings, ExchangeTimes, FieldScopes,
+    IssuerKind, IssuerSettings, KeySource, LimitSettings, Listen, ListenPlace, Places, Plaintext,
+    ProxyHeader, Settings, TlsFiles, TokenSource, UpstreamSettings,
 };
 use crate::catalog::is_plain_text;
 use crate::secret::{Secret, TokenCommand, has_token, redacted};
@@ -45,7 +45,7 @@ pub fn read(file: &str, text: &str, directory: &Path) -> Result<Settings, Mistak
 
 /// The same, with what could be read in spite of the mistakes: to look further for more of them, and for nothing else.
 pub fn read_leniently(file: &str, text: &str, directory: &Path) -> (Option<Settings>, Mistakes) {
-    let mut reader = Reader {
+    let mut reader = SettingsReader {
         mistakes: Mistakes::new(file),
         directory,
         proxied: Vec::new(),
@@ -56,26 +56,26 @@ pub fn read_leniently(file: &str, text: &str, directory: &Path) -> (Option<Setti
     (settings, reader.mistakes)
 }
 
-struct Reader<'d> {
+struct SettingsReader<'d> {
     mistakes: Mistakes,
     directory: &'d Path,
     /// Where a listener requires a PROXY header.
     proxied: Vec<At>,
     /// Where listeners are, and where they are written.
-    taken: Vec<(Taken, At)>,
+    taken: Vec<(ListensAt, At)>,
     places: Places,
 }
 
 /// Where tidegate listens if nothing is said.
 fn by_default() -> Vec<Listen> {
     vec![Listen::Plain(
-        Place::Address(DEFAULT_LISTEN),
+        ListenPlace::Address(DEFAULT_LISTEN),
         ProxyHeader::None,
         Plaintext::Loopback,
     )]
 }
 
-impl Reader<'_> {
+impl SettingsReader<'_> {
     fn file(&mut self, root: &Node) -> Option<Settings> {
         let mut map = Map::of(root, "the configuration", &mut self.mistakes)?;
         let admin_node = map.take("admin").filter(|node| !node.is_null());
@@ -275,14 +275,14 @@ impl Reader<'_> {
             if let (ProxyHeader::Required, Some(node)) = (header, proxy_node) {
                 self.mistakes.add(node.at, "a PROXY header is taken from `trusted_proxies` only, which are networks, and a unix socket is in none; remove it, or give the listener an `address`");
             }
-            self.take(Taken::Unix(path.clone()), node.at);
+            self.take(ListensAt::Unix(path.clone()), node.at);
             return Some(Listen::Unix(path));
         }
         let place = address
-            .map(Place::Address)
-            .or_else(|| systemd.map(Place::Systemd))?;
+            .map(ListenPlace::Address)
+            .or_else(|| systemd.map(ListenPlace::Systemd))?;
         let at = address_node.map_or(node.at, |node| node.at);
-        self.take(Taken::Place(place.clone()), at);
+        self.take(ListensAt::Place(place.clone()), at);
         if let Some(node) = tls_node {
             self.places.note(format!("listen.{place}"), node.at);
             return Some(Listen::Tls(place, header, tls?));
@@ -308,7 +308,7 @@ impl Reader<'_> {
     }
 
     /// Notes that a listener is there, and says it where another is already: the second could not be opened.
-    fn take(&mut self, place: Taken, at: At) {
+    fn take(&mut self, place: ListensAt, at: At) {
         let mut before = self.taken.iter();
         if let Some((_, first)) = before.find(|(taken, _)| taken.meets(&place)) {
             let said = format!(
@@ -377,7 +377,7 @@ impl Reader<'_> {
         map.finish(&mut self.mistakes);
         match (unix, address_node, tls_node) {
             (Some(path), None, None) => {
-                self.take(Taken::Unix(path.clone()), node.at);
+                self.take(ListensAt::Unix(path.clone()), node.at);
                 Some(Listen::Unix(path))
             }
             (Some(_), None, Some(tls)) => {
@@ -386,21 +386,21 @@ impl Reader<'_> {
                 None
             }
             (None, Some(at), Some(_)) => {
-                self.take(Taken::Place(Place::Address(address?)), at.at);
+                self.take(ListensAt::Place(ListenPlace::Address(address?)), at.at);
                 Some(Listen::Tls(
-                    Place::Address(address?),
+                    ListenPlace::Address(address?),
                     ProxyHeader::None,
                     tls?,
                 ))
             }
             (None, Some(at), None) => {
                 let address = address?;
-                self.take(Taken::Place(Place::Address(address)), at.at);
+                self.take(ListensAt::Place(ListenPlace::Address(address)), at.at);
                 if !address.ip().to_canonical().is_loopback() {
                     self.mistakes.add(at.at, "`admin` is served over plain HTTP on loopback only, as it tells how tidegate is used; give it `tls`, with `client_ca` to choose who may ask, or a `unix` socket");
                 }
                 Some(Listen::Plain(
-                    Place::Address(address),
+                    ListenPlace::Address(address),
                     ProxyHeader::None,
                     Plaintext::Loopback,
                 ))
@@ -703,9 +703,9 @@ impl Reader<'_> {
             ca_file,
             kind: kind.unwrap_or_else(|| IssuerKind::of_url(&url)),
             exchange: if once == Some(false) {
-                Exchange::Again
+                ExchangeTimes::Again
             } else {
-                Exchange::Once
+                ExchangeTimes::Once
             },
             url,
         })
@@ -783,18 +783,17 @@ impl Reader<'_> {
     }
 }
 
-/// A name as a `Host` header has it, without a port.
 /// Where a listener is.
-enum Taken {
-    Place(Place),
+enum ListensAt {
+    Place(ListenPlace),
     Unix(PathBuf),
 }
 
-impl Taken {
+impl ListensAt {
     /// Whether a second can't be opened there beside the first.
     fn meets(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Place(Place::Address(one)), Self::Place(Place::Address(two))) => {
+            (Self::Place(ListenPlace::Address(one)), Self::Place(ListenPlace::Address(two))) => {
                 let everywhere = one.ip().is_unspecified() || two.ip().is_unspecified();
                 let same = one.ip() == two.ip() || everywhere && one.is_ipv4() == two.is_ipv4();
                 one.port() == two.port() && one.port() != 0 && same
@@ -805,6 +804,7 @@ impl Taken {
     }
 }
 
+/// Whether it is a name as a `Host` header has it, without a port.
 fn is_host_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
@@ -833,7 +833,7 @@ mod tests {
         assert_eq!(
             settings.listen,
             [Listen::Plain(
-                Place::Address(DEFAULT_LISTEN),
+                ListenPlace::Address(DEFAULT_LISTEN),
                 ProxyHeader::None,
                 Plaintext::Loopback
             )]

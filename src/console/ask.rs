@@ -10,9 +10,9 @@ use super::form::Form;
 use super::page::{self, Frame, badge, field, token_field};
 use super::reply::{Reply, Trouble};
 use super::tokens::aside;
-use super::{Asked, Console};
+use super::{Console, ConsoleRequest};
 use crate::audit::text;
-use crate::operate::{Asker, Failed, Ground, Question, variable};
+use crate::operate::{Asker, ExplainGround, ExplainedRequest, Failed, variable};
 use crate::token::Source;
 
 /// The methods that a request may have.
@@ -22,7 +22,7 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 ///
 /// # Errors
 /// What in it can't be.
-fn of_form(form: &Form) -> Result<Question, Trouble> {
+fn of_form(form: &Form) -> Result<ExplainedRequest, Trouble> {
     let text = |name: &str| form.one(name).unwrap_or_default().to_owned();
     let words = |name: &'static str| {
         let lines = form.all(name).flat_map(str::lines).map(str::trim);
@@ -30,7 +30,7 @@ fn of_form(form: &Form) -> Result<Question, Trouble> {
     };
     let vars = words("var").map(variable).collect::<Result<_, _>>();
     let roles = words("role").map(str::to_owned).collect();
-    Ok(Question {
+    Ok(ExplainedRequest {
         method: text("method"),
         path: text("path"),
         asker: asker(form.one("token"), roles, vars.map_err(Trouble::Bad)?)?,
@@ -44,7 +44,7 @@ fn of_form(form: &Form) -> Result<Question, Trouble> {
 ///
 /// # Errors
 /// What in it can't be.
-pub(super) fn of_json(given: &Value) -> Result<Question, Trouble> {
+pub(super) fn of_json(given: &Value) -> Result<ExplainedRequest, Trouble> {
     let (mut method, mut path) = (String::new(), String::new());
     let (mut token, mut roles, mut vars) = (None, Vec::new(), Vec::new());
     let (mut source, mut body) = (None, None);
@@ -80,7 +80,7 @@ pub(super) fn of_json(given: &Value) -> Result<Question, Trouble> {
             }
         }
     }
-    Ok(Question {
+    Ok(ExplainedRequest {
         method,
         path,
         asker: asker(token, roles, vars)?,
@@ -111,11 +111,14 @@ fn from(text: &str) -> Result<Source, Trouble> {
 
 impl Console {
     /// What the daemon would say, as `explain --json` prints it.
-    pub(super) async fn explain(self: &Arc<Self>, question: Question) -> Result<Value, Trouble> {
+    pub(super) async fn explain(
+        self: &Arc<Self>,
+        question: ExplainedRequest,
+    ) -> Result<Value, Trouble> {
         let config = self.current.config().to_owned();
         aside(move || {
             let bad = |failed: Failed| Trouble::Bad(failed.in_a_line());
-            let ground = Ground::read(&config).map_err(bad)?;
+            let ground = ExplainGround::read(&config).map_err(bad)?;
             let verdict = ground.whole_verdict(&question).map_err(bad)?;
             Ok(verdict.as_json())
         })
@@ -125,7 +128,7 @@ impl Console {
     /// The form, and what came of it.
     pub(super) async fn ask_page(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
         form: Option<&Form>,
     ) -> Result<Reply, Trouble> {

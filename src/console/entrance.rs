@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 use super::Console;
 use super::reply::Trouble;
 use super::session::SignedIn;
-use crate::config::{BaseUrl, Listen, Place, Settings};
+use crate::config::{BaseUrl, Listen, ListenPlace, Settings};
 use crate::gate::{admitted, bearer};
 use crate::identify::Client;
 use crate::policy::{self, Right};
@@ -21,13 +21,13 @@ use crate::token::{SubToken, TokenId};
 
 /// Somebody who runs tidegate, known by a sub-token that gives rights at the console.
 #[derive(Clone, Debug)]
-pub(super) struct Operator {
+pub(super) struct ConsoleOperator {
     pub id: TokenId,
     pub name: String,
     pub may: policy::Operator,
 }
 
-impl Operator {
+impl ConsoleOperator {
     /// Whether it has a right.
     pub fn has(&self, right: Right) -> bool {
         self.may.right >= right
@@ -68,7 +68,7 @@ fn is_ours(host: &str, settings: &Settings) -> bool {
         Some(Listen::Plain(place, ..) | Listen::Tls(place, ..)) => place,
         Some(Listen::Unix(_)) | None => return false,
     };
-    let (Place::Address(listens), Ok(asked)) = (listens, host.parse::<IpAddr>()) else {
+    let (ListenPlace::Address(listens), Ok(asked)) = (listens, host.parse::<IpAddr>()) else {
         return false;
     };
     // At every address of the machine; no name can be led to an address that is written itself.
@@ -148,7 +148,7 @@ impl Console {
         cookie: Option<&str>,
         client: &Client,
         alive: bool,
-    ) -> Result<(Operator, SignedIn), Trouble> {
+    ) -> Result<(ConsoleOperator, SignedIn), Trouble> {
         let found = cookie.and_then(|cookie| self.sessions.find(cookie, Instant::now(), alive));
         let session = found.ok_or(Trouble::SignedOut)?;
         let serving = self.current.get();
@@ -172,7 +172,7 @@ impl Console {
         &self,
         headers: &HeaderMap,
         client: &Client,
-    ) -> Result<Operator, Trouble> {
+    ) -> Result<ConsoleOperator, Trouble> {
         let told = headers.contains_key(AUTHORIZATION);
         let recognised = match bearer(headers) {
             Ok(token) => self.by_token(&token, client).await,
@@ -190,7 +190,7 @@ impl Console {
         &self,
         token: &SubToken,
         client: &Client,
-    ) -> Result<Operator, Trouble> {
+    ) -> Result<ConsoleOperator, Trouble> {
         let serving = self.current.get();
         self.operator((&token.id, token.hash()), client, &serving)
             .await
@@ -216,7 +216,7 @@ impl Console {
         (id, hash): (&TokenId, SecretHash),
         client: &Client,
         serving: &Serving,
-    ) -> Result<Operator, Trouble> {
+    ) -> Result<ConsoleOperator, Trouble> {
         let found = admitted(&self.tokens, (id, &hash), client.origin(), serving, |_| {});
         let (kept, _, _) = found.await?;
         if kept.parent().is_some() {
@@ -234,7 +234,7 @@ impl Console {
             "the sub-token `{}` gives no right at the console; the policy gives one to a role by `operator: [view]`",
             kept.name()
         )))?;
-        Ok(Operator {
+        Ok(ConsoleOperator {
             id: id.clone(),
             name: kept.name().to_owned(),
             may,

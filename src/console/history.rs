@@ -18,20 +18,20 @@ use crate::audit::{Newest, Seen, Wanted};
 /// The record's writer hands over what it wrote and goes on: while too much waits here, lines are passed over and counted, so that
 /// neither the writer nor a request ever waits for a page, and memory is bounded. Lines are kept as bytes and read when somebody asks.
 pub struct History {
-    lines: Mutex<Lines>,
+    lines: Mutex<RecentLines>,
     minutes: Mutex<VecDeque<Minute>>,
     /// The bytes that were handed over and are not taken in yet.
     waiting: AtomicUsize,
     passed_over: AtomicU64,
-    live: broadcast::Sender<Line>,
+    live: broadcast::Sender<RecordLine>,
 }
 
 /// A line of the record, without its end; for who looks on an empty one stands for one that is too long.
-pub type Line = Arc<[u8]>;
+pub type RecordLine = Arc<[u8]>;
 
 #[derive(Default)]
-struct Lines {
-    kept: VecDeque<Line>,
+struct RecentLines {
+    kept: VecDeque<RecordLine>,
     bytes: usize,
 }
 
@@ -125,13 +125,13 @@ impl History {
                 refused += u64::from(is_refused);
                 allowed += u64::from(find(line, b"\"decision\":\"allow\"").is_some());
             }
-            let line = Line::from(line);
+            let line = RecordLine::from(line);
             if self.live.receiver_count() > 0 {
                 let is_short = line.len() <= LIVE_BYTES;
                 let shown = if is_short {
                     line.clone()
                 } else {
-                    Line::from([])
+                    RecordLine::from([])
                 };
                 let _ = self.live.send(shown); // who looked on may have left
             }
@@ -208,13 +208,13 @@ impl History {
     }
 
     /// The lines as they come from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Line> {
+    pub fn follow(&self) -> broadcast::Receiver<RecordLine> {
         self.live.subscribe()
     }
 }
 
-impl Lines {
-    fn keep(&mut self, line: Line) {
+impl RecentLines {
+    fn keep(&mut self, line: RecordLine) {
         self.bytes += line.len() + KEEPING;
         self.kept.push_back(line);
         while self.kept.len() > MOST || self.bytes > MOST_BYTES {

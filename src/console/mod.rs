@@ -51,11 +51,11 @@ use crate::response::Answer;
 use crate::rules::Current;
 use crate::state::Live;
 use crate::token::SubToken;
-use entrance::Operator;
+use entrance::ConsoleOperator;
 use form::Form;
 use page::Frame;
 use reply::{Reply, Trouble};
-use route::{Access, Found, Route, Task};
+use route::{Access, Route, RouteMatch, Task};
 use session::SignedIn;
 
 /// What answers at the console.
@@ -77,7 +77,7 @@ pub struct Console {
 }
 
 /// A request, as far as it was read.
-struct Asked<'r> {
+struct ConsoleRequest<'r> {
     id: &'r str,
     client: &'r Client,
     reached: &'r BaseUrl,
@@ -151,11 +151,11 @@ impl Console {
             Err(trouble) => return troubled(&trouble, is_api, None, id),
         };
         let (route, place) = match route::find(&head.method, head.uri.path()) {
-            Found::Route(route, place) => (route, place.to_owned()),
-            Found::Methods(methods) => {
+            RouteMatch::Route(route, place) => (route, place.to_owned()),
+            RouteMatch::Methods(methods) => {
                 return troubled(&Trouble::Method(methods), is_api, None, id);
             }
-            Found::Nothing => {
+            RouteMatch::Nothing => {
                 return troubled(&Trouble::nothing(), is_api, None, id);
             }
         };
@@ -164,7 +164,7 @@ impl Console {
             return troubled(&trouble, is_api, None, id);
         };
         let target = head.uri.path_and_query();
-        let asked = Asked {
+        let asked = ConsoleRequest {
             id,
             client: &client,
             reached: &reached,
@@ -177,7 +177,12 @@ impl Console {
         self.let_in(route, &asked, body).await
     }
 
-    async fn let_in(self: &Arc<Self>, route: &Route, asked: &Asked<'_>, body: Incoming) -> Answer {
+    async fn let_in(
+        self: &Arc<Self>,
+        route: &Route,
+        asked: &ConsoleRequest<'_>,
+        body: Incoming,
+    ) -> Answer {
         match route.access {
             Access::Anyone => {
                 let done = self.open(route.task, asked, body).await;
@@ -231,7 +236,12 @@ impl Console {
     }
 
     /// What whoever reaches the listener may ask.
-    async fn open(&self, task: Task, asked: &Asked<'_>, body: Incoming) -> Result<Reply, Trouble> {
+    async fn open(
+        &self,
+        task: Task,
+        asked: &ConsoleRequest<'_>,
+        body: Incoming,
+    ) -> Result<Reply, Trouble> {
         match task {
             Task::Stylesheet => Ok(Reply::Asset("text/css; charset=utf-8", page::STYLESHEET)),
             Task::Script => Ok(Reply::Asset("text/javascript; charset=utf-8", page::SCRIPT)),
@@ -262,7 +272,7 @@ impl Console {
     async fn page(
         self: &Arc<Self>,
         task: Task,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
         form: Option<&Form>,
     ) -> Result<Reply, Trouble> {
@@ -301,8 +311,8 @@ impl Console {
     async fn api(
         self: &Arc<Self>,
         task: Task,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         given: &Value,
     ) -> Result<Reply, Trouble> {
         let told = match task {
@@ -349,7 +359,11 @@ impl Console {
         tokens::aside(work).await
     }
 
-    async fn sign_out(&self, asked: &Asked<'_>, frame: &Frame<'_>) -> Result<Reply, Trouble> {
+    async fn sign_out(
+        &self,
+        asked: &ConsoleRequest<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<Reply, Trouble> {
         let cookie = entrance::cookie(asked.headers, asked.reached);
         self.sessions.end(cookie.unwrap_or_default());
         let done = Done::new("signs out of the console");
@@ -358,7 +372,7 @@ impl Console {
         Ok(Reply::See("/sign-in".to_owned(), Some(gone)))
     }
 
-    async fn sign_in(&self, asked: &Asked<'_>, body: Incoming) -> Result<Reply, Trouble> {
+    async fn sign_in(&self, asked: &ConsoleRequest<'_>, body: Incoming) -> Result<Reply, Trouble> {
         entrance::same_origin(asked.headers, asked.reached)?;
         let form = form_of(asked.headers, body).await?;
         let next = form.one("next").filter(|next| is_page(next));
@@ -398,8 +412,8 @@ impl Console {
     /// Puts on record what an operator is about to do; what can't be recorded is not done.
     async fn record(
         &self,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         done: &Done,
     ) -> Result<(), Trouble> {
         let record = of_operator(asked, operator, done);
@@ -413,8 +427,8 @@ impl Console {
     /// Puts on record that what was about to be done was not, where that is so.
     fn undone<T>(
         &self,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         (done, result): (&Done, Result<T, Trouble>),
     ) -> Result<T, Trouble> {
         result.inspect_err(|trouble| {
@@ -430,7 +444,7 @@ impl Console {
     }
 
     /// Notes that somebody failed to sign in, as requests that are refused are noted.
-    fn record_failure(&self, asked: &Asked<'_>, trouble: &Trouble) {
+    fn record_failure(&self, asked: &ConsoleRequest<'_>, trouble: &Trouble) {
         let (status, id, message) = trouble.told();
         let mut record = Record::new(asked.id.to_owned());
         record.client_ip = Some(asked.client.addr);
@@ -447,7 +461,7 @@ impl Console {
 }
 
 /// To the page for signing in and back, where a page was asked for by somebody who is not signed in, or is no more.
-fn sign_in_first(trouble: &Trouble, route: &Route, asked: &Asked<'_>) -> Answer {
+fn sign_in_first(trouble: &Trouble, route: &Route, asked: &ConsoleRequest<'_>) -> Answer {
     let signs_in = match trouble {
         Trouble::SignedOut => true,
         Trouble::Refused(refusal) => refusal.status() == 401,
@@ -468,7 +482,7 @@ fn answered(
     done: Result<Reply, Trouble>,
     is_api: bool,
     frame: Option<&Frame<'_>>,
-    asked: &Asked<'_>,
+    asked: &ConsoleRequest<'_>,
 ) -> Answer {
     match done {
         Ok(reply) => reply::answer(reply, asked.id),
@@ -485,7 +499,7 @@ fn troubled(trouble: &Trouble, is_api: bool, frame: Option<&Frame<'_>>, id: &str
 }
 
 /// The record of what an operator does.
-fn of_operator(asked: &Asked<'_>, operator: &Operator, done: &Done) -> Record {
+fn of_operator(asked: &ConsoleRequest<'_>, operator: &ConsoleOperator, done: &Done) -> Record {
     let mut record = Record::new(asked.id.to_owned());
     record.token = Some(Token {
         id: operator.id.clone(),
@@ -517,13 +531,17 @@ impl Done {
 fn is_page(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
     match route::find(&Method::GET, path) {
-        Found::Route(route, _) => matches!(route.access, Access::Page(Right::View)),
-        Found::Methods(_) | Found::Nothing => false,
+        RouteMatch::Route(route, _) => matches!(route.access, Access::Page(Right::View)),
+        RouteMatch::Methods(_) | RouteMatch::Nothing => false,
     }
 }
 
 /// A form as a page of this session sends it.
-async fn filled_in(asked: &Asked<'_>, session: &SignedIn, body: Incoming) -> Result<Form, Trouble> {
+async fn filled_in(
+    asked: &ConsoleRequest<'_>,
+    session: &SignedIn,
+    body: Incoming,
+) -> Result<Form, Trouble> {
     entrance::same_origin(asked.headers, asked.reached)?;
     let form = form_of(asked.headers, body).await?;
     let shown = form.one(page::FORM_TOKEN).unwrap_or_default();

@@ -121,7 +121,7 @@ fn accounts(rules: &Rules) -> Value {
 
 /// The overview as a page.
 pub(super) fn page(overview: &Value, frame: &Frame<'_>) -> Markup {
-    let told = Told(overview);
+    let told = StatusJson(overview);
     let warnings = told.list("/policy/warnings");
     let content = html! {
         h1 { "Overview" }
@@ -144,9 +144,9 @@ pub(super) fn page(overview: &Value, frame: &Frame<'_>) -> Markup {
 }
 
 /// What is told, by JSON pointers.
-struct Told<'t>(&'t Value);
+struct StatusJson<'t>(&'t Value);
 
-impl<'t> Told<'t> {
+impl<'t> StatusJson<'t> {
     fn text(&self, pointer: &str) -> &'t str {
         self.0
             .pointer(pointer)
@@ -173,7 +173,7 @@ impl<'t> Told<'t> {
     }
 }
 
-fn verdict(told: &Told<'_>) -> Markup {
+fn verdict(told: &StatusJson<'_>) -> Markup {
     html! {
         @if told.is("/ready/ready") {
             p.verdict.good { strong { "All is well." } " Requests are served, and nothing is in the way." }
@@ -189,7 +189,7 @@ fn verdict(told: &Told<'_>) -> Markup {
     }
 }
 
-fn requests(told: &Told<'_>) -> Markup {
+fn requests(told: &StatusJson<'_>) -> Markup {
     html! {
         section {
             h2 { "Requests, the last hour" }
@@ -211,7 +211,7 @@ fn requests(told: &Told<'_>) -> Markup {
     }
 }
 
-fn tokens_and_accounts(told: &Told<'_>) -> Markup {
+fn tokens_and_accounts(told: &StatusJson<'_>) -> Markup {
     let tokens = told.0.get("tokens").and_then(Value::as_object);
     html! {
         section {
@@ -226,7 +226,7 @@ fn tokens_and_accounts(told: &Told<'_>) -> Markup {
         section {
             h2 { "Accounts" }
             dl {
-                @for account in told.list("/accounts").iter().map(Told) {
+                @for account in told.list("/accounts").iter().map(StatusJson) {
                     dt { (account.text("/name")) }
                     dd {
                         @if account.is("/accepted") { (badge("good", "accepted")) } @else { (badge("bad", "not accepted")) " " (account.text("/standing")) }
@@ -240,7 +240,7 @@ fn tokens_and_accounts(told: &Told<'_>) -> Markup {
     }
 }
 
-fn files(told: &Told<'_>) -> Markup {
+fn files(told: &StatusJson<'_>) -> Markup {
     html! {
         section {
             h2 { "Policy" }
@@ -264,7 +264,7 @@ fn files(told: &Told<'_>) -> Markup {
         section {
             h2 { "Listeners" }
             dl {
-                @for listener in told.list("/listeners").iter().map(Told) {
+                @for listener in told.list("/listeners").iter().map(StatusJson) {
                     dt { code { (listener.text("/address")) } }
                     dd {
                         @if listener.is("/tls") { "TLS" } @else { "plain" }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::entrance::Operator;
+use super::entrance::ConsoleOperator;
 use super::reply::Trouble;
 
 pub(super) const STYLESHEET: &[u8] = include_bytes!("assets/console.css");
@@ -17,7 +17,7 @@ pub(super) const FORM_TOKEN: &str = "form_token";
 
 /// For whom a page is.
 pub(super) struct Frame<'f> {
-    pub operator: &'f Operator,
+    pub operator: &'f ConsoleOperator,
     pub form_token: &'f str,
 }
 

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::form::Form;
 use super::page::{self, Frame, badge, field, token_field};
 use super::reply::{Reply, Trouble};
-use super::{Asked, Console};
+use super::{Console, ConsoleRequest};
 use crate::audit::text;
-use crate::operate::{Checked, Compared};
+use crate::operate::{CheckReport, Compared};
 
 /// How long who asks waits for his turn.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ impl Console {
         let config = self.current.config().to_owned();
         let serving = self.current.get();
         self.at_length(PATIENCE, move || {
-            let mut checked = Checked::default();
+            let mut checked = CheckReport::default();
             match pasted {
                 Some(text) => checked.pasted(&text, &serving.rules),
                 None => checked.all(&config),
@@ -123,7 +123,7 @@ impl Console {
 
     pub(super) async fn diff_page(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
         form: Option<&Form>,
     ) -> Result<Reply, Trouble> {

@@ -16,10 +16,10 @@ use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::form::{Form, encoded};
-use super::history::{Line, Recent};
+use super::history::{Recent, RecordLine};
 use super::page::{self, Frame, badge, field, shell, time_text};
 use super::reply::{Reply, Trouble};
-use super::{Asked, Console, entrance};
+use super::{Console, ConsoleRequest, entrance};
 use crate::audit::{Newest, Reach, Wanted, text};
 use crate::config::AuditSink;
 use crate::response::AnswerBody;
@@ -72,7 +72,7 @@ pub(super) fn wanted(query: &Form) -> Result<Wanted, Trouble> {
 
 /// What was found in the record.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundRecords {
     /// The newest first.
     pub records: Vec<Value>,
     /// How far back this goes.
@@ -85,7 +85,7 @@ pub(super) struct Found {
     pub unread: Vec<String>,
 }
 
-impl Found {
+impl FoundRecords {
     /// What is in memory alone.
     fn in_memory(recent: Recent, most: usize) -> Self {
         let oldest = recent
@@ -150,14 +150,14 @@ impl Console {
         wanted: Wanted,
         most: usize,
         patience: Duration,
-    ) -> Result<Found, Trouble> {
+    ) -> Result<FoundRecords, Trouble> {
         let recent = self.history.recent(&wanted, most);
         let serving = self.current.get();
         let AuditSink::File(path) = &serving.rules.settings.audit.sink else {
-            return Ok(Found::in_memory(recent, most));
+            return Ok(FoundRecords::in_memory(recent, most));
         };
         if recent.is_whole {
-            return Ok(Found::in_memory(recent, most));
+            return Ok(FoundRecords::in_memory(recent, most));
         }
         let (console, path) = (self.clone(), path.clone());
         let searched = self.at_length(patience, move || {
@@ -167,24 +167,24 @@ impl Console {
             let reach = reach.map_err(|error| {
                 Trouble::Unable(format!("the record's files can't be listed: {error}"))
             })?;
-            Ok(Found::in_files(newest, reach))
+            Ok(FoundRecords::in_files(newest, reach))
         });
         match searched.await {
             // Nothing is there that can be searched: a pipe, or files that others may read alone.
-            Ok(found) if found.since.is_none() => Ok(Found {
+            Ok(found) if found.since.is_none() => Ok(FoundRecords {
                 unread: found.unread,
-                ..Found::in_memory(recent, most)
+                ..FoundRecords::in_memory(recent, most)
             }),
-            Err(Trouble::Unable(why)) => Ok(Found {
+            Err(Trouble::Unable(why)) => Ok(FoundRecords {
                 unread: vec![why],
-                ..Found::in_memory(recent, most)
+                ..FoundRecords::in_memory(recent, most)
             }),
             searched => searched,
         }
     }
 
     /// The lines of the record as they come, until the session ends or the client leaves.
-    fn follow(self: &Arc<Self>, asked: &Asked<'_>, by: By) -> Result<Reply, Trouble> {
+    fn follow(self: &Arc<Self>, asked: &ConsoleRequest<'_>, by: Viewer) -> Result<Reply, Trouble> {
         let seat = self.viewers.clone().try_acquire_owned();
         let seat = seat.map_err(|_| {
             Trouble::Unable("as many look on as may; close another page of this kind".to_owned())
@@ -212,7 +212,7 @@ impl Console {
 }
 
 /// By what somebody looks on, so that it ends with that.
-pub(super) enum By {
+pub(super) enum Viewer {
     Cookie(String),
     Token(crate::token::SubToken),
 }
@@ -229,9 +229,9 @@ const ALIVE: u32 = 50;
 struct Looking {
     console: Arc<Console>,
     client: crate::identify::Client,
-    by: By,
+    by: Viewer,
     wanted: Wanted,
-    lines: tokio::sync::broadcast::Receiver<Line>,
+    lines: tokio::sync::broadcast::Receiver<RecordLine>,
     ticks: tokio::time::Interval,
     /// How many lines were passed over before they could be handed on, as far as was told.
     passed_over: u64,
@@ -262,11 +262,11 @@ impl Looking {
         let console = &self.console;
         let right = crate::policy::Right::View;
         match &self.by {
-            By::Cookie(cookie) => {
+            Viewer::Cookie(cookie) => {
                 let found = console.signed_in(Some(cookie), &self.client, false).await;
                 found.is_ok_and(|(operator, _)| operator.has(right))
             }
-            By::Token(token) => {
+            Viewer::Token(token) => {
                 let found = console.by_token(token, &self.client).await;
                 found.is_ok_and(|operator| operator.has(right))
             }
@@ -475,7 +475,7 @@ impl Console {
     /// The page of what was searched for.
     pub(super) async fn records_page(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
     ) -> Result<Reply, Trouble> {
         let found = self.records(&asked.query).await?;
@@ -484,7 +484,11 @@ impl Console {
     }
 
     /// The page, with what came last.
-    pub(super) fn live_page(&self, asked: &Asked<'_>, frame: &Frame<'_>) -> Result<Reply, Trouble> {
+    pub(super) fn live_page(
+        &self,
+        asked: &ConsoleRequest<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<Reply, Trouble> {
         let recent = self.history.recent(&wanted(&asked.query)?, 50);
         let recent = json!({ "records": recent.records, "since": recent.since });
         let page = live(&asked.query, &recent, frame);
@@ -492,13 +496,19 @@ impl Console {
     }
 
     /// The lines for the page.
-    pub(super) fn live_lines(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Reply, Trouble> {
+    pub(super) fn live_lines(
+        self: &Arc<Self>,
+        asked: &ConsoleRequest<'_>,
+    ) -> Result<Reply, Trouble> {
         let cookie = entrance::cookie(asked.headers, asked.reached);
-        self.follow(asked, By::Cookie(cookie.unwrap_or_default().to_owned()))
+        self.follow(asked, Viewer::Cookie(cookie.unwrap_or_default().to_owned()))
     }
 
     /// The lines for programs.
-    pub(super) fn live_for_programs(self: &Arc<Self>, asked: &Asked<'_>) -> Result<Reply, Trouble> {
-        self.follow(asked, By::Token(crate::gate::bearer(asked.headers)?))
+    pub(super) fn live_for_programs(
+        self: &Arc<Self>,
+        asked: &ConsoleRequest<'_>,
+    ) -> Result<Reply, Trouble> {
+        self.follow(asked, Viewer::Token(crate::gate::bearer(asked.headers)?))
     }
 }

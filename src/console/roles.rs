@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::form::encoded;
 use super::page::{self, Frame, badge, texts};
 use super::reply::{Reply, Trouble};
-use super::{Asked, Console, unused};
+use super::{Console, ConsoleRequest, unused};
 use crate::audit::text;
 use crate::catalog::Scope;
 use crate::policy::{BoundGrant, Grants, Right, Role, bind};
@@ -266,7 +266,7 @@ impl Console {
 
     pub(super) async fn role_page(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
     ) -> Result<Reply, Trouble> {
         let role = self.role(&asked.place).await?;

@@ -147,7 +147,7 @@ const fn post(path: &'static str, access: Access, task: Task) -> Route {
 }
 
 /// What a request leads to.
-pub(super) enum Found<'p> {
+pub(super) enum RouteMatch<'p> {
     /// A route, and what stands in the place of its path.
     Route(&'static Route, &'p str),
     /// The path is there, for these methods.
@@ -157,7 +157,7 @@ pub(super) enum Found<'p> {
 }
 
 /// Finds the route of a method and a path. HEAD is as GET.
-pub(super) fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
+pub(super) fn find<'p>(method: &Method, path: &'p str) -> RouteMatch<'p> {
     let method = if *method == Method::HEAD {
         &Method::GET
     } else {
@@ -169,13 +169,13 @@ pub(super) fn find<'p>(method: &Method, path: &'p str) -> Found<'p> {
             .filter_map(|route| Some((route, place(route.path, path)?)))
     };
     if let Some((route, place)) = fitting().find(|(route, _)| route.method == *method) {
-        return Found::Route(route, place);
+        return RouteMatch::Route(route, place);
     }
     let methods: Vec<_> = fitting().map(|(route, _)| route.method.as_str()).collect();
     if methods.is_empty() {
-        Found::Nothing
+        RouteMatch::Nothing
     } else {
-        Found::Methods(methods)
+        RouteMatch::Methods(methods)
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::page::{self, Frame, badge, time_text};
 use super::reply::{Reply, Trouble};
 use super::tokens::state;
-use super::{Asked, Console};
+use super::{Console, ConsoleRequest};
 use crate::audit::text;
 use crate::operate::unneeded_in_force;
 use crate::rules::Serving;
@@ -99,7 +99,7 @@ impl Console {
     /// What is granted and was not needed; nothing yet, while the record is read.
     pub(super) async fn unused(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
     ) -> Result<Option<Value>, Trouble> {
         let text = asked.query.one("since").unwrap_or(USUAL);
         let span = text.parse::<Span>();
@@ -143,7 +143,7 @@ impl Console {
 
     pub(super) async fn unused_for_programs(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
     ) -> Result<Reply, Trouble> {
         Ok(match self.unused(asked).await? {
             Some(found) => Reply::Json(StatusCode::OK, found),
@@ -153,7 +153,7 @@ impl Console {
 
     pub(super) async fn unused_page(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
     ) -> Result<Reply, Trouble> {
         let found = self.unused(asked).await?;

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::pages::{Page, page};
 use crate::catalog::{Catalog, Kind, LookUp, Name, Source};
 use crate::json::{Document, NoDocument};
-use crate::metrics::{Cache as Kept, Found as Outcome, Metrics, Purpose};
+use crate::metrics::{Cache as Kept, CacheResult, Metrics, Purpose};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Json, encoded};
 use crate::resource::{
@@ -494,7 +494,7 @@ impl<'r> Reader<'r> {
     ) -> Result<T, Refusal> {
         let key = self.key(name);
         if let Some(found) = cache.get(&key).await {
-            self.metrics.looked_up(which, Outcome::Hit);
+            self.metrics.looked_up(which, CacheResult::Hit);
             return Ok(found);
         }
         let mine = AtomicBool::new(false);
@@ -504,9 +504,9 @@ impl<'r> Reader<'r> {
         };
         let found = cache.try_get_with(key, read).await;
         let outcome = if mine.load(Ordering::Relaxed) {
-            Outcome::Miss
+            CacheResult::Miss
         } else {
-            Outcome::Shared
+            CacheResult::Shared
         };
         self.metrics.looked_up(which, outcome);
         found.map_err(|refusal: Arc<Refusal>| Refusal::clone(&refusal))

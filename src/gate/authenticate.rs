@@ -10,8 +10,8 @@ use crate::policy::Grants;
 use crate::refusal::{Code, Refusal};
 use crate::rules::Serving;
 use crate::secret::SecretHash;
-use crate::state::{Activity, Ended, Kept, Live, Parent, Seen, Unavailable};
-use crate::token::{NoToken, Origin, SubToken, TokenId, admit};
+use crate::state::{Activity, Ended, KeptToken, Live, Parent, SeenToken, Unavailable};
+use crate::token::{NoToken, RequestOrigin, SubToken, TokenId, admit};
 use crate::units::Rate;
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -19,7 +19,7 @@ pub struct Grantee {
     /// Its public part.
     pub id: TokenId,
     /// What is kept of it.
-    pub kept: Kept,
+    pub kept: KeptToken,
     /// The hash of the secret that was shown.
     hash: SecretHash,
     /// When it ends: its expiry, or the end of its grace if it was rotated.
@@ -39,7 +39,7 @@ pub struct Maker {
     /// Its public part.
     pub id: TokenId,
     /// What is kept of it.
-    pub kept: Kept,
+    pub kept: KeptToken,
     /// How it is being used.
     pub activity: Arc<Activity>,
     /// When it ends, or the secret by which the other was made.
@@ -48,7 +48,7 @@ pub struct Maker {
 
 impl Grantee {
     /// The tokens of which a use is one: that which made it, and itself.
-    pub fn counted(&self) -> impl Iterator<Item = (&TokenId, &Kept, &Arc<Activity>)> {
+    pub fn counted(&self) -> impl Iterator<Item = (&TokenId, &KeptToken, &Arc<Activity>)> {
         let parent = self.parent.iter();
         let parent = parent.map(|parent| (&parent.id, &parent.kept, &parent.activity));
         parent.chain(std::iter::once((&self.id, &self.kept, &self.activity)))
@@ -62,7 +62,7 @@ impl Grantee {
 
     /// Those of them that have a rate, with it.
     pub fn rated(&self) -> Vec<(Rate, Arc<Activity>)> {
-        let rate = |(_, kept, activity): (&TokenId, &Kept, &Arc<Activity>)| {
+        let rate = |(_, kept, activity): (&TokenId, &KeptToken, &Arc<Activity>)| {
             Some((kept.limits().rate?, Arc::clone(activity)))
         };
         self.counted().filter_map(rate).collect()
@@ -84,7 +84,7 @@ impl Grantee {
 pub(super) async fn authenticate(
     tokens: &Live,
     headers: &HeaderMap,
-    from: Origin<'_>,
+    from: RequestOrigin<'_>,
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
@@ -104,7 +104,7 @@ pub(super) async fn authenticate(
 pub(super) async fn still(
     tokens: &Live,
     grantee: &Grantee,
-    from: Origin<'_>,
+    from: RequestOrigin<'_>,
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
@@ -123,11 +123,11 @@ async fn recognise(
     tokens: &Live,
     id: &TokenId,
     hash: SecretHash,
-    from: Origin<'_>,
+    from: RequestOrigin<'_>,
     serving: &Serving,
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
-    let noted = |kept: &Kept| line.record.token = Some(kept.told(id));
+    let noted = |kept: &KeptToken| line.record.token = Some(kept.told(id));
     let (kept, grace, activity) = admitted(tokens, (id, &hash), from, serving, noted).await?;
     let now = tokens.now();
     let parent = match kept.parent() {
@@ -168,8 +168,8 @@ async fn recognise(
 async fn maker(
     tokens: &Live,
     parent: &Parent,
-    child: &Kept,
-    from: Origin<'_>,
+    child: &KeptToken,
+    from: RequestOrigin<'_>,
     serving: &Serving,
 ) -> Result<Maker, Refusal> {
     let found = found(tokens, (&parent.id, &parent.hash), serving).await?;
@@ -195,7 +195,7 @@ async fn maker(
 
 /// A token by one of its secrets.
 struct Found {
-    seen: Seen,
+    seen: SeenToken,
     /// Until when the secret holds, if that is the one before a rotation.
     grace: Option<Timestamp>,
     activity: Arc<Activity>,
@@ -209,10 +209,10 @@ struct Found {
 pub(crate) async fn admitted(
     tokens: &Live,
     (id, hash): (&TokenId, &SecretHash),
-    from: Origin<'_>,
+    from: RequestOrigin<'_>,
     serving: &Serving,
-    seen: impl FnOnce(&Kept),
-) -> Result<(Kept, Option<Timestamp>, Arc<Activity>), Refusal> {
+    seen: impl FnOnce(&KeptToken),
+) -> Result<(KeptToken, Option<Timestamp>, Arc<Activity>), Refusal> {
     let found = found(tokens, (id, hash), serving).await?;
     let Found {
         seen: token,
@@ -236,11 +236,11 @@ async fn found(
         .await
         .map_err(state_unavailable)?
         .unwrap_or_default();
-    let matching = Kept::matching(in_policy, entry.issued, hash, tokens.now().latest);
+    let matching = KeptToken::matching(in_policy, entry.issued, hash, tokens.now().latest);
     let found = matching.map(|(kept, grace)| {
         let activity = tokens.activity(id, kept.kept_in());
         Found {
-            seen: Seen {
+            seen: SeenToken {
                 kept,
                 usage: activity.usage(),
                 revoked_at: entry.revoked_at,

@@ -17,7 +17,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::response::{Answer, made};
 use crate::rules::Serving;
-use crate::state::{Child, Delegator, Issued, Kept, Listed, Maker, Seen, Wish};
+use crate::state::{Child, ChildWish, Delegator, Issued, KeptToken, ListedToken, Maker, SeenToken};
 use crate::token::{Source, SubToken, TokenId};
 use crate::upstream;
 
@@ -109,10 +109,10 @@ impl Gate {
             .await
             .map_err(state_unavailable)?;
         let now = self.tokens.now();
-        let shown = |(token, usage, revoked_at): Listed| {
+        let shown = |(token, usage, revoked_at): ListedToken| {
             let token = Arc::new(token);
-            let child = Seen {
-                kept: Kept::Issued(token.clone()),
+            let child = SeenToken {
+                kept: KeptToken::Issued(token.clone()),
                 usage,
                 revoked_at,
             };
@@ -171,7 +171,7 @@ async fn wish(
     headers: &HeaderMap,
     mut body: Incoming,
     patience: std::time::Duration,
-) -> Result<Wish, Refusal> {
+) -> Result<ChildWish, Refusal> {
     readable(headers)?;
     let read = upstream::read(&mut body, MOST_BYTES, patience).await;
     let (bytes, whole) = read.map_err(|failure| unreadable(failure, MOST_BYTES))?;
@@ -179,7 +179,7 @@ async fn wish(
         let why = format!("the body is larger than {MOST_BYTES} bytes; say less of the child");
         return Err(Refusal::new(Code::BodyTooLarge, why));
     }
-    Wish::of_json(&Json::read(&bytes)?)
+    ChildWish::of_json(&Json::read(&bytes)?)
 }
 
 fn told(token: &Issued) -> Value {

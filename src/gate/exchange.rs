@@ -23,13 +23,13 @@ use super::question::unreadable;
 use super::{Gate, target_of};
 use crate::audit::{self, Event, Verdict};
 use crate::catalog::Method;
-use crate::config::Exchange;
+use crate::config::ExchangeTimes;
 use crate::identify::Client;
 use crate::policy::{Beside, Ceiling};
 use crate::refusal::{Code, OauthError, Refusal};
 use crate::response::{Answer, made};
 use crate::rules::Serving;
-use crate::state::{Exchanged, Issued, Maker, Taken};
+use crate::state::{Exchanged, Issued, Maker, TakenIdentity};
 use crate::token::Limits;
 use crate::token::{ClientAddr, SubToken, from_allowed};
 use crate::trust::{
@@ -167,10 +167,10 @@ impl Gate {
             rule: chosen.rule.name.clone(),
             issuer: issuer.name.clone(),
         })));
-        let once = Taken {
+        let once = TakenIdentity {
             identity: presented.once(),
             rule: chosen.rule.name.clone(),
-            again: settings.exchange == Exchange::Again,
+            again: settings.exchange == ExchangeTimes::Again,
             until,
         };
         let kept = self.keep(unkept, once).await?;
@@ -239,7 +239,7 @@ impl Gate {
         Ok((token, issued))
     }
 
-    async fn keep(&self, issued: Issued, taken: Taken) -> Result<Issued, Refusal> {
+    async fn keep(&self, issued: Issued, taken: TakenIdentity) -> Result<Issued, Refusal> {
         let kept = self.tokens.exchange(issued, taken).await;
         let kept = kept.map_err(state_unavailable)?;
         kept.ok_or_else(|| {

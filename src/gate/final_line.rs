@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::crowd::{Place, Seat};
 use crate::audit::{Audit, Event, Record, Verdict};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Metrics, RequestOutcome};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
 use crate::state::Activity;
@@ -112,13 +112,13 @@ impl FinalLine {
 
     fn count(&mut self) {
         let outcome = match (self.refused, self.record.decision) {
-            (Some(code), _) => Outcome::Refused(code),
-            (None, Some(Verdict::Allow)) => Outcome::Allowed,
-            (None, Some(Verdict::Deny) | None) => Outcome::Abandoned,
+            (Some(code), _) => RequestOutcome::Refused(code),
+            (None, Some(Verdict::Allow)) => RequestOutcome::Allowed,
+            (None, Some(Verdict::Deny) | None) => RequestOutcome::Abandoned,
         };
         let endpoint = self.record.endpoint.as_deref();
         self.metrics.request(endpoint, outcome);
-        if let Some(code) = self.would.filter(|_| outcome == Outcome::Allowed) {
+        if let Some(code) = self.would.filter(|_| outcome == RequestOutcome::Allowed) {
             self.metrics.would_refuse(endpoint, code);
         }
         self.counted = true;

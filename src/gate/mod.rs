@@ -30,14 +30,14 @@ use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::{Catalog, Method};
 use crate::facts::{Facts, Reader};
 use crate::identify::{self, Client, Peer, is_trusted};
-use crate::metrics::{Handshake, Outcome, Unreadable};
+use crate::metrics::{Handshake, RequestOutcome, UnreadableRequest};
 use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::request::{self, Headed, Public, Target};
 use crate::resource::Touch;
 use crate::response::{Answer, made, refused};
 use crate::rules::{Current, Serving, Settled};
-use crate::state::{Activity, Kept, Live};
+use crate::state::{Activity, KeptToken, Live};
 use crate::token::{ClientAddr, TokenId};
 use crate::upstream::{Body, Carried};
 use authenticate::{Grantee, Maker, authenticate, state_unavailable, still};
@@ -101,12 +101,12 @@ impl Gate {
 
     /// Counts a client beyond the most that are served at once.
     pub fn turned_away(&self) {
-        let outcome = Outcome::Refused(Code::Overloaded);
+        let outcome = RequestOutcome::Refused(Code::Overloaded);
         self.current.metrics().request(None, outcome);
     }
 
     /// Counts what a client sent that could not be read as a request.
-    pub fn unreadable(&self, unreadable: Unreadable) {
+    pub fn unreadable(&self, unreadable: UnreadableRequest) {
         self.current.metrics().unreadable(unreadable);
     }
 
@@ -388,7 +388,7 @@ impl Gate {
     async fn take_use(
         &self,
         id: &TokenId,
-        kept: &Kept,
+        kept: &KeptToken,
         activity: &Arc<Activity>,
     ) -> Result<(), Refusal> {
         let Some(most) = kept.limits().max_uses else {
@@ -415,7 +415,7 @@ impl Gate {
         }
     }
 
-    async fn give_use_back(&self, id: &TokenId, kept: &Kept, activity: &Arc<Activity>) {
+    async fn give_use_back(&self, id: &TokenId, kept: &KeptToken, activity: &Arc<Activity>) {
         if kept.limits().max_uses.is_some() {
             self.tokens.give_back(id, activity).await;
         }

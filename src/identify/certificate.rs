@@ -2,7 +2,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use crate::token::{Attribute, AttributeValue, Subject};
+use crate::token::{AttributeValue, Subject, SubjectAttribute};
 
 /// For whom a client's certificate is. It was verified before; `None` if it can't be read, and then no condition on it holds.
 pub fn subject(der: &[u8]) -> Option<Subject> {
@@ -13,12 +13,12 @@ pub fn subject(der: &[u8]) -> Option<Subject> {
 }
 
 /// Texts in the encodings that are ASCII or UTF-8; every other one is left as it is encoded, as no two readers agree on it.
-fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Attribute {
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> SubjectAttribute {
     let value = match attribute.as_str() {
         Ok(text) => AttributeValue::Text(text.to_owned()),
         Err(_) => AttributeValue::Der(encoded(attribute)),
     };
-    Attribute::new(&attribute.attr_type().to_id_string(), value)
+    SubjectAttribute::new(&attribute.attr_type().to_id_string(), value)
 }
 
 /// The value with its tag and length: DER.

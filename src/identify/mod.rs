@@ -14,7 +14,7 @@ pub use certificate::subject;
 use crate::config::BaseUrl;
 use crate::refusal::{Code, Refusal};
 use crate::token::Subject;
-use crate::token::{ClientAddr, Origin};
+use crate::token::{ClientAddr, RequestOrigin};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -56,8 +56,8 @@ pub struct Client {
 
 impl Client {
     /// Where it is, and who its connection says that it is.
-    pub fn origin(&self) -> Origin<'_> {
-        Origin {
+    pub fn origin(&self) -> RequestOrigin<'_> {
+        RequestOrigin {
             addr: self.addr,
             subject: self.subject.as_deref(),
         }

@@ -22,14 +22,14 @@ use serde_json::Value;
 
 use crate::catalog::{Catalog, Scope};
 use crate::policy::{Policy, judge_test, read_alone};
-pub use diff::{Difference, differences};
+pub use diff::{PolicyDifference, differences};
 use role::{Narrowing, Needs, ThereAre};
-use trail::{Seen, Trail};
+use trail::{SeenRequest, Trail};
 pub use unused::{Holder, Unused, unused};
 
 /// By what a role is narrowed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
-pub enum By {
+pub enum NarrowBy {
     /// The narrowest that fits: ids of up to three things, a common tag, a common beginning of their names, a common project.
     #[default]
     Auto,
@@ -50,7 +50,7 @@ pub struct Options<'o> {
     /// What the role is to be called.
     pub name: String,
     /// By what it is narrowed.
-    pub by: By,
+    pub by: NarrowBy,
     /// A policy and a role of it: only what that lacks is suggested.
     pub extends: Option<(&'o Policy, String)>,
     /// What else is known of resources: name, tags and project.
@@ -60,14 +60,14 @@ pub struct Options<'o> {
 /// Looks resources up.
 pub struct LookUps<'l> {
     /// One, by its kind and what it is called.
-    pub one: &'l dyn Fn(&str, &str) -> Option<Facts>,
+    pub one: &'l dyn Fn(&str, &str) -> Option<ResourceFacts>,
     /// All that there are of a kind.
-    pub all: &'l dyn Fn(&str) -> Option<Vec<Facts>>,
+    pub all: &'l dyn Fn(&str) -> Option<Vec<ResourceFacts>>,
 }
 
 /// What is known of a resource.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Facts {
+pub struct ResourceFacts {
     /// Its name.
     pub name: Option<String>,
     /// The tags that it carries.
@@ -112,11 +112,11 @@ pub fn suggest(
     if let Some(look_ups) = options.look_ups {
         // Few things are told by their ids, and nothing has to be looked up for that.
         let many = trail.kinds_of_more_than(role::MOST_IDS);
-        let wanted = |kind: &str| options.by != By::Auto || many.contains(kind);
+        let wanted = |kind: &str| options.by != NarrowBy::Auto || many.contains(kind);
         trail.complete(wanted, look_ups.one);
     }
     let total = trail.seen.iter().map(|seen| seen.count).sum();
-    let lacking: Vec<&Seen> = trail
+    let lacking: Vec<&SeenRequest> = trail
         .seen
         .iter()
         .filter(|seen| !extended_allows(options, seen, catalog))
@@ -140,10 +140,10 @@ pub fn suggest(
 
 /// The narrowest policy that lets the requests through, and those that none does, each with why.
 fn narrowest(
-    lacking: &[&Seen],
+    lacking: &[&SeenRequest],
     options: &Options<'_>,
     catalog: &Catalog,
-) -> Result<(String, Vec<(Seen, String)>), String> {
+) -> Result<(String, Vec<(SeenRequest, String)>), String> {
     let mut narrowing = Narrowing::new(options.by);
     let there_are = ThereAre::new(options.look_ups);
     loop {
@@ -178,7 +178,7 @@ fn read(text: &str, catalog: &Catalog) -> Result<Policy, String> {
     })
 }
 
-fn extended_allows(options: &Options<'_>, seen: &Seen, catalog: &Catalog) -> bool {
+fn extended_allows(options: &Options<'_>, seen: &SeenRequest, catalog: &Catalog) -> bool {
     options.extends.as_ref().is_some_and(|(policy, role)| {
         let test = rebuilt::test(seen, role, catalog);
         matches!(judge_test(&test, policy, catalog), Ok(Ok(_)))
@@ -190,8 +190,8 @@ const MOST_TESTS: usize = 500;
 
 fn with_tests(
     mut text: String,
-    lacking: &[&Seen],
-    failing: &[(Seen, String)],
+    lacking: &[&SeenRequest],
+    failing: &[(SeenRequest, String)],
     role: &str,
     catalog: &Catalog,
 ) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::trail::{Resource, Seen};
+use super::trail::{SeenRequest, SeenResource};
 use crate::catalog::{
     Action, Catalog, Endpoint, FieldPath, Kind, KindName, NameForm, Naming, Place, TouchKind,
     TouchRule, TouchVerb,
@@ -16,7 +16,7 @@ use crate::resource::{Attributes, Given, Known, spelled};
 use crate::yaml::At;
 
 /// As a test of a policy.
-pub(super) fn test(seen: &Seen, role: &str, catalog: &Catalog) -> PolicyTest {
+pub(super) fn test(seen: &SeenRequest, role: &str, catalog: &Catalog) -> PolicyTest {
     let (request, body, given) = parts(seen, catalog);
     let body = (!body.is_empty()).then(|| Value::Object(body));
     let mut facts = Given::default();
@@ -42,7 +42,7 @@ pub(super) fn test(seen: &Seen, role: &str, catalog: &Catalog) -> PolicyTest {
 }
 
 /// As a policy file has it: JSON is YAML.
-pub(super) fn written(seen: &Seen, role: &str, catalog: &Catalog) -> String {
+pub(super) fn written(seen: &SeenRequest, role: &str, catalog: &Catalog) -> String {
     let (request, body, given) = parts(seen, catalog);
     let mut test = Map::new();
     test.insert("role".to_owned(), json!(role));
@@ -57,9 +57,9 @@ pub(super) fn written(seen: &Seen, role: &str, catalog: &Catalog) -> String {
     Value::Object(test).to_string()
 }
 
-type Parts = (String, Map<String, Value>, BTreeMap<String, Vec<Value>>);
+type RebuiltParts = (String, Map<String, Value>, BTreeMap<String, Vec<Value>>);
 
-fn parts(seen: &Seen, catalog: &Catalog) -> Parts {
+fn parts(seen: &SeenRequest, catalog: &Catalog) -> RebuiltParts {
     let (method, target) = (seen.method.parse().ok(), Target::read(&seen.path).ok());
     let asked = method
         .zip(target)
@@ -72,7 +72,7 @@ fn parts(seen: &Seen, catalog: &Catalog) -> Parts {
             BTreeMap::new(),
         );
     };
-    let mut written = Written::default();
+    let mut written = RequestContent::default();
     if let (Some(Action::Named { at, .. }), Some(action)) = (&endpoint.action, &seen.action) {
         written.put(at, &[json!(action)]);
     }
@@ -107,9 +107,9 @@ fn parts(seen: &Seen, catalog: &Catalog) -> Parts {
 }
 
 /// Says of what is created what is known of it, where the request says that.
-fn created_by(rule: &TouchRule, seen: &Seen, written: &mut Written) {
+fn created_by(rule: &TouchRule, seen: &SeenRequest, written: &mut RequestContent) {
     let kind = rule.kind.to_string();
-    let is_created = |it: &&Resource| it.kind == kind && it.id.is_none();
+    let is_created = |it: &&SeenResource| it.kind == kind && it.id.is_none();
     let Some(created) = seen.resources.iter().find(is_created) else {
         return;
     };
@@ -133,7 +133,7 @@ fn created_by(rule: &TouchRule, seen: &Seen, written: &mut Written) {
 }
 
 /// Whether the request has what stands at a place; of what is no field that is not told.
-fn is_used(place: &Place, seen: &Seen, endpoint: &Endpoint) -> bool {
+fn is_used(place: &Place, seen: &SeenRequest, endpoint: &Endpoint) -> bool {
     let field = place.to_string();
     let field = field.trim_end_matches("[]");
     let is_field = endpoint.fields.iter().any(|it| it.at.to_string() == field);
@@ -141,9 +141,9 @@ fn is_used(place: &Place, seen: &Seen, endpoint: &Endpoint) -> bool {
 }
 
 /// What a rule names beside the path.
-fn named_by(rule: &TouchRule, seen: &Seen) -> Vec<Value> {
+fn named_by(rule: &TouchRule, seen: &SeenRequest) -> Vec<Value> {
     let in_path = |id: &str| seen.path.split('/').any(|segment| segment == id);
-    let named = |it: &Resource| {
+    let named = |it: &SeenResource| {
         let id = it.id.as_deref()?;
         let id = id.strip_prefix("tag:").unwrap_or(id);
         (!in_path(id)).then(|| id.to_owned())
@@ -170,12 +170,12 @@ fn named_by(rule: &TouchRule, seen: &Seen) -> Vec<Value> {
 
 /// What a request says beside its path.
 #[derive(Default)]
-struct Written {
+struct RequestContent {
     body: Map<String, Value>,
     query: Vec<(String, String)>,
 }
 
-impl Written {
+impl RequestContent {
     fn has(&self, place: &Place) -> bool {
         match place {
             Place::Body(path) => {
@@ -264,7 +264,7 @@ pub(super) fn sample(place: &Place, endpoint: &Endpoint) -> String {
 
 /// What was known of resources, and that those are there which the path names.
 fn given(
-    seen: &Seen,
+    seen: &SeenRequest,
     asked: &Asked<'_>,
     endpoint: &Endpoint,
     catalog: &Catalog,
@@ -303,7 +303,7 @@ fn push(given: &mut BTreeMap<String, Vec<Value>>, kind: &Kind, resource: Value) 
     }
 }
 
-fn told(kind: &Kind, id: &str, resource: &Resource) -> Value {
+fn told(kind: &Kind, id: &str, resource: &SeenResource) -> Value {
     let mut told = Map::new();
     told.insert(identifier(kind).to_owned(), json!(id));
     if let Some(name) = resource.facts.name.as_ref().filter(|_| kind.has("name")) {

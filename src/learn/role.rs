@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::rebuilt::identifier;
-use super::trail::{Resource, Seen};
-use super::{By, Facts, LookUps, scope_list};
+use super::trail::{SeenRequest, SeenResource};
+use super::{LookUps, NarrowBy, ResourceFacts, scope_list};
 use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchVerb};
 use crate::request::{Asked, Target};
 
 /// How far grants are narrowed, and what turned out to be needed beside.
 pub(super) struct Narrowing {
-    by: By,
+    by: NarrowBy,
     /// Kinds that are not narrowed, as something that ran would be refused.
     free: BTreeSet<String>,
     /// Scopes that the record does not tell, by the kind of the grant that gives them.
@@ -24,36 +24,36 @@ pub(super) struct Narrowing {
 /// What is needed, by kind; that of no kind belongs to nobody.
 pub(super) struct Needs {
     by_kind: BTreeMap<String, Need>,
-    patterns: BTreeMap<String, Times>,
+    patterns: BTreeMap<String, SeenTimes>,
 }
 
 /// What is read and what is changed of a kind: who looks at whatever there is and changes one thing is to change that one.
 #[derive(Default)]
 struct Need {
-    reads: Side,
-    changes: Side,
+    reads: NeedSide,
+    changes: NeedSide,
 }
 
 #[derive(Clone, Default)]
-struct Side {
+struct NeedSide {
     scopes: BTreeSet<String>,
     actions: BTreeSet<String>,
     /// What is named, by what it is called.
-    named: BTreeMap<String, Facts>,
-    created: BTreeSet<Facts>,
+    named: BTreeMap<String, ResourceFacts>,
+    created: BTreeSet<ResourceFacts>,
     hands_out: BTreeSet<String>,
-    times: Times,
+    times: SeenTimes,
 }
 
 #[derive(Clone, Default)]
-struct Times {
+struct SeenTimes {
     count: u64,
     first: String,
     last: String,
 }
 
 /// What a grant is narrowed to.
-struct Narrowed {
+struct NarrowedTo {
     selector: String,
     on_create: Option<String>,
     why: String,
@@ -69,7 +69,7 @@ enum Common {
 }
 
 impl Common {
-    fn is_of(&self, thing: &Facts) -> bool {
+    fn is_of(&self, thing: &ResourceFacts) -> bool {
         match self {
             Self::Tag(tag) => thing.tags.iter().any(|own| own.eq_ignore_ascii_case(tag)),
             Self::Project(project) => thing.project.as_ref() == Some(project),
@@ -84,7 +84,7 @@ impl Common {
 /// What there is of each kind now, asked for once.
 pub(super) struct ThereAre<'l> {
     look_ups: Option<&'l LookUps<'l>>,
-    known: RefCell<BTreeMap<String, Option<Vec<Facts>>>>,
+    known: RefCell<BTreeMap<String, Option<Vec<ResourceFacts>>>>,
 }
 
 impl<'l> ThereAre<'l> {
@@ -108,7 +108,7 @@ impl<'l> ThereAre<'l> {
 }
 
 impl Narrowing {
-    pub fn new(by: By) -> Self {
+    pub fn new(by: NarrowBy) -> Self {
         Self {
             by,
             free: BTreeSet::new(),
@@ -118,7 +118,7 @@ impl Narrowing {
 
     /// Gives a request that was refused more: the scopes that it lacks, or else grants that are not narrowed. Whether there was
     /// more to give.
-    pub fn widen(&mut self, seen: &Seen, needs: &[Scope], catalog: &Catalog) -> bool {
+    pub fn widen(&mut self, seen: &SeenRequest, needs: &[Scope], catalog: &Catalog) -> bool {
         let about = about(seen, catalog);
         let more = self.more.entry(about).or_default();
         let before = more.len();
@@ -135,8 +135,8 @@ impl Narrowing {
     }
 }
 
-impl Times {
-    fn add(&mut self, seen: &Seen) {
+impl SeenTimes {
+    fn add(&mut self, seen: &SeenRequest) {
         if self.count == 0 || seen.first < self.first {
             self.first.clone_from(&seen.first);
         }
@@ -169,7 +169,7 @@ impl Times {
 }
 
 impl Needs {
-    pub fn of(seen: &[&Seen], narrowing: &Narrowing, catalog: &Catalog) -> Self {
+    pub fn of(seen: &[&SeenRequest], narrowing: &Narrowing, catalog: &Catalog) -> Self {
         let mut needs = Self {
             by_kind: BTreeMap::new(),
             patterns: BTreeMap::new(),
@@ -186,7 +186,7 @@ impl Needs {
         needs
     }
 
-    fn add(&mut self, seen: &Seen, catalog: &Catalog) {
+    fn add(&mut self, seen: &SeenRequest, catalog: &Catalog) {
         let Some(asked) = asked(seen, catalog) else {
             return;
         };
@@ -271,7 +271,7 @@ fn is_reading(scope: &str) -> bool {
 }
 
 impl Need {
-    fn side(&mut self, reads: bool) -> &mut Side {
+    fn side(&mut self, reads: bool) -> &mut NeedSide {
         if reads {
             &mut self.reads
         } else {
@@ -280,15 +280,15 @@ impl Need {
     }
 
     /// One grant; or where what it is about has nothing in common, one for what is read and one for what is changed, if that helps.
-    fn sides(&self, kind: Option<&Kind>, by: By) -> Vec<(Side, Option<Narrowed>)> {
-        let narrowed = |side: &Side| kind.and_then(|kind| side.narrowed(kind, by));
+    fn sides(&self, kind: Option<&Kind>, by: NarrowBy) -> Vec<(NeedSide, Option<NarrowedTo>)> {
+        let narrowed = |side: &NeedSide| kind.and_then(|kind| side.narrowed(kind, by));
         let both = self.reads.and(&self.changes);
         let whole = narrowed(&both);
         // What is made is called otherwise the next time: no part of that is told by its name of today.
         if whole.is_none() && both.created.is_empty() {
             let sides = [&self.reads, &self.changes].map(|side| (side.clone(), narrowed(side)));
-            let grants = |(side, _): &(Side, Option<Narrowed>)| !side.scopes.is_empty();
-            let helps = |(_, narrowed): &(Side, Option<Narrowed>)| narrowed.is_some();
+            let grants = |(side, _): &(NeedSide, Option<NarrowedTo>)| !side.scopes.is_empty();
+            let helps = |(_, narrowed): &(NeedSide, Option<NarrowedTo>)| narrowed.is_some();
             if sides.iter().all(grants) && sides.iter().any(helps) {
                 return sides.into();
             }
@@ -297,7 +297,7 @@ impl Need {
     }
 }
 
-impl Side {
+impl NeedSide {
     fn and(&self, other: &Self) -> Self {
         let Self {
             scopes,
@@ -312,7 +312,7 @@ impl Side {
         both.actions.extend(actions.iter().cloned());
         for (id, facts) in named {
             let known = both.named.entry(id.clone()).or_default();
-            if *known == Facts::default() {
+            if *known == ResourceFacts::default() {
                 *known = facts.clone();
             }
         }
@@ -326,7 +326,7 @@ impl Side {
     fn write(
         &self,
         kind: &str,
-        narrowed: Option<&Narrowed>,
+        narrowed: Option<&NarrowedTo>,
         there_are: &ThereAre<'_>,
         text: &mut String,
     ) {
@@ -362,7 +362,7 @@ impl Side {
     /// Notes what is touched: by the outermost thing that it belongs to, as a selector on that covers it.
     fn note(
         &mut self,
-        resource: &Resource,
+        resource: &SeenResource,
         root: &str,
         asked: &Asked<'_>,
         endpoint: &Endpoint,
@@ -396,12 +396,12 @@ impl Side {
             return;
         }
         let known = self.named.entry(id.clone()).or_default();
-        if *known == Facts::default() {
+        if *known == ResourceFacts::default() {
             *known = resource.facts.clone();
         }
     }
 
-    fn comment(&self, kind: &str, narrowed: Option<&Narrowed>) -> String {
+    fn comment(&self, kind: &str, narrowed: Option<&NarrowedTo>) -> String {
         let what = if self.times.count == 0 {
             "named by the others".to_owned()
         } else {
@@ -414,32 +414,32 @@ impl Side {
         }
     }
 
-    fn narrowed(&self, kind: &Kind, by: By) -> Option<Narrowed> {
-        let things: Vec<&Facts> = self.named.values().chain(&self.created).collect();
+    fn narrowed(&self, kind: &Kind, by: NarrowBy) -> Option<NarrowedTo> {
+        let things: Vec<&ResourceFacts> = self.named.values().chain(&self.created).collect();
         if things.is_empty() {
             return None;
         }
-        let ids = || self.by_id(kind, by == By::Id);
+        let ids = || self.by_id(kind, by == NarrowBy::Id);
         let tag = || self.by_tag(kind, &things);
         let name = || Self::by_name(kind, &things);
         let project = || self.by_project(kind, &things);
         match by {
-            By::None => None,
-            By::Id => ids(),
-            By::Tag => tag(),
-            By::Name => name(),
-            By::Project => project(),
-            By::Auto => ids().or_else(tag).or_else(name).or_else(project),
+            NarrowBy::None => None,
+            NarrowBy::Id => ids(),
+            NarrowBy::Tag => tag(),
+            NarrowBy::Name => name(),
+            NarrowBy::Project => project(),
+            NarrowBy::Auto => ids().or_else(tag).or_else(name).or_else(project),
         }
     }
 
-    fn by_id(&self, kind: &Kind, any_number: bool) -> Option<Narrowed> {
+    fn by_id(&self, kind: &Kind, any_number: bool) -> Option<NarrowedTo> {
         let few = any_number || self.named.len() <= MOST_IDS;
         // An action is another each time: the next run has none of these.
         let few = few && kind.counts_as.is_empty();
         let plain = self.named.keys().all(|id| is_exact(id));
         let ids: Vec<_> = self.named.keys().map(|id| json!(id).to_string()).collect();
-        (self.created.is_empty() && few && plain).then(|| Narrowed {
+        (self.created.is_empty() && few && plain).then(|| NarrowedTo {
             selector: format!("{}: [{}]", identifier(kind), ids.join(", ")),
             on_create: None,
             why: format!("by id, {} in the record", counted(ids.len())),
@@ -447,12 +447,12 @@ impl Side {
         })
     }
 
-    fn by_tag(&self, kind: &Kind, things: &[&Facts]) -> Option<Narrowed> {
+    fn by_tag(&self, kind: &Kind, things: &[&ResourceFacts]) -> Option<NarrowedTo> {
         let (first, others) = things.split_first()?;
         let common =
             |tag: &&String| is_exact(tag) && others.iter().all(|it| it.tags.contains(*tag));
         let tag = first.tags.iter().filter(|_| kind.has("tag")).find(common)?;
-        Some(Narrowed {
+        Some(NarrowedTo {
             selector: format!("tag: {}", json!(tag)),
             on_create: (!self.created.is_empty()).then(|| format!("tags: [{}]", json!(tag))),
             why: format!(
@@ -463,12 +463,12 @@ impl Side {
         })
     }
 
-    fn by_project(&self, kind: &Kind, things: &[&Facts]) -> Option<Narrowed> {
+    fn by_project(&self, kind: &Kind, things: &[&ResourceFacts]) -> Option<NarrowedTo> {
         let (first, others) = things.split_first()?;
         let project = first.project.as_ref().filter(|_| kind.has("project"))?;
         let common =
             is_exact(project) && others.iter().all(|it| it.project.as_ref() == Some(project));
-        common.then(|| Narrowed {
+        common.then(|| NarrowedTo {
             selector: format!("project: {}", json!(project)),
             on_create: (!self.created.is_empty()).then(|| format!("project: {}", json!(project))),
             why: format!(
@@ -479,13 +479,13 @@ impl Side {
         })
     }
 
-    fn by_name(kind: &Kind, things: &[&Facts]) -> Option<Narrowed> {
+    fn by_name(kind: &Kind, things: &[&ResourceFacts]) -> Option<NarrowedTo> {
         let names: Option<Vec<&str>> = things.iter().map(|it| it.name.as_deref()).collect();
         let names = names.filter(|names| kind.has("name") && !names.is_empty())?;
         let first = *names.first()?;
         let length = names.iter().map(|name| common(first, name)).min()?;
         let begin: String = first.chars().take(length).collect();
-        (length >= LEAST_LETTERS && is_exact(&begin)).then(|| Narrowed {
+        (length >= LEAST_LETTERS && is_exact(&begin)).then(|| NarrowedTo {
             selector: format!("name: {}", json!(format!("{begin}*"))),
             on_create: None,
             why: format!(
@@ -519,13 +519,13 @@ fn is_exact(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('/') && !text.contains(['*', '?']) && !text.contains("${")
 }
 
-fn asked<'c>(seen: &Seen, catalog: &'c Catalog) -> Option<Asked<'c>> {
+fn asked<'c>(seen: &SeenRequest, catalog: &'c Catalog) -> Option<Asked<'c>> {
     let target = Target::read(&seen.path).ok()?;
     Some(Asked::new(seen.method.parse().ok()?, target, catalog))
 }
 
 /// The kind of what a request is about: of the outermost thing that it belongs to. Empty where that is nobody's.
-fn about(seen: &Seen, catalog: &Catalog) -> String {
+fn about(seen: &SeenRequest, catalog: &Catalog) -> String {
     let asked = asked(seen, catalog);
     let rules = asked.as_ref().and_then(|asked| asked.endpoint);
     let rules = rules.map_or(&[][..], |endpoint| endpoint.touches.rules());

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Difference;
+use super::PolicyDifference;
 use super::diff::line;
 use crate::policy::{
     Ceiling, ClaimPattern, Delegate, FileToken, Operator, PatternForm, Policy, Role, Trust,
@@ -15,14 +15,14 @@ use crate::token::{Limits, Source};
 
 /// How a term is after a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Change {
+enum TermChange {
     Same,
     More,
     Less,
     Both,
 }
 
-impl Change {
+impl TermChange {
     fn of(more: bool, less: bool) -> Self {
         match (more, less) {
             (false, false) => Self::Same,
@@ -64,13 +64,13 @@ impl Change {
 /// One term of something, as it was and as it is.
 struct Term {
     name: &'static str,
-    change: Change,
+    change: TermChange,
     old: String,
     new: String,
 }
 
 impl Term {
-    fn new(name: &'static str, change: Change, [old, new]: [String; 2]) -> Self {
+    fn new(name: &'static str, change: TermChange, [old, new]: [String; 2]) -> Self {
         Self {
             name,
             change,
@@ -80,12 +80,12 @@ impl Term {
     }
 
     /// A line for what it lets more, and one for what it lets less.
-    fn lines(self, what: &str, of: &str, found: &mut Vec<Difference>) {
+    fn lines(self, what: &str, of: &str, found: &mut Vec<PolicyDifference>) {
         let told = format!("{} {} instead of {}", self.name, self.new, self.old);
-        if matches!(self.change, Change::Less | Change::Both) {
+        if matches!(self.change, TermChange::Less | TermChange::Both) {
             found.push(line(what, false, of, told.clone()));
         }
-        if matches!(self.change, Change::More | Change::Both) {
+        if matches!(self.change, TermChange::More | TermChange::Both) {
             found.push(line(what, true, of, told));
         }
     }
@@ -105,13 +105,13 @@ pub(super) fn of_role(
     name: &str,
     before: Option<&Role>,
     after: Option<&Role>,
-    found: &mut Vec<Difference>,
+    found: &mut Vec<PolicyDifference>,
 ) {
     if let (Some(old), Some(new)) = (before, after) {
         let accounts = [old.account.clone(), new.account.clone()];
-        let account = Change::any(&old.account, &new.account);
+        let account = TermChange::any(&old.account, &new.account);
         Term::new("account", account, accounts).lines_of_role(name, found);
-        let vars = Change::any(&old.vars, &new.vars);
+        let vars = TermChange::any(&old.vars, &new.vars);
         Term::new("vars", vars, [list(&old.vars), list(&new.vars)]).lines_of_role(name, found);
     }
     let [old, new] = [before, after].map(|role| role.and_then(|role| role.operator.as_ref()));
@@ -125,10 +125,10 @@ pub(super) fn of_role(
         )
     });
     let change = match (old, new) {
-        (None, None) => Change::Same,
-        (None, Some(_)) => Change::More,
-        (Some(_), None) => Change::Less,
-        (Some(old), Some(new)) => Change::of(
+        (None, None) => TermChange::Same,
+        (None, Some(_)) => TermChange::More,
+        (Some(_), None) => TermChange::Less,
+        (Some(old), Some(new)) => TermChange::of(
             new.ttl > old.ttl || new.count > old.count,
             new.ttl < old.ttl || new.count < old.count,
         ),
@@ -138,12 +138,13 @@ pub(super) fn of_role(
 
 impl Term {
     /// Where the name of the term itself stands for the operation.
-    fn lines_of_role(self, role: &str, found: &mut Vec<Difference>) {
+    fn lines_of_role(self, role: &str, found: &mut Vec<PolicyDifference>) {
         let told = format!("{} instead of {}", self.new, self.old);
-        if matches!(self.change, Change::Less | Change::Both) && !self.is_weighed_as_more() {
+        if matches!(self.change, TermChange::Less | TermChange::Both) && !self.is_weighed_as_more()
+        {
             found.push(line(role, false, self.name, told.clone()));
         }
-        if matches!(self.change, Change::More | Change::Both) {
+        if matches!(self.change, TermChange::More | TermChange::Both) {
             found.push(line(role, true, self.name, told));
         }
     }
@@ -163,12 +164,12 @@ fn told_operator(Operator { right, issues }: &Operator) -> String {
     }
 }
 
-fn operator(old: Option<&Operator>, new: Option<&Operator>) -> Change {
+fn operator(old: Option<&Operator>, new: Option<&Operator>) -> TermChange {
     match (old, new) {
-        (None, None) => Change::Same,
-        (None, Some(_)) => Change::More,
-        (Some(_), None) => Change::Less,
-        (Some(old), Some(new)) => Change::of(
+        (None, None) => TermChange::Same,
+        (None, Some(_)) => TermChange::More,
+        (Some(_), None) => TermChange::Less,
+        (Some(old), Some(new)) => TermChange::of(
             new.right > old.right || !new.issues.is_subset(&old.issues),
             new.right < old.right || !old.issues.is_subset(&new.issues),
         ),
@@ -176,7 +177,7 @@ fn operator(old: Option<&Operator>, new: Option<&Operator>) -> Change {
 }
 
 /// Lines about the tokens that the files list.
-pub(super) fn of_tokens(old: &Policy, new: &Policy, found: &mut Vec<Difference>) {
+pub(super) fn of_tokens(old: &Policy, new: &Policy, found: &mut Vec<PolicyDifference>) {
     let by_id = |policy: &Policy| -> BTreeMap<String, _> {
         let tokens = policy.tokens.iter();
         tokens
@@ -211,13 +212,13 @@ fn told_ceiling(ceiling: Option<&Ceiling>) -> String {
     )
 }
 
-fn ceiling(old: Option<&Ceiling>, new: Option<&Ceiling>) -> Change {
+fn ceiling(old: Option<&Ceiling>, new: Option<&Ceiling>) -> TermChange {
     match (old, new) {
-        (None, None) => Change::Same,
-        (None, Some(_)) => Change::More,
-        (Some(_), None) => Change::Less,
-        (Some(old), Some(new)) if old.role == new.role => Change::grown(&old.until, &new.until),
-        (Some(_), Some(_)) => Change::Both,
+        (None, None) => TermChange::Same,
+        (None, Some(_)) => TermChange::More,
+        (Some(_), None) => TermChange::Less,
+        (Some(old), Some(new)) if old.role == new.role => TermChange::grown(&old.until, &new.until),
+        (Some(_), Some(_)) => TermChange::Both,
     }
 }
 
@@ -235,23 +236,23 @@ fn token_terms(old: &FileToken, new: &FileToken) -> Vec<Term> {
         at: _,
     } = new;
     let hashes = [&old.hash, hash].map(|hash| hash.to_hex());
-    let secret = Change::any(&hashes[0], &hashes[1]);
+    let secret = TermChange::any(&hashes[0], &hashes[1]);
     let hashes = hashes.map(|hash| hash.get(..8).unwrap_or_default().to_owned());
     let mut terms = vec![
         Term::new(
             "name",
-            Change::any(&old.name, name),
+            TermChange::any(&old.name, name),
             [old.name.clone(), name.clone()],
         ),
         Term::new("hash", secret, hashes),
         Term::new(
             "roles",
-            Change::of_lists(&old.roles, roles),
+            TermChange::of_lists(&old.roles, roles),
             [list(&old.roles), list(roles)],
         ),
         Term::new(
             "vars",
-            Change::any(&old.vars, vars),
+            TermChange::any(&old.vars, vars),
             [format!("{:?}", old.vars), format!("{vars:?}")],
         ),
         Term::new(
@@ -279,9 +280,9 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
             .as_ref()
             .map_or_else(|| "anywhere".to_owned(), |sources| list(sources))
     };
-    let begins = match Change::grown(&old.not_before, not_before) {
-        Change::More => Change::Less, // later
-        Change::Less => Change::More,
+    let begins = match TermChange::grown(&old.not_before, not_before) {
+        TermChange::More => TermChange::Less, // later
+        TermChange::Less => TermChange::More,
         same => same,
     };
     vec![
@@ -301,17 +302,17 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
         ),
         Term::new(
             "expires_at",
-            Change::bound(old.expires_at, *expires_at),
+            TermChange::bound(old.expires_at, *expires_at),
             [&old.expires_at, expires_at].map(|it| optional(it.as_ref())),
         ),
         Term::new(
             "idle",
-            Change::bound(old.idle, *idle),
+            TermChange::bound(old.idle, *idle),
             [&old.idle, idle].map(|it| optional(it.as_ref())),
         ),
         Term::new(
             "max_uses",
-            Change::bound(old.max_uses, *max_uses),
+            TermChange::bound(old.max_uses, *max_uses),
             [&old.max_uses, max_uses].map(|it| optional(it.as_ref())),
         ),
         restriction("rate", [old.rate.as_ref(), rate.as_ref()]),
@@ -322,15 +323,15 @@ fn limit_terms(old: &Limits, new: &Limits) -> Vec<Term> {
 fn restriction<T: ToString>(name: &'static str, sides: [Option<&T>; 2]) -> Term {
     let told = sides.map(|side| optional(side));
     let change = match sides {
-        [None, Some(_)] => Change::Less,
-        [Some(_), None] => Change::More,
-        [None, None] | [Some(_), Some(_)] => Change::any(&told[0], &told[1]),
+        [None, Some(_)] => TermChange::Less,
+        [Some(_), None] => TermChange::More,
+        [None, None] | [Some(_), Some(_)] => TermChange::any(&told[0], &told[1]),
     };
     Term::new(name, change, told)
 }
 
 /// From where: a source lets more if it lies in none that there was.
-fn from(old: Option<&[Source]>, new: Option<&[Source]>) -> Change {
+fn from(old: Option<&[Source]>, new: Option<&[Source]>) -> TermChange {
     let lies_in = |source: &Source, sources: &[Source]| {
         sources.iter().any(|other| match (source, other) {
             (Source::Unix, Source::Unix) => true,
@@ -339,10 +340,10 @@ fn from(old: Option<&[Source]>, new: Option<&[Source]>) -> Change {
         })
     };
     match (old, new) {
-        (None, None) => Change::Same,
-        (None, Some(_)) => Change::Less,
-        (Some(_), None) => Change::More,
-        (Some(old), Some(new)) => Change::of(
+        (None, None) => TermChange::Same,
+        (None, Some(_)) => TermChange::Less,
+        (Some(_), None) => TermChange::More,
+        (Some(old), Some(new)) => TermChange::of(
             new.iter().any(|source| !lies_in(source, old)),
             old.iter().any(|source| !lies_in(source, new)),
         ),
@@ -350,7 +351,7 @@ fn from(old: Option<&[Source]>, new: Option<&[Source]>) -> Change {
 }
 
 /// Lines about the rules of `trust`.
-pub(super) fn of_trust(old: &Policy, new: &Policy, found: &mut Vec<Difference>) {
+pub(super) fn of_trust(old: &Policy, new: &Policy, found: &mut Vec<PolicyDifference>) {
     let named = |policy: &'_ Policy, name: &str| -> Option<usize> {
         policy.trust.iter().position(|rule| rule.name == name)
     };
@@ -434,32 +435,32 @@ fn trust_terms(old: &Trust, new: &Trust) -> Vec<Term> {
     let mut terms = vec![
         Term::new(
             "issuer",
-            Change::any(&old.issuer, issuer),
+            TermChange::any(&old.issuer, issuer),
             [old.issuer.clone(), issuer.clone()],
         ),
         Term::new("claims", claims(&old_claims, &new_claims), told),
         Term::new(
             "roles",
-            Change::of_lists(&old.roles, roles),
+            TermChange::of_lists(&old.roles, roles),
             [list(&old.roles), list(roles)],
         ),
         Term::new(
             "vars",
-            Change::any(&told_vars(&old.vars), &told_vars(vars)),
+            TermChange::any(&told_vars(&old.vars), &told_vars(vars)),
             [told_vars(&old.vars), told_vars(vars)],
         ),
         Term::new(
             "ceiling",
             match (&old.ceiling, ceiling) {
-                (None, Some(_)) => Change::More,
-                (Some(_), None) => Change::Less,
-                (old, new) => Change::any(old, new),
+                (None, Some(_)) => TermChange::More,
+                (Some(_), None) => TermChange::Less,
+                (old, new) => TermChange::any(old, new),
             },
             [&old.ceiling, ceiling].map(|it| optional(it.as_ref())),
         ),
         Term::new(
             "ttl",
-            Change::grown(&old.ttl, ttl),
+            TermChange::grown(&old.ttl, ttl),
             [old.ttl.to_string(), ttl.to_string()],
         ),
     ];
@@ -468,12 +469,12 @@ fn trust_terms(old: &Trust, new: &Trust) -> Vec<Term> {
 }
 
 /// A claim that is not asked any more lets more, and so does another value that one may have.
-fn claims(old: &BTreeMap<String, Vec<String>>, new: &BTreeMap<String, Vec<String>>) -> Change {
+fn claims(old: &BTreeMap<String, Vec<String>>, new: &BTreeMap<String, Vec<String>>) -> TermChange {
     let wider = |old: &BTreeMap<String, Vec<String>>, new: &BTreeMap<String, Vec<String>>| {
         old.iter().any(|(key, before)| match new.get(key) {
             None => true,
             Some(after) => after.iter().any(|value| !before.contains(value)),
         })
     };
-    Change::of(wider(old, new), wider(new, old))
+    TermChange::of(wider(old, new), wider(new, old))
 }

@@ -2,26 +2,26 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::Facts;
+use super::ResourceFacts;
 
 /// The requests of a record that were let through, each different one once.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SeenRequest>,
     pub refused: BTreeMap<String, u64>,
     pub unreadable: u64,
 }
 
 /// A request that was let through, as far as a record tells of it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenRequest {
     pub method: String,
     pub path: String,
     pub action: Option<String>,
     pub query: Vec<String>,
     pub scopes: Vec<String>,
     pub fields: Vec<String>,
-    pub resources: Vec<Resource>,
+    pub resources: Vec<SeenResource>,
     pub count: u64,
     pub first: String,
     pub last: String,
@@ -29,11 +29,11 @@ pub(super) struct Seen {
 
 /// A resource that it touched.
 #[derive(Clone, Debug)]
-pub(super) struct Resource {
+pub(super) struct SeenResource {
     pub kind: String,
     pub id: Option<String>,
     pub scope: Option<String>,
-    pub facts: Facts,
+    pub facts: ResourceFacts,
     /// Other attributes.
     pub more: Vec<(String, String)>,
 }
@@ -73,7 +73,7 @@ impl Trail {
                 }
                 None => continue,
             }
-            let seen = Seen::of(&record, method, path);
+            let seen = SeenRequest::of(&record, method, path);
             let key = seen.key();
             if let Some(before) = known.get(&key).and_then(|at| trail.seen.get_mut(*at)) {
                 before.again(&seen);
@@ -96,7 +96,7 @@ impl Trail {
                     known.insert(id);
                     known.len() > ids
                 }
-                None => resource.facts != Facts::default(),
+                None => resource.facts != ResourceFacts::default(),
             };
             if more && !kinds.contains(&resource.kind) {
                 kinds.insert(resource.kind.clone());
@@ -109,12 +109,12 @@ impl Trail {
     pub fn complete(
         &mut self,
         kinds: impl Fn(&str) -> bool,
-        look_up: &dyn Fn(&str, &str) -> Option<Facts>,
+        look_up: &dyn Fn(&str, &str) -> Option<ResourceFacts>,
     ) {
-        let mut found: HashMap<(String, String), Option<Facts>> = HashMap::new();
+        let mut found: HashMap<(String, String), Option<ResourceFacts>> = HashMap::new();
         for resource in self.seen.iter_mut().flat_map(|seen| &mut seen.resources) {
             let Some(id) = &resource.id else { continue };
-            if resource.facts != Facts::default() || !kinds(&resource.kind) {
+            if resource.facts != ResourceFacts::default() || !kinds(&resource.kind) {
                 continue;
             }
             let key = (resource.kind.clone(), id.clone());
@@ -128,7 +128,7 @@ impl Trail {
     }
 }
 
-impl Seen {
+impl SeenRequest {
     pub fn of(record: &Value, method: &str, path: &str) -> Self {
         let time = record
             .get("time")
@@ -142,11 +142,11 @@ impl Seen {
                     .and_then(Value::as_str)
                     .map(str::to_owned)
             };
-            Resource {
+            SeenResource {
                 kind: text("kind").unwrap_or_default(),
                 id: text("id"),
                 scope: text("scope"),
-                facts: Facts {
+                facts: ResourceFacts {
                     name: text("name"),
                     tags: texts(resource, "tags"),
                     project: text("project"),
@@ -176,7 +176,7 @@ impl Seen {
         self.first = later.first.clone().min(std::mem::take(&mut self.first));
         self.last = later.last.clone().max(std::mem::take(&mut self.last));
         for (resource, later) in self.resources.iter_mut().zip(&later.resources) {
-            if resource.facts == Facts::default() {
+            if resource.facts == ResourceFacts::default() {
                 resource.facts = later.facts.clone();
             }
         }

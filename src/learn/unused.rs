@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::rebuilt;
-use super::trail::{Seen, is_own};
+use super::trail::{SeenRequest, is_own};
 use crate::catalog::{Catalog, Scope, ScopePattern, ScopeSet};
 use crate::policy::{Grant, Grants, Policy, Role, Vars, bind, judge_by};
 
@@ -42,11 +42,11 @@ pub struct Holder {
 #[derive(Debug, Default, Serialize)]
 pub struct Unused {
     /// Tokens that were never used.
-    pub tokens: Vec<Token>,
+    pub tokens: Vec<UnusedToken>,
     /// Roles that no token has, and that no rule of `trust` gives.
     pub roles: Vec<String>,
     /// Grants that were never needed.
-    pub grants: Vec<Idle>,
+    pub grants: Vec<IdleGrant>,
     /// Scopes of grants that were needed, which no request needed.
     pub scopes: Vec<IdleScope>,
     /// Wildcards of such grants that stand for more than was needed.
@@ -64,7 +64,7 @@ pub struct Unused {
 
 /// A token that was never used.
 #[derive(Debug, Serialize)]
-pub struct Token {
+pub struct UnusedToken {
     /// Its public part.
     pub id: String,
     /// Its name.
@@ -75,7 +75,7 @@ pub struct Token {
 
 /// A grant.
 #[derive(Clone, Debug, Serialize)]
-pub struct Idle {
+pub struct IdleGrant {
     /// Which one: `client.allow[0]`.
     pub grant: String,
     /// Where it stands: `policy.yaml:14`.
@@ -87,7 +87,7 @@ pub struct Idle {
 pub struct IdleScope {
     /// The grant.
     #[serde(flatten)]
-    pub of: Idle,
+    pub of: IdleGrant,
     /// The scope.
     pub scope: String,
 }
@@ -97,7 +97,7 @@ pub struct IdleScope {
 pub struct Wildcard {
     /// The grant.
     #[serde(flatten)]
-    pub of: Idle,
+    pub of: IdleGrant,
     /// The wildcard.
     #[serde(rename = "wildcard")]
     pub written: String,
@@ -130,7 +130,7 @@ pub fn unused(
     catalog: &Catalog,
     young: Timestamp,
 ) -> Unused {
-    let runs = Runs::of(records, catalog);
+    let runs = RunsByGrant::of(records, catalog);
     let mut found = Unused {
         tokens: tokens(&runs, holders, young),
         requests: runs.requests,
@@ -141,7 +141,7 @@ pub fn unused(
     let held = held(policy, holders);
     for (name, role) in &policy.roles {
         if held.contains(name.as_str()) {
-            let needs = Needs::of(role, &runs, holders, policy, catalog);
+            let needs = NeedsOfRole::of(role, &runs, holders, policy, catalog);
             of_role(role, &needs, catalog, &mut found);
         } else {
             found.roles.push(name.clone());
@@ -152,9 +152,9 @@ pub fn unused(
 
 /// The requests that were let through, told apart by the token and the grant that let them.
 #[derive(Default)]
-struct Runs {
+struct RunsByGrant {
     /// By token and deciding grant.
-    by: BTreeMap<(String, String), Vec<Seen>>,
+    by: BTreeMap<(String, String), Vec<SeenRequest>>,
     used: BTreeSet<String>,
     requests: u64,
     unreadable: u64,
@@ -164,7 +164,7 @@ struct Runs {
 /// As many different requests are kept of one token and one deciding grant; of what comes beyond, the scopes count.
 const MOST: usize = 2_000;
 
-impl Runs {
+impl RunsByGrant {
     fn of(records: impl Iterator<Item = Value>, catalog: &Catalog) -> Self {
         let mut runs = Self::default();
         let mut known: HashMap<(String, String, String), usize> = HashMap::new();
@@ -196,7 +196,7 @@ impl Runs {
             if !runs.used.contains(&token) {
                 runs.used.insert(token.clone());
             }
-            let seen = Seen::of(&record, method, path);
+            let seen = SeenRequest::of(&record, method, path);
             runs.add(token, reason.to_owned(), seen, &mut known, catalog);
         }
         runs
@@ -206,7 +206,7 @@ impl Runs {
         &mut self,
         token: String,
         reason: String,
-        seen: Seen,
+        seen: SeenRequest,
         known: &mut HashMap<(String, String, String), usize>,
         catalog: &Catalog,
     ) {
@@ -229,7 +229,7 @@ impl Runs {
 }
 
 /// The scopes that a request needed: the endpoint's, its fields', and those of what it touches.
-fn scopes_of(seen: &Seen, catalog: &Catalog) -> ScopeSet {
+fn scopes_of(seen: &SeenRequest, catalog: &Catalog) -> ScopeSet {
     let mut all = ScopeSet::default();
     let touched = seen.resources.iter().filter_map(|it| it.scope.as_ref());
     for scope in seen.scopes.iter().chain(touched) {
@@ -241,12 +241,12 @@ fn scopes_of(seen: &Seen, catalog: &Catalog) -> ScopeSet {
     all
 }
 
-fn tokens(runs: &Runs, holders: &[Holder], young: Timestamp) -> Vec<Token> {
+fn tokens(runs: &RunsByGrant, holders: &[Holder], young: Timestamp) -> Vec<UnusedToken> {
     let idle = holders.iter().filter(|holder| {
         let old = holder.since.is_none_or(|since| since <= young);
         holder.lives && holder.began && old && !holder.used && !runs.used.contains(&holder.id)
     });
-    let told = idle.map(|holder| Token {
+    let told = idle.map(|holder| UnusedToken {
         id: holder.id.clone(),
         name: holder.name.clone(),
         created_at: holder.since.map(|since| format!("{since:.0}")),
@@ -264,15 +264,15 @@ fn held<'h>(policy: &'h Policy, holders: &'h [Holder]) -> BTreeSet<&'h str> {
 }
 
 /// What the requests needed of one role.
-struct Needs {
+struct NeedsOfRole {
     /// By the place of each grant that was needed, with which scopes.
     by_grant: BTreeMap<String, ScopeSet>,
 }
 
-impl Needs {
+impl NeedsOfRole {
     fn of(
         role: &Role,
-        runs: &Runs,
+        runs: &RunsByGrant,
         holders: &[Holder],
         policy: &Policy,
         catalog: &Catalog,
@@ -315,7 +315,7 @@ impl Needs {
 /// Whether a grant that is not the reason of a request was needed for it: without it the request would be refused. Where the
 /// record does not tell enough for the request to be judged, it was if it has a scope that the reason lacks.
 fn took_part(
-    seen: &Seen,
+    seen: &SeenRequest,
     grant: &Grant,
     reason: &str,
     bound: Option<&Grants>,
@@ -344,9 +344,9 @@ fn took_part(
     of_reason.is_none_or(|of_reason| own.meets(&needed.without(of_reason)))
 }
 
-fn of_role(role: &Role, needs: &Needs, catalog: &Catalog, found: &mut Unused) {
+fn of_role(role: &Role, needs: &NeedsOfRole, catalog: &Catalog, found: &mut Unused) {
     for grant in &role.allow {
-        let of = Idle {
+        let of = IdleGrant {
             grant: grant.place.clone(),
             at: grant.stands.to_string(),
         };

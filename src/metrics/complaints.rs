@@ -20,15 +20,15 @@ pub enum Complaint {
 /// How often there was each, and when it was said last: a line a minute tells as much as a line for each request.
 #[derive(Default)]
 pub(super) struct Complaints {
-    unreachable: Told,
-    tls: Told,
-    timeout: Told,
-    bad_answer: Told,
-    real_token: Told,
+    unreachable: ComplaintCount,
+    tls: ComplaintCount,
+    timeout: ComplaintCount,
+    bad_answer: ComplaintCount,
+    real_token: ComplaintCount,
 }
 
 #[derive(Default)]
-struct Told {
+struct ComplaintCount {
     count: AtomicU64,
     last: Mutex<Option<(Instant, u64)>>,
 }
@@ -54,7 +54,7 @@ impl Complaints {
         .map(|(cause, complaint)| (cause, self.of(complaint).count.load(Ordering::Relaxed)))
     }
 
-    fn of(&self, complaint: Complaint) -> &Told {
+    fn of(&self, complaint: Complaint) -> &ComplaintCount {
         match complaint {
             Complaint::Unreachable => &self.unreachable,
             Complaint::Tls => &self.tls,
@@ -65,7 +65,7 @@ impl Complaints {
     }
 }
 
-impl Told {
+impl ComplaintCount {
     fn add(&self, now: Instant, say: impl FnOnce(u64)) {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_said_once_a_minute_with_how_often_it_was() {
-        let told = Told::default();
+        let told = ComplaintCount::default();
         let start = Instant::now();
         let mut said = Vec::new();
         for second in [0, 1, 59, 60, 61, 200] {

@@ -31,14 +31,14 @@ pub struct Metrics {
     complaints: Complaints,
 }
 
-type Outcomes = Table<Outcome, Arc<AtomicU64>>;
+type Outcomes = Table<RequestOutcome, Arc<AtomicU64>>;
 
 /// Counts by operation id and outcome.
 #[derive(Default)]
 struct ByEndpoint(ArcSwap<Table<String, Arc<Outcomes>>>);
 
 impl ByEndpoint {
-    fn count(&self, endpoint: Option<&str>, outcome: Outcome) {
+    fn count(&self, endpoint: Option<&str>, outcome: RequestOutcome) {
         let endpoint = endpoint.unwrap_or(UNKNOWN);
         if self.count_known(endpoint, outcome) {
             return;
@@ -52,7 +52,7 @@ impl ByEndpoint {
         self.count_known(endpoint, outcome);
     }
 
-    fn count_known(&self, endpoint: &str, outcome: Outcome) -> bool {
+    fn count_known(&self, endpoint: &str, outcome: RequestOutcome) -> bool {
         let endpoints = self.0.load();
         let count = endpoints
             .get(endpoint)
@@ -63,7 +63,7 @@ impl ByEndpoint {
         count.is_some()
     }
 
-    fn all(&self) -> Vec<(String, Outcome, u64)> {
+    fn all(&self) -> Vec<(String, RequestOutcome, u64)> {
         let endpoints = self.0.load();
         let mut all: Vec<_> = endpoints
             .iter()
@@ -80,7 +80,7 @@ impl ByEndpoint {
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// It was let through.
     Allowed,
     /// It was refused.
@@ -89,7 +89,7 @@ pub enum Outcome {
     Abandoned,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// As the label has it.
     pub(super) fn decision(self) -> &'static str {
         match self {
@@ -141,7 +141,7 @@ pub enum Cache {
 
 /// What a look into a cache came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Found {
+pub enum CacheResult {
     /// It was there.
     Hit,
     /// It was not, and is fetched.
@@ -159,7 +159,7 @@ struct Results {
 
 /// Why what a client sent is no request: the library answers with the status alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unreadable {
+pub enum UnreadableRequest {
     /// It is not HTTP.
     Malformed,
     /// Its target is too long.
@@ -168,7 +168,7 @@ pub enum Unreadable {
     LargeHead,
 }
 
-impl Unreadable {
+impl UnreadableRequest {
     /// All of them, in order.
     const ALL: [Self; 3] = [Self::Malformed, Self::LongTarget, Self::LargeHead];
 
@@ -241,13 +241,14 @@ const UNKNOWN: &str = "unknown";
 
 impl Metrics {
     /// Counts a request. `endpoint` is an operation id of the catalogue, or nothing.
-    pub fn request(&self, endpoint: Option<&str>, outcome: Outcome) {
+    pub fn request(&self, endpoint: Option<&str>, outcome: RequestOutcome) {
         self.requests.count(endpoint, outcome);
     }
 
     /// Counts a request that a ceiling let through, by the code with which the roles alone would have refused it.
     pub fn would_refuse(&self, endpoint: Option<&str>, code: Code) {
-        self.would_refuse.count(endpoint, Outcome::Refused(code));
+        self.would_refuse
+            .count(endpoint, RequestOutcome::Refused(code));
     }
 
     /// Notes how long a request took beyond what the API took for it.
@@ -285,7 +286,7 @@ impl Metrics {
     }
 
     /// Counts a look into a cache.
-    pub fn looked_up(&self, cache: Cache, found: Found) {
+    pub fn looked_up(&self, cache: Cache, found: CacheResult) {
         self.cache(cache).of(found).fetch_add(1, Ordering::Relaxed);
     }
 
@@ -295,11 +296,11 @@ impl Metrics {
     }
 
     /// Requests by endpoint and outcome, in order.
-    pub(super) fn requests(&self) -> Vec<(String, Outcome, u64)> {
+    pub(super) fn requests(&self) -> Vec<(String, RequestOutcome, u64)> {
         self.requests.all()
     }
 
-    pub(super) fn would_be_refused(&self) -> Vec<(String, Outcome, u64)> {
+    pub(super) fn would_be_refused(&self) -> Vec<(String, RequestOutcome, u64)> {
         self.would_refuse.all()
     }
 
@@ -316,9 +317,9 @@ impl Metrics {
     pub(super) fn caches(&self) -> Vec<([&'static str; 2], u64)> {
         let caches = [("facts", Cache::Facts), ("lists", Cache::Lists)];
         let results = [
-            ("hit", Found::Hit),
-            ("miss", Found::Miss),
-            ("shared", Found::Shared),
+            ("hit", CacheResult::Hit),
+            ("miss", CacheResult::Miss),
+            ("shared", CacheResult::Shared),
         ];
         caches
             .into_iter()
@@ -332,8 +333,8 @@ impl Metrics {
     }
 
     /// Counts what could not be read as a request.
-    pub fn unreadable(&self, unreadable: Unreadable) {
-        let counters = Unreadable::ALL.iter().zip(&self.unreadable);
+    pub fn unreadable(&self, unreadable: UnreadableRequest) {
+        let counters = UnreadableRequest::ALL.iter().zip(&self.unreadable);
         counters
             .filter(|(known, _)| **known == unreadable)
             .for_each(|(_, count)| {
@@ -356,7 +357,7 @@ impl Metrics {
     }
 
     pub(super) fn all_unreadable(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counters = Unreadable::ALL.iter().zip(&self.unreadable);
+        let counters = UnreadableRequest::ALL.iter().zip(&self.unreadable);
         counters.map(|(why, count)| (why.status(), count.load(Ordering::Relaxed)))
     }
 
@@ -385,11 +386,11 @@ impl Calls {
 }
 
 impl Results {
-    fn of(&self, found: Found) -> &AtomicU64 {
+    fn of(&self, found: CacheResult) -> &AtomicU64 {
         match found {
-            Found::Hit => &self.hit,
-            Found::Miss => &self.miss,
-            Found::Shared => &self.shared,
+            CacheResult::Hit => &self.hit,
+            CacheResult::Miss => &self.miss,
+            CacheResult::Shared => &self.shared,
         }
     }
 }
@@ -414,9 +415,9 @@ mod tests {
         let metrics = Metrics::default();
         let outcome = |odd| {
             if odd {
-                Outcome::Allowed
+                RequestOutcome::Allowed
             } else {
-                Outcome::Refused(Code::Scope)
+                RequestOutcome::Refused(Code::Scope)
             }
         };
         thread::scope(|threads| {

@@ -248,7 +248,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::{Cache, Complaint, Found, Outcome, Purpose, Reload};
+    use crate::metrics::{Cache, CacheResult, Complaint, Purpose, Reload, RequestOutcome};
     use crate::refusal::Code;
 
     fn gauges() -> Gauges {
@@ -270,16 +270,16 @@ mod tests {
     #[test]
     fn the_text_is_what_prometheus_reads() {
         let metrics = Arc::new(Metrics::default());
-        metrics.request(Some("droplets_get"), Outcome::Allowed);
-        metrics.request(Some("droplets_get"), Outcome::Allowed);
-        metrics.request(Some("droplets_get"), Outcome::Refused(Code::Scope));
-        metrics.request(None, Outcome::Refused(Code::NoToken));
-        metrics.request(None, Outcome::Abandoned);
+        metrics.request(Some("droplets_get"), RequestOutcome::Allowed);
+        metrics.request(Some("droplets_get"), RequestOutcome::Allowed);
+        metrics.request(Some("droplets_get"), RequestOutcome::Refused(Code::Scope));
+        metrics.request(None, RequestOutcome::Refused(Code::NoToken));
+        metrics.request(None, RequestOutcome::Abandoned);
         metrics.added(Duration::from_micros(300));
         metrics.upstream_call(Purpose::Forward);
         metrics.upstream_took(Duration::from_secs(61));
         metrics.complain(Complaint::Unreachable, |_| {});
-        metrics.looked_up(Cache::Facts, Found::Hit);
+        metrics.looked_up(Cache::Facts, CacheResult::Hit);
         metrics.reloaded(Reload::Failed);
         let text = expose(metrics, gauges()).unwrap();
         let shown: Vec<_> = text

@@ -8,6 +8,8 @@ mod exposition;
 mod times;
 
 pub use complaints::Complaint;
-pub use counts::{Cache, Found, Handshake, Metrics, Outcome, Purpose, Reload, Unreadable};
+pub use counts::{
+    Cache, CacheResult, Handshake, Metrics, Purpose, Reload, RequestOutcome, UnreadableRequest,
+};
 pub use exposition::{CONTENT_TYPE, Gauges, expose};
 pub use times::Times;

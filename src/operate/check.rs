@@ -10,21 +10,23 @@ use serde_json::{Value, json};
 
 use super::findings::{Findings, Severity};
 use super::wide;
-use super::wide::Reach;
+use super::wide::KindReach;
 use crate::audit::recorded_until;
 use crate::catalog::{Catalog, Endpoint};
 use crate::config::{AuditSink, FieldScopes, IssuerKind, Listen, Settings};
 use crate::policy::{self, Beside, Ceiling, Covers, Grant, Policy, RequestPattern};
 use crate::rules::{self, Rules, load};
-use crate::state::{self, BehindClock, Listed, OlderState, Place, StateError, older_than};
-use crate::token::{Admission, Limits, Standing, Time, TokenId, standing};
+use crate::state::{
+    self, BehindClock, ListedToken, OlderState, StateError, StatePlace, older_than,
+};
+use crate::token::{Admission, Limits, Time, TokenId, TokenStanding, standing};
 use crate::trust::{Issuers, hazards, run_test as run_trust_test};
 use crate::upstream::Upstream;
 use crate::yaml::At;
 
 /// What was looked at, and what came of it.
 #[derive(Default)]
-pub(crate) struct Checked {
+pub(crate) struct CheckReport {
     pub(crate) findings: Findings,
     /// How many roles and tokens the policy has, and how many of its tests passed and failed, if it could be read.
     pub(crate) policy: Option<[usize; 4]>,
@@ -32,14 +34,14 @@ pub(crate) struct Checked {
 
 /// What is warned of in the policy of these rules, each with its place.
 pub(crate) fn policy_warnings(rules: &Rules) -> Vec<String> {
-    let mut checked = Checked::default();
+    let mut checked = CheckReport::default();
     let settings = &rules.settings;
     let (policy, catalog) = (&rules.policy, &rules.catalog);
     checked.policy(&settings.policy, policy, catalog, settings.field_scopes);
     checked.findings.iter().map(ToString::to_string).collect()
 }
 
-impl Checked {
+impl CheckReport {
     /// A policy without what is about it.
     pub(crate) fn alone(&mut self, path: &Path, extra: Option<&Path>) {
         let read = rules::catalog(extra)
@@ -254,7 +256,7 @@ fn caution(findings: &mut Findings, file: &Path, policy: &Policy, catalog: &Cata
     let all = policy.roles.values();
     for (role, grant) in all.flat_map(|role| role.allow.iter().map(move |grant| (role, grant))) {
         let patterns = patterns(grant);
-        let narrowed = Reach::of(grant, &role.vars, catalog);
+        let narrowed = KindReach::of(grant, &role.vars, catalog);
         for endpoint in handing_out
             .iter()
             .filter(|endpoint| reaches(grant, &patterns, endpoint))
@@ -308,10 +310,10 @@ fn check_audit(findings: &mut Findings, config: &Path, settings: &Settings) {
 fn check_state(findings: &mut Findings, rules: &Rules) {
     let place = &rules.settings.state;
     let path = match place {
-        Place::File(path) => path.as_path(),
-        Place::Postgres(_) => Path::new("PostgreSQL"),
+        StatePlace::File(path) => path.as_path(),
+        StatePlace::Postgres(_) => Path::new("PostgreSQL"),
     };
-    if let Place::Postgres(database) = place {
+    if let StatePlace::Postgres(database) = place {
         findings.warn(path, START, database.stale_says());
     }
     if !place.exists() {
@@ -338,7 +340,7 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
 fn check_token(
     findings: &mut Findings,
     (rules, path): (&Rules, &Path),
-    (token, usage, revoked_at): &Listed,
+    (token, usage, revoked_at): &ListedToken,
     now: Timestamp,
 ) {
     if revoked_at.is_some() {
@@ -373,7 +375,7 @@ fn check_token(
         usage: *usage,
     };
     let lasts = |ends: &Timestamp| ends.duration_since(token.created_at) > SOON * 2; // one for a session ends as it was meant to
-    if let (Some(ends), Standing::Active) = (
+    if let (Some(ends), TokenStanding::Active) = (
         token.limits.expires_at.filter(lasts),
         standing(&admission, now),
     ) && let Some(what) = soon(ends, now)
@@ -387,7 +389,7 @@ fn check_token(
 }
 
 /// What makes the state doubtful as a whole, and the tokens in it.
-fn state_of(rules: &Rules) -> Result<(Vec<String>, Vec<Listed>), StateError> {
+fn state_of(rules: &Rules) -> Result<(Vec<String>, Vec<ListedToken>), StateError> {
     let place = &rules.settings.state;
     state::kept_close(place)?;
     let state = state::open(place, Duration::from_secs(5))?;

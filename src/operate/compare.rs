@@ -3,13 +3,13 @@ use serde_json::{Value, json};
 use super::Failed;
 use super::check::PASTED;
 use crate::catalog::Catalog;
-use crate::learn::{Difference, differences};
+use crate::learn::{PolicyDifference, differences};
 use crate::policy::Policy;
 use crate::rules::{self, Rules};
 
 /// What a change of policy newly allows and refuses.
 #[derive(Debug)]
-pub(crate) struct Compared(pub(crate) Vec<Difference>);
+pub(crate) struct Compared(pub(crate) Vec<PolicyDifference>);
 
 impl Compared {
     /// Of two policies, or of one role of them.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Failed;
 use super::facts::{self, NotTold};
 use super::issue::known_roles;
-use super::suggestion::{Refused, suggestion};
+use super::suggestion::{RefusedRequest, suggestion};
 use crate::audit::Would;
 use crate::catalog::{Catalog, Endpoint, Method, Scope};
 use crate::config::Settings;
@@ -23,12 +23,12 @@ use crate::request::{Asked, Headed, Target};
 use crate::resource::Given;
 use crate::rules::{self, Rules};
 use crate::secret::redacted;
-use crate::state::{self, Kept, Seen, Store};
-use crate::token::{Admission, ClientAddr, Origin, Source, Usage, admit};
+use crate::state::{self, KeptToken, SeenToken, Store};
+use crate::token::{Admission, ClientAddr, RequestOrigin, Source, Usage, admit};
 
 /// A request that nobody sends, and who would.
 #[derive(Debug)]
-pub struct Question {
+pub struct ExplainedRequest {
     pub(crate) method: String,
     /// With its query, if it has one.
     pub(crate) path: String,
@@ -51,7 +51,7 @@ pub(crate) enum Asker {
 }
 
 /// What there is to say: the deciding grant or the refusal, and what would allow the request.
-pub struct Verdict {
+pub struct Explanation {
     pub(crate) decided: Result<String, Refusal>,
     /// What the roles alone would have said, where a ceiling lets it through.
     pub(crate) would: Option<Refusal>,
@@ -59,7 +59,7 @@ pub struct Verdict {
 }
 
 /// The files by which it is judged, as the daemon would read them.
-pub struct Ground {
+pub struct ExplainGround {
     config: PathBuf,
     settings: Settings,
     catalog: Catalog,
@@ -68,7 +68,7 @@ pub struct Ground {
     rules: OnceLock<Rules>,
 }
 
-impl Ground {
+impl ExplainGround {
     /// Reads the configuration, the catalogue and the policy.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Ground {
     ///
     /// # Errors
     /// Why it can't be told.
-    pub(crate) fn whole_verdict(&self, question: &Question) -> Result<Verdict, Failed> {
+    pub(crate) fn whole_verdict(&self, question: &ExplainedRequest) -> Result<Explanation, Failed> {
         let verdict = self.verdict(question)?;
         Self::body_decides(&self.catalog, question, &verdict)?;
         Ok(verdict)
@@ -108,7 +108,7 @@ impl Ground {
     ///
     /// # Errors
     /// Why it can't be told: there is no such token, or the body can't be read.
-    pub fn verdict(&self, question: &Question) -> Result<Verdict, Failed> {
+    pub fn verdict(&self, question: &ExplainedRequest) -> Result<Explanation, Failed> {
         let method: Method = match question.method.to_uppercase().as_str() {
             "HEAD" => Method::Get,
             method => method
@@ -116,7 +116,7 @@ impl Ground {
                 .map_err(|error| Failed::because(format!("`{}`: {error}", question.method)))?,
         };
         let body = question.body.as_deref();
-        let who = Who::find(&question.asker, &self.policy, &self.settings.state)?;
+        let who = KnownAsker::find(&question.asker, &self.policy, &self.settings.state)?;
         let given = question.given.as_ref().map(|(file, text)| {
             let read = read_given(file, text, &self.catalog);
             read.map_err(|mistakes| Failed(mistakes.into_lines()))
@@ -147,7 +147,7 @@ impl Ground {
         let suggestion = match (&grants, &decided) {
             (Ok(grants), Err(refusal)) => {
                 let path = &question.path;
-                let refused = Refused {
+                let refused = RefusedRequest {
                     method,
                     path,
                     body,
@@ -161,7 +161,7 @@ impl Ground {
             Ok(Let { place, would }) => (Ok(place), would),
             Err(refusal) => (Err(refusal), None),
         };
-        Ok(Verdict {
+        Ok(Explanation {
             decided,
             would,
             suggestion,
@@ -172,8 +172,8 @@ impl Ground {
     /// sends, so that it tells neither that another is allowed nor that it is refused.
     fn body_decides(
         catalog: &Catalog,
-        question: &Question,
-        verdict: &Verdict,
+        question: &ExplainedRequest,
+        verdict: &Explanation,
     ) -> Result<(), Failed> {
         let Ok(method) = question.method.to_uppercase().parse::<Method>() else {
             return Ok(());
@@ -260,16 +260,16 @@ impl From<Allowed> for Let {
 }
 
 /// Who asks: a token as it stands, or roles.
-struct Who {
+struct KnownAsker {
     roles: Vec<String>,
     vars: Vars,
-    token: Option<Seen>,
+    token: Option<SeenToken>,
     /// The token that made it, if that has its secret still.
-    maker: Option<Seen>,
+    maker: Option<SeenToken>,
 }
 
-impl Who {
-    fn find(asker: &Asker, policy: &Policy, state: &state::Place) -> Result<Self, Failed> {
+impl KnownAsker {
+    fn find(asker: &Asker, policy: &Policy, state: &state::StatePlace) -> Result<Self, Failed> {
         let wanted = match asker {
             Asker::Token(wanted) => wanted,
             Asker::Roles(roles, vars) => {
@@ -301,7 +301,11 @@ impl Who {
         })
     }
 
-    fn token(wanted: &str, policy: &Policy, state: Option<&dyn Store>) -> Result<Seen, Failed> {
+    fn token(
+        wanted: &str,
+        policy: &Policy,
+        state: Option<&dyn Store>,
+    ) -> Result<SeenToken, Failed> {
         let called = |token: &&Arc<FileToken>| token.name == wanted || token.id.as_str() == wanted;
         if let Some(token) = policy.tokens.iter().find(called) {
             let (usage, revoked_at) = match state {
@@ -311,8 +315,8 @@ impl Who {
                     state.revoked_at(&token.id).map_err(Failed::because)?,
                 ),
             };
-            return Ok(Seen {
-                kept: Kept::Listed(token.clone()),
+            return Ok(SeenToken {
+                kept: KeptToken::Listed(token.clone()),
                 usage,
                 revoked_at,
             });
@@ -328,8 +332,8 @@ impl Who {
                 redacted(wanted)
             )));
         };
-        Ok(Seen {
-            kept: Kept::Issued(Arc::new(token)),
+        Ok(SeenToken {
+            kept: KeptToken::Issued(Arc::new(token)),
             usage,
             revoked_at,
         })
@@ -364,7 +368,7 @@ impl Who {
     }
 }
 
-fn admitted(token: &Seen, from: Option<Source>, now: Timestamp) -> Result<(), Refusal> {
+fn admitted(token: &SeenToken, from: Option<Source>, now: Timestamp) -> Result<(), Refusal> {
     let mut limits = token.kept.limits().clone();
     let addr = match from {
         Some(Source::Net(net)) => ClientAddr::Ip(net.addr()),
@@ -379,10 +383,10 @@ fn admitted(token: &Seen, from: Option<Source>, now: Timestamp) -> Result<(), Re
         limits: &limits,
         ..token.admission()
     };
-    admit(&admission, Origin::from(addr), now)
+    admit(&admission, RequestOrigin::from(addr), now)
 }
 
-impl Verdict {
+impl Explanation {
     /// It as `--json` prints it.
     pub fn as_json(&self) -> Value {
         let (decision, reason, detail) = match &self.decided {

@@ -18,7 +18,7 @@ use crate::units::{Rate, Span};
 pub(crate) struct NewToken {
     pub(crate) name: String,
     pub(crate) roles: Vec<String>,
-    pub(crate) expires: Option<End>,
+    pub(crate) expires: Option<TokenEnd>,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) idle: Option<Span>,
     pub(crate) max_uses: Option<u64>,
@@ -27,19 +27,19 @@ pub(crate) struct NewToken {
     pub(crate) rate: Option<Rate>,
     pub(crate) vars: Vec<(String, String)>,
     /// A role whose grants it holds too, and how long.
-    pub(crate) ceiling: Option<(String, End)>,
+    pub(crate) ceiling: Option<(String, TokenEnd)>,
     pub(crate) description: Option<String>,
     pub(crate) owner: Option<String>,
 }
 
 /// An end, from now on or by its time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum End {
+pub(crate) enum TokenEnd {
     In(Span),
     At(Timestamp),
 }
 
-impl End {
+impl TokenEnd {
     fn after(self, now: Timestamp) -> Result<Timestamp, Failed> {
         match self {
             Self::In(span) => now.saturating_add(span.duration()).map_err(Failed::because),
@@ -48,7 +48,7 @@ impl End {
     }
 }
 
-impl FromStr for End {
+impl FromStr for TokenEnd {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -176,7 +176,7 @@ fn checked_ceiling(
     policy: &Policy,
     (roles, vars): (&[String], &policy::Vars),
     role: String,
-    until: End,
+    until: TokenEnd,
     now: Timestamp,
 ) -> Result<Ceiling, Failed> {
     let until = until.after(now)?;

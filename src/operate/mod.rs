@@ -19,16 +19,16 @@ mod wide;
 
 use std::fmt;
 
-pub(crate) use check::{Checked, policy_warnings};
+pub(crate) use check::{CheckReport, policy_warnings};
 pub(crate) use compare::Compared;
 pub(crate) use explain::Asker;
-pub use explain::{Ground, Question, Verdict};
-pub(crate) use issue::{End, NewToken, name, plain_text, time, uses, variable, variables};
+pub use explain::{ExplainGround, ExplainedRequest, Explanation};
+pub(crate) use issue::{NewToken, TokenEnd, name, plain_text, time, uses, variable, variables};
 pub(crate) use remedy::Remedy;
 pub(crate) use rotate::rotate_found;
 pub(crate) use several::Several;
-pub(crate) use shown::{Shown, all_shown, tree};
-pub(crate) use suggestion::{Refused, suggestion};
+pub(crate) use shown::{ShownToken, all_shown, tree};
+pub(crate) use suggestion::{RefusedRequest, suggestion};
 pub(crate) use unneeded::{record_files, records, unneeded, unneeded_in_force};
 
 use crate::config;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Refused, suggestion};
+use super::{RefusedRequest, suggestion};
 use crate::audit::text;
 use crate::catalog::{Catalog, Method, Scope};
 use crate::policy::{Grants, by_head};
@@ -43,7 +43,7 @@ fn by_its_head(line: &Value, grants: &Grants, catalog: &Catalog) -> Remedy {
         return Remedy::default();
     };
     let needs = refusal.needs.iter().map(Scope::to_string).collect();
-    let refused = Refused {
+    let refused = RefusedRequest {
         method,
         path,
         body: None,

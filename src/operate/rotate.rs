@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 
-use super::{Failed, Shown};
+use super::{Failed, ShownToken};
 use crate::state::Store;
 use crate::token::SubToken;
 use crate::units::Span;
@@ -11,7 +11,7 @@ use crate::units::Span;
 /// Why it has none: it stands in the policy file, or was revoked.
 pub(crate) fn rotate_found(
     state: &mut dyn Store,
-    found: &Shown,
+    found: &ShownToken,
     grace: Option<Span>,
 ) -> Result<(SubToken, Option<Timestamp>), Failed> {
     let now = Timestamp::now();

@@ -2,8 +2,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::Shown;
-use crate::token::Standing;
+use super::ShownToken;
+use crate::token::TokenStanding;
 
 /// Which living sub-tokens are meant, where several are to end at once: those of an owner, of a rule of `trust`, with one of these
 /// roles. What is absent does not narrow; something does.
@@ -30,7 +30,7 @@ impl Several {
     }
 
     /// Whether a token is one of them.
-    pub(crate) fn has(&self, token: &Shown, now: Timestamp) -> bool {
+    pub(crate) fn has(&self, token: &ShownToken, now: Timestamp) -> bool {
         let Self {
             roles,
             owner,
@@ -39,7 +39,10 @@ impl Several {
         let has_role = roles.is_empty() || token.roles.iter().any(|role| roles.contains(role));
         let is_theirs = owner.is_none() || token.owner == *owner;
         let is_of_rule = trust.is_none() || token.rule() == trust.as_deref();
-        let lives = !matches!(token.standing(now), Standing::Revoked | Standing::Expired);
+        let lives = !matches!(
+            token.standing(now),
+            TokenStanding::Revoked | TokenStanding::Expired
+        );
         has_role && is_theirs && is_of_rule && lives
     }
 }

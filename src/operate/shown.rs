@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::Failed;
 use crate::policy::{self, Ceiling, FileToken, Policy, Unbound};
 use crate::secret::SecretHash;
-use crate::state::{About, Ended, Fate, Issued, Listed, Maker, Parent, Seen, Store};
-use crate::token::{Admission, Limits, Source, Standing, TokenId, Usage, standing};
+use crate::state::{About, Ended, Issued, ListedToken, Maker, Parent, SeenToken, Store, TokenFate};
+use crate::token::{Admission, Limits, Source, TokenId, TokenStanding, Usage, standing};
 
 /// A sub-token as lists show it, wherever it is kept.
-pub(crate) struct Shown {
+pub(crate) struct ShownToken {
     pub(crate) id: TokenId,
     pub(crate) name: String,
     /// Of the secrets by which it may come, the one before the last rotation too while that holds.
@@ -36,7 +36,7 @@ pub(crate) struct Shown {
     pub(crate) unbound: Option<Unbound>,
 }
 
-impl Shown {
+impl ShownToken {
     pub(crate) fn issued(
         token: Issued,
         usage: Usage,
@@ -117,7 +117,7 @@ impl Shown {
     }
 
     /// How it stands, whatever has become of its roles.
-    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+    pub(crate) fn standing(&self, now: Timestamp) -> TokenStanding {
         let admission = Admission {
             limits: &self.limits,
             since: self.since,
@@ -138,8 +138,8 @@ impl Shown {
     }
 
     /// How it stands, with the token that made it and its roles.
-    pub(crate) fn fate(&self, now: Timestamp) -> Fate {
-        Fate::of(self.standing(now), self.ended, || self.unbound.is_some())
+    pub(crate) fn fate(&self, now: Timestamp) -> TokenFate {
+        TokenFate::of(self.standing(now), self.ended, || self.unbound.is_some())
     }
 
     /// Why it can't be used, where that is not its own end.
@@ -208,13 +208,14 @@ impl Shown {
 /// # Errors
 /// The state's own.
 pub(crate) fn all_shown(
-    picked: Vec<Listed>,
+    picked: Vec<ListedToken>,
     state: Option<&dyn Store>,
     policy: Option<&Policy>,
     now: Timestamp,
-) -> Result<Vec<Shown>, Failed> {
+) -> Result<Vec<ShownToken>, Failed> {
     let picked = picked.into_iter();
-    let picked = picked.map(|(token, usage, revoked)| Shown::issued(token, usage, revoked, now));
+    let picked =
+        picked.map(|(token, usage, revoked)| ShownToken::issued(token, usage, revoked, now));
     let mut all: Vec<_> = picked.collect();
     let Some(policy) = policy else {
         return Ok(all);
@@ -234,19 +235,19 @@ pub(crate) fn all_shown(
             ),
         };
         let token = FileToken::clone(token);
-        all.push(Shown::listed(token, usage, revoked_at));
+        all.push(ShownToken::listed(token, usage, revoked_at));
     }
     Ok(all)
 }
 
 /// Each token with its children beneath it, and how deep it stands. A child whose parent is not there stands by itself.
-pub(crate) fn tree(all: &[Shown]) -> Vec<(usize, &Shown)> {
+pub(crate) fn tree(all: &[ShownToken]) -> Vec<(usize, &ShownToken)> {
     let ids: HashSet<&TokenId> = all.iter().map(|token| &token.id).collect();
-    let is_there = |token: &&Shown| {
+    let is_there = |token: &&ShownToken| {
         let parent = token.parent();
         parent.is_some_and(|parent| ids.contains(&parent.id))
     };
-    let mut children: BTreeMap<&str, Vec<&Shown>> = BTreeMap::new();
+    let mut children: BTreeMap<&str, Vec<&ShownToken>> = BTreeMap::new();
     for token in all.iter().filter(is_there) {
         let parent = token.parent().map_or("", |parent| parent.id.as_str());
         children.entry(parent).or_default().push(token);
@@ -262,12 +263,12 @@ pub(crate) fn tree(all: &[Shown]) -> Vec<(usize, &Shown)> {
 
 /// Notes how the tokens that made others ended with regard to these; each is looked up once.
 fn with_makers(
-    all: &mut [Shown],
+    all: &mut [ShownToken],
     policy: &Policy,
     state: Option<&dyn Store>,
     now: Timestamp,
 ) -> Result<(), Failed> {
-    let mut makers: HashMap<(TokenId, [u8; 32]), Option<Seen>> = HashMap::new();
+    let mut makers: HashMap<(TokenId, [u8; 32]), Option<SeenToken>> = HashMap::new();
     for token in all {
         let Some(parent) = token.maker.as_deref().and_then(Maker::parent) else {
             continue;

@@ -13,7 +13,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Target};
 
 /// The request that was refused.
-pub(crate) struct Refused<'r> {
+pub(crate) struct RefusedRequest<'r> {
     pub method: Method,
     pub path: &'r str,
     pub body: Option<&'r [u8]>,
@@ -23,14 +23,14 @@ pub(crate) struct Refused<'r> {
 /// What a role would need in its `allow` for the request to pass, where a grant can do that. It was tried before it is told:
 /// `decide` says what becomes of the request under other grants.
 pub(crate) fn suggestion(
-    refused: &Refused<'_>,
+    refused: &RefusedRequest<'_>,
     grants: &Grants,
     catalog: &Catalog,
     decide: impl Fn(&Grants) -> Result<String, Refusal>,
 ) -> Option<String> {
     match refused.refusal.code {
         Code::Scope | Code::FieldScope | Code::Resource | Code::ResourceHidden | Code::Action => {
-            let search = Search {
+            let search = GrantSearch {
                 grants,
                 catalog,
                 decide,
@@ -51,14 +51,14 @@ struct Draft {
     action: Option<String>,
 }
 
-struct Search<'s, D> {
+struct GrantSearch<'s, D> {
     grants: &'s Grants,
     catalog: &'s Catalog,
     decide: D,
 }
 
-impl<D: Fn(&Grants) -> Result<String, Refusal>> Search<'_, D> {
-    fn suggestion(&self, refused: &Refused<'_>) -> Option<String> {
+impl<D: Fn(&Grants) -> Result<String, Refusal>> GrantSearch<'_, D> {
+    fn suggestion(&self, refused: &RefusedRequest<'_>) -> Option<String> {
         let catalog = self.catalog;
         let target = Target::read(refused.path).ok()?;
         let mut asked = Asked::new(refused.method, target, catalog);
@@ -153,9 +153,9 @@ fn lists_all(endpoint: &Endpoint) -> bool {
 }
 
 /// What the request itself names, as far as it says of which kind that is.
-fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> Names {
+fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> NamedByKind {
     let kinds = catalog.kinds();
-    let mut all = Names::new();
+    let mut all = NamedByKind::new();
     let rules = endpoint.touches.rules().iter();
     for rule in rules.filter(|rule| asked.applies(rule)) {
         // A name may be another's under another parent.
@@ -190,11 +190,11 @@ fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> Names {
 }
 
 /// Of each kind the attribute that resources are named by, and the values of it.
-type Names = BTreeMap<String, (String, BTreeSet<String>)>;
+type NamedByKind = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// Adds names of a kind that are values of an attribute. What is named by another attribute already stays as it is.
 fn put<'n>(
-    all: &mut Names,
+    all: &mut NamedByKind,
     kind: &Kind,
     attribute: &str,
     names: impl IntoIterator<Item = &'n str>,
@@ -289,7 +289,7 @@ fn scalar(text: &str) -> String {
 
 /// A pattern that matches this request alone: its path, or path and query where that has more than paging in it.
 fn pattern(
-    refused: &Refused<'_>,
+    refused: &RefusedRequest<'_>,
     grants: &Grants,
     decide: impl Fn(&Grants) -> Result<String, Refusal>,
 ) -> Option<String> {

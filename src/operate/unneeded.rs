@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Failed, Shown, all_shown};
+use super::{Failed, ShownToken, all_shown};
 use crate::audit::files;
 use crate::catalog::Catalog;
 use crate::config::{AuditSink, Settings};
@@ -12,7 +12,7 @@ use crate::learn::{Holder, Unused, unused};
 use crate::policy::Policy;
 use crate::rules::Rules;
 use crate::state::Store;
-use crate::token::Standing;
+use crate::token::TokenStanding;
 
 /// The files of the record that a configuration writes, the oldest first.
 ///
@@ -72,7 +72,7 @@ pub(crate) fn records(
 /// been used yet.
 pub(crate) fn unneeded(
     records: impl Iterator<Item = Value>,
-    tokens: Vec<Shown>,
+    tokens: Vec<ShownToken>,
     (policy, catalog): (&Policy, &Catalog),
     since: Timestamp,
 ) -> Unused {
@@ -97,12 +97,12 @@ pub(crate) fn unneeded_in_force(
     Ok(unneeded(records, tokens, of, since))
 }
 
-fn holder(token: Shown, now: Timestamp) -> Holder {
+fn holder(token: ShownToken, now: Timestamp) -> Holder {
     let standing = token.standing(now);
     let ceiling = token.ceiling.as_ref();
     Holder {
-        lives: matches!(standing, Standing::Active | Standing::NotYetValid),
-        began: standing != Standing::NotYetValid,
+        lives: matches!(standing, TokenStanding::Active | TokenStanding::NotYetValid),
+        began: standing != TokenStanding::NotYetValid,
         used: token.usage.used > 0 || token.usage.last_used_at.is_some(),
         ceiling: ceiling.filter(|it| it.holds(now)).map(|it| it.role.clone()),
         since: token.since,

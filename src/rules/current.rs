@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::load::{Rules, load_after};
 use super::plans::Plans;
-use super::watch::Seen;
+use super::watch::WatchedFiles;
 use crate::config::Problem;
 use crate::metrics::{Metrics, Reload};
 use crate::trust::Issuers;
@@ -34,14 +34,14 @@ pub struct Current {
     metrics: Arc<Metrics>,
     serving: ArcSwap<Serving>,
     /// Never held while files are read, and never asked for by a request.
-    last: Mutex<Reading>,
+    last: Mutex<FilesRead>,
 }
 
 /// How the files were read last.
 #[derive(Clone)]
-pub struct Reading {
+pub struct FilesRead {
     /// The files as they were then.
-    pub seen: Seen,
+    pub seen: WatchedFiles,
     /// What was wrong with them; nothing if what they say is in force.
     pub problems: Vec<String>,
     /// When that was.
@@ -50,7 +50,7 @@ pub struct Reading {
 
 /// What makes the daemon read its files anew.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
+pub enum ReloadCause {
     /// Somebody asked for it.
     Signal,
     /// They are not what they were.
@@ -69,7 +69,7 @@ impl Current {
             config: config.to_owned(),
             metrics,
             serving: ArcSwap::from_pointee(read?),
-            last: Mutex::new(Reading {
+            last: Mutex::new(FilesRead {
                 seen,
                 problems: Vec::new(),
                 at: Instant::now(),
@@ -88,8 +88,8 @@ impl Current {
             config: PathBuf::new(),
             metrics,
             serving: ArcSwap::from_pointee(serving),
-            last: Mutex::new(Reading {
-                seen: Seen::default(),
+            last: Mutex::new(FilesRead {
+                seen: WatchedFiles::default(),
                 problems: Vec::new(),
                 at: Instant::now(),
             }),
@@ -112,7 +112,7 @@ impl Current {
     }
 
     /// How the files were read last.
-    pub fn last(&self) -> Reading {
+    pub fn last(&self) -> FilesRead {
         self.last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -121,7 +121,7 @@ impl Current {
 
     /// Reads everything anew, whole; if anything is wrong, what was in force stays. What is wrong is told once, however often
     /// it is found, unless somebody asked.
-    pub fn reload(&self, why: Why) {
+    pub fn reload(&self, why: ReloadCause) {
         let in_force = self.get();
         let (seen, read) = read_at_rest(&self.config, Some(&in_force), &self.metrics);
         let outcome = if read.is_ok() {
@@ -141,10 +141,11 @@ impl Current {
             }
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
         };
-        if !problems.is_empty() && (why == Why::Signal || problems != self.last().problems) {
+        if !problems.is_empty() && (why == ReloadCause::Signal || problems != self.last().problems)
+        {
             tell(&problems);
         }
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Reading {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = FilesRead {
             seen,
             problems,
             at: Instant::now(),
@@ -195,16 +196,19 @@ fn read_at_rest(
     config: &Path,
     in_force: Option<&Serving>,
     metrics: &Arc<Metrics>,
-) -> (Seen, Result<Serving, Vec<Problem>>) {
+) -> (WatchedFiles, Result<Serving, Vec<Problem>>) {
     let named = in_force.map(|serving| &serving.rules.settings);
     for _ in 1..TRIES {
-        let seen = Seen::of(config, named);
+        let seen = WatchedFiles::of(config, named);
         let read = read(config, in_force, metrics);
         if seen.again() == seen {
             return (seen, read);
         }
     }
-    (Seen::of(config, named), read(config, in_force, metrics))
+    (
+        WatchedFiles::of(config, named),
+        read(config, in_force, metrics),
+    )
 }
 
 const TRIES: usize = 4;

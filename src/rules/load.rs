@@ -14,7 +14,7 @@ use tracing::warn;
 use super::tls;
 use super::writers::kept_from_others;
 use crate::catalog::Catalog;
-use crate::config::{self, Listen, Place, Places, Problem, Settings, TlsFiles, TokenSource};
+use crate::config::{self, Listen, ListenPlace, Places, Problem, Settings, TlsFiles, TokenSource};
 use crate::policy::{self, Beside, FileToken, Grants, Policy, Unbound, Vars, bind, together};
 use crate::secret::{self, Secret, SecretHash, no_real_token};
 use crate::state::InForce;
@@ -39,7 +39,7 @@ pub struct Rules {
     bound_sets: Mutex<HashMap<Vec<String>, Arc<Grants>>>,
     bound_last: Mutex<VecDeque<Arc<Grants>>>,
     accounts: Table<String, Arc<RealToken>>,
-    tls: HashMap<Place, Arc<ServerConfig>>,
+    tls: HashMap<ListenPlace, Arc<ServerConfig>>,
     admin_tls: Option<Arc<ServerConfig>>,
     /// The SHA-256 of the policy file, as `sha256sum` tells it.
     pub policy_hash: String,
@@ -52,7 +52,7 @@ pub struct Rules {
 const KEPT: usize = 1024;
 
 /// What rules are made of. Each was checked by itself, and against the others.
-pub struct Parts {
+pub struct RulesParts {
     /// The configuration.
     pub settings: Settings,
     /// The API.
@@ -64,7 +64,7 @@ pub struct Parts {
     /// The real tokens, by account.
     pub accounts: Table<String, Arc<RealToken>>,
     /// What listeners show for TLS, by their place.
-    pub tls: HashMap<Place, Arc<ServerConfig>>,
+    pub tls: HashMap<ListenPlace, Arc<ServerConfig>>,
     /// What `admin` shows.
     pub admin_tls: Option<Arc<ServerConfig>>,
     /// The certificates among these, and when they end.
@@ -73,9 +73,9 @@ pub struct Parts {
 
 impl Rules {
     /// Puts them together.
-    pub fn of(parts: Parts) -> Self {
+    pub fn of(parts: RulesParts) -> Self {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let Parts {
+        let RulesParts {
             settings,
             catalog,
             policy,
@@ -192,7 +192,7 @@ impl Rules {
     }
 
     /// What the listener at that place, as the configuration writes it, shows for TLS.
-    pub fn tls(&self, place: &Place) -> Option<&Arc<ServerConfig>> {
+    pub fn tls(&self, place: &ListenPlace) -> Option<&Arc<ServerConfig>> {
         self.tls.get(place)
     }
 
@@ -299,7 +299,7 @@ pub fn load_after(path: &Path, before: Option<&Rules>) -> Result<Rules, Vec<Prob
     else {
         return Err(wrong);
     };
-    Ok(Rules::of(Parts {
+    Ok(Rules::of(RulesParts {
         settings,
         catalog,
         policy,
@@ -506,7 +506,7 @@ fn read_policy(
     Ok((policy, SecretHash::of(text.as_bytes()).to_hex()))
 }
 
-type Configs = HashMap<Place, Arc<ServerConfig>>;
+type Configs = HashMap<ListenPlace, Arc<ServerConfig>>;
 
 fn listeners(settings: &Settings, wrong: &mut Vec<Problem>) -> (Configs, Vec<Certificate>) {
     let (mut configs, mut certificates) = (HashMap::new(), Vec::new());

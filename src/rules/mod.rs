@@ -11,11 +11,11 @@ mod tls;
 mod watch;
 mod writers;
 
-pub use current::{Current, Reading, Serving, Why};
+pub use current::{Current, FilesRead, ReloadCause, Serving};
 pub use load::{
-    Certificate, Parts, Rules, catalog, load, load_after, policy, policy_alone, policy_in,
+    Certificate, Rules, RulesParts, catalog, load, load_after, policy, policy_alone, policy_in,
     policy_text, secrets, settings,
 };
 pub use plans::{Planned, Plans, Settled};
 pub use tls::shows;
-pub use watch::Seen;
+pub use watch::WatchedFiles;

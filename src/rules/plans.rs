@@ -13,9 +13,9 @@ use crate::table::Table;
 #[derive(Default)]
 pub struct Plans {
     /// By the shape of the answer, and which of the grants that go by requests fit.
-    answers: Remembered<(ShapeId, u64), Planned>,
+    answers: FoundForGrants<(ShapeId, u64), Planned>,
     /// By the endpoint, and the same.
-    decisions: Remembered<(usize, u64), Arc<Settled>>,
+    decisions: FoundForGrants<(usize, u64), Arc<Settled>>,
 }
 
 /// What is done to an answer.
@@ -69,20 +69,20 @@ impl Plans {
 }
 
 /// What was found for grants, by what else it depends on.
-struct Remembered<K, V>(RwLock<ByGrants<K, V>>);
+struct FoundForGrants<K, V>(RwLock<ByGrants<K, V>>);
 
 type ByGrants<K, V> = Table<(usize, K), (Weak<Grants>, V)>;
 
 /// As many are remembered. Beyond that all are forgotten: with so many grants of their own, few are asked twice.
 const MOST: usize = 1024;
 
-impl<K, V> Default for Remembered<K, V> {
+impl<K, V> Default for FoundForGrants<K, V> {
     fn default() -> Self {
         Self(RwLock::default())
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Clone> Remembered<K, V> {
+impl<K: Copy + Eq + Hash, V: Clone> FoundForGrants<K, V> {
     fn of<E>(
         &self,
         grants: &Arc<Grants>,

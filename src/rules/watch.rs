@@ -14,7 +14,7 @@ use crate::config::{KeySource, Listen, Settings, TlsFiles, TokenSource};
 /// nothing and can't miss. A path is resolved anew each time, so that a link swapped anywhere on the way counts, as where
 /// Kubernetes swaps `..data`. The time of the inode's last change is held against too: it can't be set back.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Seen(BTreeMap<PathBuf, Result<Looks, io::ErrorKind>>);
+pub struct WatchedFiles(BTreeMap<PathBuf, Result<Looks, io::ErrorKind>>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Looks {
@@ -25,7 +25,7 @@ struct Looks {
     changed: (i64, i64),
 }
 
-impl Seen {
+impl WatchedFiles {
     /// The configuration file and all that it names, now. What the rules in force name counts too: while a new
     /// configuration is wrong, mending either must be seen.
     pub fn of(config: &Path, in_force: Option<&Settings>) -> Self {
@@ -156,7 +156,7 @@ issuers: { k: { url: https://k.example, audience: t, jwks: keys.json, ca_file: k
     #[test]
     fn every_file_that_rules_are_read_from_is_watched_and_no_other() {
         let (directory, config) = directory();
-        let seen = Seen::of(&config, None);
+        let seen = WatchedFiles::of(&config, None);
         let names: Vec<_> = seen
             .0
             .keys()
@@ -186,7 +186,7 @@ issuers: { k: { url: https://k.example, audience: t, jwks: keys.json, ca_file: k
         let (directory, config) = directory();
         let old = settings(&config).unwrap();
         fs::write(&config, "policy: [").unwrap();
-        let seen = Seen::of(&config, Some(&old));
+        let seen = WatchedFiles::of(&config, Some(&old));
         assert!(seen.0.contains_key(&directory.path().join("policy.yaml")));
         assert!(seen.0.contains_key(&config));
     }
@@ -201,7 +201,7 @@ issuers: { k: { url: https://k.example, audience: t, jwks: keys.json, ca_file: k
         }
         symlink("v1", at("..data")).unwrap();
         symlink("..data/policy.yaml", at("policy.yaml")).unwrap();
-        let seen = Seen::of(&config, None);
+        let seen = WatchedFiles::of(&config, None);
         assert_eq!(seen.again(), seen);
         symlink("v2", at("..next")).unwrap();
         fs::rename(at("..next"), at("..data")).unwrap();
@@ -212,7 +212,7 @@ issuers: { k: { url: https://k.example, audience: t, jwks: keys.json, ca_file: k
     fn a_file_that_comes_goes_or_is_written_counts() {
         let (directory, config) = directory();
         let policy = directory.path().join("policy.yaml");
-        let mut seen = Seen::of(&config, None);
+        let mut seen = WatchedFiles::of(&config, None);
         let steps: [(&str, Step); 4] = [
             ("comes", |path| fs::write(path, "a").unwrap()),
             ("is appended to", |path| fs::write(path, "ab").unwrap()),

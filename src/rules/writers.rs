@@ -13,11 +13,11 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 pub struct Writable {
     path: PathBuf,
     mode: u32,
-    who: Who,
+    who: WhoWrites,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Who {
+enum WhoWrites {
     /// Everybody.
     All,
     /// A group.
@@ -30,9 +30,9 @@ impl fmt::Display for Writable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, mode) = (self.path.display(), self.mode & 0o7777);
         let (who, change) = match self.who {
-            Who::All => ("everybody may write it", "chmod o-w"),
-            Who::Group => ("a group may write it", "chmod g-w"),
-            Who::Owner => (
+            WhoWrites::All => ("everybody may write it", "chmod o-w"),
+            WhoWrites::Group => ("a group may write it", "chmod g-w"),
+            WhoWrites::Owner => (
                 "its directory is everybody's, and it is neither root's nor this user's",
                 "chown root",
             ),
@@ -75,7 +75,7 @@ pub fn kept_from_others(path: &Path) -> io::Result<Result<(), Writable>> {
             // Who may write there can't replace what is another's.
             Some(_) if meta.mode() & STICKY != 0 => {
                 let own = [0, me].contains(&file.uid());
-                (!own).then_some((&resolved, &file, Who::Owner))
+                (!own).then_some((&resolved, &file, WhoWrites::Owner))
             }
             Some(who) => return Ok(Err(writable(directory, &meta, who))),
             None => None,
@@ -90,7 +90,7 @@ pub fn kept_from_others(path: &Path) -> io::Result<Result<(), Writable>> {
     })
 }
 
-fn writable(path: &Path, meta: &Metadata, who: Who) -> Writable {
+fn writable(path: &Path, meta: &Metadata, who: WhoWrites) -> Writable {
     Writable {
         path: path.to_owned(),
         mode: meta.mode(),
@@ -98,12 +98,12 @@ fn writable(path: &Path, meta: &Metadata, who: Who) -> Writable {
     }
 }
 
-fn writer(meta: &Metadata) -> Option<Who> {
+fn writer(meta: &Metadata) -> Option<WhoWrites> {
     if meta.mode() & 0o002 != 0 {
-        return Some(Who::All);
+        return Some(WhoWrites::All);
     }
     let of_one = meta.gid() == 0 || meta.gid() == meta.uid();
-    (meta.mode() & 0o020 != 0 && !of_one).then_some(Who::Group)
+    (meta.mode() & 0o020 != 0 && !of_one).then_some(WhoWrites::Group)
 }
 
 const STICKY: u32 = 0o1000;

@@ -28,7 +28,7 @@ pub struct TokenCommand {
 
 /// Why a command gave no real token.
 #[derive(Debug)]
-pub enum NoToken {
+pub enum NoRealToken {
     /// It could not be run.
     Unstarted(io::Error),
     /// It ended so.
@@ -41,7 +41,7 @@ pub enum NoToken {
     Unfit(&'static str),
 }
 
-impl fmt::Display for NoToken {
+impl fmt::Display for NoRealToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unstarted(error) => write!(
@@ -66,7 +66,7 @@ impl fmt::Display for NoToken {
     }
 }
 
-impl std::error::Error for NoToken {}
+impl std::error::Error for NoRealToken {}
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ impl TokenCommand {
     ///
     /// # Errors
     /// `NoToken`.
-    pub fn run(&self, environment: Option<&[(OsString, OsString)]>) -> Result<Secret, NoToken> {
+    pub fn run(&self, environment: Option<&[(OsString, OsString)]>) -> Result<Secret, NoRealToken> {
         let mut command = Command::new(&self.program);
         if let Some(environment) = environment {
             let pairs = environment.iter().map(|(name, value)| (name, value));
@@ -91,7 +91,7 @@ impl TokenCommand {
             .stderr(Stdio::null())
             .process_group(0) // so that what it started ends with it
             .spawn()
-            .map_err(NoToken::Unstarted)?;
+            .map_err(NoRealToken::Unstarted)?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let stdout = child.stdout.take();
         let (done, ended) = channel();
@@ -105,20 +105,20 @@ impl TokenCommand {
                 if let Some(group) = group {
                     let _ = kill_process_group(group, Signal::KILL); // it may have ended just now
                 }
-                return Err(NoToken::Slow);
+                return Err(NoRealToken::Slow);
             }
         };
         if printed.len() as u64 > MOST {
-            return Err(NoToken::TooLong);
+            return Err(NoRealToken::TooLong);
         }
         match status {
             Ok(status) if status.success() => {}
-            Ok(status) => return Err(NoToken::Failed(status)),
-            Err(error) => return Err(NoToken::Unstarted(error)),
+            Ok(status) => return Err(NoRealToken::Failed(status)),
+            Err(error) => return Err(NoRealToken::Unstarted(error)),
         }
-        let text = std::str::from_utf8(&printed).map_err(|_| NoToken::Unfit(NO_TEXT))?;
+        let text = std::str::from_utf8(&printed).map_err(|_| NoRealToken::Unfit(NO_TEXT))?;
         match no_real_token(text.trim()) {
-            Some(why) => Err(NoToken::Unfit(why)),
+            Some(why) => Err(NoRealToken::Unfit(why)),
             None => Ok(Secret::new(text.trim().to_owned())),
         }
     }

@@ -14,7 +14,7 @@ use super::Secret;
 
 /// Why a secret was not read from its file.
 #[derive(Debug)]
-pub enum Unreadable {
+pub enum UnreadableSecret {
     /// The system's own.
     File(PathBuf, io::Error),
     /// It is larger than any secret.
@@ -25,7 +25,7 @@ pub enum Unreadable {
     Loose(Loose),
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnreadableSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path, error) => write!(f, "`{}` can't be read: {error}", path.display()),
@@ -45,7 +45,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for UnreadableSecret {}
 
 /// A file is open to more than its mode should let in.
 #[derive(Debug)]
@@ -77,13 +77,13 @@ impl std::error::Error for Loose {}
 ///
 /// # Errors
 /// `Unreadable`.
-pub fn read(path: &Path) -> Result<Secret, Unreadable> {
-    let wrong = |error| Unreadable::File(path.to_owned(), error);
+pub fn read(path: &Path) -> Result<Secret, UnreadableSecret> {
+    let wrong = |error| UnreadableSecret::File(path.to_owned(), error);
     let file = File::open(path).map_err(wrong)?;
     let meta = file.metadata().map_err(wrong)?; // of the file that is open, whatever is at the path by now
     if !is_mounted_secret(&file, &meta) {
         let forbidden = forbidden_to_others(&meta);
-        kept_from(forbidden, path, &meta).map_err(Unreadable::Loose)?;
+        kept_from(forbidden, path, &meta).map_err(UnreadableSecret::Loose)?;
     }
     // As much as may come, at once: a buffer that grows leaves what it held behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MOST + 1));
@@ -91,9 +91,10 @@ pub fn read(path: &Path) -> Result<Secret, Unreadable> {
         .read_to_end(&mut bytes)
         .map_err(wrong)?;
     if bytes.len() > MOST {
-        return Err(Unreadable::TooLong(path.to_owned()));
+        return Err(UnreadableSecret::TooLong(path.to_owned()));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Unreadable::NoText(path.to_owned()))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| UnreadableSecret::NoText(path.to_owned()))?;
     Ok(Secret::new(text.to_owned()))
 }
 
@@ -217,12 +218,12 @@ mod tests {
     fn a_file_without_an_end_is_not_read_to_it() {
         let (_directory, path) = file(0o600);
         fs::write(&path, "x".repeat(MOST + 1)).unwrap();
-        assert!(matches!(read(&path), Err(Unreadable::TooLong(_))));
+        assert!(matches!(read(&path), Err(UnreadableSecret::TooLong(_))));
         assert!(matches!(
             read(Path::new("/dev/zero")),
-            Err(Unreadable::TooLong(_))
+            Err(UnreadableSecret::TooLong(_))
         ));
         fs::write(&path, [0xff]).unwrap();
-        assert!(matches!(read(&path), Err(Unreadable::NoText(_))));
+        assert!(matches!(read(&path), Err(UnreadableSecret::NoText(_))));
     }
 }

@@ -10,9 +10,9 @@ use rustix::process::{
 
 /// The system would not promise that memory stays in the process.
 #[derive(Debug)]
-pub struct Open(Errno);
+pub struct MemoryOpen(Errno);
 
-impl fmt::Display for Open {
+impl fmt::Display for MemoryOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -22,7 +22,7 @@ impl fmt::Display for Open {
     }
 }
 
-impl std::error::Error for Open {}
+impl std::error::Error for MemoryOpen {}
 
 /// Keeps what is in memory in there: no core dump is written, whatever the limits were, and no other process of the same user
 /// may attach or read `/proc/PID/mem` and `environ`.
@@ -32,13 +32,13 @@ impl std::error::Error for Open {}
 ///
 /// # Errors
 /// `Open`, on which nothing secret should be read.
-pub fn shut() -> Result<(), Open> {
+pub fn shut() -> Result<(), MemoryOpen> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    setrlimit(Resource::Core, none).map_err(Open)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Open)
+    setrlimit(Resource::Core, none).map_err(MemoryOpen)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(MemoryOpen)
 }
 
 /// Makes what is written from here on its owner's alone, whatever the umask was.

@@ -31,12 +31,12 @@ use super::proxy::{self, Told};
 use super::watchdog::{BEAT, Beat};
 use super::workers::Workers;
 use crate::admin::Admin;
-use crate::config::{Place, ProxyHeader};
+use crate::config::{ListenPlace, ProxyHeader};
 use crate::console::Console;
 use crate::gate::Gate;
 use crate::gate::{Clients, Seat};
 use crate::identify::{Forwarding, Peer, is_trusted, subject};
-use crate::metrics::{Handshake, Unreadable};
+use crate::metrics::{Handshake, UnreadableRequest};
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, refused};
 use crate::rules::Serving;
@@ -68,11 +68,11 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    fn tell(&self, unreadable: Unreadable) {
+    fn tell(&self, unreadable: UnreadableRequest) {
         let seldom = match unreadable {
-            Unreadable::Malformed => &self.malformed,
-            Unreadable::LongTarget => &self.long_target,
-            Unreadable::LargeHead => &self.large_head,
+            UnreadableRequest::Malformed => &self.malformed,
+            UnreadableRequest::LongTarget => &self.long_target,
+            UnreadableRequest::LargeHead => &self.large_head,
         };
         let status = unreadable.status();
         seldom.once_in_a_while(|| warn!(status, "what a client sent could not be read as a request, and was answered with the status alone; `tidegate_unreadable_total` counts how often"));
@@ -138,7 +138,7 @@ impl Behind {
     }
 
     /// Counts what could not be read as a request.
-    fn unreadable(&self, unreadable: Unreadable) {
+    fn unreadable(&self, unreadable: UnreadableRequest) {
         match self {
             Self::Gate(gate) => gate.unreadable(unreadable),
             Self::Admin(..) => {}
@@ -154,7 +154,7 @@ impl Behind {
     }
 
     /// The certificate of the moment: a reload changes it without a dropped connection.
-    fn tls(&self, configured: &Place) -> Option<Arc<ServerConfig>> {
+    fn tls(&self, configured: &ListenPlace) -> Option<Arc<ServerConfig>> {
         let serving = self.serving();
         match self {
             Self::Gate(_) => serving.rules.tls(configured).cloned(),

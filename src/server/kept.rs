@@ -23,7 +23,7 @@ use tracing::debug;
 
 use super::connection::{HeadAwaited, Patience, Watch, Watched};
 use super::framing::Scanned;
-use crate::metrics::Unreadable;
+use crate::metrics::UnreadableRequest;
 
 /// What a connection goes over.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
@@ -68,7 +68,7 @@ pub(super) struct Ends<'e, O, S> {
     /// Whether that was so.
     pub stopping: bool,
     /// Why it ended, if what came last could not be read.
-    pub unreadable: Option<Unreadable>,
+    pub unreadable: Option<UnreadableRequest>,
 }
 
 /// How far a connection was run.
@@ -149,14 +149,14 @@ impl Drop for Had {
 }
 
 /// What an error says of the bytes that a client sent last.
-fn unreadable(error: &hyper::Error) -> Option<Unreadable> {
+fn unreadable(error: &hyper::Error) -> Option<UnreadableRequest> {
     if !error.is_parse() || error.is_parse_version_h2() {
         return None;
     }
     Some(match error.is_parse_too_large() {
-        false => Unreadable::Malformed,
-        true if error.to_string().contains("URI") => Unreadable::LongTarget,
-        true => Unreadable::LargeHead,
+        false => UnreadableRequest::Malformed,
+        true if error.to_string().contains("URI") => UnreadableRequest::LongTarget,
+        true => UnreadableRequest::LargeHead,
     })
 }
 
@@ -169,7 +169,7 @@ pub(super) fn serve<W, V>(
     (watch, patience): (Watch, Patience),
     mut stopping: Receiver<bool>,
     held: impl Sized,
-    note: impl Fn(Unreadable),
+    note: impl Fn(UnreadableRequest),
 ) -> impl Future<Output = ()>
 where
     W: Wire,

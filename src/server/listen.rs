@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::inherited::{Inherited, Socket, Unfit};
-use crate::config::{Listen, Place, Plaintext, ProxyHeader};
+use crate::config::{Listen, ListenPlace, Plaintext, ProxyHeader};
 
 /// A place where connections come in.
 pub enum Listener {
@@ -17,7 +17,7 @@ pub enum Listener {
         /// The listener.
         listener: TcpListener,
         /// The place as the configuration writes it.
-        configured: Place,
+        configured: ListenPlace,
         /// Whether it speaks TLS.
         tls: bool,
         /// What comes before that.
@@ -80,13 +80,13 @@ impl Listener {
             Listen::Unix(path) => return Ok(vec![Self::at_path(path)?]),
         };
         match place {
-            Place::Address(address) => Ok(vec![Self::Tcp {
+            ListenPlace::Address(address) => Ok(vec![Self::Tcp {
                 listener: TcpListener::bind(address).await?,
                 configured: place.clone(),
                 tls,
                 header,
             }]),
-            Place::Systemd(name) => inherited
+            ListenPlace::Systemd(name) => inherited
                 .named(name)?
                 .into_iter()
                 .map(|socket| Self::of_systemd(name, socket, listen))
@@ -135,7 +135,7 @@ impl Listener {
 
     fn passed(
         socket: std::net::TcpListener,
-        place: &Place,
+        place: &ListenPlace,
         header: ProxyHeader,
         tls: bool,
     ) -> Result<Self, Unbound> {

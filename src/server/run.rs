@@ -25,7 +25,7 @@ use crate::audit::{Audit, recorded_until};
 use crate::config::{AuditSettings, AuditSink, Listen, Problem, Settings};
 use crate::console::{Console, History};
 use crate::gate::Gate;
-use crate::rules::{Current, Rules, Why};
+use crate::rules::{Current, ReloadCause, Rules};
 use crate::state::{Live, StateError};
 
 /// Why the daemon could not start.
@@ -174,12 +174,12 @@ async fn reload_until_stopped(
         tokio::select! {
             signal = signals.next() => match signal {
                 Some(Signal::Reload) => {
-                    reload(current, tokens, Why::Signal).await;
+                    reload(current, tokens, ReloadCause::Signal).await;
                     audit.reopen(&current.get().rules.settings.audit);
                 }
                 Some(Signal::Stop) | None => break,
             },
-            () = files.changed() => reload(current, tokens, Why::Files).await,
+            () = files.changed() => reload(current, tokens, ReloadCause::Files).await,
         }
     }
 }
@@ -234,7 +234,7 @@ async fn all(mut tasks: JoinSet<()>) {
 const FILE_TOO_LARGE: i32 = rustix::process::Signal::XFSZ.as_raw();
 
 /// Reloads, and tells systemd when it begins and when it is done. It is done aside, as this thread accepts connections.
-async fn reload(current: &Arc<Current>, tokens: &Arc<Live>, why: Why) {
+async fn reload(current: &Arc<Current>, tokens: &Arc<Live>, why: ReloadCause) {
     let (current, tokens) = (Arc::clone(current), Arc::clone(tokens));
     let aside = spawn_blocking(move || {
         supervisor::reloading();

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::rules::Current;
-use crate::rules::Seen;
+use crate::rules::WatchedFiles;
 
 /// Looks every second whether the files are still what was read.
 ///
@@ -13,7 +13,7 @@ use crate::rules::Seen;
 pub(super) struct Watcher {
     current: Arc<Current>,
     looks: Interval,
-    unsettled: Option<Seen>,
+    unsettled: Option<WatchedFiles>,
 }
 
 impl Watcher {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Members, Operation, Outline};
+use super::{MemberTree, Operation, Outline};
 
 /// What two specifications say differently.
 #[derive(Debug, Eq, PartialEq)]
@@ -144,7 +144,7 @@ fn changes(before: &Operation, now: &Operation) -> Vec<Change> {
     found
 }
 
-fn fields(before: &Members, now: &Members) -> Vec<FieldChange> {
+fn fields(before: &MemberTree, now: &MemberTree) -> Vec<FieldChange> {
     let (before, now) = (before.paths(), now.paths());
     let mut found = Vec::new();
     for (path, required) in &now {

@@ -7,7 +7,7 @@ use std::str::{Chars, FromStr};
 ///
 /// A list's name ends in `[]`, a required member's in `!`; what is under a member stands in brackets. `*` is any name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Members(BTreeMap<String, Member>);
+pub struct MemberTree(BTreeMap<String, Member>);
 
 /// One of them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -15,10 +15,10 @@ pub(super) struct Member {
     /// Whether it must be given.
     pub required: bool,
     /// What is under it.
-    pub under: Members,
+    pub under: MemberTree,
 }
 
-impl Members {
+impl MemberTree {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -26,7 +26,7 @@ impl Members {
 
     /// Adds one, or adds to the one of that name, and returns what is under it. Its name loses what the form is written
     /// with, and the dot, which parts the steps of a way.
-    pub fn add(&mut self, name: &str, lists: usize, required: bool) -> &mut Members {
+    pub fn add(&mut self, name: &str, lists: usize, required: bool) -> &mut MemberTree {
         let name: String = name
             .chars()
             .map(|sign| {
@@ -111,7 +111,7 @@ impl Members {
     }
 }
 
-impl fmt::Display for Members {
+impl fmt::Display for MemberTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, member)) in self.0.iter().enumerate() {
             let (comma, mark) = (
@@ -131,7 +131,7 @@ impl fmt::Display for Members {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoMembers;
 
-impl FromStr for Members {
+impl FromStr for MemberTree {
     type Err = NoMembers;
 
     fn from_str(text: &str) -> Result<Self, NoMembers> {
@@ -144,7 +144,7 @@ impl FromStr for Members {
     }
 }
 
-fn level(signs: &mut Peekable<Chars<'_>>, depth: usize) -> Result<Members, NoMembers> {
+fn level(signs: &mut Peekable<Chars<'_>>, depth: usize) -> Result<MemberTree, NoMembers> {
     let mut members = BTreeMap::new();
     if depth > DEEPEST {
         return Err(NoMembers);
@@ -156,20 +156,20 @@ fn level(signs: &mut Peekable<Chars<'_>>, depth: usize) -> Result<Members, NoMem
         }
         if name.is_empty() {
             return if members.is_empty() {
-                Ok(Members(members))
+                Ok(MemberTree(members))
             } else {
                 Err(NoMembers)
             };
         }
         let required = signs.next_if_eq(&'!').is_some();
-        let mut under = Members::default();
+        let mut under = MemberTree::default();
         if signs.next_if_eq(&'(').is_some() {
             under = level(signs, depth + 1)?;
             signs.next_if_eq(&')').ok_or(NoMembers)?;
         }
         members.insert(name, Member { required, under });
         if signs.next_if_eq(&',').is_none() {
-            return Ok(Members(members));
+            return Ok(MemberTree(members));
         }
     }
 }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn members_are_a_list_with_lists_in_brackets() {
         let text = "name!,rules[](ports!,sources(tags[]))";
-        let members: Members = text.parse().unwrap();
+        let members: MemberTree = text.parse().unwrap();
         assert_eq!(members.to_string(), text);
         let paths: Vec<_> = members.paths().into_iter().collect();
         let expected = [
@@ -208,7 +208,7 @@ mod tests {
             ["name", "rules[].ports", "rules[].sources.tags[]"]
         );
         for wrong in ["a,", "(a)", "a(", "a)", "a(b", "a!!", ",a", "a((b))"] {
-            assert_eq!(wrong.parse::<Members>(), Err(NoMembers), "{wrong:?}");
+            assert_eq!(wrong.parse::<MemberTree>(), Err(NoMembers), "{wrong:?}");
         }
         assert_eq!(
             members.only(|name| name == "tags").to_string(),
@@ -219,7 +219,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_printed_reads_the_same(names in prop::collection::vec(("\\PC{1,6}", 0..2_usize, any::<bool>(), 0..3_usize), 0..20)) {
-            let mut members = Members::default();
+            let mut members = MemberTree::default();
             for (name, lists, required, depth) in names {
                 let mut at = &mut members;
                 for _ in 0..depth {
@@ -227,12 +227,12 @@ mod tests {
                 }
                 at.add(&name, lists, required);
             }
-            prop_assert_eq!(members.to_string().parse::<Members>(), Ok(members));
+            prop_assert_eq!(members.to_string().parse::<MemberTree>(), Ok(members));
         }
 
         #[test]
         fn no_text_panics(text in "[a-b,!()\\[\\]]{0,30}") {
-            let _ = text.parse::<Members>();
+            let _ = text.parse::<MemberTree>();
         }
     }
 }

@@ -16,9 +16,9 @@ use std::fmt;
 use crate::catalog::Method;
 
 pub use compare::{Change, Difference, FieldChange, compare};
-pub use members::{Members, NoMembers};
+pub use members::{MemberTree, NoMembers};
 pub use openapi::{Unreadable, read};
-pub use parts::Beside;
+pub use parts::ReadBeside;
 
 /// The operations of a specification.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -39,11 +39,11 @@ pub struct Operation {
     /// The sets of scopes of which one is asked for; none if the specification names no scope.
     pub scopes: Vec<BTreeSet<String>>,
     /// The parameters of its query.
-    pub query: Members,
+    pub query: MemberTree,
     /// The members of its body.
-    pub body: Members,
+    pub body: MemberTree,
     /// The members of its answer whose names sound like secrets.
-    pub secrets: Members,
+    pub secrets: MemberTree,
     /// Whether it is to go away.
     pub deprecated: bool,
 }

@@ -5,8 +5,8 @@ use std::{fmt, io};
 use serde_json::Value;
 
 use super::members::DEEPEST;
-use super::parts::{Beside, Parts};
-use super::{Members, Operation, Outline};
+use super::parts::{ReadBeside, SpecificationFiles};
+use super::{MemberTree, Operation, Outline};
 use crate::catalog::Method;
 
 /// Why a text is no specification that can be compared.
@@ -60,9 +60,9 @@ impl std::error::Error for Unreadable {}
 ///
 /// # Errors
 /// `Unreadable`, with the reason.
-pub fn read(file: &str, text: &str, beside: Beside<'_>) -> Result<Outline, Unreadable> {
-    let parts = Parts::read(file, text, beside)?;
-    let mut reader = Reader {
+pub fn read(file: &str, text: &str, beside: ReadBeside<'_>) -> Result<Outline, Unreadable> {
+    let parts = SpecificationFiles::read(file, text, beside)?;
+    let mut reader = OpenApiReader {
         parts: &parts,
         left: MOST_SCHEMAS,
         open: Vec::new(),
@@ -87,15 +87,15 @@ pub fn read(file: &str, text: &str, beside: Beside<'_>) -> Result<Outline, Unrea
     Ok(outline)
 }
 
-struct Reader<'r> {
-    parts: &'r Parts,
+struct OpenApiReader<'r> {
+    parts: &'r SpecificationFiles,
     /// How many schemas may yet be looked at.
     left: usize,
     /// The references that are being followed.
     open: Vec<&'r str>,
 }
 
-impl<'r> Reader<'r> {
+impl<'r> OpenApiReader<'r> {
     /// What a value refers to, or the value.
     fn resolved(&self, value: &'r Value) -> Result<&'r Value, Unreadable> {
         let mut at = value;
@@ -145,13 +145,13 @@ impl<'r> Reader<'r> {
         item: &'r Value,
         said: &'r Value,
     ) -> Result<Operation, Unreadable> {
-        let mut answer = Members::default();
+        let mut answer = MemberTree::default();
         for (status, response) in self.object(said, "responses")? {
             if status.starts_with('2') {
                 self.content(self.resolved(response)?, &mut answer)?;
             }
         }
-        let mut body = Members::default();
+        let mut body = MemberTree::default();
         if let Some(request) = said.get("requestBody") {
             self.content(self.resolved(request)?, &mut body)?;
         }
@@ -171,8 +171,8 @@ impl<'r> Reader<'r> {
         })
     }
 
-    fn query(&self, item: &'r Value, said: &'r Value) -> Result<Members, Unreadable> {
-        let mut query = Members::default();
+    fn query(&self, item: &'r Value, said: &'r Value) -> Result<MemberTree, Unreadable> {
+        let mut query = MemberTree::default();
         let of_the_path = self.list(item, "parameters")?;
         for parameter in of_the_path
             .into_iter()
@@ -189,7 +189,7 @@ impl<'r> Reader<'r> {
         Ok(query)
     }
 
-    fn content(&mut self, has: &'r Value, into: &mut Members) -> Result<(), Unreadable> {
+    fn content(&mut self, has: &'r Value, into: &mut MemberTree) -> Result<(), Unreadable> {
         for (_, content) in self.object(has, "content")? {
             if let Some(schema) = self.resolved(content)?.get("schema") {
                 self.schema(schema, &BTreeSet::new(), 0, into)?;
@@ -205,7 +205,7 @@ impl<'r> Reader<'r> {
         schema: &'r Value,
         required: &BTreeSet<&'r str>,
         depth: usize,
-        into: &mut Members,
+        into: &mut MemberTree,
     ) -> Result<(), Unreadable> {
         self.left = self.left.checked_sub(1).ok_or(Unreadable::TooMuch)?;
         if depth > DEEPEST {
@@ -228,7 +228,7 @@ impl<'r> Reader<'r> {
         schema: &'r Value,
         required: &BTreeSet<&'r str>,
         depth: usize,
-        into: &mut Members,
+        into: &mut MemberTree,
     ) -> Result<(), Unreadable> {
         let none = BTreeSet::new();
         let mut all = required.clone();
@@ -250,7 +250,7 @@ impl<'r> Reader<'r> {
         }
         let one_of = self.list(schema, "oneOf")?;
         for part in one_of.into_iter().chain(self.list(schema, "anyOf")?) {
-            let mut of_one = Members::default();
+            let mut of_one = MemberTree::default();
             self.schema(part, &none, depth + 1, &mut of_one)?;
             into.take_optional(of_one); // what one of several asks for is not always asked for
         }

@@ -8,19 +8,19 @@ use super::Unreadable;
 use crate::yaml::{self, Mistakes, Node};
 
 /// Reads a file by its way from the directory of the first.
-pub type Beside<'b> = &'b dyn Fn(&str) -> io::Result<String>;
+pub type ReadBeside<'b> = &'b dyn Fn(&str) -> io::Result<String>;
 
 /// The files of a specification, as one: every `$ref` in them is written from the first file's directory
 /// (`resources/tags/models/tag.yml#/name`), and what stands in the first file itself as `#/components/schemas/tag`.
-pub(super) struct Parts {
+pub(super) struct SpecificationFiles {
     whole: Value,
     /// By their way from that directory. One that can't be read matters only where it is needed: few of those that show
     /// examples are.
     beside: BTreeMap<String, Result<Value, Arc<Unreadable>>>,
 }
 
-impl Parts {
-    pub(super) fn read(file: &str, text: &str, beside: Beside<'_>) -> Result<Self, Unreadable> {
+impl SpecificationFiles {
+    pub(super) fn read(file: &str, text: &str, beside: ReadBeside<'_>) -> Result<Self, Unreadable> {
         let first = file.rsplit('/').next().unwrap_or(file);
         let mut whole = document(file, text)?;
         let mut wanted = Vec::new();

@@ -47,7 +47,7 @@ fn said(operation: &Operation) -> Value {
     })
 }
 
-fn schema(members: &Members) -> Value {
+fn schema(members: &MemberTree) -> Value {
     let mut properties = serde_json::Map::new();
     let mut required = Vec::new();
     for (name, member) in members.entries() {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::maker::{Maker, Parent};
 use super::record::Issued;
-use super::wish::{Wish, invalid};
+use super::wish::{ChildWish, invalid};
 use crate::catalog::Catalog;
 use crate::policy::{self, Delegate, Policy, Vars, read_narrowing};
 use crate::refusal::{Code, Refusal};
@@ -45,7 +45,7 @@ impl Delegator<'_> {
     /// `delegation` for what it can't hand on, `body_unreadable` for what is nothing.
     pub fn child(
         &self,
-        wish: &Wish,
+        wish: &ChildWish,
         policy: &Policy,
         catalog: &Catalog,
         now: Timestamp,
@@ -124,7 +124,7 @@ impl Delegator<'_> {
     /// The roles that the child gets: those that are handed on, or of these those that were asked for.
     fn handed_on(
         &self,
-        wish: &Wish,
+        wish: &ChildWish,
         delegate: &impl Fn(&String) -> Option<Delegate>,
     ) -> Result<Vec<String>, Refusal> {
         let delegates = |role: &&String| delegate(role).is_some();

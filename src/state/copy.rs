@@ -1,6 +1,6 @@
 //! Bringing what one store holds to another, in which some of it may be already: nothing that ended in either lives again.
 
-use super::maker::Taken;
+use super::maker::TakenIdentity;
 use super::record::{Changed, Issued, StateError};
 use super::row::time;
 use super::store::Store;
@@ -113,7 +113,7 @@ pub(super) fn merged(there: &Issued, comes: &Issued) -> Merged {
 #[derive(Clone, Debug)]
 pub struct TakenFor {
     /// What was taken.
-    pub taken: Taken,
+    pub taken: TakenIdentity,
     /// What for.
     pub token: TokenId,
 }
@@ -127,7 +127,7 @@ impl TakenFor {
         until: i64,
     ) -> Result<Self, StateError> {
         let wrong = |what: &str| StateError::Row(format!("{what} of an identity that was taken"));
-        let taken = Taken {
+        let taken = TakenIdentity {
             identity: identity.try_into().map_err(|_| wrong("the hash"))?,
             rule,
             again: false,
@@ -139,4 +139,4 @@ impl TakenFor {
 }
 
 /// How a token was used, as a copy brings it.
-pub type Used = (TokenId, Usage);
+pub type UsedToken = (TokenId, Usage);

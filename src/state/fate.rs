@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::kept::Kept;
+use super::kept::KeptToken;
 use super::maker::Parent;
 use super::record::StateError;
 use super::store::Store;
 use crate::policy::{FileToken, Policy};
 use crate::refusal::{Code, Refusal};
-use crate::token::{Admission, Moment, Standing, Usage, standing};
+use crate::token::{Admission, Moment, TokenStanding, Usage, standing};
 
 /// A token at a moment: what is kept of it, how it was used, and when it was revoked.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct SeenToken {
     /// What is kept of it.
-    pub kept: Kept,
+    pub kept: KeptToken,
     /// How it was used.
     pub usage: Usage,
     /// When it was revoked.
@@ -25,9 +25,9 @@ pub struct Seen {
 
 /// How a token stands, whoever comes and from wherever: what the daemon would say to it, and what lists show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
+pub enum TokenFate {
     /// As it stands by itself; the token that made it and the policy leave it at that.
-    Own(Standing),
+    Own(TokenStanding),
     /// It can't be used, as the token that made it can't.
     WithMaker(Ended),
     /// A role, a variable or a ceiling of it is gone from the policy.
@@ -40,12 +40,12 @@ pub enum Ended {
     /// It is gone, or has not the secret any more by which it made the other.
     Gone,
     /// It stands so, and is not active.
-    Stands(Standing),
+    Stands(TokenStanding),
     /// It has lost a role that it handed on, or may hand that on no more.
     HandsOnNoMore,
 }
 
-impl Seen {
+impl SeenToken {
     /// What it is judged by.
     pub fn admission(&self) -> Admission<'_> {
         Admission {
@@ -61,22 +61,22 @@ impl Seen {
         &self,
         policy: &Policy,
         now: Moment,
-        maker: impl FnOnce(&Parent) -> Option<Seen>,
-    ) -> Fate {
+        maker: impl FnOnce(&Parent) -> Option<SeenToken>,
+    ) -> TokenFate {
         let ended = self.kept.parent().and_then(|parent| {
             let maker = maker(parent);
             parent.ended(maker.as_ref(), self.kept.roles(), policy, now)
         });
         let unbound = || self.kept.unbound(policy, now.latest).is_some();
-        Fate::of(standing(&self.admission(), now), ended, unbound)
+        TokenFate::of(standing(&self.admission(), now), ended, unbound)
     }
 }
 
-impl Fate {
+impl TokenFate {
     /// What a token's own standing, the end of the token that made it, and whether it lacks something in the policy come to, in
     /// the daemon's order. What is over stays over, whatever else it is.
-    pub fn of(own: Standing, ended: Option<Ended>, unbound: impl FnOnce() -> bool) -> Self {
-        let is_over = !matches!(own, Standing::Active | Standing::NotYetValid);
+    pub fn of(own: TokenStanding, ended: Option<Ended>, unbound: impl FnOnce() -> bool) -> Self {
+        let is_over = !matches!(own, TokenStanding::Active | TokenStanding::NotYetValid);
         match ended {
             _ if is_over => Self::Own(own),
             Some(ended) => Self::WithMaker(ended),
@@ -105,11 +105,11 @@ impl Ended {
     pub fn why(self) -> &'static str {
         match self {
             Self::Gone => "is gone, or has another secret",
-            Self::Stands(Standing::Active) => "is active",
-            Self::Stands(Standing::Revoked) => "was revoked",
-            Self::Stands(Standing::NotYetValid) => "is not valid yet",
-            Self::Stands(Standing::Expired | Standing::Idle) => "has ended",
-            Self::Stands(Standing::UsedUp) => "was used as often as it may be",
+            Self::Stands(TokenStanding::Active) => "is active",
+            Self::Stands(TokenStanding::Revoked) => "was revoked",
+            Self::Stands(TokenStanding::NotYetValid) => "is not valid yet",
+            Self::Stands(TokenStanding::Expired | TokenStanding::Idle) => "has ended",
+            Self::Stands(TokenStanding::UsedUp) => "was used as often as it may be",
             Self::HandsOnNoMore => "has lost a role that it handed on, or may hand it on no more",
         }
     }
@@ -117,10 +117,12 @@ impl Ended {
     /// As it is told to who comes with the token that was made.
     pub fn refusal(self) -> Refusal {
         let code = match self {
-            Self::Gone | Self::Stands(Standing::Active | Standing::Revoked) => Code::Revoked,
-            Self::Stands(Standing::NotYetValid) => Code::NotYetValid,
-            Self::Stands(Standing::Expired | Standing::Idle) => Code::Expired,
-            Self::Stands(Standing::UsedUp) => Code::UsesExhausted,
+            Self::Gone | Self::Stands(TokenStanding::Active | TokenStanding::Revoked) => {
+                Code::Revoked
+            }
+            Self::Stands(TokenStanding::NotYetValid) => Code::NotYetValid,
+            Self::Stands(TokenStanding::Expired | TokenStanding::Idle) => Code::Expired,
+            Self::Stands(TokenStanding::UsedUp) => Code::UsesExhausted,
             Self::HandsOnNoMore => Code::RoleMissing,
         };
         let what = format!(
@@ -136,7 +138,7 @@ impl Parent {
     /// roles that it handed on, which must still be such as are handed on.
     pub fn ended(
         &self,
-        maker: Option<&Seen>,
+        maker: Option<&SeenToken>,
         handed_on: &[String],
         policy: &Policy,
         now: Moment,
@@ -145,7 +147,7 @@ impl Parent {
             return Some(Ended::Gone);
         };
         let stands = standing(&maker.admission(), now);
-        if stands != Standing::Active {
+        if stands != TokenStanding::Active {
             return Some(Ended::Stands(stands));
         }
         let is_handed_on = |name: &String| {
@@ -165,21 +167,21 @@ impl Parent {
         policy: &Policy,
         state: Option<&dyn Store>,
         now: Timestamp,
-    ) -> Result<Option<Seen>, StateError> {
+    ) -> Result<Option<SeenToken>, StateError> {
         let has_id = |token: &&Arc<FileToken>| token.id == self.id;
         let listed = policy.tokens.iter().find(has_id);
         let issued = state
             .map(|state| state.find(self.id.as_str()))
             .transpose()?;
         let issued = issued.flatten().map(Arc::new);
-        let Some((kept, _)) = Kept::matching(listed, issued, &self.hash, now) else {
+        let Some((kept, _)) = KeptToken::matching(listed, issued, &self.hash, now) else {
             return Ok(None);
         };
         let (usage, revoked_at) = match state {
             None => (Usage::default(), None),
             Some(state) => (state.usage(&self.id)?, state.revoked_at(&self.id)?),
         };
-        Ok(Some(Seen {
+        Ok(Some(SeenToken {
             kept,
             usage,
             revoked_at,
@@ -194,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_over_by_itself_is_told_as_that_then_its_maker_then_its_roles() {
         use Ended::{Gone, HandsOnNoMore, Stands};
-        use Standing::{Active, Expired, Idle, NotYetValid, Revoked, UsedUp};
+        use TokenStanding::{Active, Expired, Idle, NotYetValid, Revoked, UsedUp};
         let cases = [
             (Active, None, false, "active"),
             (NotYetValid, None, false, "not_yet_valid"),
@@ -213,9 +215,9 @@ mod tests {
             (UsedUp, Some(Gone), false, "expired"),
         ];
         for (own, ended, unbound, told) in cases {
-            let fate = Fate::of(own, ended, || unbound);
+            let fate = TokenFate::of(own, ended, || unbound);
             assert_eq!(fate.as_str(), told, "{own:?}, {ended:?}, {unbound}");
-            if let Some(ended) = ended.filter(|_| matches!(fate, Fate::WithMaker(_))) {
+            if let Some(ended) = ended.filter(|_| matches!(fate, TokenFate::WithMaker(_))) {
                 let code = ended.refusal().code.as_str();
                 let state = code.replace("uses_exhausted", "expired");
                 assert_eq!(state, told, "what is told is what is done");

@@ -12,14 +12,14 @@ use crate::token::{Limits, TokenId};
 
 /// What is kept of a token.
 #[derive(Clone, Debug)]
-pub enum Kept {
+pub enum KeptToken {
     /// In the policy file.
     Listed(Arc<FileToken>),
     /// In the state.
     Issued(Arc<Issued>),
 }
 
-impl Kept {
+impl KeptToken {
     /// The record whose secret this is, and until when the secret holds, if that is the one before a rotation: it counts for
     /// as long as its grace lasts.
     pub fn matching(

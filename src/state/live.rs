@@ -12,10 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::Place;
-use super::fate::{Fate, Seen};
-use super::kept::Kept;
-use super::maker::Taken;
+use super::StatePlace;
+use super::fate::{SeenToken, TokenFate};
+use super::kept::KeptToken;
+use super::maker::TakenIdentity;
 use super::memory::{Hearing, Memory};
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
@@ -23,7 +23,7 @@ use super::store::Store;
 use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
 use crate::table::Table;
-use crate::token::{Moment, Standing, SubToken, Time, TokenId, Usage, standing};
+use crate::token::{Moment, SubToken, Time, TokenId, TokenStanding, Usage, standing};
 use crate::units::Rate;
 
 /// The tokens as the daemon holds them: in memory, kept up with the state file by one thread, and counted by another.
@@ -52,7 +52,7 @@ pub struct Live {
     name: String,
     /// What others remember.
     hearing: Mutex<Hearing>,
-    reader: Sender<Question>,
+    reader: Sender<ReaderTask>,
     writer: Sender<Work>,
     /// As long as the thread that counts lives.
     writing: Weak<()>,
@@ -63,7 +63,7 @@ pub struct Live {
     dozing: Arc<AtomicBool>,
 }
 
-type Shard = Table<TokenId, Entry>;
+type Shard = Table<TokenId, TokenEntry>;
 
 /// How many tokens there are.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl InForce<'_> {
 
 /// What is known of one id.
 #[derive(Clone, Default)]
-pub struct Entry {
+pub struct TokenEntry {
     /// The issued token; none for one of the policy file.
     pub issued: Option<Arc<Issued>>,
     /// When it was revoked.
@@ -136,7 +136,7 @@ struct Bucket {
     limiter: DefaultDirectRateLimiter,
 }
 
-enum Question {
+enum ReaderTask {
     Find(TokenId, oneshot::Sender<()>),
     Refresh(oneshot::Sender<()>),
     /// Somebody changed something.
@@ -163,7 +163,7 @@ struct Counting {
 /// A token that an identity is exchanged for.
 struct Exchanging {
     token: Issued,
-    identity: Taken,
+    identity: TakenIdentity,
     answer: oneshot::Sender<Result<Option<Issued>, Unavailable>>,
 }
 
@@ -202,10 +202,10 @@ impl Live {
     ///
     /// # Errors
     /// `StateError` if it can't be read now; later failures refuse requests instead.
-    pub fn open(place: &Place, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
+    pub fn open(place: &StatePlace, recorded: Option<Timestamp>) -> Result<Arc<Self>, StateError> {
         let (looking, counting, stale) = match place {
-            Place::File(_) => (PATIENCE, COUNTING, STALE),
-            Place::Postgres(database) => (LOOKING, SHARED_COUNTING, database.stale_for),
+            StatePlace::File(_) => (PATIENCE, COUNTING, STALE),
+            StatePlace::Postgres(database) => (LOOKING, SHARED_COUNTING, database.stale_for),
         };
         super::made_ready(place)?;
         let reading = super::open(place, looking)?;
@@ -242,7 +242,7 @@ impl Live {
         let (shards, sequence) = read(&*store, &mut hearing)?;
         let (reader, questions) = channel();
         let woken = reader.clone();
-        store.wake(Box::new(move || _ = woken.send(Question::Changed)));
+        store.wake(Box::new(move || _ = woken.send(ReaderTask::Changed)));
         let (writer, counts) = channel();
         let counting_lives = Arc::new(());
         let dozing = Arc::<AtomicBool>::default();
@@ -269,7 +269,7 @@ impl Live {
             dozing,
         });
         live.mark_read(begun);
-        let reader = Reader::new(store, sequence, Arc::downgrade(&live));
+        let reader = StateReader::new(store, sequence, Arc::downgrade(&live));
         named_thread("state-reader", move || reader.run(&questions))?;
         let counter = named_thread("state-writer", move || {
             write(counting, &counts, &dozes, &writable, &counting_up);
@@ -307,7 +307,7 @@ impl Live {
         self.each_issued(|token| {
             let lives = matches!(
                 standing(&token.admission(), now),
-                Standing::Active | Standing::NotYetValid
+                TokenStanding::Active | TokenStanding::NotYetValid
             );
             let is_lost = || token.kept.unbound(policy, now.latest).is_some();
             unusable += usize::from(lives && is_lost());
@@ -332,22 +332,26 @@ impl Live {
     ///
     /// # Errors
     /// `Unavailable` if the state could not be read for over a second.
-    pub async fn entry(&self, id: &TokenId, in_policy: bool) -> Result<Option<Entry>, Unavailable> {
+    pub async fn entry(
+        &self,
+        id: &TokenId,
+        in_policy: bool,
+    ) -> Result<Option<TokenEntry>, Unavailable> {
         self.fresh().await?;
         let known = self.known(id);
         // Of one that was issued elsewhere just now, its uses may be known before it is.
-        let is_whole = |entry: &Entry| entry.issued.is_some() || entry.revoked_at.is_some();
+        let is_whole = |entry: &TokenEntry| entry.issued.is_some() || entry.revoked_at.is_some();
         if in_policy || known.as_ref().is_some_and(is_whole) {
             return Ok(known); // a revocation comes with the next look, as for every other token
         }
         self.reachable()?;
         let (asked, answered) = oneshot::channel();
-        let ask = self.ask(Question::Find(id.clone(), asked), answered);
+        let ask = self.ask(ReaderTask::Find(id.clone(), asked), answered);
         Box::pin(ask).await?; // seldom: every request that is answered has room for it
         Ok(self.known(id))
     }
 
-    fn known(&self, id: &TokenId) -> Option<Entry> {
+    fn known(&self, id: &TokenId) -> Option<TokenEntry> {
         self.shards
             .get(Self::shard_number(id))?
             .load()
@@ -358,7 +362,7 @@ impl Live {
     /// Whether the two threads live and the one that reads answers in time, be it that it can't read. For systemd's watchdog.
     pub async fn is_kept(&self) -> bool {
         let (asked, answered) = oneshot::channel();
-        let reads = self.ask(Question::Refresh(asked), answered).await;
+        let reads = self.ask(ReaderTask::Refresh(asked), answered).await;
         reads.is_ok() && self.writing.strong_count() > 0
     }
 
@@ -368,7 +372,7 @@ impl Live {
         }
         self.reachable()?;
         let (asked, answered) = oneshot::channel();
-        Box::pin(self.ask(Question::Refresh(asked), answered)).await?;
+        Box::pin(self.ask(ReaderTask::Refresh(asked), answered)).await?;
         if self.age() <= self.stale {
             Ok(())
         } else {
@@ -402,7 +406,7 @@ impl Live {
 
     async fn ask(
         &self,
-        question: Question,
+        question: ReaderTask,
         answered: oneshot::Receiver<()>,
     ) -> Result<(), Unavailable> {
         self.reader.send(question).map_err(|_| Unavailable)?;
@@ -431,7 +435,7 @@ impl Live {
                     listed.hear(usage);
                 }
             }
-            None => self.change(std::iter::once((id, Change::Used(usage)))),
+            None => self.change(std::iter::once((id, EntryChange::Used(usage)))),
         }
     }
 
@@ -439,11 +443,11 @@ impl Live {
         let issued = changes
             .issued
             .into_iter()
-            .map(|token| (token.id.clone(), Change::issued(token)));
+            .map(|token| (token.id.clone(), EntryChange::issued(token)));
         let revoked = changes
             .revoked
             .into_iter()
-            .map(|(id, at)| (id, Change::Revoked(at)));
+            .map(|(id, at)| (id, EntryChange::Revoked(at)));
         self.change(issued.chain(revoked));
         let of_others = changes
             .remembered
@@ -495,13 +499,13 @@ impl Live {
     pub async fn look(&self) {
         if self.is_shared && self.is_up() {
             let (asked, answered) = oneshot::channel();
-            let _ = self.ask(Question::Refresh(asked), answered).await;
+            let _ = self.ask(ReaderTask::Refresh(asked), answered).await;
         }
     }
 
     /// Makes changes, each shard being replaced once.
-    fn change(&self, changes: impl Iterator<Item = (TokenId, Change)>) {
-        let mut by_shard: HashMap<usize, Vec<(TokenId, Change)>> = HashMap::new();
+    fn change(&self, changes: impl Iterator<Item = (TokenId, EntryChange)>) {
+        let mut by_shard: HashMap<usize, Vec<(TokenId, EntryChange)>> = HashMap::new();
         for (id, change) in changes {
             by_shard
                 .entry(Self::shard_number(&id))
@@ -524,7 +528,7 @@ impl Live {
 
     /// Forgets what nobody issued by hand and what ended before a time.
     fn forget(&self, ended: Timestamp) {
-        let gone = |entry: &Entry| {
+        let gone = |entry: &TokenEntry| {
             let made = entry
                 .issued
                 .as_ref()
@@ -549,11 +553,11 @@ impl Live {
     /// request waits for it.
     pub fn count(&self, in_force: InForce<'_>, now: Moment) -> Counted {
         let states = [
-            Fate::Own(Standing::Active),
-            Fate::Own(Standing::Expired),
-            Fate::Own(Standing::NotYetValid),
-            Fate::Own(Standing::Revoked),
-            Fate::RoleMissing,
+            TokenFate::Own(TokenStanding::Active),
+            TokenFate::Own(TokenStanding::Expired),
+            TokenFate::Own(TokenStanding::NotYetValid),
+            TokenFate::Own(TokenStanding::Revoked),
+            TokenFate::RoleMissing,
         ];
         let mut counts = states.map(|fate| (fate.as_str(), 0));
         let mut ending = ENDING.map(|(within, _)| (within, 0));
@@ -566,7 +570,9 @@ impl Live {
             // What was exchanged or handed on ends before long as it was meant to.
             let is_issued = token.kept.parent().is_none() && token.kept.rule().is_none();
             let ends = token.kept.limits().expires_at;
-            if let Some(ends) = ends.filter(|_| is_issued && fate == Fate::Own(Standing::Active)) {
+            if let Some(ends) =
+                ends.filter(|_| is_issued && fate == TokenFate::Own(TokenStanding::Active))
+            {
                 let left = ends.duration_since(now.latest);
                 for ((_, within), (_, count)) in ENDING.iter().zip(&mut ending) {
                     *count += u64::from(left <= *within);
@@ -580,30 +586,30 @@ impl Live {
     }
 
     /// How a token stands, with the token that made it as that is in memory.
-    pub fn fate(&self, token: &Seen, in_force: InForce<'_>, now: Moment) -> Fate {
+    pub fn fate(&self, token: &SeenToken, in_force: InForce<'_>, now: Moment) -> TokenFate {
         token.fate(in_force.policy, now, |parent| {
             let entry = self.known(&parent.id).unwrap_or_default();
             let in_policy = in_force.file_token(&parent.id);
             let issued = entry.issued.clone();
-            let matching = Kept::matching(in_policy, issued, &parent.hash, now.latest);
+            let matching = KeptToken::matching(in_policy, issued, &parent.hash, now.latest);
             matching.map(|(kept, _)| entry.seen(kept))
         })
     }
 
     /// Each token, those of the policy file last: as they are in memory, and no request waits for it.
-    pub fn each(&self, in_force: InForce<'_>, mut take: impl FnMut(&Seen)) {
+    pub fn each(&self, in_force: InForce<'_>, mut take: impl FnMut(&SeenToken)) {
         self.each_issued(&mut take);
         for token in &in_force.policy.tokens {
             let entry = self.known(&token.id).unwrap_or_default();
-            take(&entry.seen(Kept::Listed(token.clone())));
+            take(&entry.seen(KeptToken::Listed(token.clone())));
         }
     }
 
-    fn each_issued(&self, mut take: impl FnMut(&Seen)) {
+    fn each_issued(&self, mut take: impl FnMut(&SeenToken)) {
         for shard in &self.shards {
             for entry in shard.load_full().values() {
                 if let Some(issued) = &entry.issued {
-                    take(&entry.seen(Kept::Issued(issued.clone())));
+                    take(&entry.seen(KeptToken::Issued(issued.clone())));
                 }
             }
         }
@@ -611,14 +617,14 @@ impl Live {
 
     /// The activity of a token: of one of the policy file made at its first use, of an issued one in its entry.
     pub fn activity(&self, id: &TokenId, kept_in: KeptIn) -> Arc<Activity> {
-        let there = |entry: Entry| match kept_in {
+        let there = |entry: TokenEntry| match kept_in {
             KeptIn::Policy => entry.listed,
             KeptIn::State => Some(entry.activity),
         };
         if let Some(activity) = self.known(id).and_then(there) {
             return activity;
         }
-        self.change(std::iter::once((id.clone(), Change::Seen)));
+        self.change(std::iter::once((id.clone(), EntryChange::Seen)));
         self.known(id).and_then(there).unwrap_or_default()
     }
 
@@ -740,7 +746,7 @@ impl Live {
     pub async fn exchange(
         &self,
         token: Issued,
-        identity: Taken,
+        identity: TakenIdentity,
     ) -> Result<Option<Issued>, Unavailable> {
         self.reachable()?;
         let (answer, answered) = oneshot::channel();
@@ -766,7 +772,7 @@ impl Live {
         let named = id.clone();
         self.change_state(move |state| state.revoke(&named, now))
             .await?;
-        self.change(std::iter::once((id, Change::Revoked(now))));
+        self.change(std::iter::once((id, EntryChange::Revoked(now))));
         Ok(())
     }
 
@@ -789,14 +795,14 @@ impl Live {
     }
 }
 
-enum Change {
+enum EntryChange {
     Issued(Arc<Issued>),
     Revoked(Timestamp),
     Used(Usage),
     Seen,
 }
 
-impl Change {
+impl EntryChange {
     /// Without what only those who list tokens ask for.
     fn issued(token: Issued) -> Self {
         Self::Issued(Arc::new(Issued {
@@ -842,30 +848,30 @@ fn read(
     hearing: &mut Hearing,
 ) -> Result<(Vec<ArcSwap<Shard>>, i64), StateError> {
     let mut shards: Vec<Shard> = (0..SHARDS).map(|_| Shard::default()).collect();
-    let mut take = |id: TokenId, change: &Change| {
+    let mut take = |id: TokenId, change: &EntryChange| {
         if let Some(shard) = shards.get_mut(Live::shard_number(&id)) {
             shard.entry(id).or_default().take(change);
         }
     };
     let sequence = state.each_since(0, &mut |row| match row {
-        Changed::Issued(token) => take(token.id.clone(), &Change::issued(token)),
-        Changed::Revoked(id, at) => take(id, &Change::Revoked(at)),
+        Changed::Issued(token) => take(token.id.clone(), &EntryChange::issued(token)),
+        Changed::Revoked(id, at) => take(id, &EntryChange::Revoked(at)),
         Changed::Remembered(_, memory) => hearing.tell(memory),
     })?;
-    state.each_usage(&mut |id, usage| take(id, &Change::Used(usage)))?;
+    state.each_usage(&mut |id, usage| take(id, &EntryChange::Used(usage)))?;
     Ok((
         shards.into_iter().map(ArcSwap::from_pointee).collect(),
         sequence,
     ))
 }
 
-impl Entry {
-    fn take(&mut self, change: &Change) {
+impl TokenEntry {
+    fn take(&mut self, change: &EntryChange) {
         match change {
-            Change::Issued(token) => self.issued = Some(token.clone()),
-            Change::Revoked(at) => self.revoked_at = Some(*at),
-            Change::Used(usage) => self.activity = Arc::new(Activity::new(*usage)),
-            Change::Seen => {
+            EntryChange::Issued(token) => self.issued = Some(token.clone()),
+            EntryChange::Revoked(at) => self.revoked_at = Some(*at),
+            EntryChange::Used(usage) => self.activity = Arc::new(Activity::new(*usage)),
+            EntryChange::Seen => {
                 let begun = || Arc::new(Activity::new(self.activity.usage()));
                 self.listed.get_or_insert_with(begun);
             }
@@ -873,8 +879,8 @@ impl Entry {
     }
 
     /// The token as it is now.
-    fn seen(&self, kept: Kept) -> Seen {
-        Seen {
+    fn seen(&self, kept: KeptToken) -> SeenToken {
+        SeenToken {
             usage: self.usage(kept.kept_in()),
             revoked_at: self.revoked_at,
             kept,
@@ -1042,7 +1048,7 @@ const NOTED: Duration = Duration::from_secs(30);
 /// The longest time for which it may not have been, as where the file could not be written for a while.
 const UNNOTED: Duration = Duration::from_secs(300);
 
-struct Reader {
+struct StateReader {
     state: Box<dyn Store>,
     sequence: i64,
     live: Weak<Live>,
@@ -1057,7 +1063,7 @@ struct Reader {
     behind: bool,
 }
 
-impl Reader {
+impl StateReader {
     fn new(state: Box<dyn Store>, sequence: i64, live: Weak<Live>) -> Self {
         Self {
             state,
@@ -1072,7 +1078,7 @@ impl Reader {
     }
 
     /// Keeps up with the file until the daemon lets go of its tokens.
-    fn run(mut self, questions: &Receiver<Question>) {
+    fn run(mut self, questions: &Receiver<ReaderTask>) {
         let mut due = Instant::now() + INTERVAL;
         let mut failing = false;
         loop {
@@ -1082,7 +1088,7 @@ impl Reader {
             };
             let question = match question {
                 // One token is found in a file sooner than all that changed.
-                Ok(Question::Find(id, answer)) if !live.is_shared && Instant::now() < due => {
+                Ok(ReaderTask::Find(id, answer)) if !live.is_shared && Instant::now() < due => {
                     match self.find(&live, &id) {
                         Ok(()) => drop(answer.send(())),
                         // Who asked is told that nobody can say, and those after that it is so.
@@ -1204,7 +1210,7 @@ impl Reader {
     }
 }
 
-impl Question {
+impl ReaderTask {
     /// Says that it was looked for; what was not found because that failed, nobody can tell.
     fn answer(self, failed: bool) {
         match self {
@@ -1396,7 +1402,7 @@ mod tests {
         };
         let exchange = || {
             let token = Issued::named("ci/7");
-            let identity = Taken {
+            let identity = TakenIdentity {
                 identity: [0; 32],
                 rule: "ci".to_owned(),
                 again: false,

@@ -36,7 +36,7 @@ pub struct Exchanged {
 
 /// An identity that is taken for a sub-token.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct TakenIdentity {
     /// What tells it from every other.
     pub identity: [u8; 32],
     /// The rule that took it.
@@ -49,7 +49,7 @@ pub struct Taken {
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Written {
+enum MakerColumn {
     Trust(Exchanged),
     Parent {
         id: String,
@@ -63,8 +63,8 @@ impl Maker {
     /// As the state keeps it.
     pub(super) fn to_json(&self) -> String {
         let written = match self {
-            Self::Trust(exchanged) => Written::Trust(exchanged.clone()),
-            Self::Parent(parent) => Written::Parent {
+            Self::Trust(exchanged) => MakerColumn::Trust(exchanged.clone()),
+            Self::Parent(parent) => MakerColumn::Parent {
                 id: parent.id.to_string(),
                 name: parent.name.clone(),
                 hash: parent.hash.to_hex(),
@@ -77,8 +77,8 @@ impl Maker {
     /// From what the state keeps.
     pub(super) fn from_json(text: &str) -> Option<Self> {
         match serde_json::from_str(text).ok()? {
-            Written::Trust(exchanged) => Some(Self::Trust(exchanged)),
-            Written::Parent {
+            MakerColumn::Trust(exchanged) => Some(Self::Trust(exchanged)),
+            MakerColumn::Parent {
                 id,
                 name,
                 hash,

@@ -21,40 +21,40 @@ mod sqlite;
 mod store;
 mod wish;
 
-pub use crate::config::{Database, StatePlace as Place, UrlSource};
+pub use crate::config::{Database, StatePlace, UrlSource};
 pub use child::{Child, Delegator};
-pub use copy::{Copied, TakenFor, Used, copy};
-pub use fate::{Ended, Fate, Seen};
-pub use kept::Kept;
+pub use copy::{Copied, TakenFor, UsedToken, copy};
+pub use fate::{Ended, SeenToken, TokenFate};
+pub use kept::KeptToken;
 pub use live::{
-    Activity, BehindClock, Counted, Entry, INTERVAL, InForce, KeptIn, Live, OlderState,
+    Activity, BehindClock, Counted, INTERVAL, InForce, KeptIn, Live, OlderState, TokenEntry,
     Unavailable, older_than,
 };
-pub use maker::{Exchanged, Maker, Parent, Taken};
+pub use maker::{Exchanged, Maker, Parent, TakenIdentity};
 pub use memory::{Happened, Memory};
 pub use postgres::Postgres;
-pub use record::{About, Changed, Changes, Count, Issued, Listed, StateError};
+pub use record::{About, Changed, Changes, Count, Issued, ListedToken, StateError};
 pub use sqlite::Sqlite;
 pub use store::{Store, Wake};
-pub use wish::Wish;
+pub use wish::ChildWish;
 
 /// Opens the store; a file is made if there is none. `patience` is how long it may be busy.
 ///
 /// # Errors
 /// `StateError`.
-pub fn open(place: &Place, patience: Duration) -> Result<Box<dyn Store>, StateError> {
+pub fn open(place: &StatePlace, patience: Duration) -> Result<Box<dyn Store>, StateError> {
     Ok(match place {
-        Place::File(path) => Box::new(Sqlite::open(path, patience)?),
-        Place::Postgres(database) => Box::new(Postgres::open(database, patience)?),
+        StatePlace::File(path) => Box::new(Sqlite::open(path, patience)?),
+        StatePlace::Postgres(database) => Box::new(Postgres::open(database, patience)?),
     })
 }
 
 /// Sees to what a daemon asks of a store before it opens it: that a file is its owner's and its group's alone, and that tables are
 /// there that it is to make.
-fn made_ready(place: &Place) -> Result<(), StateError> {
+fn made_ready(place: &StatePlace) -> Result<(), StateError> {
     match place {
-        Place::Postgres(database) if database.migrate => Postgres::migrate(database).map(drop),
-        Place::File(_) | Place::Postgres(_) => kept_close(place),
+        StatePlace::Postgres(database) if database.migrate => Postgres::migrate(database).map(drop),
+        StatePlace::File(_) | StatePlace::Postgres(_) => kept_close(place),
     }
 }
 
@@ -62,9 +62,9 @@ fn made_ready(place: &Place) -> Result<(), StateError> {
 ///
 /// # Errors
 /// `Loose`, with the command that mends it. A file that is not there is not loose.
-pub fn kept_close(place: &Place) -> Result<(), StateError> {
+pub fn kept_close(place: &StatePlace) -> Result<(), StateError> {
     match place {
-        Place::File(path) => Sqlite::kept_close(path),
-        Place::Postgres(_) => Ok(()),
+        StatePlace::File(path) => Sqlite::kept_close(path),
+        StatePlace::Postgres(_) => Ok(()),
     }
 }

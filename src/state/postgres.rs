@@ -23,11 +23,11 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::copy::{Merged, TakenFor, Used, merged};
-use super::maker::{Maker, Taken};
+use super::copy::{Merged, TakenFor, UsedToken, merged};
+use super::maker::{Maker, TakenIdentity};
 use super::memory::{Happened, Memory};
-use super::record::{Changed, Count, Issued, Listed, StateError};
-use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
+use super::record::{Changed, Count, Issued, ListedToken, StateError};
+use super::row::{COLUMNS, LimitColumns, SharedColumns, TokenRow, time, usage};
 use super::store::{Store, Wake};
 use crate::config::Database;
 use crate::secret::SecretHash;
@@ -287,7 +287,7 @@ impl Postgres {
     }
 
     /// The tokens of which that is true, with their counters, all as of one moment; `$1` stands for the parameter.
-    fn listed_where(&self, that: &str, parameter: &str) -> Result<Vec<Listed>, StateError> {
+    fn listed_where(&self, that: &str, parameter: &str) -> Result<Vec<ListedToken>, StateError> {
         let columns = COLUMNS.replace(", ", ", tokens.");
         let sql = format!(
             "SELECT tokens.{columns}, coalesce(used, 0), last_used_at, revoked_at FROM tidegate.tokens AS tokens LEFT JOIN tidegate.usage USING (id) LEFT JOIN tidegate.revocations USING (id) WHERE {that}"
@@ -295,7 +295,7 @@ impl Postgres {
         let found = self.read(self.patience, async |transaction| {
             rows(transaction, &sql, &[(&parameter, Type::TEXT)]).await
         })?;
-        let mut alike = Alike::default();
+        let mut alike = SharedColumns::default();
         let listed = |row: &Row| {
             let token = alike.issued(token_row(row)?)?;
             let revoked_at = get::<Option<i64>>(row, WIDTH + 2)?;
@@ -617,11 +617,11 @@ async fn revoke(transaction: &Transaction<'_>, id: &str, now: Timestamp) -> Resu
 /// Notes that an identity was taken for this token; false if that may not be, as it was before.
 async fn take(
     transaction: &Transaction<'_>,
-    taken: &Taken,
+    taken: &TakenIdentity,
     by: &TokenId,
     now: Timestamp,
 ) -> Result<bool, StateError> {
-    let Taken {
+    let TakenIdentity {
         identity,
         rule,
         again,
@@ -906,7 +906,7 @@ impl Store for Postgres {
 
     fn exchange_all(
         &mut self,
-        asked: Vec<(Issued, Taken)>,
+        asked: Vec<(Issued, TakenIdentity)>,
         now: Timestamp,
     ) -> Result<Vec<Option<Issued>>, StateError> {
         self.change(async |transaction| {
@@ -924,7 +924,7 @@ impl Store for Postgres {
         })
     }
 
-    fn children(&self, parent: &TokenId) -> Result<Vec<Listed>, StateError> {
+    fn children(&self, parent: &TokenId) -> Result<Vec<ListedToken>, StateError> {
         self.listed_where("tokens.parent = $1 ORDER BY tokens.name", parent.as_str())
     }
 
@@ -973,11 +973,12 @@ impl Store for Postgres {
         self.read(self.patience, async |transaction| {
             let found = rows(transaction, &sql, &[(&id, Type::TEXT)]).await?;
             let row = found.first().map(token_row).transpose()?;
-            row.map(|row| Alike::default().issued(row)).transpose()
+            row.map(|row| SharedColumns::default().issued(row))
+                .transpose()
         })
     }
 
-    fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError> {
+    fn named(&self, wanted: &str) -> Result<Vec<ListedToken>, StateError> {
         self.listed_where("tokens.id = $1 OR tokens.name = $1", wanted)
     }
 
@@ -1033,7 +1034,7 @@ impl Store for Postgres {
             }
             let since: [Param<'_>; 1] = [(&sequence, Type::INT8)];
             let sql = format!("SELECT {COLUMNS} FROM tidegate.tokens WHERE sequence > $1");
-            let mut alike = Alike::default();
+            let mut alike = SharedColumns::default();
             each(transaction, &sql, &since, |row| {
                 take(Changed::Issued(alike.issued(token_row(row)?)?));
                 Ok(())
@@ -1110,7 +1111,7 @@ impl Store for Postgres {
         })
     }
 
-    fn merge_used(&mut self, used: &[Used]) -> Result<(), StateError> {
+    fn merge_used(&mut self, used: &[UsedToken]) -> Result<(), StateError> {
         let sql = "INSERT INTO tidegate.usage AS usage (id, used, last_used_at) SELECT * FROM unnest($1, $2, $3) AS new (id, used, last) ORDER BY id
                    ON CONFLICT (id) DO UPDATE SET used = greatest(usage.used, excluded.used), last_used_at = greatest(usage.last_used_at, excluded.last_used_at)";
         let ids: Vec<&str> = used.iter().map(|(id, _)| id.as_str()).collect();
@@ -1154,7 +1155,7 @@ impl Store for Postgres {
         let update = "UPDATE tidegate.tokens SET sequence = $2, hash = $3, old_hash = $4, old_until = $5 WHERE id = $1";
         let ids: Vec<&str> = tokens.iter().map(|token| token.id.as_str()).collect();
         self.change(async |transaction| {
-            let mut alike = Alike::default();
+            let mut alike = SharedColumns::default();
             let found = rows(transaction, &sql, &[(&ids, Type::TEXT_ARRAY)]).await?;
             let there = found.iter().map(|row| alike.issued(token_row(row)?));
             let there: Vec<Issued> = there.collect::<Result<_, StateError>>()?;

@@ -72,7 +72,7 @@ pub struct About {
 }
 
 /// An issued token, how it was used, and when it was revoked.
-pub type Listed = (Issued, Usage, Option<Timestamp>);
+pub type ListedToken = (Issued, Usage, Option<Timestamp>);
 
 /// What changed since a number of the sequence.
 #[derive(Debug, Default)]

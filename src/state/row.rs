@@ -148,12 +148,12 @@ impl LimitColumns {
 
 /// What was read of rows already, by what their columns hold: most tokens are like others.
 #[derive(Default)]
-pub(super) struct Alike {
+pub(super) struct SharedColumns {
     roles: HashMap<String, Arc<[String]>>,
     limits: HashMap<LimitColumns, Arc<Limits>>,
 }
 
-impl Alike {
+impl SharedColumns {
     fn roles(&mut self, text: String) -> Option<Arc<[String]>> {
         if let Some(known) = self.roles.get(&text) {
             return Some(known.clone());

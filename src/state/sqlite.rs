@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::copy::{Merged, TakenFor, Used, merged};
-use super::maker::{Maker, Taken};
-use super::record::{Changed, Count, Issued, Listed, StateError};
-use super::row::{Alike, COLUMNS, LimitColumns, TokenRow, time, usage};
+use super::copy::{Merged, TakenFor, UsedToken, merged};
+use super::maker::{Maker, TakenIdentity};
+use super::record::{Changed, Count, Issued, ListedToken, StateError};
+use super::row::{COLUMNS, LimitColumns, SharedColumns, TokenRow, time, usage};
 use super::store::Store;
 use crate::secret::SecretHash;
 use crate::secret::file::kept_to_group;
@@ -80,12 +80,14 @@ const OLDER_THAN: &str = "older_than";
 
 impl Sqlite {
     /// The tokens of which that is true, with their counters; `?1` stands for the parameter.
-    fn listed_where(&self, that: &str, parameter: &str) -> Result<Vec<Listed>, StateError> {
+    fn listed_where(&self, that: &str, parameter: &str) -> Result<Vec<ListedToken>, StateError> {
         let wrong = |error| self.wrong(error);
         let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {that}");
         let mut query = self.database.prepare_cached(&sql).map_err(wrong)?;
         let rows = query
-            .query_map([parameter], |row| Ok(issued(row, &mut Alike::default())))
+            .query_map([parameter], |row| {
+                Ok(issued(row, &mut SharedColumns::default()))
+            })
             .map_err(wrong)?;
         rows.map(|row| {
             let token = row.map_err(wrong)??;
@@ -287,11 +289,11 @@ impl Store for Sqlite {
 
     fn exchange_all(
         &mut self,
-        asked: Vec<(Issued, Taken)>,
+        asked: Vec<(Issued, TakenIdentity)>,
         now: Timestamp,
     ) -> Result<Vec<Option<Issued>>, StateError> {
         self.write(|transaction| {
-            let keep = |(mut token, once): (Issued, Taken)| {
+            let keep = |(mut token, once): (Issued, TakenIdentity)| {
                 if !take(transaction, &once, &token.id, now)? {
                     return Ok(None);
                 }
@@ -304,7 +306,7 @@ impl Store for Sqlite {
         })
     }
 
-    fn children(&self, parent: &TokenId) -> Result<Vec<Listed>, StateError> {
+    fn children(&self, parent: &TokenId) -> Result<Vec<ListedToken>, StateError> {
         self.listed_where("parent = ?1 ORDER BY name", parent.as_str())
     }
 
@@ -370,12 +372,12 @@ impl Store for Sqlite {
             .database
             .prepare_cached(&sql)
             .map_err(|error| self.wrong(error))?;
-        let read = |row: &Row<'_>| Ok(issued(row, &mut Alike::default()));
+        let read = |row: &Row<'_>| Ok(issued(row, &mut SharedColumns::default()));
         let found = query.query_row([id], read).optional();
         found.map_err(|error| self.wrong(error))?.transpose()
     }
 
-    fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError> {
+    fn named(&self, wanted: &str) -> Result<Vec<ListedToken>, StateError> {
         self.listed_where("id = ?1 OR name = ?1", wanted)
     }
 
@@ -436,7 +438,7 @@ impl Store for Sqlite {
         let no_index = if sequence == 0 { "+" } else { "" };
         let sql = format!("SELECT {COLUMNS} FROM tokens WHERE {no_index}sequence > ?1");
         let mut query = snapshot.prepare_cached(&sql).map_err(wrong)?;
-        let mut alike = Alike::default();
+        let mut alike = SharedColumns::default();
         for row in query
             .query_map([sequence], |row| Ok(issued(row, &mut alike)))
             .map_err(wrong)?
@@ -527,7 +529,7 @@ impl Store for Sqlite {
         })
     }
 
-    fn merge_used(&mut self, used: &[Used]) -> Result<(), StateError> {
+    fn merge_used(&mut self, used: &[UsedToken]) -> Result<(), StateError> {
         self.write(|transaction| {
             let sql = "INSERT INTO usage AS usage (id, used, last_used_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET used = max(usage.used, excluded.used), last_used_at = max(coalesce(usage.last_used_at, excluded.last_used_at), coalesce(excluded.last_used_at, usage.last_used_at))";
             let mut merge = transaction.prepare_cached(sql)?;
@@ -691,11 +693,11 @@ fn revoke(transaction: &Transaction<'_>, id: &str, at: i64) -> rusqlite::Result<
 /// Notes that an identity was taken for this token; false if that may not be, as it was before.
 fn take(
     transaction: &Transaction<'_>,
-    once: &Taken,
+    once: &TakenIdentity,
     token: &TokenId,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let Taken {
+    let TakenIdentity {
         identity,
         rule,
         again,
@@ -839,7 +841,7 @@ fn token_row(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
     })
 }
 
-fn issued(row: &Row<'_>, alike: &mut Alike) -> Result<Issued, StateError> {
+fn issued(row: &Row<'_>, alike: &mut SharedColumns) -> Result<Issued, StateError> {
     let row = token_row(row).map_err(|error| StateError::Row(error.to_string()))?;
     alike.issued(row)
 }
@@ -901,7 +903,7 @@ mod tests {
             maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
             ..Issued::named(name)
         };
-        let once = |identity, rule: &str, again| Taken {
+        let once = |identity, rule: &str, again| TakenIdentity {
             identity: [identity; 32],
             rule: rule.to_owned(),
             again,
@@ -966,7 +968,7 @@ mod tests {
                 maker: Some(Arc::new(Maker::Trust(exchanged))),
                 ..Issued::named("ci/7")
             };
-            let identity = Taken {
+            let identity = TakenIdentity {
                 identity: [whose; 32],
                 rule: "ci".to_owned(),
                 again,

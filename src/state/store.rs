@@ -2,10 +2,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::copy::{TakenFor, Used};
-use super::maker::Taken;
+use super::copy::{TakenFor, UsedToken};
+use super::maker::TakenIdentity;
 use super::memory::Memory;
-use super::record::{Changed, Changes, Count, Issued, Listed, StateError};
+use super::record::{Changed, Changes, Count, Issued, ListedToken, StateError};
 use crate::secret::SecretHash;
 use crate::token::{TokenId, Usage};
 
@@ -122,7 +122,7 @@ pub trait Store: Send {
     fn exchange(
         &mut self,
         token: Issued,
-        taken: &Taken,
+        taken: &TakenIdentity,
         now: Timestamp,
     ) -> Result<Option<Issued>, StateError> {
         let mut kept = self.exchange_all(vec![(token, taken.clone())], now)?;
@@ -135,7 +135,7 @@ pub trait Store: Send {
     /// `StateError`; then nothing of it happened, or nobody can tell.
     fn exchange_all(
         &mut self,
-        asked: Vec<(Issued, Taken)>,
+        asked: Vec<(Issued, TakenIdentity)>,
         now: Timestamp,
     ) -> Result<Vec<Option<Issued>>, StateError>;
 
@@ -143,7 +143,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `StateError`.
-    fn children(&self, parent: &TokenId) -> Result<Vec<Listed>, StateError>;
+    fn children(&self, parent: &TokenId) -> Result<Vec<ListedToken>, StateError>;
 
     /// Keeps a child, if its parent has fewer than `most` living ones of the same secret, counted and kept in one step; false if it
     /// has not. Children's names need not differ.
@@ -169,7 +169,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `StateError`.
-    fn list(&self) -> Result<Vec<Listed>, StateError> {
+    fn list(&self) -> Result<Vec<ListedToken>, StateError> {
         let changes = self.changes_since(0)?;
         let revoked: HashMap<_, _> = changes.revoked.into_iter().collect();
         let mut used = HashMap::new();
@@ -191,7 +191,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `StateError`.
-    fn named(&self, wanted: &str) -> Result<Vec<Listed>, StateError>;
+    fn named(&self, wanted: &str) -> Result<Vec<ListedToken>, StateError>;
 
     /// The ids of the tokens that somebody has.
     ///
@@ -279,7 +279,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// `StateError`.
-    fn merge_used(&mut self, used: &[Used]) -> Result<(), StateError>;
+    fn merge_used(&mut self, used: &[UsedToken]) -> Result<(), StateError>;
 
     /// Takes identities of another store; what was taken here stays.
     ///

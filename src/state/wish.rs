@@ -7,7 +7,7 @@ use crate::token::Source;
 use crate::units::Rate;
 
 /// What somebody wants of a child, in the words of `POST /.tidegate/v1/tokens`.
-pub struct Wish {
+pub struct ChildWish {
     pub(super) name: Option<String>,
     pub(super) seconds: u64,
     pub(super) roles: Option<Vec<String>>,
@@ -21,7 +21,7 @@ pub struct Wish {
 const NARROWING: [&str; 4] = ["only", "scopes", "requests", "actions"];
 const LIMITS: [&str; 6] = ["name", "expires_in", "roles", "max_uses", "rate", "sources"];
 
-impl Wish {
+impl ChildWish {
     /// Reads a body.
     ///
     /// # Errors

@@ -28,14 +28,14 @@ impl fmt::Display for ClientAddr {
 
 /// Where a request comes from, and who its connection says that it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+pub struct RequestOrigin<'a> {
     /// Where the client is.
     pub addr: ClientAddr,
     /// For whom the certificate is that the client showed.
     pub subject: Option<&'a Subject>,
 }
 
-impl From<ClientAddr> for Origin<'_> {
+impl From<ClientAddr> for RequestOrigin<'_> {
     fn from(addr: ClientAddr) -> Self {
         Self {
             addr,
@@ -68,7 +68,7 @@ pub struct Admission<'a> {
 
 /// How a token stands at a moment, apart from where a request comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum TokenStanding {
     /// It may be used.
     Active,
     /// It was revoked.
@@ -83,7 +83,7 @@ pub enum Standing {
     UsedUp,
 }
 
-impl Standing {
+impl TokenStanding {
     /// As `token list` tells it; a token that was idle or used up is expired.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Standing {
 }
 
 /// How a token stands.
-pub fn standing(token: &Admission<'_>, now: impl Into<Moment>) -> Standing {
+pub fn standing(token: &Admission<'_>, now: impl Into<Moment>) -> TokenStanding {
     let Moment { clock, latest: now } = now.into();
     let Admission {
         limits,
@@ -114,13 +114,13 @@ pub fn standing(token: &Admission<'_>, now: impl Into<Moment>) -> Standing {
         rate: _,
     } = limits;
     if revoked_at.is_some() {
-        return Standing::Revoked;
+        return TokenStanding::Revoked;
     }
     if not_before.is_some_and(|start| clock < start) {
-        return Standing::NotYetValid;
+        return TokenStanding::NotYetValid;
     }
     if expires_at.is_some_and(|end| now >= end) {
-        return Standing::Expired;
+        return TokenStanding::Expired;
     }
     let quiet_since = usage
         .last_used_at
@@ -132,12 +132,12 @@ pub fn standing(token: &Admission<'_>, now: impl Into<Moment>) -> Standing {
         .zip(quiet_since)
         .map(|(idle, since)| since.saturating_add(idle.duration()).unwrap_or(since));
     if idle_end.is_some_and(|end| now >= end) {
-        return Standing::Idle;
+        return TokenStanding::Idle;
     }
     if max_uses.is_some_and(|most| usage.used >= most) {
-        return Standing::UsedUp;
+        return TokenStanding::UsedUp;
     }
-    Standing::Active
+    TokenStanding::Active
 }
 
 /// Whether a token may be used now, from there. Its rate is not judged here: asking would take from it.
@@ -146,11 +146,11 @@ pub fn standing(token: &Admission<'_>, now: impl Into<Moment>) -> Standing {
 /// The refusal.
 pub fn admit(
     token: &Admission<'_>,
-    from: Origin<'_>,
+    from: RequestOrigin<'_>,
     now: impl Into<Moment>,
 ) -> Result<(), Refusal> {
     stands(token.limits, standing(token, now))?;
-    let Origin { addr, subject } = from;
+    let RequestOrigin { addr, subject } = from;
     if !from_allowed(token.limits.sources.as_deref(), addr) {
         return Err(Refusal::new(
             Code::SourceIp,
@@ -179,28 +179,28 @@ pub fn admit(
 }
 
 /// What a token gets that does not stand as one that may be used.
-fn stands(limits: &Limits, standing: Standing) -> Result<(), Refusal> {
+fn stands(limits: &Limits, standing: TokenStanding) -> Result<(), Refusal> {
     let (code, message) = match standing {
-        Standing::Active => return Ok(()),
-        Standing::Revoked => (
+        TokenStanding::Active => return Ok(()),
+        TokenStanding::Revoked => (
             Code::Revoked,
             "this sub-token was revoked; ask its issuer for a new one".to_owned(),
         ),
-        Standing::NotYetValid => {
+        TokenStanding::NotYetValid => {
             let start = limits.not_before.unwrap_or_default();
             let why = format!("this sub-token is valid from {start} on; use it then");
             (Code::NotYetValid, why)
         }
-        Standing::Expired => {
+        TokenStanding::Expired => {
             let end = limits.expires_at.unwrap_or_default();
             let why = format!("this sub-token expired at {end}; ask its issuer for a new one");
             (Code::Expired, why)
         }
-        Standing::Idle => (
+        TokenStanding::Idle => (
             Code::Expired,
             "this sub-token expired, as it was not used for longer than it may be; ask its issuer for a new one".to_owned(),
         ),
-        Standing::UsedUp => (
+        TokenStanding::UsedUp => (
             Code::UsesExhausted,
             "this sub-token was used as often as it may be; ask its issuer for a new one".to_owned(),
         ),
@@ -222,7 +222,7 @@ pub fn from_allowed(sources: Option<&[Source]>, from: ClientAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{Attribute, AttributeValue};
+    use crate::token::{AttributeValue, SubjectAttribute};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -256,15 +256,15 @@ mod tests {
             ..Limits::default()
         };
         let cases = [
-            (&expires, unused, None, 9, Standing::Active),
-            (&expires, unused, None, 10, Standing::Expired), // at the second itself it is over
-            (&starts, unused, None, 9, Standing::NotYetValid),
-            (&starts, unused, None, 10, Standing::Active),
-            (&idle, unused, None, 4, Standing::Active),
-            (&idle, unused, None, 5, Standing::Idle), // never used since it was issued
-            (&idle, used_at(4), None, 8, Standing::Active),
-            (&idle, used_at(4), None, 9, Standing::Idle),
-            (&idle_later, unused, None, 12, Standing::Active), // it could not be used before
+            (&expires, unused, None, 9, TokenStanding::Active),
+            (&expires, unused, None, 10, TokenStanding::Expired), // at the second itself it is over
+            (&starts, unused, None, 9, TokenStanding::NotYetValid),
+            (&starts, unused, None, 10, TokenStanding::Active),
+            (&idle, unused, None, 4, TokenStanding::Active),
+            (&idle, unused, None, 5, TokenStanding::Idle), // never used since it was issued
+            (&idle, used_at(4), None, 8, TokenStanding::Active),
+            (&idle, used_at(4), None, 9, TokenStanding::Idle),
+            (&idle_later, unused, None, 12, TokenStanding::Active), // it could not be used before
             (
                 &uses,
                 Usage {
@@ -273,7 +273,7 @@ mod tests {
                 },
                 None,
                 0,
-                Standing::Active,
+                TokenStanding::Active,
             ),
             (
                 &uses,
@@ -283,9 +283,9 @@ mod tests {
                 },
                 None,
                 0,
-                Standing::UsedUp,
+                TokenStanding::UsedUp,
             ),
-            (&expires, unused, Some(at(0)), 99, Standing::Revoked), // whatever else it is
+            (&expires, unused, Some(at(0)), 99, TokenStanding::Revoked), // whatever else it is
         ];
         for (limits, usage, revoked_at, second, expected) in cases {
             let token = Admission {
@@ -306,7 +306,7 @@ mod tests {
     fn a_token_with_a_condition_on_certificates_works_with_such_a_one_alone() {
         let subject = |name: &str| {
             let name = AttributeValue::Text(name.to_owned());
-            Subject::new(vec![vec![Attribute::new("2.5.4.3", name)]])
+            Subject::new(vec![vec![SubjectAttribute::new("2.5.4.3", name)]])
         };
         let (ci, other) = (subject("ci-1"), subject("root"));
         let cases = [
@@ -339,7 +339,7 @@ mod tests {
                 revoked_at: None,
                 usage: Usage::default(),
             };
-            let from = Origin {
+            let from = RequestOrigin {
                 addr: ClientAddr::Unix,
                 subject,
             };

@@ -9,9 +9,11 @@ mod share;
 mod subject;
 mod time;
 
-pub use admit::{Admission, ClientAddr, Origin, Standing, Usage, admit, from_allowed, standing};
+pub use admit::{
+    Admission, ClientAddr, RequestOrigin, TokenStanding, Usage, admit, from_allowed, standing,
+};
 pub use format::{NoToken, SubToken, TokenId, no_name};
 pub use limits::{Limits, NoSource, Source};
 pub use share::{Budget, Shares, Spending};
-pub use subject::{Attribute, AttributeValue, NoPattern, Subject, SubjectPattern};
+pub use subject::{AttributeValue, NoPattern, Subject, SubjectAttribute, SubjectPattern};
 pub use time::{Moment, Time};

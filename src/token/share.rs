@@ -23,7 +23,7 @@ const MINUTES_PART: u64 = 20;
 
 /// One window: what there is in it, what is left, and what is kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Part {
+struct WindowShare {
     limit: u64,
     left: u64,
     reserve: u64,
@@ -31,7 +31,7 @@ struct Part {
 
 /// Whether a sub-token that used so much must leave the rest to the others: the rest is no more than the reserve, and it had
 /// its fair share, which is an equal part for each that used any.
-fn is_greedy(part: Part, used: u64, sharers: u64) -> bool {
+fn is_greedy(part: WindowShare, used: u64, sharers: u64) -> bool {
     let fair = part.limit / sharers.max(1);
     part.left <= part.reserve && used >= fair.max(1)
 }
@@ -55,14 +55,14 @@ pub struct Spending {
 
 #[derive(Default)]
 struct Ledger {
-    tokens: HashMap<TokenId, Used>,
+    tokens: HashMap<TokenId, UseWindows>,
     /// What all used, for the minute: of that the API tells nothing.
     all: Window<MINUTE>,
     swept: u64,
 }
 
 #[derive(Clone, Default)]
-struct Used {
+struct UseWindows {
     hour: Window<HOUR>,
     minute: Window<MINUTE>,
 }
@@ -159,12 +159,12 @@ impl Ledger {
         } = budget;
         let mut own = self.tokens.get(id).cloned().unwrap_or_default();
         own.turn(now);
-        let others = |uses: fn(&Used) -> u64| {
-            let using = |(other, used): &(&TokenId, &Used)| *other != id && uses(used) > 0;
+        let others = |uses: fn(&UseWindows) -> u64| {
+            let using = |(other, used): &(&TokenId, &UseWindows)| *other != id && uses(used) > 0;
             let count = self.tokens.iter().filter(using).count();
             u64::try_from(count).unwrap_or(u64::MAX)
         };
-        let hour = Part {
+        let hour = WindowShare {
             limit,
             left,
             reserve,
@@ -178,7 +178,7 @@ impl Ledger {
             }
         }
         let in_minute = limit / MINUTES_PART;
-        let minute = Part {
+        let minute = WindowShare {
             limit: in_minute,
             left: in_minute.saturating_sub(self.all.sum()),
             reserve: reserve / MINUTES_PART,
@@ -208,7 +208,7 @@ impl Ledger {
     }
 }
 
-impl Used {
+impl UseWindows {
     fn turn(&mut self, now: u64) {
         self.hour.turn(now / 60);
         self.minute.turn(now / SLOT);
@@ -305,7 +305,7 @@ mod tests {
             ((3, 0, 1), 1, 10, true),
         ];
         for ((limit, left, reserve), used, sharers, greedy) in cases {
-            let part = Part {
+            let part = WindowShare {
                 limit,
                 left,
                 reserve,

@@ -6,13 +6,13 @@ use crate::glob::{Piece, glob_matches};
 /// Whom a client's certificate is for: the attributes of its subject, the most particular first, as RFC 4514 writes them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Subject {
-    attributes: Vec<Attribute>,
+    attributes: Vec<SubjectAttribute>,
     text: String,
 }
 
 /// One attribute of a subject.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Attribute {
+pub struct SubjectAttribute {
     /// Its type: a short name (`CN`, `O`, …), or an object identifier in figures.
     pub kind: String,
     /// Its value.
@@ -43,7 +43,7 @@ pub const TYPES: [(&str, &str); 11] = [
     ("EMAILADDRESS", "1.2.840.113549.1.9.1"),
 ];
 
-impl Attribute {
+impl SubjectAttribute {
     /// An attribute of the type with this object identifier.
     pub fn new(oid: &str, value: AttributeValue) -> Self {
         let named = TYPES.iter().find(|(_, known)| *known == oid);
@@ -56,7 +56,7 @@ impl Attribute {
 
 impl Subject {
     /// Of the sets of attributes in a certificate, in the order that they have there: the most general first.
-    pub fn new(sets: Vec<Vec<Attribute>>) -> Self {
+    pub fn new(sets: Vec<Vec<SubjectAttribute>>) -> Self {
         let written = sets.iter().rev().map(|set| {
             let set: Vec<_> = set.iter().map(ToString::to_string).collect();
             set.join("+")
@@ -81,7 +81,7 @@ impl fmt::Display for Subject {
     }
 }
 
-impl fmt::Display for Attribute {
+impl fmt::Display for SubjectAttribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}=", self.kind)?;
         match &self.value {
@@ -313,7 +313,7 @@ mod tests {
         let attribute = |(name, value): &(&str, &str)| {
             let oid = TYPES.iter().find(|(known, _)| known == name);
             let oid = oid.map_or(*name, |(_, oid)| oid);
-            vec![Attribute::new(
+            vec![SubjectAttribute::new(
                 oid,
                 AttributeValue::Text((*value).to_owned()),
             )]
@@ -341,8 +341,8 @@ mod tests {
             assert_eq!(subject(attributes).to_string(), text);
         }
         let both = vec![
-            Attribute::new("2.5.4.3", AttributeValue::Text("ci".into())),
-            Attribute::new("2.5.4.10", AttributeValue::Der(vec![4, 1, 255])),
+            SubjectAttribute::new("2.5.4.3", AttributeValue::Text("ci".into())),
+            SubjectAttribute::new("2.5.4.10", AttributeValue::Der(vec![4, 1, 255])),
         ];
         assert_eq!(Subject::new(vec![both]).to_string(), "CN=ci+O=#0401ff");
     }
@@ -393,7 +393,7 @@ mod tests {
             let subject = subject(attributes);
             assert_eq!(read.matches(&subject), holds, "{pattern} and {subject}");
         }
-        let der = vec![vec![Attribute::new(
+        let der = vec![vec![SubjectAttribute::new(
             "2.5.4.3",
             AttributeValue::Der(vec![1]),
         )]];

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::jwt::Presented;
-use super::keys::Keys;
+use super::keys::KeySet;
 use super::signatures::Signatures;
-use super::{NoToken, NotTrusted};
+use super::{NoJwt, NotTrusted};
 use crate::config::{IssuerSettings, KeySource, KeyUrl};
 use crate::request::Json;
 use crate::upstream::{Fetched, Fetcher};
@@ -23,14 +23,14 @@ pub struct Issuer {
     pub name: String,
     /// What the configuration says of it.
     pub settings: IssuerSettings,
-    keys: Source,
+    keys: KeySupply,
 }
 
-enum Source {
+enum KeySupply {
     /// Read with the configuration, and watched as its other files are.
-    File(Arc<Keys>),
+    File(Arc<KeySet>),
     /// Asked for.
-    Fetched(Box<Fetcher>, Arc<Kept>),
+    Fetched(Box<Fetcher>, Arc<IssuerKeys>),
 }
 
 /// Why an identity could not be verified.
@@ -56,16 +56,16 @@ const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// The keys of one issuer, from one configuration to the next.
 #[derive(Default)]
-struct Kept {
-    known: Mutex<Known>,
+struct IssuerKeys {
+    known: Mutex<KnownKeys>,
     /// Held by whoever asks, so that one does.
     asking: tokio::sync::Mutex<()>,
 }
 
 /// What is known of an issuer's keys.
 #[derive(Clone, Default)]
-struct Known {
-    keys: Option<Held>,
+struct KnownKeys {
+    keys: Option<HeldKeys>,
     /// When asking failed last, since it went well.
     failed: Option<Instant>,
     /// When an unknown `kid` made tidegate ask last.
@@ -73,15 +73,15 @@ struct Known {
 }
 
 #[derive(Clone)]
-struct Held {
-    keys: Arc<Keys>,
+struct HeldKeys {
+    keys: Arc<KeySet>,
     fetched: Instant,
     kept_for: Duration,
 }
 
 /// What is to be done for a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Step {
+enum KeyStep {
     /// The key is there.
     Use,
     /// There is none, and asking now would be too often.
@@ -92,38 +92,38 @@ enum Step {
     Ask,
 }
 
-impl Known {
+impl KnownKeys {
     /// What to do for a token whose key is among those that are known, or not.
-    fn step(&self, has_key: bool, now: Instant) -> Step {
+    fn step(&self, has_key: bool, now: Instant) -> KeyStep {
         let within = |since: Option<Instant>, time| {
             since.is_some_and(|since| now.duration_since(since) < time)
         };
         let Some(held) = &self.keys else {
             return if within(self.failed, ASKED_AGAIN) {
-                Step::Away
+                KeyStep::Away
             } else {
-                Step::Ask
+                KeyStep::Ask
             };
         };
         let age = now.duration_since(held.fetched);
         if age < held.kept_for {
             return match has_key {
-                true => Step::Use,
-                false if within(self.asked_for_unknown, ASKED_ANEW) => Step::NoKey,
-                false => Step::Ask,
+                true => KeyStep::Use,
+                false if within(self.asked_for_unknown, ASKED_ANEW) => KeyStep::NoKey,
+                false => KeyStep::Ask,
             };
         }
         if age >= held.kept_for + SERVES_ON {
             return if within(self.failed, ASKED_AGAIN) {
-                Step::Away
+                KeyStep::Away
             } else {
-                Step::Ask
+                KeyStep::Ask
             };
         }
         match has_key {
-            _ if !within(self.failed, ASKED_ANEW) => Step::Ask,
-            true => Step::Use,
-            false => Step::Away,
+            _ if !within(self.failed, ASKED_ANEW) => KeyStep::Ask,
+            true => KeyStep::Use,
+            false => KeyStep::Away,
         }
     }
 
@@ -180,7 +180,7 @@ impl Issuer {
     fn new(
         name: &str,
         settings: &IssuerSettings,
-        known: Option<Arc<Kept>>,
+        known: Option<Arc<IssuerKeys>>,
     ) -> Result<Self, String> {
         let ca_file = settings.ca_file.as_deref();
         let keys = match &settings.keys {
@@ -188,10 +188,10 @@ impl Issuer {
                 let unreadable =
                     |why: String| format!("its keys `{}` can't be read: {why}", path.display());
                 let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-                let read = Keys::read(&text).map_err(|why| unreadable(why.to_string()))?;
-                Source::File(Arc::new(read))
+                let read = KeySet::read(&text).map_err(|why| unreadable(why.to_string()))?;
+                KeySupply::File(Arc::new(read))
             }
-            KeySource::Discovery(url) | KeySource::Url(url) => Source::Fetched(
+            KeySource::Discovery(url) | KeySource::Url(url) => KeySupply::Fetched(
                 Box::new(Fetcher::new(url, ca_file)?),
                 known.unwrap_or_default(),
             ),
@@ -203,10 +203,10 @@ impl Issuer {
         })
     }
 
-    fn kept(&self) -> Option<Arc<Kept>> {
+    fn kept(&self) -> Option<Arc<IssuerKeys>> {
         match &self.keys {
-            Source::File(_) => None,
-            Source::Fetched(_, kept) => Some(kept.clone()),
+            KeySupply::File(_) => None,
+            KeySupply::Fetched(_, kept) => Some(kept.clone()),
         }
     }
 
@@ -220,8 +220,8 @@ impl Issuer {
         signatures: &Signatures,
     ) -> Result<(), Unverified> {
         let keys = match &self.keys {
-            Source::File(keys) => keys.clone(),
-            Source::Fetched(fetcher, kept) => self.keys_for(fetcher, kept, presented).await?,
+            KeySupply::File(keys) => keys.clone(),
+            KeySupply::Fetched(fetcher, kept) => self.keys_for(fetcher, kept, presented).await?,
         };
         signatures.check(presented, keys).await
     }
@@ -230,9 +230,9 @@ impl Issuer {
     async fn keys_for(
         &self,
         fetcher: &Fetcher,
-        kept: &Kept,
+        kept: &IssuerKeys,
         presented: &Presented,
-    ) -> Result<Arc<Keys>, Unverified> {
+    ) -> Result<Arc<KeySet>, Unverified> {
         let look = || {
             let known = kept
                 .known
@@ -243,11 +243,11 @@ impl Issuer {
             let has_key = keys.as_ref().is_some_and(|keys| has(keys, presented));
             (known.step(has_key, Instant::now()), keys)
         };
-        let settled = |step, keys: Option<Arc<Keys>>| match step {
-            Step::Ask => None,
-            Step::Use => Some(keys.ok_or(Unverified::Away)),
-            Step::NoKey => Some(Err(Unverified::NotTrusted(NotTrusted::Key))),
-            Step::Away => Some(Err(Unverified::Away)),
+        let settled = |step, keys: Option<Arc<KeySet>>| match step {
+            KeyStep::Ask => None,
+            KeyStep::Use => Some(keys.ok_or(Unverified::Away)),
+            KeyStep::NoKey => Some(Err(Unverified::NotTrusted(NotTrusted::Key))),
+            KeyStep::Away => Some(Err(Unverified::Away)),
         };
         let (step, keys) = look();
         if let Some(settled) = settled(step, keys) {
@@ -268,7 +268,7 @@ impl Issuer {
             Ok((keys, kept_for)) => {
                 let keys = Arc::new(keys);
                 known.failed = None;
-                known.keys = Some(Held {
+                known.keys = Some(HeldKeys {
                     keys: keys.clone(),
                     fetched: now,
                     kept_for,
@@ -287,7 +287,7 @@ impl Issuer {
         }
     }
 
-    async fn fetch(&self, fetcher: &Fetcher) -> Result<(Keys, Duration), String> {
+    async fn fetch(&self, fetcher: &Fetcher) -> Result<(KeySet, Duration), String> {
         let told = |url: &KeyUrl, why: &dyn std::fmt::Display| format!("{url}: {why}");
         let at = match &self.settings.keys {
             KeySource::Url(url) => url.clone(),
@@ -303,7 +303,7 @@ impl Issuer {
             KeySource::File(_) => return Err("its keys are in a file".to_owned()),
         };
         let Fetched { bytes, max_age } = fetcher.get(&at).await.map_err(|why| told(&at, &why))?;
-        let keys = Keys::read(&bytes).map_err(|why| told(&at, &why))?;
+        let keys = KeySet::read(&bytes).map_err(|why| told(&at, &why))?;
         let kept_for = max_age.unwrap_or(KEPT_LEAST).clamp(KEPT_LEAST, KEPT_MOST);
         Ok((keys, kept_for))
     }
@@ -325,18 +325,18 @@ impl Issuer {
     }
 }
 
-fn has(keys: &Keys, presented: &Presented) -> bool {
+fn has(keys: &KeySet, presented: &Presented) -> bool {
     keys.find(&presented.key_id, presented.algorithm)
         .next()
         .is_some()
 }
 
-pub(super) fn verifies(keys: &Keys, presented: &Presented) -> Result<(), NotTrusted> {
+pub(super) fn verifies(keys: &KeySet, presented: &Presented) -> Result<(), NotTrusted> {
     let mut of_that_id = keys.find(&presented.key_id, presented.algorithm).peekable();
     if of_that_id.peek().is_none() {
         return Err(NotTrusted::Key);
     }
-    let signed = |key: &super::Key| key.verifies(presented.algorithm, &presented.signed);
+    let signed = |key: &super::PublicKey| key.verifies(presented.algorithm, &presented.signed);
     if of_that_id.any(signed) {
         Ok(())
     } else {
@@ -344,8 +344,8 @@ pub(super) fn verifies(keys: &Keys, presented: &Presented) -> Result<(), NotTrus
     }
 }
 
-impl From<NoToken> for NotTrusted {
-    fn from(why: NoToken) -> Self {
+impl From<NoJwt> for NotTrusted {
+    fn from(why: NoJwt) -> Self {
         Self::Token(why)
     }
 }
@@ -359,33 +359,38 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let held = |kept_for: u64| {
-            Some(Held {
+            Some(HeldKeys {
                 keys: Arc::default(),
                 fetched: start,
                 kept_for: Duration::from_secs(kept_for),
             })
         };
-        let known = |keys: Option<Held>, failed: Option<u64>, unknown: Option<u64>| Known {
+        let known = |keys: Option<HeldKeys>, failed: Option<u64>, unknown: Option<u64>| KnownKeys {
             keys,
             failed: failed.map(at),
             asked_for_unknown: unknown.map(at),
         };
         let cases = [
-            (known(None, None, None), false, 0, Step::Ask),
-            (known(None, Some(10), None), false, 10, Step::Away),
-            (known(None, Some(10), None), false, 11, Step::Ask),
-            (known(held(300), None, None), true, 299, Step::Use),
-            (known(held(300), None, None), true, 300, Step::Ask),
-            (known(held(300), None, None), false, 1, Step::Ask), // the first unknown key, at once
-            (known(held(300), None, Some(1)), false, 30, Step::NoKey),
-            (known(held(300), None, Some(1)), false, 31, Step::Ask),
-            (known(held(300), None, Some(1)), true, 2, Step::Use),
-            (known(held(300), Some(310), None), true, 311, Step::Use), // it is away
-            (known(held(300), Some(310), None), false, 311, Step::Away),
-            (known(held(300), Some(310), None), true, 340, Step::Ask),
-            (known(held(300), Some(3890), None), true, 3899, Step::Use),
-            (known(held(300), Some(3899), None), true, 3900, Step::Ask), // for an hour
-            (known(held(300), Some(3900), None), true, 3900, Step::Away),
+            (known(None, None, None), false, 0, KeyStep::Ask),
+            (known(None, Some(10), None), false, 10, KeyStep::Away),
+            (known(None, Some(10), None), false, 11, KeyStep::Ask),
+            (known(held(300), None, None), true, 299, KeyStep::Use),
+            (known(held(300), None, None), true, 300, KeyStep::Ask),
+            (known(held(300), None, None), false, 1, KeyStep::Ask), // the first unknown key, at once
+            (known(held(300), None, Some(1)), false, 30, KeyStep::NoKey),
+            (known(held(300), None, Some(1)), false, 31, KeyStep::Ask),
+            (known(held(300), None, Some(1)), true, 2, KeyStep::Use),
+            (known(held(300), Some(310), None), true, 311, KeyStep::Use), // it is away
+            (known(held(300), Some(310), None), false, 311, KeyStep::Away),
+            (known(held(300), Some(310), None), true, 340, KeyStep::Ask),
+            (known(held(300), Some(3890), None), true, 3899, KeyStep::Use),
+            (known(held(300), Some(3899), None), true, 3900, KeyStep::Ask), // for an hour
+            (
+                known(held(300), Some(3900), None),
+                true,
+                3900,
+                KeyStep::Away,
+            ),
         ];
         for (known, has_key, second, expected) in cases {
             let (failed, unknown) = (known.failed, known.asked_for_unknown);

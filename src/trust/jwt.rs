@@ -63,7 +63,7 @@ pub struct Signed {
 
 /// Why a text is no token that could be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NoToken {
+pub enum NoJwt {
     /// It has not three parts.
     Parts,
     /// It is longer than any.
@@ -80,7 +80,7 @@ pub enum NoToken {
     Header,
 }
 
-impl fmt::Display for NoToken {
+impl fmt::Display for NoJwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Parts => f.write_str("a signed JSON Web Token has three parts with `.` between them"),
@@ -104,14 +104,14 @@ impl Presented {
     ///
     /// # Errors
     /// `NoToken`.
-    pub fn read(text: &str) -> Result<Self, NoToken> {
+    pub fn read(text: &str) -> Result<Self, NoJwt> {
         if text.len() > MOST_BYTES {
-            return Err(NoToken::Long);
+            return Err(NoJwt::Long);
         }
-        let (message, signature) = text.rsplit_once('.').ok_or(NoToken::Parts)?;
-        let (header, payload) = message.split_once('.').ok_or(NoToken::Parts)?;
+        let (message, signature) = text.rsplit_once('.').ok_or(NoJwt::Parts)?;
+        let (header, payload) = message.split_once('.').ok_or(NoJwt::Parts)?;
         if payload.contains('.') || signature.is_empty() {
-            return Err(NoToken::Parts);
+            return Err(NoJwt::Parts);
         }
         let (algorithm, key_id) = head(&object(header)?)?;
         Ok(Self {
@@ -153,13 +153,13 @@ impl Presented {
     }
 }
 
-fn head(header: &Json) -> Result<(Algorithm, String), NoToken> {
+fn head(header: &Json) -> Result<(Algorithm, String), NoJwt> {
     let text = |name: &str| match header.member(name) {
         Some(Json::Text(text)) => Some(text.as_str()),
         _ => None,
     };
     let algorithm = text("alg").and_then(Algorithm::named);
-    let algorithm = algorithm.ok_or(NoToken::Algorithm)?;
+    let algorithm = algorithm.ok_or(NoJwt::Algorithm)?;
     let is_identity = match header.member("typ") {
         None => true,
         Some(Json::Text(typ)) => TYPES.iter().any(|known| known.eq_ignore_ascii_case(typ)),
@@ -167,25 +167,25 @@ fn head(header: &Json) -> Result<(Algorithm, String), NoToken> {
     };
     // RFC 7515 §4.1.11: who does not understand what `crit` names must refuse; `b64` (RFC 7797) changes what is signed.
     if !is_identity || header.member("crit").is_some() || header.member("b64").is_some() {
-        return Err(NoToken::Header);
+        return Err(NoJwt::Header);
     }
     let key_id = text("kid").filter(|id| !id.is_empty() && id.len() <= LONGEST_KEY_ID);
-    Ok((algorithm, key_id.ok_or(NoToken::KeyId)?.to_owned()))
+    Ok((algorithm, key_id.ok_or(NoJwt::KeyId)?.to_owned()))
 }
 
 /// What an identity's `typ` is, if it has one: not a logout token or a security event.
 const TYPES: [&str; 4] = ["JWT", "application/jwt", "at+jwt", "application/at+jwt"];
 
-fn object(part: &str) -> Result<Json, NoToken> {
-    let value = Json::read_once(&decoded(part)?).map_err(|_| NoToken::Json)?;
+fn object(part: &str) -> Result<Json, NoJwt> {
+    let value = Json::read_once(&decoded(part)?).map_err(|_| NoJwt::Json)?;
     matches!(value, Json::Map(_))
         .then_some(value)
-        .ok_or(NoToken::Json)
+        .ok_or(NoJwt::Json)
 }
 
 /// Strict: no padding, no other alphabet, no line ends, no bits left over at the end.
-pub(super) fn decoded(part: &str) -> Result<Vec<u8>, NoToken> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| NoToken::Base64)
+pub(super) fn decoded(part: &str) -> Result<Vec<u8>, NoJwt> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| NoJwt::Base64)
 }
 
 #[cfg(test)]
@@ -214,95 +214,95 @@ mod tests {
             ), // and nobody reads it
             (
                 token(r#"{"alg":"none","kid":"k"}"#, "{}"),
-                Some(NoToken::Algorithm),
+                Some(NoJwt::Algorithm),
             ),
             (
                 token(r#"{"alg":"None","kid":"k"}"#, "{}"),
-                Some(NoToken::Algorithm),
+                Some(NoJwt::Algorithm),
             ),
             (
                 token(r#"{"alg":"HS256","kid":"k"}"#, "{}"),
-                Some(NoToken::Algorithm),
+                Some(NoJwt::Algorithm),
             ),
             (
                 token(r#"{"alg":"RS512","kid":"k"}"#, "{}"),
-                Some(NoToken::Algorithm),
+                Some(NoJwt::Algorithm),
             ),
             (
                 token(r#"{"alg":"rs256","kid":"k"}"#, "{}"),
-                Some(NoToken::Algorithm),
+                Some(NoJwt::Algorithm),
             ),
             (
                 token(r#"{"alg":["RS256"],"kid":"k"}"#, "{}"),
-                Some(NoToken::Algorithm),
+                Some(NoJwt::Algorithm),
             ),
-            (token(r#"{"kid":"k"}"#, "{}"), Some(NoToken::Algorithm)),
-            (token(r#"{"alg":"RS256"}"#, "{}"), Some(NoToken::KeyId)),
+            (token(r#"{"kid":"k"}"#, "{}"), Some(NoJwt::Algorithm)),
+            (token(r#"{"alg":"RS256"}"#, "{}"), Some(NoJwt::KeyId)),
             (
                 token(r#"{"alg":"RS256","kid":1}"#, "{}"),
-                Some(NoToken::KeyId),
+                Some(NoJwt::KeyId),
             ),
             (
                 token(r#"{"alg":"RS256","kid":""}"#, "{}"),
-                Some(NoToken::KeyId),
+                Some(NoJwt::KeyId),
             ),
             (
                 token(r#"{"alg":"RS256","kid":"k","crit":["exp"]}"#, "{}"),
-                Some(NoToken::Header),
+                Some(NoJwt::Header),
             ),
             (
                 token(r#"{"alg":"RS256","kid":"k","crit":null}"#, "{}"),
-                Some(NoToken::Header),
+                Some(NoJwt::Header),
             ),
             (
                 token(r#"{"alg":"RS256","kid":"k","b64":false}"#, "{}"),
-                Some(NoToken::Header),
+                Some(NoJwt::Header),
             ),
             (
                 token(r#"{"alg":"RS256","kid":"k","typ":"logout+jwt"}"#, "{}"),
-                Some(NoToken::Header),
+                Some(NoJwt::Header),
             ),
             (
                 token(r#"{"alg":"RS256","kid":"k","typ":1}"#, "{}"),
-                Some(NoToken::Header),
+                Some(NoJwt::Header),
             ),
             (
                 token(r#"{"alg":"RS256","kid":"k","alg":"RS256"}"#, "{}"),
-                Some(NoToken::Json),
+                Some(NoJwt::Json),
             ),
-            (token(good, r#"{"iss":"i","iss":"i"}"#), Some(NoToken::Json)), // the same twice is twice
+            (token(good, r#"{"iss":"i","iss":"i"}"#), Some(NoJwt::Json)), // the same twice is twice
             (
                 token(good, r#"{"iss":"i","\u0069ss":"j"}"#),
-                Some(NoToken::Json),
+                Some(NoJwt::Json),
             ),
-            (token(good, r#"{"a":{"b":1,"b":2}}"#), Some(NoToken::Json)),
-            (token(good, r#"{"iss":"i"} {}"#), Some(NoToken::Json)),
-            (token(good, "[]"), Some(NoToken::Json)),
-            (token(good, "\u{feff}{}"), Some(NoToken::Json)),
-            (token(good, "{}") + ".x", Some(NoToken::Parts)), // encrypted ones have five parts
+            (token(good, r#"{"a":{"b":1,"b":2}}"#), Some(NoJwt::Json)),
+            (token(good, r#"{"iss":"i"} {}"#), Some(NoJwt::Json)),
+            (token(good, "[]"), Some(NoJwt::Json)),
+            (token(good, "\u{feff}{}"), Some(NoJwt::Json)),
+            (token(good, "{}") + ".x", Some(NoJwt::Parts)), // encrypted ones have five parts
             (
                 format!("{}.", URL_SAFE_NO_PAD.encode(good)),
-                Some(NoToken::Parts),
+                Some(NoJwt::Parts),
             ),
-            ("a.b".into(), Some(NoToken::Parts)),
-            (String::new(), Some(NoToken::Parts)),
-            (token(good, "{}") + "=", Some(NoToken::Base64)),
-            (token(good, "{}") + " ", Some(NoToken::Base64)),
+            ("a.b".into(), Some(NoJwt::Parts)),
+            (String::new(), Some(NoJwt::Parts)),
+            (token(good, "{}") + "=", Some(NoJwt::Base64)),
+            (token(good, "{}") + " ", Some(NoJwt::Base64)),
             (
                 format!("{}\n.e30.e30", URL_SAFE_NO_PAD.encode(good)),
-                Some(NoToken::Base64),
+                Some(NoJwt::Base64),
             ),
             (
                 format!("{}.e31.e30", URL_SAFE_NO_PAD.encode(good)),
-                Some(NoToken::Base64),
+                Some(NoJwt::Base64),
             ), // bits left over
             (
                 format!("{}.e30.e+0", URL_SAFE_NO_PAD.encode(good)),
-                Some(NoToken::Base64),
+                Some(NoJwt::Base64),
             ), // the other alphabet
             (
                 token(good, &format!("{{\"a\":\"{}\"}}", "x".repeat(MOST_BYTES))),
-                Some(NoToken::Long),
+                Some(NoJwt::Long),
             ),
         ];
         for (text, wrong) in cases {

@@ -10,11 +10,11 @@ use crate::request::Json;
 
 /// The keys of an issuer: a JSON Web Key Set (RFC 7517), as far as it can be used here.
 #[derive(Debug, Default)]
-pub struct Keys(Vec<Key>);
+pub struct KeySet(Vec<PublicKey>);
 
 /// One public key that signatures are held against.
 #[derive(Debug)]
-pub struct Key {
+pub struct PublicKey {
     id: String,
     /// The one algorithm that it is for, if its issuer says so.
     algorithm: Option<Algorithm>,
@@ -53,7 +53,7 @@ impl std::error::Error for NoKeys {}
 
 const MOST_KEYS: usize = 100;
 
-impl Keys {
+impl KeySet {
     /// Reads a set. Keys of other types and uses are passed over, as RFC 7517 §5 has it.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Keys {
         if listed.len() > MOST_KEYS {
             return Err(NoKeys::Many);
         }
-        let keys: Vec<_> = listed.iter().filter_map(Key::read).collect();
+        let keys: Vec<_> = listed.iter().filter_map(PublicKey::read).collect();
         if keys.is_empty() {
             return Err(NoKeys::Unusable);
         }
@@ -74,13 +74,17 @@ impl Keys {
     }
 
     /// The keys of that id that a token of that algorithm could be signed by.
-    pub fn find<'k>(&'k self, id: &str, algorithm: Algorithm) -> impl Iterator<Item = &'k Key> {
-        let fits = move |key: &&Key| key.id == id && key.fits(algorithm);
+    pub fn find<'k>(
+        &'k self,
+        id: &str,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'k PublicKey> {
+        let fits = move |key: &&PublicKey| key.id == id && key.fits(algorithm);
         self.0.iter().filter(fits)
     }
 }
 
-impl Key {
+impl PublicKey {
     fn read(written: &Json) -> Option<Self> {
         let text = |name: &str| match written.member(name) {
             Some(Json::Text(text)) => Some(text.as_str()),
@@ -234,7 +238,7 @@ mod tests {
         ];
         for (key, fits) in cases {
             let set = json!({ "keys": [key] }).to_string();
-            let read = Keys::read(set.as_bytes()).unwrap_or_default();
+            let read = KeySet::read(set.as_bytes()).unwrap_or_default();
             let found: Vec<_> = Algorithm::ALL
                 .into_iter()
                 .filter(|algorithm| read.find("k", *algorithm).next().is_some())
@@ -257,7 +261,7 @@ mod tests {
         ];
         for (text, why) in cases {
             assert_eq!(
-                Keys::read(text.as_bytes()).err(),
+                KeySet::read(text.as_bytes()).err(),
                 Some(why),
                 "text {text:?}"
             );

@@ -17,8 +17,8 @@ pub use checks::accept;
 pub use claims::{Chosen, NotChosen, choose, printable, run_of};
 pub use hazards::{Hazard, hazards};
 pub use issuers::{Issuers, Unverified};
-pub use jwt::{Algorithm, NoToken, Presented, Signed};
-pub use keys::{Key, Keys, NoKeys};
+pub use jwt::{Algorithm, NoJwt, Presented, Signed};
+pub use keys::{KeySet, NoKeys, PublicKey};
 pub use signatures::Signatures;
 pub use test::run_test;
 
@@ -29,7 +29,7 @@ use std::fmt;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NotTrusted {
     /// It is no token, or of a form that is never taken.
-    Token(NoToken),
+    Token(NoJwt),
     /// No issuer has its `iss`.
     Issuer,
     /// A claim of the token itself says no: `aud`, `exp`, `nbf`, `iat`, `jti`.

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::NotTrusted;
 use super::issuers::{Unverified, verifies};
 use super::jwt::Presented;
-use super::keys::Keys;
+use super::keys::KeySet;
 
 /// Where signatures are held against keys: a thread of its own, which begins with the first of them and takes one after the other.
 /// However many identities strangers present, it takes one processor at most, and none of the threads that serve requests.
@@ -19,7 +19,7 @@ pub struct Signatures(Mutex<Option<Sender<Checking>>>);
 /// A signature to be checked, and who waits for that.
 struct Checking {
     presented: Arc<Presented>,
-    keys: Arc<Keys>,
+    keys: Arc<KeySet>,
     answer: oneshot::Sender<Result<(), NotTrusted>>,
 }
 
@@ -31,7 +31,7 @@ impl Signatures {
     pub(super) async fn check(
         &self,
         presented: &Arc<Presented>,
-        keys: Arc<Keys>,
+        keys: Arc<KeySet>,
     ) -> Result<(), Unverified> {
         let (answer, answered) = oneshot::channel();
         let presented = presented.clone();
@@ -104,7 +104,7 @@ mod tests {
         let x = encoded(pair.public_key().as_ref());
         let set =
             serde_json::json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
-        let keys = Arc::new(Keys::read(set.to_string().as_bytes()).unwrap());
+        let keys = Arc::new(KeySet::read(set.to_string().as_bytes()).unwrap());
         let token = |signed: &str| {
             let head = encoded(br#"{"alg":"EdDSA","kid":"k"}"#);
             let signature = encoded(pair.sign(format!("{head}.{signed}").as_bytes()).as_ref());

@@ -95,7 +95,7 @@ pub fn read(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
     Some(builder.finish())
 }
 
-type Failed = (At, String);
+type FailedAt = (At, String);
 
 /// Nodes that one file may come to once aliases are followed: far above any real policy, far below a bomb.
 const NODE_BUDGET: usize = 2_000_000;
@@ -103,14 +103,14 @@ const DEPTH_BUDGET: usize = 64;
 
 struct Builder<'m> {
     mistakes: &'m mut Mistakes,
-    open: Vec<Open>,
+    open: Vec<OpenNode>,
     root: Option<Node>,
     documents: usize,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
 }
 
-struct Open {
+struct OpenNode {
     at: At,
     anchor: usize,
     nodes_before: usize,
@@ -139,7 +139,7 @@ impl<'m> Builder<'m> {
         }
     }
 
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Failed> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), FailedAt> {
         let at = place(span.start.line(), span.start.col());
         match event {
             Event::DocumentStart(..) => {
@@ -193,7 +193,7 @@ impl<'m> Builder<'m> {
         }
     }
 
-    fn refuse_tag(at: At, tagged: bool) -> Result<(), Failed> {
+    fn refuse_tag(at: At, tagged: bool) -> Result<(), FailedAt> {
         if tagged {
             return Err((
                 at,
@@ -203,7 +203,7 @@ impl<'m> Builder<'m> {
         Ok(())
     }
 
-    fn opened(&mut self, at: At, anchor: usize, kind: OpenKind) -> Result<(), Failed> {
+    fn opened(&mut self, at: At, anchor: usize, kind: OpenKind) -> Result<(), FailedAt> {
         if self.open.len() >= DEPTH_BUDGET {
             return Err((
                 at,
@@ -212,14 +212,14 @@ impl<'m> Builder<'m> {
         }
         if matches!(
             self.open.last(),
-            Some(Open {
+            Some(OpenNode {
                 kind: OpenKind::Map { key: None, .. },
                 ..
             })
         ) {
             return Err((at, "a list or mapping as a key; keys are texts".into()));
         }
-        self.open.push(Open {
+        self.open.push(OpenNode {
             at,
             anchor,
             nodes_before: self.nodes,
@@ -228,7 +228,7 @@ impl<'m> Builder<'m> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Failed> {
+    fn end(&mut self) -> Result<(), FailedAt> {
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
@@ -244,7 +244,7 @@ impl<'m> Builder<'m> {
         self.placed(node, 1)
     }
 
-    fn closed(&mut self, node: Node, anchor: usize, count: usize) -> Result<(), Failed> {
+    fn closed(&mut self, node: Node, anchor: usize, count: usize) -> Result<(), FailedAt> {
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), count));
         }
@@ -252,7 +252,7 @@ impl<'m> Builder<'m> {
     }
 
     /// Puts a finished node where it belongs: a key, a value, an item, or the whole.
-    fn placed(&mut self, node: Node, count: usize) -> Result<(), Failed> {
+    fn placed(&mut self, node: Node, count: usize) -> Result<(), FailedAt> {
         self.nodes = self.nodes.saturating_add(count);
         if self.nodes > NODE_BUDGET {
             return Err((
@@ -318,7 +318,7 @@ fn place(line: usize, column_from_zero: usize) -> At {
     }
 }
 
-fn syntax(text: &str, error: &ScanError) -> Failed {
+fn syntax(text: &str, error: &ScanError) -> FailedAt {
     let mark = error.marker();
     let at = place(mark.line(), mark.col());
     let line = text.lines().nth(at.line - 1).unwrap_or_default();

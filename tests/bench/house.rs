@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use tidegate::policy::Vars;
-use tidegate::state::{self, About, Issued, Place};
+use tidegate::state::{self, About, Issued, StatePlace};
 use tidegate::token::Limits;
 use tidegate::token::SubToken;
 use tokio::task::JoinSet;
@@ -258,7 +258,7 @@ fn has_variable(role: usize) -> bool {
 }
 
 /// Issues so many tokens at once: each fifth with two roles, and with the variable where a role has it.
-pub fn fill(place: &Place, count: usize, roles: usize) -> Vec<SubToken> {
+pub fn fill(place: &StatePlace, count: usize, roles: usize) -> Vec<SubToken> {
     let now = Timestamp::now();
     let expires_at = now.checked_add(Duration::from_secs(30 * 86_400)).unwrap();
     let mut tokens = Vec::with_capacity(count);
@@ -300,6 +300,6 @@ pub fn fill(place: &Place, count: usize, roles: usize) -> Vec<SubToken> {
 }
 
 /// The state file of a daemon.
-pub fn file(gate: &Gate) -> Place {
-    Place::File(gate.files().path("tidegate.db"))
+pub fn file(gate: &Gate) -> StatePlace {
+    StatePlace::File(gate.files().path("tidegate.db"))
 }

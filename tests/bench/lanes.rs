@@ -369,7 +369,7 @@ async fn failing(house: Arc<House>) {
 async fn counted(house: Arc<House>) {
     const USES: u64 = 15;
     let path = house.gate.files().path("tidegate.db");
-    let mut state = state::open(&state::Place::File(path), Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&state::StatePlace::File(path), Duration::from_secs(5)).unwrap();
     let mut number = 0;
     while house.goes_on() {
         number += 1;

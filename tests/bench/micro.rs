@@ -103,12 +103,12 @@ fn tokens(bench: &Bench) {
         let path = directory.path().join("tidegate.db");
         let issued: Vec<_> = (0..count).map(|_| issued()).collect();
         let mut state = tokens::open(
-            &tidegate::state::Place::File(path.clone()),
+            &tidegate::state::StatePlace::File(path.clone()),
             Duration::from_secs(5),
         )
         .unwrap();
         state.issue_all(&issued, Timestamp::now()).unwrap();
-        let live = Live::open(&tidegate::state::Place::File(path.clone()), None).unwrap();
+        let live = Live::open(&tidegate::state::StatePlace::File(path.clone()), None).unwrap();
         let mut all = issued.iter().cycle().step_by(7_919);
         bench.part(&format!("token: look-up among {count}"), || {
             let id = &all.next().unwrap().id;

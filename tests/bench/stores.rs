@@ -33,7 +33,7 @@ use house::{Asking, House};
 use report::{Report, bytes, median, micros, millis};
 use support::StandInApi;
 use tidegate::secret::Secret;
-use tidegate::state::{Database, Place, UrlSource};
+use tidegate::state::{Database, StatePlace, UrlSource};
 
 const TOKENS: usize = 1_000;
 const ROLES: usize = 10;
@@ -90,7 +90,7 @@ async fn opened(api: &StandInApi, cluster: &Cluster, more: &str) -> House {
     let gate = cluster.gate(api, &house::policy(ROLES));
     let fill = async |_: &support::Gate| {
         let url = UrlSource::Written(Arc::new(Secret::new(cluster.url())));
-        let place = Place::Postgres(Database::at(url));
+        let place = StatePlace::Postgres(Database::at(url));
         let filling = move || house::fill(&place, TOKENS, ROLES);
         let tokens = tokio::task::spawn_blocking(filling).await.unwrap();
         cluster

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tidegate::policy::Vars;
 use tidegate::state::{
-    About, Count, Database, Exchanged, Happened, Issued, Maker, Memory, Parent, Place, Postgres,
-    StateError, Store, Taken, UrlSource, copy, open,
+    About, Count, Database, Exchanged, Happened, Issued, Maker, Memory, Parent, Postgres,
+    StateError, StatePlace, Store, TakenIdentity, UrlSource, copy, open,
 };
 use tidegate::token::{Limits, SubToken, TokenId};
 use tokio::runtime::Runtime;
@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 /// A store that can be opened again and again, as daemons and commands do.
 struct Kind {
     name: &'static str,
-    place: Place,
+    place: StatePlace,
     shared: bool,
 }
 
@@ -44,12 +44,12 @@ fn stores() -> (Vec<Kind>, (TempDir, Cluster, Runtime)) {
     );
     let file = Kind {
         name: "SQLite",
-        place: Place::File(directory.path().join("state.db")),
+        place: StatePlace::File(directory.path().join("state.db")),
         shared: false,
     };
     let postgres = Kind {
         name: "PostgreSQL",
-        place: Place::Postgres(database),
+        place: StatePlace::Postgres(database),
         shared: true,
     };
     (vec![file, postgres], (directory, cluster, runtime))
@@ -247,7 +247,7 @@ fn every_store_takes_an_identity_once_and_counts_living_children() {
             maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
             ..token("ci/7", ends)
         };
-        let once = |identity, again| Taken {
+        let once = |identity, again| TakenIdentity {
             identity: [identity; 32],
             rule: "ci".to_owned(),
             again,
@@ -417,7 +417,7 @@ fn a_copy_merges_to_the_stricter_both_ways() {
             maker: Some(Arc::new(Maker::Trust(exchanged.clone()))),
             ..token("ci/7", 90_000)
         };
-        let once = Taken {
+        let once = TakenIdentity {
             identity: [7; 32],
             rule: "ci".to_owned(),
             again: false,

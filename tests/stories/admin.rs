@@ -350,7 +350,7 @@ async fn the_command_health_says_by_its_exit_how_the_daemon_is() {
 /// The state as it was in use last at another time than now.
 fn used_last(gate: &Gate, ago: SignedDuration) {
     let path = gate.files().path("tidegate.db");
-    let mut state = state::open(&state::Place::File(path), Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&state::StatePlace::File(path), Duration::from_secs(5)).unwrap();
     state.accept(Timestamp::now() - ago).unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use tidegate::specification::{Members, Outline};
+use tidegate::specification::{MemberTree, Outline};
 
 const OUTLINE: &str = include_str!("../../src/catalog/data/specification.tsv");
 
@@ -41,7 +41,7 @@ fn specification() -> Value {
     json!({ "openapi": "3.0.0", "paths": paths })
 }
 
-fn schema(members: &Members) -> Value {
+fn schema(members: &MemberTree) -> Value {
     let mut whole = json!({});
     for (path, required) in members.paths() {
         let (way, last) = path

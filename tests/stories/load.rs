@@ -296,7 +296,7 @@ fn subjects(gate: &Gate, whose: Whose) -> Vec<Subject> {
         });
     }
     let state = gate.files().path("tidegate.db");
-    let mut state = state::open(&state::Place::File(state), Duration::from_secs(5)).unwrap();
+    let mut state = state::open(&state::StatePlace::File(state), Duration::from_secs(5)).unwrap();
     state.issue_all(&issued, now).unwrap();
     subjects
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use clap::Parser;
 use serde_json::{Value, json};
 use tidegate::cli::explain::Arguments;
-use tidegate::operate::Ground;
+use tidegate::operate::ExplainGround;
 use tidegate::token::SubToken;
 
 use crate::every_endpoint::{Facts, Scopes};
@@ -383,8 +383,8 @@ fn policy(roles: &[Role], tokens: &Tokens) -> String {
     format!("version: 1\nroles:\n{roles}tokens:\n{}", tokens.1)
 }
 
-fn ground(gate: &Gate) -> Ground {
-    Ground::read(&gate.files().path("tidegate.yaml")).unwrap()
+fn ground(gate: &Gate) -> ExplainGround {
+    ExplainGround::read(&gate.files().path("tidegate.yaml")).unwrap()
 }
 
 #[derive(Parser)]
@@ -404,7 +404,7 @@ fn suggests(said: &Value) -> Vec<String> {
         .collect()
 }
 
-fn explained(ground: &Ground, gate: &Gate, role: &str, request: &Request) -> Value {
+fn explained(ground: &ExplainGround, gate: &Gate, role: &str, request: &Request) -> Value {
     let mut line = vec![
         "explain",
         &request.method,

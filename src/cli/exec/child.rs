@@ -27,9 +27,9 @@ pub(super) fn keep_out_of_memory() {
 
 /// How a command ended: its exit status, as a shell would have it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Ended(pub u8);
+pub(super) struct CommandEnd(pub u8);
 
-impl Ended {
+impl CommandEnd {
     fn by(status: ExitStatus) -> Self {
         let code = match (status.code(), status.signal()) {
             (Some(code), _) => code,
@@ -52,7 +52,7 @@ impl Ended {
 ///
 /// The command is in this process's group, so that the terminal's own signals (Ctrl-C, Ctrl-Z, hanging up) come to both, once;
 /// what somebody sends to this process alone goes on to the command. Which of the two it was, the kernel says.
-pub(super) struct Signals {
+pub(super) struct CommandSignals {
     command: Arc<Mutex<Whom>>,
 }
 
@@ -65,7 +65,7 @@ enum Whom {
     NobodyAnyMore,
 }
 
-impl Signals {
+impl CommandSignals {
     /// Begins to take them. Those that the caller has this process ignore, as `nohup` does, stay ignored by both.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Signals {
         &self,
         command: &[OsString],
         environment: Vec<(OsString, OsString)>,
-    ) -> io::Result<Ended> {
+    ) -> io::Result<CommandEnd> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(environment);
@@ -107,7 +107,7 @@ impl Signals {
         }
         *whom = pid.map_or(Whom::NobodyAnyMore, Whom::Running);
         drop(whom);
-        self.wait(child, pid).map(Ended::by)
+        self.wait(child, pid).map(CommandEnd::by)
     }
 
     fn wait(&self, mut child: Child, pid: Option<Pid>) -> io::Result<ExitStatus> {

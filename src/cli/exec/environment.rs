@@ -10,6 +10,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use memchr::memmem::find;
 use zeroize::Zeroizing;
 
+/// A variable of an environment: its name and its value.
+pub(super) type Variable = (OsString, OsString);
+
 /// What clients read: a variable, what it gets, and whose it is.
 const TABLE: &str = include_str!("environment.tsv");
 
@@ -87,7 +90,7 @@ impl Traces {
 }
 
 /// What a command is given.
-pub(super) struct Given<'g> {
+pub(super) struct GivenToCommand<'g> {
     /// The sub-token.
     pub token: &'g str,
     /// The gate's base URL.
@@ -115,10 +118,10 @@ impl Environment {
     /// What becomes of the caller's own.
     pub fn of(
         own: impl IntoIterator<Item = (OsString, OsString)>,
-        given: Given<'_>,
+        given: GivenToCommand<'_>,
         traces: &Traces,
     ) -> Self {
-        let Given {
+        let GivenToCommand {
             token,
             url,
             empty_file,
@@ -191,7 +194,7 @@ mod tests {
         let own = own
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        let given = Given {
+        let given = GivenToCommand {
             token: "tdg_v1_sub",
             url: "http://127.0.0.1:1",
             empty_file: Path::new("/run/empty"),

@@ -30,11 +30,11 @@ fn row<'w>(words: impl Iterator<Item = &'w OsStr>) -> Option<(&'static str, &'st
 
 /// Says so of each such program that the command runs, once, for as long as this is there: of the command itself by its name, of
 /// what it runs by looking which processes it has.
-pub(super) struct Watch {
+pub(super) struct FixedHostWatch {
     _ends: Option<Sender<()>>,
 }
 
-impl Watch {
+impl FixedHostWatch {
     /// Begins.
     pub fn over(command: &[OsString]) -> Self {
         let mut told = BTreeSet::new();

@@ -14,16 +14,16 @@ use super::{Arguments, Failed, Unusable, learning};
 use crate::catalog::Catalog;
 use crate::cli::template;
 use crate::config::{
-    self, BaseUrl, Listen, Place, Plaintext, ProxyHeader, Settings, TlsFiles, TokenSource,
+    self, BaseUrl, Listen, ListenPlace, Plaintext, ProxyHeader, Settings, TlsFiles, TokenSource,
 };
 use crate::policy::Policy;
-use crate::rules::{self, Parts, Rules};
+use crate::rules::{self, Rules, RulesParts};
 use crate::secret::{Secret, SecretHash};
 use crate::table::Table;
 use crate::upstream::RealToken;
 
 /// All of it, read.
-pub(super) struct Ground {
+pub(super) struct RunGround {
     settings: Settings,
     catalog: Catalog,
     /// The roles of this run, and nothing else: whoever has another sub-token of the same policy is nobody here.
@@ -59,7 +59,7 @@ state: tidegate.db
 audit: stdout
 ";
 
-impl Ground {
+impl RunGround {
     /// Reads it.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl Ground {
             accounts,
             real,
         } = self;
-        let place = Place::Address(LOOPBACK);
+        let place = ListenPlace::Address(LOOPBACK);
         settings.listen = vec![match &tls {
             None => Listen::Plain(place.clone(), ProxyHeader::None, Plaintext::Loopback),
             Some(_) => Listen::Tls(place.clone(), ProxyHeader::None, in_memory()),
@@ -185,7 +185,7 @@ impl Ground {
         settings.issuers.clear(); // nobody is given a sub-token here
         settings.public_url = None; // clients come by loopback
         settings.trusted_proxies = Vec::new(); // and say nothing of where they are
-        let rules = Rules::of(Parts {
+        let rules = Rules::of(RulesParts {
             settings,
             catalog,
             policy,

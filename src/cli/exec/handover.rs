@@ -16,7 +16,7 @@ use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 use zeroize::Zeroizing;
 
-type Variables = Vec<(OsString, OsString)>;
+use super::environment::Variable;
 
 /// Says to the program started anew that it was.
 const MARK: &str = "TIDEGATE_EXEC_STARTED_ANEW";
@@ -43,11 +43,11 @@ const SHORTEST: usize = 24;
 const MOST: usize = 128 << 10;
 
 /// The caller's variables. Where one of them could hold a token, this returns in the program started anew.
-pub(super) fn environment() -> Variables {
+pub(super) fn environment() -> Vec<Variable> {
     if env::var_os(MARK).is_some() {
         return taken();
     }
-    let own: Variables = env::vars_os().collect();
+    let own: Vec<Variable> = env::vars_os().collect();
     let is_moved = |(name, value): &&(OsString, OsString)| {
         let stays = STAYS.iter().any(|stays| name == stays);
         SOCKET.iter().any(|socket| name == socket) || !stays && could_hold_token(value)
@@ -99,8 +99,8 @@ fn start_anew(moved: &[&(OsString, OsString)]) -> io::Result<()> {
 }
 
 /// What was handed over, with what stayed.
-fn taken() -> Variables {
-    let mut own: Variables = env::vars_os()
+fn taken() -> Vec<Variable> {
+    let mut own: Vec<Variable> = env::vars_os()
         .filter(|(name, _)| name != MARK && !SOCKET.iter().any(|socket| name == socket))
         .collect();
     let Ok(Some(socket)) = ListenFd::from_env().take_unix_datagram(0) else {

@@ -37,7 +37,7 @@ pub(super) struct Intercept {
     pub url: Zeroizing<String>,
 }
 
-struct Way {
+struct InterceptRoute {
     credentials: Zeroizing<String>,
     gate: SocketAddr,
     beyond: Beyond,
@@ -55,7 +55,7 @@ impl Intercept {
         let plain = Zeroizing::new(format!("{USER}:{}", *password));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = Zeroizing::new(format!("http://{}@{}", *plain, listener.local_addr()?));
-        let way = Arc::new(Way {
+        let way = Arc::new(InterceptRoute {
             credentials: Zeroizing::new(format!("Basic {}", STANDARD.encode(&*plain))),
             gate,
             beyond,
@@ -66,9 +66,9 @@ impl Intercept {
 }
 
 /// Why a client is not connected, as it is told.
-struct Refused(u16, &'static str);
+struct ConnectRefusal(u16, &'static str);
 
-impl Way {
+impl InterceptRoute {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
@@ -92,7 +92,7 @@ impl Way {
             Err(refused) => return refuse(&mut client, &refused).await,
         };
         let Ok(Ok(mut other)) = connected else {
-            let why = Refused(
+            let why = ConnectRefusal(
                 502,
                 "the host, or the proxy on the way there, can't be reached",
             );
@@ -106,7 +106,7 @@ impl Way {
     }
 
     /// The host that a head asks for, if who asks has the password.
-    fn asked(&self, head: &str) -> Result<(String, u16), Refused> {
+    fn asked(&self, head: &str) -> Result<(String, u16), ConnectRefusal> {
         let mut lines = head.split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ');
         let (method, target) = (words.next(), words.next().unwrap_or_default());
@@ -114,18 +114,18 @@ impl Way {
         let mut shown = shown.filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authorization"));
         let shown = shown.next().map_or("", |(_, value)| value.trim());
         if !bool::from(shown.as_bytes().ct_eq(self.credentials.as_bytes())) {
-            return Err(Refused(
+            return Err(ConnectRefusal(
                 407,
                 "this proxy is for one run of tidegate exec, and asks for its password",
             ));
         }
         if method != Some("CONNECT") {
-            return Err(Refused(
+            return Err(ConnectRefusal(
                 405,
                 "this proxy only connects to hosts that are spoken to by https",
             ));
         }
-        let malformed = Refused(400, "a host to connect to is written host:port");
+        let malformed = ConnectRefusal(400, "a host to connect to is written host:port");
         let Some((host, port)) = target.rsplit_once(':') else {
             return Err(malformed);
         };
@@ -137,7 +137,7 @@ impl Way {
         }
     }
 
-    async fn connect(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<Box<dyn ByteStream>> {
         if (host, port) == (API, API_PORT) {
             return Ok(Box::new(TcpStream::connect(self.gate).await?));
         }
@@ -148,13 +148,13 @@ impl Way {
     }
 }
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// A connection to a host by the caller's proxy.
-async fn through(proxy: &Proxy, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
+async fn through(proxy: &Proxy, host: &str, port: u16) -> io::Result<Box<dyn ByteStream>> {
     let stream = TcpStream::connect((&*proxy.host, proxy.port)).await?;
-    let mut stream: Box<dyn Stream> = if proxy.tls {
+    let mut stream: Box<dyn ByteStream> = if proxy.tls {
         let name = ServerName::try_from(proxy.host.clone()).map_err(io::Error::other)?;
         Box::new(
             TlsConnector::from(trusting()?)
@@ -211,7 +211,10 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-async fn refuse(client: &mut TcpStream, Refused(status, why): &Refused) -> io::Result<()> {
+async fn refuse(
+    client: &mut TcpStream,
+    ConnectRefusal(status, why): &ConnectRefusal,
+) -> io::Result<()> {
     let words = match status {
         407 => "Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"tidegate exec\"",
         405 => "Method Not Allowed",

@@ -9,7 +9,7 @@ use super::{Failed, say};
 use crate::audit::Kept;
 use crate::catalog::{Catalog, Scope};
 use crate::cli::learn::with_look_ups;
-use crate::learn::{By, Options, suggest};
+use crate::learn::{NarrowBy, Options, suggest};
 use crate::policy::{self, Policy, Role};
 use crate::rules::Rules;
 use crate::yaml::Mistakes;
@@ -64,10 +64,10 @@ pub(super) fn tell(
 ) -> Result<(), Failed> {
     let catalog = rules.catalog.as_ref();
     // What many things have in common the API may tell yet, where they are still there.
-    let suggested = with_look_ups(rules, catalog, By::Auto, |look_ups| {
+    let suggested = with_look_ups(rules, catalog, NarrowBy::Auto, |look_ups| {
         let options = Options {
             name: LEARNED.to_owned(),
-            by: By::Auto,
+            by: NarrowBy::Auto,
             extends,
             look_ups,
         };

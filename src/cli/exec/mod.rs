@@ -25,15 +25,15 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use self::child::{Ended, Signals};
-use self::environment::{Environment, Given, Traces};
-use self::fixed::Watch;
-use self::ground::{Ground, Real};
+use self::child::{CommandEnd, CommandSignals};
+use self::environment::{Environment, GivenToCommand, Traces};
+use self::fixed::FixedHostWatch;
+use self::ground::{Real, RunGround};
 use self::intercept::Intercept;
 use self::proxies::Beyond;
 use self::remote::{Identity, Remote};
 use self::summary::Summary;
-use self::trust::Trust;
+use self::trust::RunAuthority;
 use super::log::{self, LogFormat};
 use super::{Failed, Outcome, say, values};
 use crate::audit::{Audit, Kept};
@@ -110,8 +110,8 @@ pub(super) struct Arguments {
     )]
     audience: String,
     /// How it is told on standard error what was let through and what was refused.
-    #[arg(long, value_enum, default_value_t = Form::Text)]
-    summary: Form,
+    #[arg(long, value_enum, default_value_t = SummaryForm::Text)]
+    summary: SummaryForm,
     /// The command, with its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -119,7 +119,7 @@ pub(super) struct Arguments {
 
 /// How a summary is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Form {
+enum SummaryForm {
     /// For people.
     Text,
     /// One JSON object.
@@ -144,7 +144,7 @@ impl From<Failed> for Unusable {
 
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Failed> {
     match ran(config, arguments) {
-        Ok(Ended(code)) => Ok(Outcome::Code(code)),
+        Ok(CommandEnd(code)) => Ok(Outcome::Code(code)),
         Err(Unusable::Usage(why)) => {
             say(why);
             Ok(Outcome::Unknown)
@@ -153,25 +153,25 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Result<Outcome, Faile
     }
 }
 
-fn ran(config: &Path, arguments: &Arguments) -> Result<Ended, Unusable> {
+fn ran(config: &Path, arguments: &Arguments) -> Result<CommandEnd, Unusable> {
     let own = handover::environment();
     child::keep_out_of_memory();
     log::begin(LogFormat::Text, "warn");
     if let Some(url) = &arguments.url {
         return ran_elsewhere(url.clone(), arguments, &own);
     }
-    let ground = Ground::read(config, arguments, &own)?;
+    let ground = RunGround::read(config, arguments, &own)?;
     not_told(&arguments.command, &ground.real.traces)?;
     let token = SubToken::generate()
         .map_err(|error| Failed::because(format!("the system gives no random bytes: {error}")))?;
     let issued = issued(&token, &ground, arguments)?;
     let grants = bind(&ground.policy, &issued.roles, &issued.vars).map_err(Failed::because)?;
-    let signals = Signals::take().map_err(Failed::because)?;
+    let signals = CommandSignals::take().map_err(Failed::because)?;
     let scratch = Scratch::new()?;
     let over_tls = arguments.https || arguments.intercept;
-    let trust = over_tls.then(Trust::of_this_run).transpose()?;
+    let trust = over_tls.then(RunAuthority::of_this_run).transpose()?;
     let (rules, real) = ground.rules(trust.as_ref().map(|trust| trust.tls.clone()));
-    let run = Run {
+    let run = PreparedRun {
         arguments,
         token,
         issued,
@@ -219,13 +219,13 @@ fn ran_elsewhere(
     url: BaseUrl,
     arguments: &Arguments,
     own: &[(OsString, OsString)],
-) -> Result<Ended, Unusable> {
+) -> Result<CommandEnd, Unusable> {
     let remote = Remote::at(url)?;
     let mut real = Real::default();
     remote::learn_real_tokens(own, &mut real.traces);
     not_told(&arguments.command, &real.traces)?;
     let runtime = runtime()?;
-    let signals = Signals::take().map_err(Failed::because)?;
+    let signals = CommandSignals::take().map_err(Failed::because)?;
     let scratch = Scratch::new()?;
     let roles = &arguments.roles;
     let given = if let Some(identity) = &arguments.oidc {
@@ -245,7 +245,7 @@ fn ran_elsewhere(
     };
     let empty_file = scratch.put("doctl.yaml", "")?;
     let url = remote.url();
-    let for_command = Given {
+    let for_command = GivenToCommand {
         token: given.token.expose(),
         url: &url,
         empty_file: &empty_file,
@@ -258,7 +258,7 @@ fn ran_elsewhere(
         "tidegate exec: {url} gives the command {}",
         given.roles.join(", ")
     ));
-    let watch = Watch::over(&arguments.command);
+    let watch = FixedHostWatch::over(&arguments.command);
     let ended = run_to_its_end(&signals, &arguments.command, environment);
     drop((scratch, watch));
     runtime.block_on(remote.end(&given.token));
@@ -273,7 +273,11 @@ pub(super) fn runtime() -> Result<Runtime, Failed> {
         .map_err(|error| Failed::because(format!("the runtime can't start: {error}")))
 }
 
-fn run_to_its_end(signals: &Signals, command: &[OsString], environment: Environment) -> Ended {
+fn run_to_its_end(
+    signals: &CommandSignals,
+    command: &[OsString],
+    environment: Environment,
+) -> CommandEnd {
     let ended = signals.run(command, environment.variables);
     ended.unwrap_or_else(|error| {
         let name = command.first().map(|name| name.to_string_lossy());
@@ -281,7 +285,7 @@ fn run_to_its_end(signals: &Signals, command: &[OsString], environment: Environm
             "tidegate exec: `{}` can't be run: {error}",
             name.unwrap_or_default()
         ));
-        Ended::before_it_began(&error)
+        CommandEnd::before_it_began(&error)
     })
 }
 
@@ -298,7 +302,7 @@ fn of_roles(policy: &Policy, names: &[String]) -> Policy {
 }
 
 /// What is issued for one run.
-fn issued(token: &SubToken, ground: &Ground, arguments: &Arguments) -> Result<Issued, Failed> {
+fn issued(token: &SubToken, ground: &RunGround, arguments: &Arguments) -> Result<Issued, Failed> {
     let now = Timestamp::now();
     let roles = match arguments.roles.as_slice() {
         [] => vec![learning::NOTHING.to_owned()],
@@ -366,18 +370,18 @@ impl Scratch {
 }
 
 /// A run that can begin.
-struct Run<'a> {
+struct PreparedRun<'a> {
     arguments: &'a Arguments,
     token: SubToken,
     issued: Issued,
-    signals: Signals,
+    signals: CommandSignals,
     scratch: Scratch,
-    trust: Option<Trust>,
+    trust: Option<RunAuthority>,
     /// The caller's environment.
     own: Vec<(OsString, OsString)>,
 }
 
-impl Run<'_> {
+impl PreparedRun<'_> {
     /// The record, and where it can be read when all is over: by this process alone, whether it is in a file too or not. It outlives
     /// the directory of the run.
     fn record(&self) -> Result<(Audit, Kept), Failed> {
@@ -405,7 +409,7 @@ impl Run<'_> {
         rules: Rules,
         real: &Real,
         audit: Audit,
-    ) -> Result<(Ended, Arc<Serving>), Failed> {
+    ) -> Result<(CommandEnd, Arc<Serving>), Failed> {
         let runtime = runtime()?;
         let gate = runtime
             .block_on(Embedded::open(rules, audit, self.issued.clone()))
@@ -414,7 +418,7 @@ impl Run<'_> {
         let environment = self.environment(&gate, intercept.as_ref(), real)?;
         told_before(&environment, real);
         let command = &self.arguments.command;
-        let watch = intercept.is_none().then(|| Watch::over(command));
+        let watch = intercept.is_none().then(|| FixedHostWatch::over(command));
         let ended = run_to_its_end(&self.signals, command, environment);
         drop((self.scratch, watch));
         let serving = gate.serving();
@@ -454,7 +458,7 @@ impl Run<'_> {
             let both = ["https_proxy", "HTTPS_PROXY"];
             more.extend(both.map(|name| (name.to_owned(), intercept.url.as_str().into())));
         }
-        let given = Given {
+        let given = GivenToCommand {
             token: self.token.secret.expose(),
             url: &url,
             empty_file: &empty_file,

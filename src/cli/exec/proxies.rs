@@ -10,16 +10,16 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::environment::Variable;
+
 /// Variables that clients take proxies from; each is read in capitals too.
 const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
 /// The gate's own host, by all the names that it is called by.
 const OWN: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
-type Variables = [(OsString, OsString)];
-
 /// The variables by which clients go past proxies to the gate: curl and Python would otherwise carry the sub-token there. None
 /// where there is no proxy. What is `led` to a proxy of this run does not go past it, whatever the caller's own list says.
-pub(super) fn past(own: &Variables, led: Option<&str>) -> Vec<(String, OsString)> {
+pub(super) fn past(own: &[Variable], led: Option<&str>) -> Vec<(String, OsString)> {
     let has_proxy = PROXIES.iter().any(|proxy| value(own, proxy).is_some());
     if !has_proxy && led.is_none() {
         return Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn past(own: &Variables, led: Option<&str>) -> Vec<(String, OsString)
 }
 
 /// The value of a variable, in small letters or else in capitals, as curl and Go read them.
-fn value<'e>(own: &'e Variables, name: &str) -> Option<&'e OsStr> {
+fn value<'e>(own: &'e [Variable], name: &str) -> Option<&'e OsStr> {
     let exactly = |wanted: &str| {
         let mut set = own.iter().filter(|(_, value)| !value.is_empty());
         set.find(|(own, _)| own == wanted)
@@ -105,7 +105,7 @@ impl Beyond {
     ///
     /// # Errors
     /// `NoProxy`.
-    pub fn of(own: &Variables) -> Result<Self, NoProxy> {
+    pub fn of(own: &[Variable]) -> Result<Self, NoProxy> {
         let set = value(own, "https_proxy").or_else(|| value(own, "all_proxy"));
         let proxy = set.map(|text| text.to_str().ok_or(NoProxy).and_then(Proxy::read));
         let exempt = value(own, "no_proxy").unwrap_or_default();

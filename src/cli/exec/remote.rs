@@ -1,6 +1,6 @@
 //! `--url`: a sub-token of a tidegate elsewhere, for as long as the command runs; no gate runs here.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::environment::Traces;
-use super::intercept::{Stream, trusting};
+use super::environment::{Traces, Variable};
+use super::intercept::{ByteStream, trusting};
 use super::{Failed, say};
 use crate::config::BaseUrl;
 use crate::secret::{self, Secret};
@@ -69,14 +69,14 @@ const MOST: usize = 64 << 10;
 pub(in crate::cli) struct Remote(BaseUrl);
 
 /// A sub-token that it gave.
-pub(in crate::cli) struct Given {
+pub(in crate::cli) struct GivenToken {
     /// It.
     pub token: Secret,
     /// Its roles.
     pub roles: Vec<String>,
 }
 
-impl Given {
+impl GivenToken {
     fn of(token: &str, answer: &Value) -> Self {
         let roles = answer.get("roles").and_then(Value::as_array);
         let roles = roles.into_iter().flatten().filter_map(Value::as_str);
@@ -87,15 +87,13 @@ impl Given {
     }
 }
 
-type Variables = [(OsString, OsString)];
-
 /// The sub-token that is to be weakened: of a file, or of its variable; `instead` says where else it may come from.
 ///
 /// # Errors
 /// Why there is none.
 pub(in crate::cli) fn parent(
     file: Option<&Path>,
-    own: &Variables,
+    own: &[Variable],
     instead: &str,
 ) -> Result<Secret, Failed> {
     let text = match file {
@@ -130,9 +128,9 @@ impl Remote {
         identity: &Identity,
         audience: &str,
         roles: &[String],
-        own: &Variables,
+        own: &[Variable],
         traces: &mut Traces,
-    ) -> Result<Given, Failed> {
+    ) -> Result<GivenToken, Failed> {
         let identity = identity.token(audience, own).await?;
         traces.learn(identity.expose());
         let mut form = vec![
@@ -159,14 +157,18 @@ impl Remote {
                 why.unwrap_or("it does not say why; is it a tidegate, with `issuers`?")
             )));
         };
-        Ok(Given::of(token, &answer))
+        Ok(GivenToken::of(token, &answer))
     }
 
     /// Makes a weaker sub-token of one, as it is wished for in the words of `POST /.tidegate/v1/tokens`; what is answered.
     ///
     /// # Errors
     /// What is said to it.
-    pub async fn weaken(&self, parent: &Secret, wish: &Value) -> Result<(Given, Value), Failed> {
+    pub async fn weaken(
+        &self,
+        parent: &Secret,
+        wish: &Value,
+    ) -> Result<(GivenToken, Value), Failed> {
         let mut request = Ask::new(Method::POST, format!("{}{CHILDREN}", self.0))?;
         request.show(parent.expose())?;
         request.json(wish);
@@ -179,7 +181,7 @@ impl Remote {
                 member("message").unwrap_or("it does not say why; is it a tidegate?")
             )));
         };
-        Ok((Given::of(token, &answer), answer))
+        Ok((GivenToken::of(token, &answer), answer))
     }
 
     /// Ends a sub-token. That it can't be ended is said, and no more: it ends by itself.
@@ -209,7 +211,7 @@ impl Remote {
 }
 
 impl Identity {
-    async fn token(&self, audience: &str, own: &Variables) -> Result<Secret, Failed> {
+    async fn token(&self, audience: &str, own: &[Variable]) -> Result<Secret, Failed> {
         let token = match self {
             Self::File(path) => in_file(path)?,
             Self::Gitlab => variable(
@@ -251,7 +253,7 @@ fn in_file(path: &Path) -> Result<String, Failed> {
     })
 }
 
-fn variable(own: &Variables, wanted: &str, instead: &str) -> Result<String, Failed> {
+fn variable(own: &[Variable], wanted: &str, instead: &str) -> Result<String, Failed> {
     let mut set = own.iter();
     let found = set.find(|(name, _)| name == wanted);
     let text = found.and_then(|(_, value)| value.to_str());
@@ -263,7 +265,7 @@ fn variable(own: &Variables, wanted: &str, instead: &str) -> Result<String, Fail
 }
 
 /// Learns every real token that the caller has where clients look for one: none of it may come to a command.
-pub(super) fn learn_real_tokens(own: &Variables, traces: &mut Traces) {
+pub(super) fn learn_real_tokens(own: &[Variable], traces: &mut Traces) {
     for (_, value) in own {
         if let Some(text) = value.to_str()
             && text.starts_with("do")
@@ -355,7 +357,7 @@ impl Ask {
     }
 }
 
-async fn connect(uri: &Uri) -> std::io::Result<Box<dyn Stream>> {
+async fn connect(uri: &Uri) -> std::io::Result<Box<dyn ByteStream>> {
     let https = uri.scheme_str() == Some("https");
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
-use super::Form;
+use super::SummaryForm;
 use crate::audit::Kept;
 use crate::catalog::Catalog;
 use crate::cli::{counted, say};
@@ -16,12 +16,12 @@ use crate::policy::Grants;
 pub(super) struct Summary {
     allowed: u64,
     refused: u64,
-    refusals: Vec<Refusal>,
+    refusals: Vec<RefusedCalls>,
 }
 
 /// Refusals of one request for one reason.
 #[derive(Debug)]
-struct Refusal {
+struct RefusedCalls {
     method: String,
     path: String,
     endpoint: Option<String>,
@@ -62,7 +62,7 @@ impl Summary {
                     return;
                 }
                 let Remedy { needs, suggestion } = Remedy::of(line, grants, catalog);
-                self.refusals.push(Refusal {
+                self.refusals.push(RefusedCalls {
                     endpoint: text("endpoint").map(str::to_owned),
                     detail: text("detail").map(str::to_owned),
                     method,
@@ -78,17 +78,17 @@ impl Summary {
     }
 
     /// Tells it on standard error.
-    pub fn tell(&self, form: Form) {
+    pub fn tell(&self, form: SummaryForm) {
         match form {
-            Form::None => {}
-            Form::Json => say(self.as_json()),
-            Form::Text => self.as_text().iter().for_each(say),
+            SummaryForm::None => {}
+            SummaryForm::Json => say(self.as_json()),
+            SummaryForm::Text => self.as_text().iter().for_each(say),
         }
     }
 
     fn as_json(&self) -> Value {
         let refusals = self.refusals.iter().map(|refusal| {
-            let Refusal {
+            let RefusedCalls {
                 method,
                 path,
                 endpoint,

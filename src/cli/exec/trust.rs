@@ -13,7 +13,7 @@ use crate::authority::{self, Host};
 use crate::rules;
 
 /// An authority for this run, and what the gate shows of it.
-pub(super) struct Trust {
+pub(super) struct RunAuthority {
     /// What the gate shows.
     pub tls: Arc<ServerConfig>,
     authority: String,
@@ -59,7 +59,7 @@ const VARIABLES: [Row; 5] = [
     },
 ];
 
-impl Trust {
+impl RunAuthority {
     /// Makes it.
     ///
     /// # Errors

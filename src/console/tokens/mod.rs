@@ -13,17 +13,17 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::entrance::Operator;
+use super::entrance::ConsoleOperator;
 use super::form::{Form, encoded};
 use super::page::Frame;
 use super::reply::{Reply, Trouble};
-use super::{Asked, Console, Done};
+use super::{Console, ConsoleRequest, Done};
 use crate::audit::{Resource, Wanted, text};
-use crate::operate::{Failed, NewToken, Shown, rotate_found};
+use crate::operate::{Failed, NewToken, ShownToken, rotate_found};
 use crate::policy::{FileToken, bind};
 use crate::rules::Rules;
 use crate::secret::has_token;
-use crate::state::{self, Fate, INTERVAL, Issued, Kept, Seen, StateError, Store};
+use crate::state::{self, INTERVAL, Issued, KeptToken, SeenToken, StateError, Store, TokenFate};
 use crate::token::{SubToken, TokenId, Usage};
 use crate::units::Span;
 use pages::{list_page, new_page, token_page};
@@ -132,7 +132,7 @@ impl Filter {
 }
 
 /// The roles that a token's secret gives, that of its ceiling too: whether it holds yet is for the clock to say, not for who rotates it.
-fn hands_out(token: &Kept) -> Vec<String> {
+fn hands_out(token: &KeptToken) -> Vec<String> {
     let ceiling = token.ceiling().map(|ceiling| ceiling.role.clone());
     token.roles().iter().cloned().chain(ceiling).collect()
 }
@@ -158,7 +158,7 @@ impl Console {
             Some(owned) => Some(owned.map_err(unable)?.into_iter().collect()),
         };
         let text = filter.text.as_deref().map(str::to_lowercase);
-        let fits = |token: &Kept| {
+        let fits = |token: &KeptToken| {
             let named = text.as_deref().is_none_or(|text| {
                 token.name().to_lowercase().contains(text)
                     || token.id().as_str().to_lowercase() == text
@@ -169,9 +169,11 @@ impl Console {
         let mut found = Vec::new();
         self.tokens.each(rules.in_force(), |token| {
             let is_theirs = match (&filter.owner, &owned, &token.kept) {
-                (Some(wanted), _, Kept::Listed(listed)) => listed.owner.as_ref() == Some(wanted),
-                (_, Some(owned), Kept::Issued(issued)) => owned.contains(&issued.id),
-                (None, _, Kept::Listed(_)) | (_, None, Kept::Issued(_)) => true,
+                (Some(wanted), _, KeptToken::Listed(listed)) => {
+                    listed.owner.as_ref() == Some(wanted)
+                }
+                (_, Some(owned), KeptToken::Issued(issued)) => owned.contains(&issued.id),
+                (None, _, KeptToken::Listed(_)) | (_, None, KeptToken::Issued(_)) => true,
             };
             let by_rule = filter.trust.is_none() || token.kept.rule() == filter.trust.as_deref();
             let fits = is_theirs && by_rule && fits(&token.kept);
@@ -214,14 +216,14 @@ impl Console {
     }
 
     /// The token with this id or name; of several with the name, the newest that lives.
-    pub(super) fn found(&self, wanted: &str, rules: &Rules) -> Result<Seen, Trouble> {
+    pub(super) fn found(&self, wanted: &str, rules: &Rules) -> Result<SeenToken, Trouble> {
         let mut found = Vec::new();
         self.tokens.each(rules.in_force(), |token| {
             if token.kept.id().as_str() == wanted || token.kept.name() == wanted {
                 found.push(token.clone());
             }
         });
-        let rank = |token: &Seen| {
+        let rank = |token: &SeenToken| {
             let lives = !matches!(self.state(token, rules), "revoked" | "expired");
             let by_id = token.kept.id().as_str() == wanted;
             (by_id, lives, token.kept.since())
@@ -236,30 +238,32 @@ impl Console {
     }
 
     /// How a token stands, as lists tell it.
-    fn state(&self, token: &Seen, rules: &Rules) -> &'static str {
+    fn state(&self, token: &SeenToken, rules: &Rules) -> &'static str {
         let now = self.tokens.now();
         self.tokens.fate(token, rules.in_force(), now).as_str()
     }
 
     /// A token with what is kept beside for those who list tokens.
-    fn as_shown(&self, token: &Seen, about: Option<&dyn Store>, rules: &Rules) -> Shown {
+    fn as_shown(&self, token: &SeenToken, about: Option<&dyn Store>, rules: &Rules) -> ShownToken {
         let now = self.tokens.now();
         let fate = self.tokens.fate(token, rules.in_force(), now);
         let (usage, revoked_at) = (token.usage, token.revoked_at);
         let mut shown = match &token.kept {
-            Kept::Issued(token) => {
+            KeptToken::Issued(token) => {
                 let whole = about.and_then(|state| state.find(token.id.as_str()).ok().flatten());
                 let token = whole.unwrap_or_else(|| Issued::clone(token));
-                Shown::issued(token, usage, revoked_at, now.latest)
+                ShownToken::issued(token, usage, revoked_at, now.latest)
             }
-            Kept::Listed(token) => Shown::listed(FileToken::clone(token), usage, revoked_at),
+            KeptToken::Listed(token) => {
+                ShownToken::listed(FileToken::clone(token), usage, revoked_at)
+            }
         };
         let bound = bind(&rules.policy, &shown.roles, shown.vars());
         let unbound = token.kept.unbound(&rules.policy, now.latest);
         shown.unbound = unbound.or(bound.err());
         shown.ended = match fate {
-            Fate::WithMaker(ended) => Some(ended),
-            Fate::Own(_) | Fate::RoleMissing => None,
+            TokenFate::WithMaker(ended) => Some(ended),
+            TokenFate::Own(_) | TokenFate::RoleMissing => None,
         };
         shown
     }
@@ -312,7 +316,7 @@ impl Console {
             }
         });
         let moment = self.tokens.now();
-        let ended = |child: &Seen| !self.tokens.fate(child, rules.in_force(), moment).lives();
+        let ended = |child: &SeenToken| !self.tokens.fate(child, rules.in_force(), moment).lives();
         children.sort_by_cached_key(|child| (ended(child), child.kept.name().to_owned()));
         let total = children.len();
         let shown = children.iter().take(CHILDREN);
@@ -323,8 +327,8 @@ impl Console {
     /// Ends a token, as `token revoke` does.
     async fn revoke(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         wanted: &str,
     ) -> Result<Value, Trouble> {
         let serving = self.current.get();
@@ -348,8 +352,8 @@ impl Console {
     /// Gives a token a new secret, as `token rotate` does; the secret is told once, here.
     async fn rotate(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         (wanted, grace): (&str, Option<&str>),
     ) -> Result<Value, Trouble> {
         let grace = grace.map(|text| {
@@ -395,8 +399,8 @@ impl Console {
     /// Issues a token, as `token issue` does; the secret is told once, here.
     async fn issue(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         new: NewToken,
     ) -> Result<Value, Trouble> {
         let serving = self.current.get();
@@ -422,7 +426,7 @@ impl Console {
                 StateError::NameTaken(_) => Trouble::Taken(error.to_string()),
                 error => unable(error),
             })?;
-            Ok(Shown::issued(issued, Usage::default(), None, now).as_json(now))
+            Ok(ShownToken::issued(issued, Usage::default(), None, now).as_json(now))
         })
         .await;
         let shown = self.undone(asked, operator, (&done, kept))?;
@@ -499,7 +503,7 @@ impl Console {
     pub(super) async fn token_pages(
         self: &Arc<Self>,
         task: TokenTask,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
         form: &Form,
     ) -> Result<Reply, Trouble> {
@@ -564,7 +568,7 @@ impl Console {
     /// Issues what a form asks for; where that can't be, the form comes again with why.
     async fn issue_from_page(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
+        asked: &ConsoleRequest<'_>,
         rules: &Rules,
         frame: &Frame<'_>,
         form: &Form,
@@ -617,8 +621,8 @@ impl Console {
     pub(super) async fn token_api(
         self: &Arc<Self>,
         task: TokenTask,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         given: &Value,
     ) -> Result<Reply, Trouble> {
         let ok = |value| Ok(Reply::Json(StatusCode::OK, value));

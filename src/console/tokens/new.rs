@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::form::Form;
 use super::super::reply::Trouble;
-use crate::operate::{End, NewToken, variable};
+use crate::operate::{NewToken, TokenEnd, variable};
 
 /// What JSON has under a name that is no value for it.
 fn wrong(key: &str) -> Trouble {
@@ -23,8 +23,8 @@ fn read<T: FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T,
 fn put(new: &mut NewToken, name: &str, text: &str) -> Result<(), Trouble> {
     match name {
         "name" => text.clone_into(&mut new.name),
-        "expires" => new.expires = Some(End::In(read(name, text)?)),
-        "expires_at" => new.expires = Some(End::At(read(name, text)?)),
+        "expires" => new.expires = Some(TokenEnd::In(read(name, text)?)),
+        "expires_at" => new.expires = Some(TokenEnd::At(read(name, text)?)),
         "not_before" => new.not_before = Some(read(name, text)?),
         "idle" => new.idle = Some(read(name, text)?),
         "max_uses" => new.max_uses = Some(read(name, text)?),

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::super::entrance::Operator;
+use super::super::entrance::ConsoleOperator;
 use super::super::form::Form;
 use super::super::page::{self, Frame, field, shell, token_field};
 use super::super::reply::Trouble;
-use super::super::{Asked, Console, Done};
+use super::super::{Console, ConsoleRequest, Done};
 use super::{aside, bad, state, unable};
 use crate::audit::{Resource, text};
 use crate::operate::{Several, all_shown};
@@ -118,8 +118,8 @@ impl Console {
     /// Ends those that are meant, where it was shown before how many that are; else shows it.
     pub(super) async fn revoke_several(
         self: &Arc<Self>,
-        asked: &Asked<'_>,
-        operator: &Operator,
+        asked: &ConsoleRequest<'_>,
+        operator: &ConsoleOperator,
         asking: Asking,
     ) -> Result<Value, Trouble> {
         let Asking { several, count } = asking;

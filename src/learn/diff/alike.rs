@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Outcome;
+use super::ChangedOperation;
 use super::request::{creates, id_of, kinds_of, samples_of};
 use super::witness::{Witness, each_once};
 use crate::catalog::{Catalog, Endpoint, Kind, NameForm};
@@ -26,17 +26,17 @@ use crate::policy::{BoundGrant, Grants, Matcher};
 use crate::resource::as_host;
 
 /// What was found of roles that are alike, for all of one comparison.
-pub(super) struct Alike {
+pub(super) struct AlikeRoles {
     pub words: Words,
-    known: Mutex<HashMap<Shape, Found>>,
+    known: Mutex<HashMap<RoleShape, FoundOnce>>,
 }
 
-type Found = Arc<OnceLock<Arc<[Outcome]>>>;
+type FoundOnce = Arc<OnceLock<Arc<[ChangedOperation]>>>;
 
 /// All that a decision could tell of a role before a change and after it, but for its names.
-type Shape = [u8; 32];
+type RoleShape = [u8; 32];
 
-impl Alike {
+impl AlikeRoles {
     pub fn new(catalog: &Catalog) -> Self {
         Self {
             words: Words::of(catalog),
@@ -47,9 +47,9 @@ impl Alike {
     /// What was found for the first role of that shape.
     pub fn once(
         &self,
-        shape: Option<Shape>,
-        find: impl FnOnce() -> Vec<Outcome>,
-    ) -> Arc<[Outcome]> {
+        shape: Option<RoleShape>,
+        find: impl FnOnce() -> Vec<ChangedOperation>,
+    ) -> Arc<[ChangedOperation]> {
         let Some(shape) = shape else {
             return find().into();
         };
@@ -101,7 +101,7 @@ impl Words {
     }
 
     /// Which words a pattern matches: it may stand beside any of them.
-    fn matched_by(&self, (kind, attribute, matcher): Asked<'_>) -> Arc<str> {
+    fn matched_by(&self, (kind, attribute, matcher): AskedValue<'_>) -> Arc<str> {
         let key = format!("{kind} {attribute} {matcher:?}");
         let mut known = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.entry(key).or_insert_with(|| {
@@ -119,7 +119,7 @@ fn is_plain(sign: char) -> bool {
 }
 
 /// A value that a selector asks for: of which kind, if it names one, and attribute.
-type Asked<'g> = (&'g str, &'g str, &'g Matcher);
+type AskedValue<'g> = (&'g str, &'g str, &'g Matcher);
 
 /// The names of a role and of its worlds, with what can be told of each.
 pub(super) struct Signs<'r> {
@@ -164,7 +164,7 @@ impl<'r> Signs<'r> {
         has.for_each(|(_, _, value)| texts.add(value));
 
         let all_mean = grants().any(BoundGrant::goes_by_request);
-        let asked: Vec<Asked<'_>> = grants().flat_map(BoundGrant::matchers).collect();
+        let asked: Vec<AskedValue<'_>> = grants().flat_map(BoundGrant::matchers).collect();
         let mut names: Vec<Sign> = Vec::new();
         for text in &texts.all {
             let mut told = told(text, &asked, catalog);
@@ -267,7 +267,7 @@ impl<'r> Signs<'r> {
 
     /// All that a decision could tell of the role; `None` where it has so many names that comparing them all costs more than it
     /// saves.
-    pub fn shape(&self, sides: &[Option<Grants>; 2], witnesses: &[Witness]) -> Option<Shape> {
+    pub fn shape(&self, sides: &[Option<Grants>; 2], witnesses: &[Witness]) -> Option<RoleShape> {
         if self.names.len() > MOST_NAMES {
             return None;
         }
@@ -377,7 +377,7 @@ fn leaves<'v>(written: &'v Value, each: &mut impl FnMut(&'v str)) {
 }
 
 /// What can be told of a name by itself: its forms, and which values of the role's selectors it is.
-fn told(text: &str, asked: &[Asked<'_>], catalog: &Catalog) -> String {
+fn told(text: &str, asked: &[AskedValue<'_>], catalog: &Catalog) -> String {
     let mut told = String::new();
     for form in NameForm::all() {
         let read = form.read(text, catalog.kinds());

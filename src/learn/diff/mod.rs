@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{samples, terms};
 use crate::catalog::Catalog;
 use crate::policy::{Allowed, Grant, Grants, Policy, Role, Vars, bind};
-use alike::{Alike, Signs, Worlds};
+use alike::{AlikeRoles, Signs, Worlds};
 #[cfg(test)]
 pub(super) use request::kinds_of;
 use request::{could_allow, decided};
@@ -28,7 +28,7 @@ use witness::witnesses;
 
 /// One difference.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Difference {
+pub struct PolicyDifference {
     /// Of which role, or what it is of.
     pub role: String,
     /// Whether it is newly allowed, and else newly refused.
@@ -49,15 +49,15 @@ pub fn differences(
     new: &Policy,
     only: Option<&str>,
     catalog: &Catalog,
-) -> Vec<Difference> {
+) -> Vec<PolicyDifference> {
     let names: BTreeSet<&String> = old.roles.keys().chain(new.roles.keys()).collect();
     let names: Vec<&String> = names
         .into_iter()
         .filter(|name| only.is_none_or(|only| only == name.as_str()))
         .collect();
-    let alike = Alike::new(catalog);
+    let alike = AlikeRoles::new(catalog);
     let of_role = |name: &&String| of_role(name, [old, new], catalog, Some(&alike));
-    let mut found: Vec<Difference> = side_by_side(&names, of_role)
+    let mut found: Vec<PolicyDifference> = side_by_side(&names, of_role)
         .into_iter()
         .flatten()
         .collect();
@@ -98,13 +98,13 @@ fn of_role(
     name: &str,
     policies: [&Policy; 2],
     catalog: &Catalog,
-    alike: Option<&Alike>,
-) -> Vec<Difference> {
+    alike: Option<&AlikeRoles>,
+) -> Vec<PolicyDifference> {
     let mut found = Vec::new();
     let roles = policies.map(|policy| policy.roles.get(name));
     let [before, after] = roles.map(|role| role.map(AsRef::as_ref));
     terms::of_role(name, before, after, &mut found);
-    let grants = roles.map(|role| role.map(|role| Written::of(role)).unwrap_or_default());
+    let grants = roles.map(|role| role.map(|role| OrderedGrants::of(role)).unwrap_or_default());
     if before.is_some() == after.is_some() && grants[0] == grants[1] {
         return found;
     }
@@ -113,7 +113,7 @@ fn of_role(
         let (policy, role) = (policies.get(side)?, roles.get(side)?.as_ref()?);
         bound(policy, role)
     });
-    let changed = Written::changed(&grants);
+    let changed = OrderedGrants::changed(&grants);
     by_requests(name, &sides, &changed, (catalog, alike), &mut found);
     untold(name, &changed, found.len() == first, &mut found);
     found
@@ -121,12 +121,12 @@ fn of_role(
 
 /// The grants of a role as they mean the same: lists in order, and one value as a list of one.
 #[derive(Debug, Default, PartialEq)]
-struct Written {
+struct OrderedGrants {
     allow: Vec<String>,
     deny: Vec<String>,
 }
 
-impl Written {
+impl OrderedGrants {
     fn of(role: &Role) -> Self {
         let all = |grants: &[Grant]| -> Vec<String> {
             let mut all: Vec<_> = grants
@@ -178,8 +178,13 @@ fn ordered(written: &Value) -> Value {
 }
 
 /// A difference that no request shows.
-pub(super) fn line(role: &str, allowed: bool, what: &str, told: impl Into<String>) -> Difference {
-    Difference {
+pub(super) fn line(
+    role: &str,
+    allowed: bool,
+    what: &str,
+    told: impl Into<String>,
+) -> PolicyDifference {
+    PolicyDifference {
         role: role.to_owned(),
         allowed,
         endpoint: what.to_owned(),
@@ -199,7 +204,7 @@ fn bound(policy: &Policy, role: &Role) -> Option<Grants> {
 }
 
 /// What differs in a way that no request tells: what can't be told counts as allowed.
-fn untold(name: &str, changed: &[String], nothing: bool, found: &mut Vec<Difference>) {
+fn untold(name: &str, changed: &[String], nothing: bool, found: &mut Vec<PolicyDifference>) {
     let read = |text: &String| serde_json::from_str::<Value>(text).ok();
     let grants: Vec<Value> = changed.iter().filter_map(read).collect();
     let mut patterns = Vec::new();
@@ -229,7 +234,7 @@ fn patterns_in<'v>(written: &'v Value, found: &mut Vec<&'v str>) {
 
 /// What a change does to one operation.
 #[derive(Debug)]
-struct Outcome {
+struct ChangedOperation {
     endpoint: usize,
     does: String,
     allowed: bool,
@@ -241,8 +246,8 @@ fn by_requests(
     name: &str,
     sides: &[Option<Grants>; 2],
     changed: &[String],
-    (catalog, alike): (&Catalog, Option<&Alike>),
-    found: &mut Vec<Difference>,
+    (catalog, alike): (&Catalog, Option<&AlikeRoles>),
+    found: &mut Vec<PolicyDifference>,
 ) {
     patterns(name, sides, found);
     let witnesses = witnesses(sides, changed, catalog);
@@ -265,7 +270,7 @@ fn by_requests(
                 witnesses.map(Witness::told).collect()
             }
         };
-        found.extend(told.into_iter().map(|witness| Difference {
+        found.extend(told.into_iter().map(|witness| PolicyDifference {
             role: name.to_owned(),
             allowed: outcome.allowed,
             endpoint: endpoint.operation.to_string(),
@@ -281,7 +286,7 @@ fn tried<'c>(
     sides: &[Option<Grants>; 2],
     worlds: &Worlds<'c>,
     catalog: &'c Catalog,
-) -> Vec<Outcome> {
+) -> Vec<ChangedOperation> {
     let mut all = Vec::new();
     for (number, endpoint) in catalog.endpoints().iter().enumerate() {
         let could = |side: &Option<Grants>| {
@@ -309,12 +314,14 @@ fn tried<'c>(
             }
         }
         let told = outcomes.into_iter();
-        all.extend(told.map(|((does, allowed), (plain, some))| Outcome {
-            endpoint: number,
-            worlds: (tried.get(&plain) != Some(&some.len())).then_some(some),
-            does,
-            allowed,
-        }));
+        all.extend(
+            told.map(|((does, allowed), (plain, some))| ChangedOperation {
+                endpoint: number,
+                worlds: (tried.get(&plain) != Some(&some.len())).then_some(some),
+                does,
+                allowed,
+            }),
+        );
     }
     all
 }
@@ -337,7 +344,7 @@ fn change([before, after]: &[Option<Allowed>; 2]) -> Option<(&'static str, bool)
 }
 
 /// Patterns may match what the catalogue does not know, so each that comes or goes is told.
-fn patterns(name: &str, sides: &[Option<Grants>; 2], found: &mut Vec<Difference>) {
+fn patterns(name: &str, sides: &[Option<Grants>; 2], found: &mut Vec<PolicyDifference>) {
     let of = |side: &Option<Grants>, denies: bool| -> BTreeSet<String> {
         let grants = side
             .iter()

@@ -7,23 +7,23 @@ use crate::catalog::{
     Action, Catalog, Endpoint, Kind, KindName, NameForm, Place, Segment, TouchKind, TouchRule,
     TouchVerb,
 };
-use crate::learn::Facts;
+use crate::learn::ResourceFacts;
 use crate::learn::rebuilt::{self, identifier};
-use crate::learn::trail::{Resource, Seen};
+use crate::learn::trail::{SeenRequest, SeenResource};
 use crate::policy::{Allowed, Grants, asked_by_test, decide_asked};
 use crate::request::encoded;
 
 /// What stands in a request.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::learn) struct Parts<'e> {
-    named: Named<'e>,
+pub(in crate::learn) struct RequestParts<'e> {
+    named: NamedParts<'e>,
     /// Whether what is created has what everything has in its world, beside what that says of it: who leaves a tag out needs none.
     filled: bool,
 }
 
 /// Which parts of a request are there beside its path.
 #[derive(Clone, Copy, Debug)]
-enum Named<'e> {
+enum NamedParts<'e> {
     Path,
     All,
     Field(&'e str),
@@ -31,7 +31,7 @@ enum Named<'e> {
 
 /// What either side says to a request, where it allows it.
 pub(super) fn decided(
-    seen: &Seen,
+    seen: &SeenRequest,
     sides: &[Option<Grants>; 2],
     catalog: &Catalog,
 ) -> [Option<Allowed>; 2] {
@@ -54,7 +54,9 @@ pub(super) fn could_allow(grants: &Grants, endpoint: &Endpoint) -> bool {
 }
 
 /// What is tried of an endpoint: what it does, its action, and what stands in the request.
-pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&str>, Parts<'_>)> {
+pub(in crate::learn) fn variants(
+    endpoint: &Endpoint,
+) -> Vec<(String, Option<&str>, RequestParts<'_>)> {
     let does = does(endpoint);
     let fields: Vec<String> = endpoint
         .fields
@@ -72,9 +74,9 @@ pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&st
     let mut variants = Vec::new();
     for action in actions {
         let does = action.map_or_else(|| does.to_owned(), |action| format!("{does} ({action})"));
-        variants.push((does.clone(), action, Named::Path));
+        variants.push((does.clone(), action, NamedParts::Path));
         if names_others {
-            variants.push((format!("{does}, naming others"), action, Named::All));
+            variants.push((format!("{does}, naming others"), action, NamedParts::All));
         }
         for (number, field) in fields.iter().enumerate() {
             let at = endpoint.fields.get(number).map(|field| &field.at);
@@ -84,7 +86,7 @@ pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&st
                 variants.push((
                     format!("{does} with {field}"),
                     action,
-                    Named::Field(&step.key),
+                    NamedParts::Field(&step.key),
                 ));
             }
         }
@@ -95,7 +97,7 @@ pub(in crate::learn) fn variants(endpoint: &Endpoint) -> Vec<(String, Option<&st
         &[true]
     };
     let each = |(does, action, named): (String, _, _)| {
-        let parts = filled.iter().map(move |filled| Parts {
+        let parts = filled.iter().map(move |filled| RequestParts {
             named,
             filled: *filled,
         });
@@ -142,12 +144,12 @@ pub(in crate::learn) fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &s
 pub(in crate::learn) fn request(
     endpoint: &Endpoint,
     action: Option<&str>,
-    parts: Parts<'_>,
+    parts: RequestParts<'_>,
     witness: &Witness,
     catalog: &Catalog,
-) -> Seen {
+) -> SeenRequest {
     let fields = endpoint.fields.iter().map(|field| field.at.to_string());
-    Seen {
+    SeenRequest {
         method: endpoint.method.to_string(),
         path: path_to(endpoint, witness, catalog),
         action: action.map(str::to_owned),
@@ -161,24 +163,24 @@ pub(in crate::learn) fn request(
     }
 }
 
-impl Parts<'_> {
+impl RequestParts<'_> {
     /// Whether the request has the place at which a rule finds what it touches.
     fn have_place_of(self, rule: &TouchRule) -> bool {
         match (&rule.at, self.named) {
-            (None | Some(Place::Path(_)), _) | (Some(_), Named::All) => true,
-            (Some(Place::Body(at)), Named::Field(key)) => {
+            (None | Some(Place::Path(_)), _) | (Some(_), NamedParts::All) => true,
+            (Some(Place::Body(at)), NamedParts::Field(key)) => {
                 at.steps.first().is_some_and(|step| step.key == key)
             }
-            (Some(_), Named::Path | Named::Field(_)) => false,
+            (Some(_), NamedParts::Path | NamedParts::Field(_)) => false,
         }
     }
 
     fn use_field(self, field: &str) -> bool {
         match self.named {
-            Named::Field(key) => field
+            NamedParts::Field(key) => field
                 .strip_prefix("body.")
                 .is_some_and(|rest| rest == key || rest.starts_with(&format!("{key}."))),
-            Named::Path | Named::All => false,
+            NamedParts::Path | NamedParts::All => false,
         }
     }
 }
@@ -221,12 +223,12 @@ fn kind_at<'e>(place: &Place, endpoint: &'e Endpoint) -> Option<&'e str> {
 /// What the request touches, each with the parents that it stands under.
 fn resources_of(
     endpoint: &Endpoint,
-    parts: Parts<'_>,
+    parts: RequestParts<'_>,
     witness: &Witness,
     catalog: &Catalog,
-) -> Vec<Resource> {
+) -> Vec<SeenResource> {
     let kind = |name: &KindName| catalog.kinds().find(name.as_str());
-    let mut resources: Vec<Resource> = Vec::new();
+    let mut resources: Vec<SeenResource> = Vec::new();
     let rules = endpoint.touches.rules().iter();
     for rule in rules.filter(|rule| parts.have_place_of(rule)) {
         let Some(own) = rule.kind.one().and_then(kind) else {
@@ -251,8 +253,8 @@ fn resource<'w>(
     kind: &Kind,
     id: Option<String>,
     has: impl Iterator<Item = (&'w str, &'w str)>,
-) -> Resource {
-    let mut facts = Facts::default();
+) -> SeenResource {
+    let mut facts = ResourceFacts::default();
     let mut more: Vec<(String, String)> = Vec::new();
     for (attribute, value) in has {
         match attribute {
@@ -266,7 +268,7 @@ fn resource<'w>(
             }
         }
     }
-    Resource {
+    SeenResource {
         kind: kind.name.to_string(),
         id,
         scope: None,

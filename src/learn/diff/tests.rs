@@ -99,7 +99,7 @@ proptest! {
                 for (_, action, parts) in variants(endpoint) {
                     let seen = request(endpoint, action, parts, &witness, &catalog);
                     if let [None, Some(_)] = decided(&seen, &sides, &catalog) {
-                        let told = |it: &Difference| it.allowed && *it.endpoint == *endpoint.operation;
+                        let told = |it: &PolicyDifference| it.allowed && *it.endpoint == *endpoint.operation;
                         prop_assert!(
                             found.iter().any(told),
                             "{endpoint} of {witness:?} is newly allowed and not told:\n{}\n{}",
@@ -150,7 +150,7 @@ fn grants() -> impl Strategy<Value = String> {
 
 /// What is told of roles that are the same but for what `alpha` is called in them; and what is told where each world of each role
 /// is tried. `None` where the grants make no policy.
-fn told_and_tried(grants: &[&str; 2], called: &[&str]) -> Option<[Vec<Difference>; 2]> {
+fn told_and_tried(grants: &[&str; 2], called: &[&str]) -> Option<[Vec<PolicyDifference>; 2]> {
     let catalog = Catalog::builtin().unwrap();
     let policies = grants.map(|text| {
         let called = ["alpha"].iter().chain(called).enumerate();

@@ -36,7 +36,7 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
         let Some(scope) = catalog.scopes().name(scope) else {
             continue;
         };
-        let Need {
+        let ClientNeed {
             client,
             endpoint,
             member,
@@ -51,18 +51,18 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
 }
 
 /// A member of an answer, and what a client does without it.
-struct Need {
+struct ClientNeed {
     client: &'static str,
     endpoint: &'static str,
     member: &'static str,
     without: &'static str,
 }
 
-fn needs() -> impl Iterator<Item = Need> {
+fn needs() -> impl Iterator<Item = ClientNeed> {
     let rows = include_str!("clients.tsv").lines().skip(1);
     rows.filter_map(|row| {
         let mut cells = row.split('\t');
-        Some(Need {
+        Some(ClientNeed {
             client: cells.next()?,
             endpoint: cells.next()?,
             member: cells.next()?,

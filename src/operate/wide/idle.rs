@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{View, pattern as patterns, scopes, texts};
+use super::{RoleView, pattern as patterns, scopes, texts};
 use crate::catalog::{
     Action, Catalog, Endpoint, Kind, Method, ScopeSet, Segment, TouchVerb, Touches, described,
 };
@@ -11,7 +11,7 @@ use crate::request::{Asked, Target};
 use crate::yaml::nearest;
 
 /// The remarks on a grant, on either side of a role.
-pub(super) fn remarks(view: &View<'_>, grant: &Grant) -> Vec<String> {
+pub(super) fn remarks(view: &RoleView<'_>, grant: &Grant) -> Vec<String> {
     let patterns = texts(grant, "requests").filter_map(|text| pattern(text, view.catalog));
     let names = selectors(grant).flat_map(|(kind, asked)| misnamed(kind, asked, view.catalog));
     let kinds = selectors(grant).filter_map(|(kind, _)| unreached(kind, grant, view.catalog));
@@ -246,7 +246,7 @@ fn unreached(kind: &str, grant: &Grant, catalog: &Catalog) -> Option<String> {
     })
 }
 
-impl View<'_> {
+impl RoleView<'_> {
     /// What a grant adds to what it creates, where it creates nothing.
     pub(super) fn adds_to_nothing(&self, grant: &Grant) -> Option<String> {
         grant.on_create.as_ref()?;

@@ -16,11 +16,11 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::catalog::{Action, Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb};
-use crate::config::{FieldScopes, Listen, Place, Plaintext, Settings};
+use crate::config::{FieldScopes, Listen, ListenPlace, Plaintext, Settings};
 use crate::policy::{Grant, Only, Policy, PolicyTest, Role, Selector};
 use crate::yaml::At;
 
-pub(super) use reach::Reach;
+pub(super) use reach::KindReach;
 
 /// A place, and what is to be said of it.
 pub(super) type Remark = (At, String);
@@ -43,7 +43,7 @@ pub(super) fn remarks(policy: &Policy, catalog: &Catalog, fields: FieldScopes) -
 }
 
 fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
-    let view = View {
+    let view = RoleView {
         role,
         catalog,
         held: held(role),
@@ -88,13 +88,13 @@ fn of_role(role: &Role, catalog: &Catalog) -> Vec<Remark> {
 }
 
 /// A role, and all scopes that it allows.
-struct View<'v> {
+struct RoleView<'v> {
     role: &'v Role,
     catalog: &'v Catalog,
     held: ScopeSet,
 }
 
-impl View<'_> {
+impl RoleView<'_> {
     /// Another grant limits the actions of what this one gives without a limit.
     fn unlimited(&self, grant: &Grant) -> Option<String> {
         let gives = scopes(grant).filter(|_| !grant.is_limited())?;
@@ -294,10 +294,10 @@ pub(super) fn of_settings(settings: &Settings, text: &str) -> Vec<Remark> {
 }
 
 /// Where systemd's sockets are, their units say.
-fn is_loopback(place: &Place) -> bool {
+fn is_loopback(place: &ListenPlace) -> bool {
     match place {
-        Place::Address(address) => address.ip().is_loopback(),
-        Place::Systemd(_) => false,
+        ListenPlace::Address(address) => address.ip().is_loopback(),
+        ListenPlace::Systemd(_) => false,
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::reach::{Reach, kinds_of};
+use super::reach::{KindReach, kinds_of};
 use super::shown::member;
-use super::{View, grave, texts};
+use super::{RoleView, grave, texts};
 use crate::catalog::{Asks, Catalog, Endpoint, Kind, KindName, ScopeId, ScopePattern, TouchVerb};
 use crate::policy::{Grant, Only};
 
 /// The remarks on a grant; none on one that is not narrowed.
-pub(super) fn remarks(view: &View, grant: &Grant) -> Vec<String> {
+pub(super) fn remarks(view: &RoleView, grant: &Grant) -> Vec<String> {
     let catalog = view.catalog;
-    let (Some(only), Some(reach)) = (&grant.only, Reach::of(grant, &view.role.vars, catalog))
+    let (Some(only), Some(reach)) = (&grant.only, KindReach::of(grant, &view.role.vars, catalog))
     else {
         return Vec::new();
     };
-    let narrowed = Narrowed {
+    let narrowed = NarrowedGrant {
         grant,
         only,
         reach,
@@ -30,14 +30,14 @@ pub(super) fn remarks(view: &View, grant: &Grant) -> Vec<String> {
     found
 }
 
-struct Narrowed<'n> {
+struct NarrowedGrant<'n> {
     grant: &'n Grant,
     only: &'n Only,
-    reach: Reach<'n>,
+    reach: KindReach<'n>,
     catalog: &'n Catalog,
 }
 
-impl Narrowed<'_> {
+impl NarrowedGrant<'_> {
     /// Kinds that lack an attribute that is asked of every resource.
     fn void(&self) -> Vec<String> {
         let void = |(kind, _): &&(KindName, _)| !self.reach.sees(kind.as_str());

@@ -6,12 +6,12 @@ use crate::catalog::{
 use crate::policy::{BoundOnly, Grant, Side, Use, Vars};
 
 /// A grant's `only`, asked of kinds of resources instead of resources.
-pub(in crate::operate) struct Reach<'r> {
+pub(in crate::operate) struct KindReach<'r> {
     only: BoundOnly,
     catalog: &'r Catalog,
 }
 
-impl<'r> Reach<'r> {
+impl<'r> KindReach<'r> {
     /// Of a grant that is narrowed; its variables are filled with something, for what they stand for changes no kind.
     pub(in crate::operate) fn of(
         grant: &Grant,

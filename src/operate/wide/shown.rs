@@ -1,7 +1,7 @@
 //! What answers show to whom has a scope.
 
-use super::View;
-use super::reach::Reach;
+use super::RoleView;
+use super::reach::KindReach;
 use crate::catalog::{Asks, Catalog, Endpoint, ShapeId};
 use crate::policy::Grant;
 
@@ -32,11 +32,11 @@ pub(super) fn member(
 }
 
 /// Scopes by which answers show what logs in somewhere and has no end: those of the endpoints that hand such things out.
-pub(super) fn remarks(view: &View, grant: &Grant) -> Vec<String> {
+pub(super) fn remarks(view: &RoleView, grant: &Grant) -> Vec<String> {
     let (catalog, Some(named)) = (view.catalog, grant.covers.named()) else {
         return Vec::new();
     };
-    let reach = Reach::of(grant, &view.role.vars, catalog);
+    let reach = KindReach::of(grant, &view.role.vars, catalog);
     let table = catalog.scopes();
     let told = table.names(named).filter_map(|scope| {
         let id = table.id(scope)?;
