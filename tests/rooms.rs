@@ -8,6 +8,79 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
+/// a reason like that of the first two.
+const DOUBLE: [(&str, &str); 35] = [
+    ("Arguments", "of a command, each in the command's file"),
+    (
+        "Command",
+        "the commands under a command, each in that one's file",
+    ),
+    ("Asked", "of the API; of tidegate itself"),
+    ("At", "a place in a file; where a walk through an answer is"),
+    (
+        "Carried",
+        "what a line of a chain has; what of a client's headers goes on",
+    ),
+    ("Endpoint", "of the API; of tidegate itself"),
+    (
+        "Failed",
+        "a command; the reading of a PROXY header; the start of the daemon",
+    ),
+    (
+        "Found",
+        "a resource; a token by its secret; a secret in an answer",
+    ),
+    (
+        "Held",
+        "by grants; by issuers; by connections; what a holder may ask",
+    ),
+    ("Judge", "of a touch; of a thing in an answer"),
+    ("Kept", "a record in memory; a connection"),
+    ("Key", "of a cache; of a JSON object; the last of a walk"),
+    ("Known", "how much of a request; what of an attribute"),
+    (
+        "Level",
+        "of an answer that is cut; of one whose links are changed",
+    ),
+    ("Line", "of the record; of a request's head; to the API"),
+    ("Made", "what an attribute is made of; a new connection"),
+    (
+        "Maker",
+        "of a token, as the gate has it and as the state keeps it",
+    ),
+    ("Matcher", "of paths; of values"),
+    (
+        "Members",
+        "that are read of a resource; of an item in a list",
+    ),
+    ("NotJson", "of a request; of an answer"),
+    ("Part", "of a document; of a pattern; of a head"),
+    (
+        "Place",
+        "in a request; in the record's files; among those at once; in a document",
+    ),
+    (
+        "Reader",
+        "of facts; of the catalogue; of the policy; of JSON",
+    ),
+    ("Scan", "for secrets; of a connection's messages"),
+    ("Shape", "that an answer has; how one is to be shaped"),
+    (
+        "Shared",
+        "by who writes the record; by requests on one connection",
+    ),
+    ("Source", "of an attribute; of a request"),
+    ("Standing", "of a member of an answer; of a real token"),
+    ("State", "of a resource; of a connection"),
+    ("Table", "by keys of ours; of answers"),
+    ("Told", "by a test; by a PROXY header"),
+    ("Unbound", "a token; a listener"),
+    ("Value", "of an attribute; of a node"),
+    ("Walk", "over JSON; over selections"),
+    ("Way", "of a request; of a tag; to a member"),
+];
+
 /// What a room needs, and in which file it says so.
 type Needs = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
@@ -40,6 +113,36 @@ fn every_room_stands_in_the_plan_of_the_house() {
         .filter(|room| !plan.contains(&format!("[`{room}`]")))
         .collect();
     assert!(untold.is_empty(), "`src/lib.rs` says nothing of {untold:?}");
+}
+
+/// One word is one thing: who meets a type's name again must be able to take it for the same type.
+#[test]
+fn no_two_types_have_one_name() {
+    let mut declared: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for path in files() {
+        let text = fs::read_to_string(&path).expect("a file of src");
+        let inside = path.strip_prefix(source()).expect("a path in src");
+        for name in declared_types(without_tests(&text)) {
+            declared.entry(name).or_default().insert(inside.to_owned());
+        }
+    }
+    declared.retain(|_, files| files.len() > 1);
+    let meant: BTreeSet<_> = DOUBLE.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let found: BTreeSet<_> = declared.keys().cloned().collect();
+    let double: Vec<_> = found
+        .difference(&meant)
+        .map(|name| format!("`{name}` is declared in {:?}", declared.get(name)))
+        .collect();
+    assert!(
+        double.is_empty(),
+        "call each by what tells it from the other:\n{}",
+        double.join("\n")
+    );
+    let single: Vec<_> = meant.difference(&found).collect();
+    assert!(
+        single.is_empty(),
+        "these have one meaning now, so strike them from the list: {single:?}"
+    );
 }
 
 /// Whatever a page shows is escaped by the type that pages are made of; what says that a text is markup already goes around it.
@@ -113,13 +216,28 @@ fn is_of_tests(path: &Path) -> bool {
     !is_code || path.iter().any(named)
 }
 
+/// The code of a file up to its tests.
+fn without_tests(text: &str) -> &str {
+    let mut parts = text.split("#[cfg(test)]\nmod tests {");
+    parts.next().unwrap_or_default()
+}
+
+/// The names of types that are declared in code, outside of functions.
+fn declared_types(code: &str) -> impl Iterator<Item = String> {
+    let declare = |word: &str| matches!(word, "struct" | "enum" | "trait" | "type");
+    code.lines().filter_map(move |line| {
+        let is_visibility = |word: &&str| word.starts_with("pub") || word.ends_with(')');
+        let mut words = line.split(' ').skip_while(is_visibility);
+        words.next().filter(|word| declare(word))?;
+        let name = words.next()?;
+        let end = name.find(|letter: char| !letter.is_alphanumeric());
+        name.get(..end.unwrap_or(name.len())).map(str::to_owned)
+    })
+}
+
 /// The names behind `crate::` in the code of a file, up to its tests.
 fn named(text: &str) -> impl Iterator<Item = String> {
-    let code = text
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default();
-    let lines = code
+    let lines = without_tests(text)
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
     let code = lines.collect::<Vec<_>>().join("\n");
