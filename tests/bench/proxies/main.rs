@@ -34,6 +34,7 @@ mod lanes;
 mod light;
 mod others;
 mod ours;
+mod training;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -75,6 +76,11 @@ fn main() -> ExitCode {
         ["instructions", directory] => {
             let runtime = one().enable_all().build().unwrap();
             runtime.block_on(instructions::count(directory.as_ref()));
+            ExitCode::SUCCESS
+        }
+        ["training", directory] => {
+            let runtime = one().enable_all().build().unwrap();
+            runtime.block_on(training::train(directory.as_ref()));
             ExitCode::SUCCESS
         }
         _ => {

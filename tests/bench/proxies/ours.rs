@@ -86,7 +86,8 @@ impl Ours {
         Self::open_as(upstream, tokens, "secrets_only", &before).await
     }
 
-    async fn open_as(
+    /// The same after these commands of a shell.
+    pub async fn open_as(
         upstream: SocketAddr,
         tokens: usize,
         field_scopes: &str,

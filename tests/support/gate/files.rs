@@ -1,10 +1,12 @@
 //! A gate's directory: configuration, policy, the real token, state and audit; and the command line over it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value, json};
@@ -276,7 +278,9 @@ impl Files {
             None => self.command(&["serve"]),
             Some((script, stdin)) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("{script}; exec \"$@\""), "sh", BINARY]);
+                shell
+                    .args(["-c", &format!("{script}; exec \"$@\""), "sh"])
+                    .arg(&*BINARY);
                 let stdin = stdin.as_ref().map(OwnedFd::try_clone);
                 shell.stdin(stdin.map_or_else(Stdio::null, |fd| fd.expect("a descriptor").into()));
                 self.program(shell, &["serve"])
@@ -292,7 +296,7 @@ impl Files {
 
     /// The built binary with this gate's configuration, and nothing of the developer's own environment that it reads.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.program(Command::new(BINARY), arguments);
+        let mut command = self.program(Command::new(&*BINARY), arguments);
         command.stdin(Stdio::null());
         command
     }
@@ -349,7 +353,11 @@ impl Files {
     }
 }
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+/// The built binary, or the one that is to be tried in its place.
+static BINARY: LazyLock<OsString> = LazyLock::new(|| {
+    let other = std::env::var_os("TIDEGATE_BINARY");
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").into())
+});
 const TOKEN_FILE: &str = "do-token";
 const AUDIT_FILE: &str = "audit.jsonl";
 
