@@ -86,8 +86,8 @@ pub struct Kind {
     pub null_is_none: Vec<String>,
     /// The attributes that are names in its parent's DNS zone.
     pub names_in_zone: Vec<String>,
-    /// What a selector can ask about.
-    pub attributes: Vec<Attribute>,
+    /// What a selector can ask about. What is known of a resource has them by it.
+    pub attributes: Arc<[Attribute]>,
     /// The attributes that are made of what other resources are.
     pub derived: Vec<Derived>,
     /// The members of its JSON that name others, by their kinds: what is destroyed is taken off them.
@@ -137,10 +137,10 @@ pub enum Made {
 }
 
 /// One thing that a selector can ask about.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub struct Attribute {
     /// Its name in a policy.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where the API says it; any of these.
     pub from: Vec<Source>,
 }
@@ -221,7 +221,7 @@ impl Kind {
 
     /// The attribute of that name.
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
-        self.attributes.iter().find(|known| known.name == name)
+        self.attributes.iter().find(|known| *known.name == *name)
     }
 
     /// Whether its name is what identifies it: a tag, a domain.
@@ -232,7 +232,7 @@ impl Kind {
 
     /// The names of its attributes.
     pub fn attribute_names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.iter().map(|known| known.name.as_str())
+        self.attributes.iter().map(|known| &*known.name)
     }
 }
 

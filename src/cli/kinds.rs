@@ -55,11 +55,7 @@ fn tell(kind: &Kind, catalog: &Catalog) -> Result<(), Failed> {
         "" => Ok(()),
         text => print(format!("  {what:<12}{text}")),
     };
-    let attributes: Vec<_> = kind
-        .attributes
-        .iter()
-        .map(|known| known.name.as_str())
-        .collect();
+    let attributes: Vec<_> = kind.attributes.iter().map(|known| &*known.name).collect();
     line("attributes", attributes.join(", "))?;
     line("of parents", inherited(kind, catalog).join(", "))?;
     line("part of", ancestors(kind, catalog).join(", "))?;
@@ -80,7 +76,7 @@ fn as_json(kind: &Kind, catalog: &Catalog) -> Value {
     let attributes: Map<String, Value> = kind
         .attributes
         .iter()
-        .map(|known| (known.name.clone(), sources(known)))
+        .map(|known| (known.name.to_string(), sources(known)))
         .collect();
     let scopes: Map<String, Value> = scopes(kind, catalog)
         .into_iter()

@@ -392,7 +392,7 @@ impl Question<'_> {
             return Ok(false);
         };
         let has = |attributes: &Attributes| {
-            let theirs = attributes.get(name).cloned().unwrap_or_default();
+            let theirs = attributes.get(name).unwrap_or_default();
             !theirs.complete || theirs.values.iter().any(|it| known.values.contains(it))
         };
         Ok(!listed.items.iter().any(|(_, attributes)| has(attributes)))
@@ -579,10 +579,10 @@ impl Question<'_> {
                 .get(name)
                 .and_then(|known| known.values.first().cloned())
         };
-        for (name, told) in before.iter().flat_map(|before| &before.attributes) {
-            attributes
-                .entry(name.clone())
-                .or_insert_with(|| told.clone());
+        for (name, told) in before.iter().flat_map(|before| before.attributes.iter()) {
+            if !attributes.contains_key(name) {
+                attributes.insert(Arc::clone(name), told.clone());
+            }
         }
         let catalog = &self.serving.rules.catalog;
         let kinds = catalog.kinds();

@@ -589,23 +589,13 @@ impl Question<'_> {
 
 /// What a record tells of a resource, as far as it is known.
 fn tell_state(resource: &mut Resource, state: &State) {
-    let values = |attribute: &str| {
-        state
-            .known(attribute)
-            .map(|known| known.values)
-            .unwrap_or_default()
-    };
-    resource.name = resource
-        .name
-        .take()
-        .or_else(|| values("name").into_iter().next());
+    let values = |attribute: &str| &state.known(attribute).unwrap_or_default().values;
+    let first = |attribute: &str| values(attribute).first().cloned();
+    resource.name = resource.name.take().or_else(|| first("name"));
     if resource.tags.is_empty() {
-        resource.tags = values("tag");
+        resource.tags.clone_from(values("tag"));
     }
-    resource.project = resource
-        .project
-        .take()
-        .or_else(|| values("project").into_iter().next());
+    resource.project = resource.project.take().or_else(|| first("project"));
 }
 
 /// As many letters of an action are recorded; the API has none as long.

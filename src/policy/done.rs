@@ -57,19 +57,19 @@ fn add_done(asked: &Asked<'_>, rule: &TouchRule, touch: &Touch, done: &mut Vec<&
     }
     let names_tag = |named: &[(String, _)]| named.iter().any(|(attribute, _)| attribute == "tag");
     let replaces = !names_tag(&rule.adds) && !names_tag(&rule.removes);
-    let of = |state: &Option<State>| {
-        let known = state.as_ref().and_then(|state| state.known("tag"));
+    fn tags(state: Option<&State>) -> &Known {
+        let known = state.and_then(|state| state.known("tag"));
         known.unwrap_or_default()
-    };
-    let (before, after) = (of(&touch.before), of(&touch.after));
+    }
+    let (before, after) = (tags(touch.before.as_ref()), tags(touch.after.as_ref()));
     // A list that is left out or empty puts on nothing.
     let given = rule
         .places_of("tag")
         .any(|place| !asked.values(place).is_empty());
-    if names_tag(&rule.adds) || replaces && given && could_have_more(&after, &before) {
+    if names_tag(&rule.adds) || replaces && given && could_have_more(after, before) {
         done.push(TAG);
     }
-    if names_tag(&rule.removes) || replaces && could_have_more(&before, &after) {
+    if names_tag(&rule.removes) || replaces && could_have_more(before, after) {
         done.push(UNTAG);
     }
 }

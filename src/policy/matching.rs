@@ -180,11 +180,11 @@ impl BoundOnly {
                     .iter()
                     .filter_map(|(attribute, values)| {
                         let known = link.known(attribute);
-                        let fits = known.as_ref().map(|known| any_fits(values, known));
+                        let fits = known.map(|known| any_fits(values, known));
                         (fits != Some(Fit::Yes)).then(|| Missed::Attribute {
                             kind: Some(kind.as_str().to_owned()),
                             attribute: attribute.clone(),
-                            known,
+                            known: known.cloned(),
                         })
                     })
             })
@@ -196,7 +196,7 @@ impl BoundOnly {
         let shared = missed.map(|(attribute, _)| Missed::Attribute {
             kind: None,
             attribute: attribute.clone(),
-            known: state.known(attribute),
+            known: state.known(attribute).cloned(),
         });
         of_kinds.chain(shared).next()
     }
@@ -243,7 +243,7 @@ impl BoundOnly {
             let of_child = selector.attributes().iter();
             let passed_on = of_child
                 .filter(|(attribute, _)| from_above(kinds, child, state.kind.as_str(), attribute))
-                .filter_map(|(attribute, values)| Some(any_fits(values, &state.known(attribute)?)));
+                .filter_map(|(attribute, values)| Some(any_fits(values, state.known(attribute)?)));
             let above = self.selectors_fit(state, As::Either).unwrap_or(Fit::Yes);
             inherited.chain(passed_on).fold(above, Fit::and)
         });
@@ -489,7 +489,7 @@ impl BoundOnly {
         let asked = asked.flat_map(|(_, selector)| selector.attributes());
         asked
             .filter(|(attribute, _)| attribute == kind)
-            .any(|(_, values)| any_fits(values, &id) != Fit::No)
+            .any(|(_, values)| any_fits(values, id) != Fit::No)
     }
 
     /// The one tag that alone decides over resources of that kind, if it is so.
@@ -526,7 +526,7 @@ impl BoundSelector {
             Self::Attributes(attributes) => attributes
                 .iter()
                 .map(|(attribute, values)| match state.known(attribute) {
-                    Some(known) => any_fits(values, &known),
+                    Some(known) => any_fits(values, known),
                     // What is the same thing elsewhere may have it there.
                     None if under_another_kind => Fit::Unknown,
                     None => Fit::No,
@@ -549,12 +549,12 @@ fn from_above(kinds: &Kinds, child: &Kind, above: &str, attribute: &str) -> bool
 fn shared_fits(state: &State, attribute: &str, values: &[Matcher]) -> Fit {
     if state.kind.as_str() != attribute {
         return match state.known(attribute) {
-            Some(known) => any_fits(values, &known),
+            Some(known) => any_fits(values, known),
             None => Fit::No,
         };
     }
     let own = ["id", "name"].map(|own| state.known(own).unwrap_or_default());
-    let [by_id, by_name] = own.map(|known| any_fits(values, &known));
+    let [by_id, by_name] = own.map(|known| any_fits(values, known));
     match (by_id, by_name) {
         (Fit::Yes, _) | (_, Fit::Yes) => Fit::Yes,
         (Fit::Unknown, _) | (_, Fit::Unknown) => Fit::Unknown,

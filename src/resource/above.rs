@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::attributes::Attributes;
 use super::look::{Found, Look, told_by_name, urn_of, with_parents};
 use super::resolve::{Interest, both_names, enough, id_of};
-use super::state::{Attributes, Known, State};
+use super::state::{Known, State};
 use crate::catalog::{Catalog, Kind, Kinds, Name, Source};
 use crate::refusal::Refusal;
 
@@ -143,7 +144,9 @@ pub async fn whole<L: Look>(
         None => None,
     };
     for name in lacking {
-        let known = found.as_ref().and_then(|found| found.attributes.get(&name));
+        let known = found
+            .as_ref()
+            .and_then(|found| found.attributes.get(name.as_str()));
         let known = known.cloned().unwrap_or_else(Known::unknown);
         attributes.insert(name, known);
     }

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::state::{Attributes, Known, State, folded, of_children, record_name};
+use super::attributes::Attributes;
+use super::state::{Known, State, folded, of_children, record_name};
 use crate::catalog::{FieldPath, Kind, LookUp, Name, Segment, Source, Step};
 use crate::refusal::Refusal;
 use crate::request::Json;
@@ -177,7 +178,7 @@ fn found(attributes: &Attributes) -> Found {
 /// or paths tell is left out.
 pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes {
     let mut attributes = Attributes::new();
-    for attribute in &kind.attributes {
+    for attribute in &*kind.attributes {
         let members: Vec<&FieldPath> = attribute
             .from
             .iter()
@@ -340,7 +341,7 @@ pub fn told_by_name(kind: &Kind, name: &Name) -> Attributes {
     let Some(only) = only else {
         return attributes;
     };
-    for attribute in kind.attributes.iter().filter(|it| it.name != "project") {
+    for attribute in kind.attributes.iter().filter(|it| *it.name != *"project") {
         if attribute.from == [only.clone()] {
             let value = folded(kind.name.as_str(), &attribute.name, name.as_str());
             attributes.insert(attribute.name.clone(), Known::exactly([value]));
@@ -368,9 +369,7 @@ pub fn with_parents(mut attributes: Attributes, kind: &Kind, parents: Parents<'_
     for (parent, called) in parents {
         if kind.has(parent.name.as_str()) {
             let value = folded(parent.name.as_str(), "id", called.as_str());
-            attributes
-                .entry(parent.name.as_str().to_owned())
-                .or_insert_with(|| Known::exactly([value]));
+            attributes.insert_missing(parent.name.as_str(), Known::exactly([value]));
         }
     }
     attributes

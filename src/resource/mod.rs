@@ -5,18 +5,20 @@
 //! nothing. Nothing here decides.
 
 mod above;
+mod attributes;
 mod look;
 mod resolve;
 mod state;
 mod touch;
 
 pub use above::{above, project, whole};
+pub use attributes::Attributes;
 pub use look::{
     Found, Given, Look, Parents, as_host, attributes_of, is_called, spelled, told_by_name, urn_of,
     with_parents, zone_of,
 };
 pub use resolve::{Interest, acted_on, names_acted_on, resolve, resolve_one};
 pub use state::{
-    Attributes, Known, State, folded, is_called_by, is_under, minds_case, of_children, record_name,
+    Known, State, folded, is_called_by, is_under, minds_case, of_children, record_name,
 };
 pub use touch::Touch;

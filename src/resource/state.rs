@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::{Kind, KindName, Kinds, SHARED, is_uuid};
+use super::attributes::Attributes;
+use crate::catalog::{Attribute, Kind, KindName, Kinds, SHARED, is_uuid};
 
 /// What is known of one attribute of a resource.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -35,8 +35,17 @@ impl Known {
     }
 }
 
-/// The attributes of a resource, by name. What is not in it is not known, if the kind has it at all.
-pub type Attributes = BTreeMap<String, Known>;
+/// What is known of an attribute of which nothing was told.
+static UNKNOWN: Known = Known {
+    values: Vec::new(),
+    complete: false,
+};
+
+impl Default for &Known {
+    fn default() -> Self {
+        &UNKNOWN
+    }
+}
 
 /// A resource at one moment: before a request, or as it would be after it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,8 +58,8 @@ pub struct State {
     pub surely_also: bool,
     /// What is known of it.
     pub attributes: Attributes,
-    /// The names of the attributes that its kind has.
-    has: Vec<String>,
+    /// The attributes that its kind has.
+    has: Arc<[Attribute]>,
     /// What it belongs to.
     pub parent: Option<Arc<State>>,
 }
@@ -72,7 +81,7 @@ impl State {
             also,
             surely_also,
             attributes,
-            has: kind.attribute_names().map(str::to_owned).collect(),
+            has: Arc::clone(&kind.attributes),
             parent,
         }
     }
@@ -89,14 +98,9 @@ impl State {
 
     /// What is known of an attribute: `None` where the kind does not have it. What a child does not have of `tag`, `project`
     /// and `region` it has from its parent.
-    pub fn known(&self, attribute: &str) -> Option<Known> {
+    pub fn known(&self, attribute: &str) -> Option<&Known> {
         if self.has_own(attribute) {
-            return Some(
-                self.attributes
-                    .get(attribute)
-                    .cloned()
-                    .unwrap_or_else(Known::unknown),
-            );
+            return Some(self.attributes.get(attribute).unwrap_or(&UNKNOWN));
         }
         match &self.parent {
             Some(parent) if SHARED.contains(&attribute) => parent.known(attribute),
@@ -106,14 +110,14 @@ impl State {
 
     /// Whether it is one of the attributes that its kind has, and no parent's.
     pub fn has_own(&self, attribute: &str) -> bool {
-        self.has.iter().any(|own| own == attribute)
+        self.has.iter().any(|own| *own.name == *attribute)
     }
 
     /// The same in that project: by itself, or with what it belongs to where it has that one's.
     #[must_use]
     pub fn in_project(mut self, home: &Known) -> Self {
         if self.has_own("project") {
-            self.attributes.insert("project".to_owned(), home.clone());
+            self.attributes.insert("project", home.clone());
         } else if let Some(parent) = self.parent.take() {
             self.parent = Some(Arc::new(State::clone(&parent).in_project(home)));
         }

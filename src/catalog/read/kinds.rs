@@ -99,7 +99,7 @@ impl Reader {
             attributes: attributes
                 .iter()
                 .map(|attribute| Attribute {
-                    name: attribute.key.clone(),
+                    name: attribute.key.as_str().into(),
                     from: sources(&attribute.node, mistakes),
                 })
                 .collect(),

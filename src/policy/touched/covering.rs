@@ -420,11 +420,12 @@ pub(super) fn added(after: &State, touch: &Touch, grant: Bearing<'_>) -> State {
 pub fn with_additions(after: &State, added: &Added, homes: &[(String, Known)]) -> State {
     let mut after = after.clone();
     if let Some((_, tags)) = &added.tags
-        && let Some(known) = after.attributes.get_mut("tag")
+        && after.attributes.contains_key("tag")
     {
-        known
-            .values
-            .extend(tags.iter().map(|tag| tag.to_lowercase()));
+        let more = tags.iter().map(|tag| tag.to_lowercase());
+        after
+            .attributes
+            .change("tag", |known| known.values.extend(more));
     }
     if let Some((_, project)) = &added.project {
         let home = homes.iter().find(|(called, _)| called == project);

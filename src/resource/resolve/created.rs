@@ -4,8 +4,9 @@ use super::values::both_names;
 use super::{Here, Resolver, touch};
 use crate::catalog::Kind;
 use crate::refusal::Refusal;
+use crate::resource::attributes::Attributes;
 use crate::resource::look::{Look, with_parents};
-use crate::resource::state::{Attributes, Known, State};
+use crate::resource::state::{Known, State};
 
 impl<'r, L: Look> Resolver<'r, L> {
     pub(super) fn listed(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
@@ -51,8 +52,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         for (attribute, places) in &rule.adds {
             let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
             let more = self.known(here, attribute, &values).await?;
-            let own = base.entry(attribute.clone()).or_default();
-            own.values.extend(more.values);
+            base.change(attribute.as_str(), |own| own.values.extend(more.values));
         }
         for attribute in &rule.unsure {
             base.insert(attribute.clone(), Known::unknown());
@@ -67,9 +67,11 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         for attribute in &rule.gets {
             let known = gotten(here.parent.as_deref(), attribute);
-            let own = base.entry(attribute.clone()).or_insert(Known::exactly([]));
-            own.values.extend(known.values);
-            own.complete &= known.complete;
+            base.insert_missing(attribute.as_str(), Known::exactly([]));
+            base.change(attribute.as_str(), |own| {
+                own.values.extend(known.values);
+                own.complete &= known.complete;
+            });
         }
         self.by_tags(rule, kind, &mut base);
         let base = with_parents(base, kind, &here.parents);
@@ -109,10 +111,10 @@ fn gotten(parent: Option<&State>, attribute: &str) -> Known {
     let mut had =
         states.filter_map(|state| state.has_own(attribute).then(|| state.known(attribute))?);
     if attribute != "tag" {
-        return had.next().unwrap_or_default();
+        return had.next().cloned().unwrap_or_default();
     }
     had.fold(Known::exactly([]), |mut all, known| {
-        all.values.extend(known.values);
+        all.values.extend_from_slice(&known.values);
         all.complete &= known.complete;
         all
     })

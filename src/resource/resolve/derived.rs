@@ -9,8 +9,9 @@ use super::{Resolver, id_of};
 use crate::catalog::{Derived, FieldPath, Kind, Made, Place, Source, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
+use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look, told_by_name, urn_of};
-use crate::resource::state::{Attributes, Known, State, folded};
+use crate::resource::state::{Known, State, folded};
 use crate::resource::touch::Touch;
 
 /// What one touch does to those that go by it.
@@ -71,8 +72,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         };
         for Derived { attribute, made } in &kind.derived {
             if matches!(made, Made::Carriers { tags, .. } if tags.iter().any(given)) {
-                let known = attributes.entry(attribute.clone()).or_default();
-                known.complete = false;
+                attributes.change(attribute.as_str(), |known| known.complete = false);
             }
         }
     }
@@ -119,10 +119,10 @@ impl<'r, L: Look> Resolver<'r, L> {
                         .after
                         .as_ref()
                         .and_then(|after| after.known(attribute));
-                    if becomes == Some(Known::exactly(["true".to_owned()])) {
+                    if becomes == Some(&Known::exactly(["true".to_owned()])) {
                         let agrees = |within: &'r String| {
                             let known = cause.before.as_ref()?.known(within);
-                            Some((within.as_str(), known.unwrap_or_default()))
+                            Some((within.as_str(), known.cloned().unwrap_or_default()))
                         };
                         let within = within.as_ref().and_then(agrees);
                         let id = id.cloned();
@@ -193,7 +193,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             let changes = before
                 .iter()
                 .filter(|(name, known)| after.get(*name) != Some(known));
-            let changes = changes.map(|(name, _)| name.clone()).collect();
+            let changes = changes.map(|(name, _)| name.to_string()).collect();
             let states = (
                 State::new(kind, before, None),
                 State::new(kind, after, None),
@@ -242,7 +242,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                 let mut told = told.clone();
                 told.insert(
                     attribute.clone(),
-                    state.known(attribute).unwrap_or_default(),
+                    state.known(attribute).cloned().unwrap_or_default(),
                 );
                 State::new(kind, told, parent.clone())
             };
@@ -303,18 +303,19 @@ impl Effect<'_> {
                     return true;
                 };
                 let (joins, leaves) = (gains.may_be_of(&names), loses.may_be_of(&names));
-                let known = after.entry((*attribute).to_owned()).or_default();
-                match id {
-                    _ if !leaves => {}
-                    Some(id) => known.values.retain(|value| value != id),
-                    None => known.values.clear(), // any of them, or all
-                }
-                match id {
-                    _ if !joins => {}
-                    Some(id) if known.values.contains(id) => {}
-                    Some(id) => known.values.push(id.clone()),
-                    None => known.complete = false,
-                }
+                after.change(*attribute, |known| {
+                    match id {
+                        _ if !leaves => {}
+                        Some(id) => known.values.retain(|value| value != id),
+                        None => known.values.clear(), // any of them, or all
+                    }
+                    match id {
+                        _ if !joins => {}
+                        Some(id) if known.values.contains(id) => {}
+                        Some(id) => known.values.push(id.clone()),
+                        None => known.complete = false,
+                    }
+                });
                 joins || leaves
             }
             Self::Gone {
@@ -373,7 +374,7 @@ impl Known {
 fn tags_moved(cause: &Touch) -> (Known, Known) {
     let none = || Known::exactly([]);
     let of = |state: &Option<State>| match state {
-        Some(state) => state.known("tag").unwrap_or_else(none),
+        Some(state) => state.known("tag").cloned().unwrap_or_else(none),
         None => none(),
     };
     let (before, after) = (of(&cause.before), of(&cause.after));

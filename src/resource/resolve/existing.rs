@@ -1,11 +1,14 @@
 //! What is there: named, looked up, and with what the request would make of it.
 
+use std::sync::Arc;
+
 use super::{Here, Resolver, acted_on, touch};
 use crate::catalog::{Kind, Name, Place, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::resource::above::{above, lacks_parent};
+use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
-use crate::resource::state::{Attributes, Known, State, folded};
+use crate::resource::state::{Known, State, folded};
 use crate::resource::touch::Touch;
 
 impl<'r, L: Look> Resolver<'r, L> {
@@ -84,8 +87,10 @@ impl<'r, L: Look> Resolver<'r, L> {
         let Some(mut found) = found else {
             return self.push(missing(rule, kind, Some(name), here.in_path));
         };
-        for (attribute, known) in told {
-            found.attributes.entry(attribute).or_insert(known);
+        for (attribute, known) in told.iter() {
+            found
+                .attributes
+                .insert_missing(Arc::clone(attribute), known.clone());
         }
         let id = id_of(kind, &found.attributes).unwrap_or_else(|| name.to_owned());
         self.project(kind, &id, &mut found.attributes).await?;
@@ -242,18 +247,20 @@ impl<'r, L: Look> Resolver<'r, L> {
                 continue;
             }
             let more = self.known(here, attribute, &values).await?;
-            let known = after.attributes.entry(attribute.clone()).or_default();
-            for value in more.values {
-                if !known.values.contains(&value) {
-                    known.values.push(value);
+            after.attributes.change(attribute.as_str(), |known| {
+                for value in more.values {
+                    if !known.values.contains(&value) {
+                        known.values.push(value);
+                    }
                 }
-            }
+            });
         }
         for (attribute, places) in &rule.removes {
             let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
             let fewer = self.known(here, attribute, &values).await?;
-            let known = after.attributes.entry(attribute.clone()).or_default();
-            known.values.retain(|value| !fewer.values.contains(value));
+            after.attributes.change(attribute.as_str(), |known| {
+                known.values.retain(|value| !fewer.values.contains(value));
+            });
         }
         for (attribute, places) in &rule.swaps {
             let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
@@ -261,7 +268,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             let first = self.touches.first().and_then(|first| first.before.as_ref());
             let had = first.and_then(|first| first.known(attribute));
             let own = after.attributes.remove(attribute).unwrap_or_default();
-            let known = swapped(own, &had.unwrap_or_default(), gives);
+            let known = swapped(own, had.unwrap_or_default(), gives);
             after.attributes.insert(attribute.clone(), known);
         }
         for attribute in &rule.clears {
@@ -277,8 +284,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         touch.changes = after
             .attributes
             .iter()
-            .filter(|(attribute, known)| before.attributes.get(*attribute) != Some(known))
-            .map(|(attribute, _)| attribute.clone())
+            .filter(|(attribute, known)| before.attributes.get(attribute) != Some(known))
+            .map(|(attribute, _)| attribute.to_string())
             .collect();
         (touch.before, touch.after) = match rule.verb {
             TouchVerb::Delete => (Some(before), None),

@@ -23,8 +23,9 @@ use crate::catalog::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
 use crate::resource::above::{above, lacks_parent, project};
+use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
-use crate::resource::state::{Attributes, State};
+use crate::resource::state::State;
 use crate::resource::touch::Touch;
 
 /// What a sub-token's grants ask about, so that nothing else is looked up.

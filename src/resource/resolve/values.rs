@@ -4,8 +4,9 @@ use super::{Here, Resolver};
 use crate::catalog::{Kind, Source, is_plain_text};
 use crate::refusal::Refusal;
 use crate::resource::above::{project, project_named};
+use crate::resource::attributes::Attributes;
 use crate::resource::look::{Look, spellings, zone_of};
-use crate::resource::state::{Attributes, Known};
+use crate::resource::state::Known;
 
 impl<'r, L: Look> Resolver<'r, L> {
     /// The values that a request gives an attribute, as they compare. What is given and empty is told by nobody: it clears the

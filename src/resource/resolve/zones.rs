@@ -4,8 +4,9 @@ use super::{Here, Resolver, id_of, missing};
 use crate::catalog::{FieldPath, Through, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
+use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look};
-use crate::resource::state::{Attributes, Known, State, folded};
+use crate::resource::state::{Known, State, folded};
 
 impl<'r, L: Look> Resolver<'r, L> {
     /// The zones in which names fall: of each the longest that it is, or is below; by `zone_above` the one that it is below, if
