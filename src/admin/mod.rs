@@ -3,10 +3,10 @@
 //! This is served on a listener of its own, `admin`, and on no other; nothing that clients ask is served on it. It tells
 //! no secret, and nothing of what clients asked.
 
-mod ask;
 mod page;
 mod readiness;
+mod token_probe;
 
-pub use ask::{keep_asking, keep_refreshing};
 pub use page::Admin;
 pub use readiness::Phase;
+pub use token_probe::{keep_asking, keep_refreshing};

@@ -19,7 +19,7 @@ pub(super) enum Command {
     #[command(
         after_help = "Example:\n  tidegate catalog diff DigitalOcean-public.v2.yaml --extra /etc/tidegate/my-endpoints.yaml\n\nExit status: 0 nothing changed, 1 something did, 2 the file can't be compared."
     )]
-    Diff(super::diff::Arguments),
+    Diff(super::catalog_diff::Arguments),
     /// Write `catalog.extra` with what a newer specification has and this release lacks; what a person must decide is marked.
     #[command(
         after_help = "Example:\n  tidegate catalog extra --from openapi/specification/DigitalOcean-public.v2.yaml --extra my-endpoints.yaml --out my-endpoints.yaml\n\nExit status: 0 nothing to decide, 1 a person must decide something, 2 it can't be written."
@@ -49,7 +49,7 @@ pub(super) fn run(command: &Command) -> Result<Outcome, Failed> {
         Command::Scopes(listing) => scopes(&catalog, listing)?,
         Command::Endpoints(listing) => endpoints(&catalog, listing)?,
         Command::Kinds(arguments) => super::kinds::run(&catalog, arguments)?,
-        Command::Diff(arguments) => return super::diff::run(arguments),
+        Command::Diff(arguments) => return super::catalog_diff::run(arguments),
         Command::Extra(arguments) => return super::extra::run(arguments),
     }
     Ok(Outcome::Good)

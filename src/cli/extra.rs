@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::rows::{inserted, members_row, rows};
-use super::{Failed, Outcome, counted, diff, say};
+use super::{Failed, Outcome, catalog_diff, counted, say};
 use crate::catalog::{Addition, Catalog, Endpoint, Place, addition};
 use crate::rules;
 use crate::specification::{self, Change, Difference, Operation, Outline};
@@ -37,8 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failed> {
 }
 
 fn written(arguments: &Arguments) -> Result<Outcome, Failed> {
-    let newer = diff::outline(&arguments.from)?;
-    let older = diff::builtin_outline()?;
+    let newer = catalog_diff::outline(&arguments.from)?;
+    let older = catalog_diff::builtin_outline()?;
     let extra = arguments.extra.as_deref();
     let catalog = rules::catalog(extra)?;
     let before = match extra {
@@ -79,11 +79,13 @@ impl<'l> Lacking<'l> {
         let taken = keys_of_members(extra);
         for difference in specification::compare(older, newer) {
             match difference {
-                Difference::Added(operation) if diff::known(catalog, operation).is_none() => {
+                Difference::Added(operation)
+                    if catalog_diff::known(catalog, operation).is_none() =>
+                {
                     lacking.endpoints.push(operation);
                 }
                 Difference::Changed(operation, changes) => {
-                    if let Some(endpoint) = diff::known(catalog, operation) {
+                    if let Some(endpoint) = catalog_diff::known(catalog, operation) {
                         lacking.members_of(endpoint, &changes, &taken);
                     }
                 }
@@ -96,20 +98,20 @@ impl<'l> Lacking<'l> {
     fn members_of(&mut self, endpoint: &Endpoint, changes: &[Change], taken: &BTreeSet<String>) {
         let (mut body, mut query, mut undecided) = (Vec::new(), Vec::new(), Vec::new());
         for place in new_places(changes) {
-            if diff::knows(endpoint, &place) {
+            if catalog_diff::knows(endpoint, &place) {
                 continue;
             }
             match addition(endpoint, &place) {
                 Addition::Never(why) => {
-                    let place = diff::as_in_rows(&place);
+                    let place = catalog_diff::as_in_rows(&place);
                     self.left.push(format!("{endpoint}: `{place}`: {why}"));
                     continue;
                 }
-                Addition::WithReason => undecided.push(diff::as_in_rows(&place)),
+                Addition::WithReason => undecided.push(catalog_diff::as_in_rows(&place)),
                 Addition::Free => {}
             }
             match place {
-                Place::Body(path) => body.push(diff::as_in_rows(&path)),
+                Place::Body(path) => body.push(catalog_diff::as_in_rows(&path)),
                 Place::Query(name) | Place::Path(name) => query.push(name),
             }
         }
@@ -190,7 +192,10 @@ impl<'l> Lacking<'l> {
 
 /// The places that a specification has more, without those that only lead to others.
 fn new_places(changes: &[Change]) -> Vec<Place> {
-    let places: Vec<_> = changes.iter().filter_map(diff::added_place).collect();
+    let places: Vec<_> = changes
+        .iter()
+        .filter_map(catalog_diff::added_place)
+        .collect();
     let texts: Vec<_> = places.iter().map(|place| format!("{place}.")).collect();
     let leads_on = |place: &Place| {
         let within = format!("{place}.");

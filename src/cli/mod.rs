@@ -3,19 +3,18 @@
 
 mod audit;
 mod catalog;
+mod catalog_diff;
 mod cert;
 mod check;
-mod compare;
+mod columns;
 mod completions;
 mod diff;
 mod exec;
 pub mod explain;
 mod extra;
-mod fitting;
 mod health;
 mod init;
 mod kinds;
-mod learn;
 mod log;
 mod man;
 mod reference;
@@ -25,6 +24,7 @@ mod schema;
 mod search;
 mod serve;
 mod state;
+mod suggest;
 mod template;
 mod token;
 mod unused;
@@ -84,11 +84,11 @@ enum Command {
     /// Say whether a request would be allowed, and which grant or which missing thing decides; nothing is sent.
     Explain(explain::Arguments),
     /// From the record, print the least role that still lets through what was let through, with tests.
-    Suggest(learn::Arguments),
+    Suggest(suggest::Arguments),
     /// Say what is granted and was not needed: tokens, roles, grants, scopes and wildcards.
     Unused(unused::Arguments),
     /// Compare two policies: every operation that a change newly allows or refuses.
-    Diff(compare::Arguments),
+    Diff(diff::Arguments),
     /// Print a JSON Schema of the policy or the configuration, for editors and CI.
     Schema(schema::Arguments),
     /// List and print ready roles with their tests.
@@ -162,9 +162,9 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(&config, command),
         Command::State(command) => state::run(&config, &command),
         Command::Explain(arguments) => explain::run(&config, &arguments),
-        Command::Suggest(arguments) => learn::run(&config, &arguments),
+        Command::Suggest(arguments) => suggest::run(&config, &arguments),
         Command::Unused(arguments) => unused::run(&config, &arguments),
-        Command::Diff(arguments) => compare::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Template(command) => template::run(&command),
         Command::Audit(command) => audit::run(&config, &command),

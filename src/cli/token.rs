@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::fitting::{self, Column};
+use super::columns::{self, Column};
 use super::{Failed, Outcome, print, print_table, revoke, say, values, weaken};
 use crate::config::Settings;
 use crate::operate::{
@@ -315,7 +315,7 @@ impl Desk {
         }
         let rows = tree(&all);
         let row = |(depth, token): &(usize, &ShownToken)| row(token, *depth, now);
-        fitting::print(&COLUMNS, rows.iter().map(row).collect())
+        columns::print(&COLUMNS, rows.iter().map(row).collect())
     }
 
     fn show(&self, arguments: &NamedToken) -> Result<(), Failed> {

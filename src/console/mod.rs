@@ -1,13 +1,12 @@
 //! The page for those who run tidegate, and the same as JSON: what is served beside health and metrics on the `admin` listener, where
 //! `console: true` asks for it.
 //!
-//! It is the most powerful door of the house, so it is kept narrow. `route` is the whole of it as a table; `entrance` says who comes
+//! It is the most powerful door of the house, so it is kept narrow. `route` is the whole of it as a table; `sign_in` says who comes
 //! in; every text that comes from outside is escaped by the type that pages are made of; what it does is in the record before it is
 //! done. It answers from memory, and no request of a client ever waits for it. It gives nobody more than the command line gives, and
 //! does it by the same functions.
 
 mod ask;
-mod entrance;
 mod failures;
 mod form;
 mod history;
@@ -20,6 +19,7 @@ mod reply;
 mod roles;
 mod route;
 mod session;
+mod sign_in;
 mod tokens;
 mod unused;
 
@@ -51,12 +51,12 @@ use crate::response::Answer;
 use crate::rules::Current;
 use crate::state::Live;
 use crate::token::SubToken;
-use entrance::ConsoleOperator;
 use form::Form;
 use page::Frame;
 use reply::{Reply, Trouble};
 use route::{Access, Route, RouteMatch, Task};
 use session::SignedIn;
+use sign_in::ConsoleOperator;
 
 /// What answers at the console.
 pub struct Console {
@@ -145,7 +145,7 @@ impl Console {
         let settings = &settings.rules.settings;
         let told = client(peer, &head.headers, &settings.trusted_proxies)
             .map_err(Trouble::from)
-            .and_then(|client| Ok((entrance::reached(&client, settings)?, client)));
+            .and_then(|client| Ok((sign_in::reached(&client, settings)?, client)));
         let (reached, client) = match told {
             Ok(told) => told,
             Err(trouble) => return troubled(&trouble, is_api, None, id),
@@ -189,7 +189,7 @@ impl Console {
                 answered(done, false, None, asked)
             }
             Access::Page(right) => {
-                let cookie = entrance::cookie(asked.headers, asked.reached);
+                let cookie = sign_in::cookie(asked.headers, asked.reached);
                 let (operator, session) = match self.signed_in(cookie, asked.client, true).await {
                     Ok(signed_in) => signed_in,
                     Err(trouble) => return sign_in_first(&trouble, route, asked),
@@ -364,16 +364,16 @@ impl Console {
         asked: &ConsoleRequest<'_>,
         frame: &Frame<'_>,
     ) -> Result<Reply, Trouble> {
-        let cookie = entrance::cookie(asked.headers, asked.reached);
+        let cookie = sign_in::cookie(asked.headers, asked.reached);
         self.sessions.end(cookie.unwrap_or_default());
         let done = Done::new("signs out of the console");
         self.record(asked, frame.operator, &done).await?;
-        let gone = entrance::set_cookie(asked.reached, None);
+        let gone = sign_in::set_cookie(asked.reached, None);
         Ok(Reply::See("/sign-in".to_owned(), Some(gone)))
     }
 
     async fn sign_in(&self, asked: &ConsoleRequest<'_>, body: Incoming) -> Result<Reply, Trouble> {
-        entrance::same_origin(asked.headers, asked.reached)?;
+        sign_in::same_origin(asked.headers, asked.reached)?;
         let form = form_of(asked.headers, body).await?;
         let next = form.one("next").filter(|next| is_page(next));
         let token = SubToken::read(form.one("token").unwrap_or_default());
@@ -405,7 +405,7 @@ impl Console {
         let cookie = begun.map_err(|error| {
             Trouble::Unable(format!("the system gives no random bytes: {error}"))
         })?;
-        let cookie = entrance::set_cookie(asked.reached, Some(&cookie));
+        let cookie = sign_in::set_cookie(asked.reached, Some(&cookie));
         Ok(Reply::See(next.unwrap_or("/").to_owned(), Some(cookie)))
     }
 
@@ -542,7 +542,7 @@ async fn filled_in(
     session: &SignedIn,
     body: Incoming,
 ) -> Result<Form, Trouble> {
-    entrance::same_origin(asked.headers, asked.reached)?;
+    sign_in::same_origin(asked.headers, asked.reached)?;
     let form = form_of(asked.headers, body).await?;
     let shown = form.one(page::FORM_TOKEN).unwrap_or_default();
     if session.made(shown) {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::entrance::ConsoleOperator;
 use super::reply::Trouble;
+use super::sign_in::ConsoleOperator;
 
 pub(super) const STYLESHEET: &[u8] = include_bytes!("assets/console.css");
 pub(super) const SCRIPT: &[u8] = include_bytes!("assets/console.js");

@@ -19,7 +19,7 @@ use super::form::{Form, encoded};
 use super::history::{Recent, RecordLine};
 use super::page::{self, Frame, badge, field, shell, time_text};
 use super::reply::{Reply, Trouble};
-use super::{Console, ConsoleRequest, entrance};
+use super::{Console, ConsoleRequest, sign_in};
 use crate::audit::{Newest, Reach, Wanted, text};
 use crate::config::AuditSink;
 use crate::response::AnswerBody;
@@ -500,7 +500,7 @@ impl Console {
         self: &Arc<Self>,
         asked: &ConsoleRequest<'_>,
     ) -> Result<Reply, Trouble> {
-        let cookie = entrance::cookie(asked.headers, asked.reached);
+        let cookie = sign_in::cookie(asked.headers, asked.reached);
         self.follow(asked, Viewer::Cookie(cookie.unwrap_or_default().to_owned()))
     }
 

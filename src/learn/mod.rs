@@ -8,7 +8,7 @@
 mod diff;
 #[cfg(test)]
 mod protected;
-mod rebuilt;
+mod rebuilt_request;
 mod role;
 mod samples;
 mod terms;
@@ -153,7 +153,7 @@ fn narrowest(
         let mut failing = Vec::new();
         let mut widened = false;
         for seen in lacking {
-            let rebuilt = rebuilt::test(seen, &options.name, catalog);
+            let rebuilt = rebuilt_request::test(seen, &options.name, catalog);
             match judge_test(&rebuilt, &policy, catalog) {
                 Ok(Ok(_)) => {}
                 Ok(Err(refusal)) => {
@@ -180,7 +180,7 @@ fn read(text: &str, catalog: &Catalog) -> Result<Policy, String> {
 
 fn extended_allows(options: &Options<'_>, seen: &SeenRequest, catalog: &Catalog) -> bool {
     options.extends.as_ref().is_some_and(|(policy, role)| {
-        let test = rebuilt::test(seen, role, catalog);
+        let test = rebuilt_request::test(seen, role, catalog);
         matches!(judge_test(&test, policy, catalog), Ok(Ok(_)))
     })
 }
@@ -201,7 +201,11 @@ fn with_tests(
     if !tests.is_empty() {
         text.push_str("\ntests:\n");
         for seen in tests {
-            let _ = writeln!(text, "  - {}", rebuilt::written(seen, role, catalog));
+            let _ = writeln!(
+                text,
+                "  - {}",
+                rebuilt_request::written(seen, role, catalog)
+            );
         }
     }
     text

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::diff::{Witness, kinds_of, request, variants};
-use super::rebuilt;
+use super::rebuilt_request;
 use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchKind, TouchRule, Touches};
 use crate::policy::{Grants, Vars, asked_by_test, bind, judge_asked, read_alone};
 
@@ -81,7 +81,7 @@ fn what_carries_the_tag_is_destroyed_by_nothing_that_the_api_has() {
             };
             all.insert(told.clone());
             let seen = request(endpoint, action, parts, &keep, &catalog);
-            let test = rebuilt::test(&seen, "", &catalog);
+            let test = rebuilt_request::test(&seen, "", &catalog);
             // A request that names one thing everywhere may be none; one that names it in its path alone is.
             if let Some(asked) = asked_by_test(&test, &catalog) {
                 tried.insert(told.clone());

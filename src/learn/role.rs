@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::rebuilt::identifier;
+use super::rebuilt_request::identifier;
 use super::trail::{SeenRequest, SeenResource};
 use super::{LookUps, NarrowBy, ResourceFacts, scope_list};
 use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchVerb};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::rebuilt;
+use super::rebuilt_request;
 use super::trail::{SeenRequest, is_own};
 use crate::catalog::{Catalog, Scope, ScopePattern, ScopeSet};
 use crate::policy::{Grant, Grants, Policy, Role, Vars, bind, judge_by};
@@ -329,7 +329,7 @@ fn took_part(
     if !own.meets(&needed) {
         return false;
     }
-    let test = rebuilt::test(seen, "", catalog);
+    let test = rebuilt_request::test(seen, "", catalog);
     let allows = |grants: &Grants| matches!(judge_by(&test, grants, catalog), Ok(Ok(_)));
     if let Some(bound) = bound.filter(|bound| allows(bound)) {
         let mut less = bound.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Failed;
-use super::shown::bound_under;
+use super::shown_token::bound_under;
 use crate::catalog::is_plain_text;
 use crate::policy::{self, Ceiling, Policy};
 use crate::secret::has_token;

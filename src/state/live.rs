@@ -13,13 +13,13 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::StatePlace;
-use super::fate::{SeenToken, TokenFate};
-use super::kept::KeptToken;
+use super::kept_token::KeptToken;
 use super::maker::TakenIdentity;
 use super::memory::{Hearing, Memory};
 use super::record::{Changed, Changes, Count, Issued, StateError};
 use super::sqlite::Sqlite;
 use super::store::Store;
+use super::token_fate::{SeenToken, TokenFate};
 use crate::metrics::Times;
 use crate::policy::{Ceiling, FileToken, Grants, Policy, Unbound};
 use crate::table::Table;

@@ -9,8 +9,7 @@ use std::time::Duration;
 mod child;
 mod copy;
 mod database;
-mod fate;
-mod kept;
+mod kept_token;
 mod live;
 mod maker;
 mod memory;
@@ -19,13 +18,13 @@ mod record;
 mod row;
 mod sqlite;
 mod store;
+mod token_fate;
 mod wish;
 
 pub use crate::config::{Database, StatePlace, UrlSource};
 pub use child::{Child, Delegator};
 pub use copy::{Copied, TakenFor, UsedToken, copy};
-pub use fate::{Ended, SeenToken, TokenFate};
-pub use kept::KeptToken;
+pub use kept_token::KeptToken;
 pub use live::{
     Activity, BehindClock, Counted, INTERVAL, InForce, KeptIn, Live, OlderState, TokenEntry,
     Unavailable, older_than,
@@ -36,6 +35,7 @@ pub use postgres::Postgres;
 pub use record::{About, Changed, Changes, Count, Issued, ListedToken, StateError};
 pub use sqlite::Sqlite;
 pub use store::{Store, Wake};
+pub use token_fate::{Ended, SeenToken, TokenFate};
 pub use wish::ChildWish;
 
 /// Opens the store; a file is made if there is none. `patience` is how long it may be busy.

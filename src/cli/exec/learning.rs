@@ -8,7 +8,7 @@ use super::summary::lines_of;
 use super::{Failed, say};
 use crate::audit::Kept;
 use crate::catalog::{Catalog, Scope};
-use crate::cli::learn::with_look_ups;
+use crate::cli::suggest::with_look_ups;
 use crate::learn::{NarrowBy, Options, suggest};
 use crate::policy::{self, Policy, Role};
 use crate::rules::Rules;

@@ -2,7 +2,7 @@
 
 mod child;
 mod environment;
-mod fixed;
+mod fixed_hosts;
 mod ground;
 mod handover;
 mod intercept;
@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use self::child::{CommandEnd, CommandSignals};
 use self::environment::{Environment, GivenToCommand, Traces};
-use self::fixed::FixedHostWatch;
+use self::fixed_hosts::FixedHostWatch;
 use self::ground::{Real, RunGround};
 use self::intercept::Intercept;
 use self::proxies::Beyond;

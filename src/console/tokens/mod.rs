@@ -13,10 +13,10 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::entrance::ConsoleOperator;
 use super::form::{Form, encoded};
 use super::page::Frame;
 use super::reply::{Reply, Trouble};
+use super::sign_in::ConsoleOperator;
 use super::{Console, ConsoleRequest, Done};
 use crate::audit::{Resource, Wanted, text};
 use crate::operate::{Failed, NewToken, ShownToken, rotate_found};

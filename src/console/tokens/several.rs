@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::super::entrance::ConsoleOperator;
 use super::super::form::Form;
 use super::super::page::{self, Frame, field, shell, token_field};
 use super::super::reply::Trouble;
+use super::super::sign_in::ConsoleOperator;
 use super::super::{Console, ConsoleRequest, Done};
 use super::{aside, bad, state, unable};
 use crate::audit::{Resource, text};

@@ -8,7 +8,7 @@ use crate::catalog::{
     TouchVerb,
 };
 use crate::learn::ResourceFacts;
-use crate::learn::rebuilt::{self, identifier};
+use crate::learn::rebuilt_request::{self, identifier};
 use crate::learn::trail::{SeenRequest, SeenResource};
 use crate::policy::{Allowed, Grants, asked_by_test, decide_asked};
 use crate::request::encoded;
@@ -35,7 +35,7 @@ pub(super) fn decided(
     sides: &[Option<Grants>; 2],
     catalog: &Catalog,
 ) -> [Option<Allowed>; 2] {
-    let test = rebuilt::test(seen, "", catalog);
+    let test = rebuilt_request::test(seen, "", catalog);
     let asked = asked_by_test(&test, catalog);
     sides.each_ref().map(|side| {
         let (grants, asked) = side.as_ref().zip(asked.as_ref())?;
@@ -195,7 +195,7 @@ fn path_to(endpoint: &Endpoint, witness: &Witness, catalog: &Catalog) -> String 
             Segment::Parameter { name, .. } => {
                 let place = Place::Path(name.clone());
                 let text = match kind_at(&place, endpoint) {
-                    None => rebuilt::sample(&place, endpoint),
+                    None => rebuilt_request::sample(&place, endpoint),
                     Some(kind) => catalog
                         .kinds()
                         .find(kind)
@@ -303,7 +303,7 @@ pub(super) fn samples_of(catalog: &Catalog) -> BTreeSet<String> {
         let named = endpoint.names.iter().map(|named| &named.at);
         let fields = endpoint.fields.iter().map(|field| &field.at);
         let places = named.chain(fields);
-        places.map(|place| rebuilt::sample(place, endpoint))
+        places.map(|place| rebuilt_request::sample(place, endpoint))
     });
     of_kinds.chain(of_places).collect()
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::cli::say;
 
 /// Their names, and what they are.
-const TABLE: &str = include_str!("fixed.tsv");
+const TABLE: &str = include_str!("fixed_hosts.tsv");
 /// How often it is looked which programs run.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// How many programs are looked at each time.

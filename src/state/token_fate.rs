@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::kept::KeptToken;
+use super::kept_token::KeptToken;
 use super::maker::Parent;
 use super::record::StateError;
 use super::store::Store;
