@@ -9,9 +9,10 @@ use crate::config::BaseUrl;
 /// Brings API addresses in an answer back to tidegate: in the members of JSON that are links, and nowhere else.
 ///
 /// These are `links.pages.*`, `href` and `self` anywhere under `links`, and `last_tagged_uri`. A TXT record may hold such an
-/// address as its data, and keeps it. The document is not parsed: a key that leads to links is searched for, which goes as
-/// fast as memory is read, and from there to the end of its value it is walked, byte by byte. It comes in pieces; all that is
-/// not replaced passes as it came.
+/// address as its data, and keeps it. The `links.pages` that tidegate writes itself, and their order, are in
+/// [`super::ListPage`]. The document is not parsed: a key that leads to links is searched for, which goes as fast as memory is
+/// read, and from there to the end of its value it is walked, byte by byte. It comes in pieces; all that is not replaced passes
+/// as it came.
 ///
 /// A search finds keys and nothing else: in JSON a quote that no backslash escapes begins or ends a text, and after one that
 /// ends it no letter can follow.

@@ -1,4 +1,7 @@
 //! The daemon: listeners, connections, reload and drain, and the one way through that every request takes.
+//!
+//! Whatever comes over a connection concerns that one alone: bad input is answered with a clear error, a panic ends no other, and
+//! everybody else is served as before.
 
 mod connection;
 mod descriptors;
