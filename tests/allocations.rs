@@ -30,7 +30,7 @@ use tidegate::token::{Limits, SubToken};
 static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The bound, which only goes down.
-const MOST: usize = 60;
+const MOST: usize = 40;
 const REQUESTS: usize = 200;
 const ROUNDS: usize = 5;
 
