@@ -273,7 +273,12 @@ impl ScopeSet {
 
     /// Whether it holds all of `other`.
     pub fn covers(&self, other: &Self) -> bool {
-        other.without(self).is_empty()
+        let own = self.words.iter().copied().chain(std::iter::repeat(0));
+        other
+            .words
+            .iter()
+            .zip(own)
+            .all(|(word, own)| word & !own == 0)
     }
 
     /// Whether it holds nothing.

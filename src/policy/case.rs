@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::bind::Grants;
 use super::grant::{Bearing, BoundGrant, Held};
 use crate::catalog::{Catalog, Endpoint, Scope, ScopeSet, Touches};
@@ -77,7 +79,7 @@ impl Case<'_> {
     }
 
     /// The scopes of which the request needs one set whole.
-    pub fn needs(&self, endpoint: &Endpoint) -> Vec<ScopeSet> {
+    pub fn needs<'e>(&self, endpoint: &'e Endpoint) -> Cow<'e, [ScopeSet]> {
         let target = &self.asked.target;
         let besides = endpoint.scopes_when.iter().filter(|rule| {
             target
@@ -86,6 +88,9 @@ impl Case<'_> {
         });
         let mut more = ScopeSet::default();
         besides.for_each(|rule| more.add(&rule.scopes));
+        if more.is_empty() {
+            return Cow::Borrowed(&endpoint.scopes);
+        }
         let with_more = |set: &ScopeSet| {
             let mut set = set.clone();
             set.add(&more);

@@ -4,7 +4,7 @@ use super::bind::Grants;
 use super::case::Case;
 use super::grant::Bearing;
 use super::matching::{Fit, Use};
-use crate::catalog::{Asks, Catalog, Kind, Scope};
+use crate::catalog::{Asks, Catalog, Kind, Scope, ScopeSet};
 use crate::request::Asked;
 use crate::resource::State;
 
@@ -126,8 +126,8 @@ impl<'f> Fields<'f> {
         self.case.allowing().filter(move |grant| {
             let held = endpoint.and_then(|endpoint| grant.scopes_for(endpoint));
             let gives =
-                |sets: &Vec<_>| held.is_some_and(|held| sets.iter().any(|it| held.meets(it)));
-            needs.as_ref().is_some_and(gives) && grant.action_fits()
+                |sets: &[ScopeSet]| held.is_some_and(|held| sets.iter().any(|it| held.meets(it)));
+            needs.as_deref().is_some_and(gives) && grant.action_fits()
         })
     }
 

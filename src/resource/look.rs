@@ -179,15 +179,12 @@ fn found(attributes: &Attributes) -> Found {
 pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes {
     let mut attributes = Attributes::new();
     for attribute in &*kind.attributes {
-        let members: Vec<&FieldPath> = attribute
-            .from
-            .iter()
-            .filter_map(|from| match from {
-                Source::Member(path) => Some(path),
-                Source::Path(_) | Source::Urn => None,
-            })
-            .collect();
-        if members.is_empty() {
+        let members = attribute.from.iter().filter_map(|from| match from {
+            Source::Member(path) => Some(path),
+            Source::Path(_) | Source::Urn => None,
+        });
+        let mut members = members.peekable();
+        if members.peek().is_none() {
             continue;
         }
         let mut known = Known::exactly([]);
@@ -217,47 +214,68 @@ pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes
 /// The values that stand at a path; `None` where the JSON does not tell, or not in the form that the path has: a list stands
 /// where the path says so and nowhere else, and in it nothing but names.
 fn told(kind: &Kind, json: &Json, path: &FieldPath) -> Option<Vec<String>> {
-    let none_at = |passed: &[&str], is_null| kind.is_none_at(&passed.join("."), is_null);
-    told_below(json, &[], &path.steps, &none_at)
+    let none_at = |passed: &[Step], is_null| kind.is_none_at(&dotted(passed), is_null);
+    all_told(json, path, &none_at)
 }
 
 /// The same for what a resource holds beside its attributes. Its outermost members are there; of what is in them the API
 /// leaves out what was not given.
 pub(super) fn held(kind: &Kind, json: &Json, path: &FieldPath) -> Option<Vec<String>> {
     let none_at =
-        |passed: &[&str], is_null| passed.len() > 1 || kind.is_none_at(&passed.join("."), is_null);
-    told_below(json, &[], &path.steps, &none_at)
+        |passed: &[Step], is_null| passed.len() > 1 || kind.is_none_at(&dotted(passed), is_null);
+    all_told(json, path, &none_at)
 }
 
-/// The values below what was passed on the way there. `none_at` says whether nothing at a place, or null, means none.
-fn told_below(
+/// The keys on a way, as the tables write them.
+fn dotted(passed: &[Step]) -> String {
+    let keys: Vec<&str> = passed.iter().map(|step| step.key.as_str()).collect();
+    keys.join(".")
+}
+
+/// Whether nothing at a place, or null, means none: asked of the steps up to there.
+type NoneAt<'n> = &'n dyn Fn(&[Step], bool) -> bool;
+
+fn all_told(json: &Json, path: &FieldPath, none_at: NoneAt<'_>) -> Option<Vec<String>> {
+    let mut told = Vec::new();
+    tell_below(json, &path.steps, 0, none_at, &mut told)?;
+    Some(told)
+}
+
+/// Adds the values at the end of a way of which so many steps were passed.
+fn tell_below(
     json: &Json,
-    passed: &[&str],
     path: &[Step],
-    none_at: &dyn Fn(&[&str], bool) -> bool,
-) -> Option<Vec<String>> {
-    let Some((step, rest)) = path.split_first() else {
-        return text_of(json).map(|text| vec![text]);
+    passed: usize,
+    none_at: NoneAt<'_>,
+    told: &mut Vec<String>,
+) -> Option<()> {
+    let Some(step) = path.get(passed) else {
+        told.push(text_of(json)?);
+        return Some(());
     };
     let Json::Map(_) = json else { return None };
-    let passed = [passed, &[step.key.as_str()]].concat();
-    let value = match json.member(&step.key) {
-        None => return none_at(&passed, false).then(Vec::new),
-        Some(Json::Null) => return none_at(&passed, true).then(Vec::new),
-        Some(value) => value,
-    };
-    let items = (0..step.lists).try_fold(vec![value], |values, _| {
-        let lists = values.into_iter().map(|value| match value {
-            Json::List(items) => Some(items),
-            Json::Null | Json::Flag(_) | Json::Number(_) | Json::Text(_) | Json::Map(_) => None,
-        });
-        let lists: Option<Vec<_>> = lists.collect();
-        lists.map(|lists| lists.into_iter().flatten().collect())
-    })?;
-    let values = items.into_iter();
-    let values = values.map(|item| told_below(item, &passed, rest, none_at));
-    let values: Option<Vec<_>> = values.collect();
-    values.map(|values| values.into_iter().flatten().collect())
+    let passed = passed + 1;
+    let is_none = |is_null| none_at(path.get(..passed).unwrap_or(path), is_null).then_some(());
+    match json.member(&step.key) {
+        None => is_none(false),
+        Some(Json::Null) => is_none(true),
+        Some(value) => tell_each(value, step.lists, &mut |item| {
+            tell_below(item, path, passed, none_at, told)
+        }),
+    }
+}
+
+/// Tells of each item, that many levels of lists below a value.
+fn tell_each(value: &Json, lists: usize, tell: &mut dyn FnMut(&Json) -> Option<()>) -> Option<()> {
+    if lists == 0 {
+        return tell(value);
+    }
+    match value {
+        Json::List(items) => items
+            .iter()
+            .try_for_each(|item| tell_each(item, lists - 1, tell)),
+        Json::Null | Json::Flag(_) | Json::Number(_) | Json::Text(_) | Json::Map(_) => None,
+    }
 }
 
 /// Whether a resource's JSON is of the one that an identifier names: one of the members that identify its kind says so.
