@@ -57,10 +57,6 @@ fn add_done(asked: &Asked<'_>, rule: &TouchRule, touch: &Touch, done: &mut Vec<&
     }
     let names_tag = |named: &[(String, _)]| named.iter().any(|(attribute, _)| attribute == "tag");
     let replaces = !names_tag(&rule.adds) && !names_tag(&rule.removes);
-    fn tags(state: Option<&State>) -> &Known {
-        let known = state.and_then(|state| state.known("tag"));
-        known.unwrap_or_default()
-    }
     let (before, after) = (tags(touch.before.as_ref()), tags(touch.after.as_ref()));
     // A list that is left out or empty puts on nothing.
     let given = rule
@@ -72,6 +68,12 @@ fn add_done(asked: &Asked<'_>, rule: &TouchRule, touch: &Touch, done: &mut Vec<&
     if names_tag(&rule.removes) || replaces && could_have_more(before, after) {
         done.push(UNTAG);
     }
+}
+
+/// The tags of what is touched, as far as they are known.
+fn tags(state: Option<&State>) -> &Known {
+    let known = state.and_then(|state| state.known("tag"));
+    known.unwrap_or_default()
 }
 
 /// Whether something is or could be among these that is not among those.

@@ -131,7 +131,7 @@ pub async fn whole<L: Look>(
 ) -> Result<Attributes, Refusal> {
     let asked = interest.asks(kind);
     let lacks = |name: &&String| {
-        let told = attributes.get(*name);
+        let told = attributes.get(name);
         asked.contains(*name) && told.is_none_or(|known| known.values.is_empty())
     };
     let lacking: Vec<String> = kind.lists_lack.iter().filter(lacks).cloned().collect();

@@ -192,7 +192,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             let changes = before
                 .iter()
-                .filter(|(name, known)| after.get(*name) != Some(known));
+                .filter(|(name, known)| after.get(name) != Some(known));
             let changes = changes.map(|(name, _)| name.to_string()).collect();
             let states = (
                 State::new(kind, before, None),

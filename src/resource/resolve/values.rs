@@ -144,7 +144,7 @@ fn is_word(value: &str) -> bool {
 pub fn both_names(attributes: &Attributes) -> Known {
     let both = ["id", "name"]
         .iter()
-        .filter_map(|attribute| attributes.get(*attribute))
+        .filter_map(|attribute| attributes.get(attribute))
         .flat_map(|known| known.values.clone());
     Known::exactly(both)
 }
