@@ -933,42 +933,18 @@ impl Look for Reader<'_> {
         told(&projects)?; // an account has at least its default project
         let mut all_known = true;
         for (_, attributes) in &projects.items {
-            let names =
-                ["id", "name"].map(|name| attributes.get(name).cloned().unwrap_or_default());
-            let both: Vec<String> = names
-                .iter()
-                .flat_map(|known| known.values.clone())
-                .collect();
-            let is_named = names.iter().all(|known| known.complete);
-            if is_named && !both.iter().any(|value| wanted(value)) {
+            let called = Called::by(attributes);
+            if called.is_known && !called.names.iter().any(|name| wanted(name)) {
                 continue;
             }
-            let [id, _] = &names;
-            let id = id.values.first().and_then(|id| project.name(id, kinds));
-            let (Some(id), true) = (id, is_named) else {
-                all_known = false; // it may be the one
-                continue;
-            };
-            let members = self.all(resource, &[(project, id)]).await?;
-            let Some(members) = members else {
-                all_known = false;
-                continue;
-            };
-            told(&members)?;
-            let urn_of =
-                |attributes: &Attributes| attributes.get("urn").cloned().unwrap_or_default();
-            let is_it = |(_, attributes): &(Bytes, Attributes)| {
-                let known = urn_of(attributes);
-                known
-                    .values
-                    .iter()
-                    .any(|known| known.eq_ignore_ascii_case(urn))
-            };
-            if members.items.iter().any(is_it) {
-                self.facts.assigned.invalidate(&assigned); // from here on the API tells
-                return Ok(Known::exactly(both));
+            match self.is_in(urn, &called, project, resource).await? {
+                Some(true) => {
+                    self.facts.assigned.invalidate(&assigned); // from here on the API tells
+                    return Ok(Known::exactly(called.names));
+                }
+                Some(false) => {}
+                None => all_known = false, // it may be the one
             }
-            all_known &= members.items.iter().all(|(_, it)| urn_of(it).complete);
         }
         // The API has it in none that a grant names. Who made it may look at it where it was put a moment ago; what changes
         // something goes by what the API tells.
@@ -979,6 +955,56 @@ impl Look for Reader<'_> {
             Known::unknown()
         };
         Ok(put.flatten().unwrap_or(known))
+    }
+}
+
+impl Reader<'_> {
+    /// Whether a project has a resource, by the list of its resources; `None` where that does not tell.
+    async fn is_in(
+        &self,
+        urn: &str,
+        called: &Called,
+        project: &Kind,
+        resource: &Kind,
+    ) -> Result<Option<bool>, Refusal> {
+        let id = called.id.as_ref().filter(|_| called.is_known);
+        let Some(id) = id.and_then(|id| project.name(id, self.catalog.kinds())) else {
+            return Ok(None);
+        };
+        let Some(members) = self.all(resource, &[(project, id)]).await? else {
+            return Ok(None);
+        };
+        told(&members)?;
+        let mut all_told = true;
+        for (_, attributes) in &members.items {
+            let known = attributes.get("urn").unwrap_or_default();
+            if known.values.iter().any(|it| it.eq_ignore_ascii_case(urn)) {
+                return Ok(Some(true));
+            }
+            all_told &= known.complete;
+        }
+        Ok(all_told.then_some(false))
+    }
+}
+
+/// What a project is called.
+struct Called {
+    id: Option<String>,
+    /// Its id and its name.
+    names: Vec<String>,
+    /// Whether it surely has no others.
+    is_known: bool,
+}
+
+impl Called {
+    fn by(attributes: &Attributes) -> Self {
+        let [id, name] =
+            ["id", "name"].map(|name| attributes.get(name).cloned().unwrap_or_default());
+        Self {
+            id: id.values.first().cloned(),
+            is_known: id.complete && name.complete,
+            names: id.values.into_iter().chain(name.values).collect(),
+        }
     }
 }
 

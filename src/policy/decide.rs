@@ -362,34 +362,35 @@ impl Case<'_> {
         needs: &[ScopeSet],
         held: &ScopeSet,
     ) -> Refusal {
-        let would_do = |short: Short| {
-            let enough = self
-                .allowing()
-                .filter(|grant| grant.falls_short().is_none_or(|reason| reason == short));
-            let by_scope = needs
-                .iter()
-                .any(|set| held_for(endpoint, enough.clone()).covers(set));
-            by_scope || enough.clone().any(|grant| grant.matches())
-        };
+        let would_do = |short| self.would_do_but_for(short, endpoint, needs);
         if would_do(Short::Action) {
             return self.wrong_action();
         }
-        if would_do(Short::OnCreate) {
+        let (why, without) = if would_do(Short::OnCreate) {
             let why = "the grants that have its scopes add tags or a project to what is created (`on_create`), and what this creates takes none";
-            return Refusal::new(
-                Code::Resource,
-                format!(
-                    "{endpoint} is refused: {why}; a role without `on_create` is needed for it"
-                ),
-            );
-        }
-        if would_do(Short::Narrowed) {
+            (why, "on_create")
+        } else if would_do(Short::Narrowed) {
             let why = "the grants that have its scopes are narrowed (`only`), and which resources it touches is not known";
-            return Refusal::new(
-                Code::Resource,
-                format!("{endpoint} is refused: {why}; a role without `only` is needed for it"),
-            );
-        }
+            (why, "only")
+        } else {
+            return self.lacks_scopes(endpoint, needs, held);
+        };
+        Refusal::new(
+            Code::Resource,
+            format!("{endpoint} is refused: {why}; a role without `{without}` is needed for it"),
+        )
+    }
+
+    /// Whether the grants would do if none fell short for this reason.
+    fn would_do_but_for(&self, short: Short, endpoint: &Endpoint, needs: &[ScopeSet]) -> bool {
+        let mut enough = self
+            .allowing()
+            .filter(|grant| grant.falls_short().is_none_or(|reason| reason == short));
+        let held = held_for(endpoint, enough.clone());
+        needs.iter().any(|set| held.covers(set)) || enough.any(|grant| grant.matches())
+    }
+
+    fn lacks_scopes(&self, endpoint: &Endpoint, needs: &[ScopeSet], held: &ScopeSet) -> Refusal {
         // Of alternatives of which as much is missing, the last of the row is the narrowest.
         let least = needs
             .iter()

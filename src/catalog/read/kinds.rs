@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::Reader;
+use super::{Reader, flag_of, parsed_of, taken, text_of, texts_of};
 use crate::catalog::endpoint::Template;
 use crate::catalog::kind::{
     Attribute, Derived, Kind, KindName, LookUp, Made, OtherFamily, SHARED, Source,
@@ -33,67 +33,31 @@ impl Reader {
             parent: named(map.take("parent"), "`parent`", mistakes),
             also: named(map.take("also"), "`also`", mistakes),
             also_where: one_value(map.take("also_where"), mistakes),
-            urns: map
-                .take("urn")
-                .map(|node| super::texts(node, "`urn`", mistakes))
-                .unwrap_or_default(),
+            urns: texts_of(&mut map, "urn", mistakes),
             changes,
             reads: None,
             deletes: None,
             creates: ScopeSet::default(),
-            other_families: map
-                .take("other_families")
-                .map(|node| other_families(node, mistakes))
-                .unwrap_or_default(),
-            get: map
-                .take("get")
-                .and_then(|node| look_up(node, "`get`", mistakes)),
-            default: map
-                .take("default")
-                .and_then(|node| look_up(node, "`default`", mistakes)),
-            list: map
-                .take("list")
-                .and_then(|node| look_up(node, "`list`", mistakes)),
+            other_families: taken(&mut map, "other_families", mistakes, other_families),
+            get: look_up_of(&mut map, "get", mistakes),
+            default: look_up_of(&mut map, "default", mistakes),
+            list: look_up_of(&mut map, "list", mistakes),
             named: self::forms(map.need("named", mistakes), mistakes),
-            public: map
-                .take("public")
-                .map(|node| super::texts(node, "`public`", mistakes).into())
-                .unwrap_or_default(),
+            public: texts_of(&mut map, "public", mistakes).into(),
             identified_by: members(map.take("identified_by"), mistakes),
-            counts_as: map
-                .take("counts_as")
-                .map(|node| types(node, mistakes))
-                .unwrap_or_default(),
+            counts_as: taken(&mut map, "counts_as", mistakes, types),
             shows_children: members(map.take("shows_children"), mistakes),
-            children_have: map
-                .take("children_have")
-                .map(|node| attributes_at(node, mistakes))
-                .unwrap_or_default(),
-            shows_no_children: super::text_of(&mut map, "shows_no_children", mistakes),
-            everybody_has: map
-                .take("everybody_has")
-                .and_then(|node| node.flag("`everybody_has`", mistakes))
-                .unwrap_or(false),
-            lists_lack: map
-                .take("lists_lack")
-                .map(|node| super::texts(node, "`lists_lack`", mistakes))
-                .unwrap_or_default(),
-            absent_is_none: map
-                .take("absent_is_none")
-                .map(|node| super::texts(node, "`absent_is_none`", mistakes))
-                .unwrap_or_default(),
-            null_is_none: map
-                .take("null_is_none")
-                .map(|node| super::texts(node, "`null_is_none`", mistakes))
-                .unwrap_or_default(),
-            names_in_zone: map
-                .take("names_in_zone")
-                .map(|node| super::texts(node, "`names_in_zone`", mistakes))
-                .unwrap_or_default(),
-            derived: super::taken(&mut map, "derived", mistakes, derived),
-            names: super::taken(&mut map, "names", mistakes, names),
-            stands: super::taken(&mut map, "stands", mistakes, reasons),
-            frees_nothing: super::text_of(&mut map, "frees_nothing", mistakes),
+            children_have: taken(&mut map, "children_have", mistakes, attributes_at),
+            shows_no_children: text_of(&mut map, "shows_no_children", mistakes),
+            everybody_has: flag_of(&mut map, "everybody_has", mistakes),
+            lists_lack: texts_of(&mut map, "lists_lack", mistakes),
+            absent_is_none: texts_of(&mut map, "absent_is_none", mistakes),
+            null_is_none: texts_of(&mut map, "null_is_none", mistakes),
+            names_in_zone: texts_of(&mut map, "names_in_zone", mistakes),
+            derived: taken(&mut map, "derived", mistakes, derived),
+            names: taken(&mut map, "names", mistakes, names),
+            stands: taken(&mut map, "stands", mistakes, reasons),
+            frees_nothing: text_of(&mut map, "frees_nothing", mistakes),
             passes_on: Vec::new(),
             feeds: Vec::new(),
             attributes: attributes
@@ -344,6 +308,14 @@ fn members(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<FieldPath> {
         .collect()
 }
 
+pub(super) fn look_up_of(
+    map: &mut Map<'_>,
+    key: &'static str,
+    mistakes: &mut Mistakes,
+) -> Option<LookUp> {
+    look_up(map.take(key)?, &format!("`{key}`"), mistakes)
+}
+
 pub(super) fn look_up(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<LookUp> {
     let mut map = Map::of(node, what, mistakes)?;
     let endpoint = map
@@ -352,9 +324,7 @@ pub(super) fn look_up(node: &Node, what: &str, mistakes: &mut Mistakes) -> Optio
     let template: Option<Template> = endpoint
         .and_then(|text| text.strip_prefix("GET "))
         .and_then(|path| path.parse().ok());
-    let at = map
-        .take("at")
-        .and_then(|node| node.parsed("`at`", mistakes));
+    let at = parsed_of(&mut map, "at", mistakes);
     map.finish(mistakes);
     if template.is_none() {
         mistakes.add(node.at, "a look-up is `GET /v2/…`");

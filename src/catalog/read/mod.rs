@@ -8,6 +8,8 @@ mod touches;
 pub use members::{Addition, addition};
 
 use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 use std::thread;
 
 use super::Catalog;
@@ -157,20 +159,7 @@ impl Reader {
             return;
         };
         let before = mistakes.count();
-        mark(
-            map.take("slash_in"),
-            "`slash_in`",
-            &mut template,
-            |slash, _| *slash = true,
-            mistakes,
-        );
-        mark(
-            map.take("dns_in"),
-            "`dns_in`",
-            &mut template,
-            |_, dns| *dns = true,
-            mistakes,
-        );
+        marks(&mut map, &mut template, mistakes);
         let mut endpoint = Endpoint {
             method,
             operation: map
@@ -219,18 +208,10 @@ impl Reader {
                 .into_iter()
                 .map(closed_values)
                 .collect(),
-            beside: map
-                .take("beside")
-                .map(|node| members_beside(node, mistakes))
-                .unwrap_or_default(),
+            beside: taken(&mut map, "beside", mistakes, members_beside),
             answer: None, // its table is read after all endpoints
-            origin: map
-                .take("origin")
-                .and_then(|node| node.parsed("`origin`", mistakes))
-                .unwrap_or(self.origin),
-            raw_bodies: taken(&mut map, "raw_bodies", mistakes, |node, mistakes| {
-                texts(node, "`raw_bodies`", mistakes)
-            }),
+            origin: parsed_of(&mut map, "origin", mistakes).unwrap_or(self.origin),
+            raw_bodies: texts_of(&mut map, "raw_bodies", mistakes),
             refused: text_of(&mut map, "refused", mistakes),
             note: text_of(&mut map, "note", mistakes),
             template,
@@ -455,10 +436,38 @@ fn text_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> Opt
     Some(text)
 }
 
+fn texts_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> Vec<String> {
+    let node = map.take(key);
+    node.map(|node| texts(node, &format!("`{key}`"), mistakes))
+        .unwrap_or_default()
+}
+
+fn parsed_of<T>(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> Option<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display + 'static,
+{
+    map.take(key)?.parsed(&format!("`{key}`"), mistakes)
+}
+
 fn flag_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> bool {
     let flag = map.take(key);
     let flag = flag.and_then(|node| node.flag(&format!("`{key}`"), mistakes));
     flag.unwrap_or(false)
+}
+
+/// Which parameters of a template may have slashes in them, or are names of the DNS.
+fn marks(map: &mut Map<'_>, template: &mut Template, mistakes: &mut Mistakes) {
+    let slashes = map.take("slash_in");
+    mark(
+        slashes,
+        "`slash_in`",
+        template,
+        |slash, _| *slash = true,
+        mistakes,
+    );
+    let dns = map.take("dns_in");
+    mark(dns, "`dns_in`", template, |_, dns| *dns = true, mistakes);
 }
 
 /// Marks the parameters of a template that a list names.
@@ -669,13 +678,8 @@ fn action(node: &Node, mistakes: &mut Mistakes) -> Option<Action> {
     let always = map
         .take("always")
         .and_then(|node| node.text("`always`", mistakes));
-    let at = map
-        .take("in")
-        .and_then(|node| node.parsed("`in`", mistakes));
-    let one_of = map
-        .take("one_of")
-        .map(|node| texts(node, "`one_of`", mistakes))
-        .unwrap_or_default();
+    let at = parsed_of(&mut map, "in", mistakes);
+    let one_of = texts_of(&mut map, "one_of", mistakes);
     let grave = map.take("grave");
     let grave_ones = grave
         .map(|node| texts(node, "`grave`", mistakes))

@@ -1,5 +1,7 @@
-use super::kinds::look_up;
-use super::{Reader, conditions, flag_of, one_place_each, places, texts};
+use super::kinds::look_up_of;
+use super::{
+    Reader, conditions, flag_of, one_place_each, parsed_of, places, taken, text_of, texts, texts_of,
+};
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
 use crate::catalog::touch::{
@@ -81,7 +83,6 @@ impl Reader {
         Some(rule)
     }
 
-    #[expect(clippy::too_many_lines, reason = "a line or three for each key")]
     fn rule(
         &mut self,
         verb: TouchVerb,
@@ -96,9 +97,7 @@ impl Reader {
         };
         let (after, adds) = (changes("after"), changes("adds"));
         let (removes, swaps) = (changes("removes"), changes("swaps"));
-        let at: Option<Place> = map
-            .take("in")
-            .and_then(|node| node.parsed("`in`", mistakes));
+        let at: Option<Place> = parsed_of(map, "in", mistakes);
         let public = kind.one().and_then(|kind| self.kinds.find(kind.as_str()));
         TouchRule {
             public: public.map(|kind| kind.public.clone()).unwrap_or_default(),
@@ -106,14 +105,8 @@ impl Reader {
             kind,
             replaces: replaced(at.as_ref(), map, mistakes),
             at,
-            called: map
-                .take("called")
-                .and_then(|node| node.text("`called`", mistakes))
-                .map(str::to_owned),
-            by: map
-                .take("by")
-                .map(|node| texts(node, "`by`", mistakes))
-                .unwrap_or_default(),
+            called: text_of(map, "called", mistakes),
+            by: texts_of(map, "by", mistakes),
             opaque: map
                 .take("opaque")
                 .and_then(|node| super::kinds::forms(Some(node), mistakes).pop()),
@@ -132,62 +125,32 @@ impl Reader {
             adds,
             removes,
             swaps,
-            resets: map
-                .take("resets")
-                .map(|node| texts(node, "`resets`", mistakes))
-                .unwrap_or_default(),
-            clears: map
-                .take("clears")
-                .map(|node| texts(node, "`clears`", mistakes))
-                .unwrap_or_default(),
-            unsure: map
-                .take("unsure")
-                .map(|node| texts(node, "`unsure`", mistakes))
-                .unwrap_or_default(),
-            gets: map
-                .take("gets")
-                .map(|node| texts(node, "`gets`", mistakes))
-                .unwrap_or_default(),
-            held_in: map
-                .take("held_in")
-                .and_then(|node| node.parsed("`held_in`", mistakes)),
+            resets: texts_of(map, "resets", mistakes),
+            clears: texts_of(map, "clears", mistakes),
+            unsure: texts_of(map, "unsure", mistakes),
+            gets: texts_of(map, "gets", mistakes),
+            held_in: parsed_of(map, "held_in", mistakes),
             through: map
                 .take("through")
                 .and_then(|node| self.through(node, mistakes)),
-            unless: map
-                .take("unless")
-                .and_then(|node| node.parsed("`unless`", mistakes)),
-            was: map
-                .take("was")
-                .and_then(|node| node.parsed("`was`", mistakes)),
+            unless: parsed_of(map, "unless", mistakes),
+            was: parsed_of(map, "was", mistakes),
             narrowed: one_place_each(map.take("narrowed"), "`narrowed`", mistakes),
-            instead_of: map
-                .take("instead_of")
-                .and_then(|node| look_up(node, "`instead_of`", mistakes)),
+            instead_of: look_up_of(map, "instead_of", mistakes),
             first: map
                 .take("first")
                 .and_then(|node| node.flag("`first`", mistakes)),
             implied: flag_of(map, "implied", mistakes),
             every: flag_of(map, "every", mistakes),
             or_nobody: flag_of(map, "or_nobody", mistakes),
-            when: super::taken(map, "when", mistakes, conditions),
-            each: map
-                .take("each")
-                .and_then(|node| node.parsed("`each`", mistakes)),
-            answer: map
-                .take("at")
-                .and_then(|node| node.parsed::<FieldPath>("`at`", mistakes)),
+            when: taken(map, "when", mistakes, conditions),
+            each: parsed_of(map, "each", mistakes),
+            answer: parsed_of(map, "at", mistakes),
             keyed: flag_of(map, "keyed", mistakes),
             grouped: flag_of(map, "grouped", mistakes),
-            counts: map
-                .take("counts")
-                .and_then(|node| node.parsed("`counts`", mistakes)),
-            stands_for: map
-                .take("stands_for")
-                .and_then(|node| node.parsed("`stands_for`", mistakes)),
-            denied_with: map
-                .take("denied_with")
-                .and_then(|node| node.parsed("`denied_with`", mistakes)),
+            counts: parsed_of(map, "counts", mistakes),
+            stands_for: parsed_of(map, "stands_for", mistakes),
+            denied_with: parsed_of(map, "denied_with", mistakes),
             bare: map.take("bare").and_then(|node| bare(node, mistakes)),
             children: map
                 .take("children")
@@ -230,9 +193,7 @@ impl Reader {
 
     /// The type stands beside each id, or at a place of its own for all that are named.
     fn by_type(&self, map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<TouchKind> {
-        let told = map
-            .take("type_at")
-            .and_then(|node| node.parsed("`type_at`", mistakes));
+        let told = parsed_of(map, "type_at", mistakes);
         let beside = if told.is_some() {
             None
         } else {

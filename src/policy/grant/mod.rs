@@ -226,7 +226,16 @@ impl BoundGrant {
 
     /// Whether what it covers depends on how a request is written.
     pub fn goes_by_request(&self) -> bool {
-        matches!(self.covers, BoundCovers::Requests(_))
+        let Self {
+            place: _,
+            stands: _,
+            covers,
+            only: _,
+            actions: _, // the endpoint says whether a request is an action
+            on_create: _,
+            written: _,
+        } = self;
+        matches!(covers, BoundCovers::Requests(_))
     }
 
     /// Every value that its `only` asks for, as [`BoundOnly::matchers`] has them.

@@ -2,7 +2,7 @@
 
 use super::values::both_names;
 use super::{Here, Resolver, touch};
-use crate::catalog::Kind;
+use crate::catalog::{Kind, TouchRule};
 use crate::refusal::Refusal;
 use crate::resource::attributes::Attributes;
 use crate::resource::look::{Look, with_parents};
@@ -14,7 +14,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         if let Some(parent) = &here.parent {
             let mut told = with_parents(Attributes::new(), here.kind, &here.parents);
             if parent.kind.as_str() == "project" && here.kind.has("project") {
-                told.insert("project".to_owned(), both_names(&parent.attributes));
+                told.insert("project", both_names(&parent.attributes));
             }
             touch.before = Some(State::new(here.kind, told, here.parent.clone()));
         }
@@ -23,18 +23,36 @@ impl<'r, L: Look> Resolver<'r, L> {
 
     pub(super) async fn created(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
         let (rule, kind) = (here.rule, here.kind);
-        let each: Vec<String> = match &rule.each {
-            Some(place) => self
-                .asked
-                .names(place)
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            None => Vec::new(),
-        };
-        let mut base = Attributes::from([("id".to_owned(), Known::exactly([]))]);
+        let (base, one_each) = self.made_alike(here).await?;
+        for round in self.rounds(rule, one_each) {
+            let mut attributes = base.clone();
+            if let Some((attribute, value)) = round {
+                let known = self.known(here, attribute, &[value]).await?;
+                attributes.insert(attribute.clone(), known);
+            }
+            same_as_id(kind, &mut attributes);
+            let mut touch = touch(rule, kind, None, here.in_path);
+            touch.after = Some(State::new(kind, attributes, here.parent.clone()));
+            if rule.is_first() && self.asks(kind).contains("project") {
+                for called in self.interest.adds() {
+                    let home = self.project_called(called).await?;
+                    touch.homes.push((called.to_owned(), home));
+                }
+            }
+            self.push(touch)?;
+        }
+        Ok(())
+    }
+
+    /// What all that is made has, and the attribute of which each has a value of its own.
+    async fn made_alike(
+        &mut self,
+        here: &Here<'r>,
+    ) -> Result<(Attributes, Option<OneEach<'r>>), Refusal> {
+        let (rule, kind) = (here.rule, here.kind);
+        let mut base = Attributes::from([("id", Known::exactly([]))]);
         if kind.has("tag") {
-            base.insert("tag".to_owned(), Known::exactly([]));
+            base.insert("tag", Known::exactly([]));
         }
         let mut one_each = None;
         for (attribute, places) in &rule.after {
@@ -57,13 +75,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         for attribute in &rule.unsure {
             base.insert(attribute.clone(), Known::unknown());
         }
-        if kind.has("project")
-            // Else the project that a grant adds is the one that counts; nothing is added to what is made beside.
-            && (self.interest.adds().is_empty() || !rule.is_first())
-            && !base.contains_key("project")
-            && self.asks(kind).contains("project")
-        {
-            base.insert("project".to_owned(), self.default_project().await?);
+        if !base.contains_key("project") && self.goes_to_default(here) {
+            base.insert("project", self.default_project().await?);
         }
         for attribute in &rule.gets {
             let known = gotten(here.parent.as_deref(), attribute);
@@ -74,35 +87,35 @@ impl<'r, L: Look> Resolver<'r, L> {
             });
         }
         self.by_tags(rule, kind, &mut base);
-        let base = with_parents(base, kind, &here.parents);
-        let rounds = match one_each {
-            Some((attribute, values)) => values
-                .into_iter()
-                .map(|value| Some((attribute.clone(), value)))
-                .collect(),
-            None if each.is_empty() => vec![None],
-            None => each.iter().map(|_| None).collect::<Vec<_>>(),
-        };
-        for round in rounds {
-            let mut attributes = base.clone();
-            if let Some((attribute, value)) = round {
-                let known = self.known(here, &attribute, &[value]).await?;
-                attributes.insert(attribute, known);
-            }
-            same_as_id(kind, &mut attributes);
-            let mut touch = touch(rule, kind, None, here.in_path);
-            touch.after = Some(State::new(kind, attributes, here.parent.clone()));
-            if rule.is_first() && self.asks(kind).contains("project") {
-                for called in self.interest.adds() {
-                    let home = self.project_called(called).await?;
-                    touch.homes.push((called.to_owned(), home));
-                }
-            }
-            self.push(touch)?;
+        Ok((with_parents(base, kind, &here.parents), one_each))
+    }
+
+    /// Whether what is made goes to the default project where the request names none, and somebody asks: else the project that a
+    /// grant adds is the one that counts; nothing is added to what is made beside.
+    fn goes_to_default(&self, here: &Here<'r>) -> bool {
+        let (rule, kind) = (here.rule, here.kind);
+        kind.has("project")
+            && (self.interest.adds().is_empty() || !rule.is_first())
+            && self.asks(kind).contains("project")
+    }
+
+    /// For each that is made, the attribute that it alone has so.
+    fn rounds(
+        &self,
+        rule: &TouchRule,
+        one_each: Option<OneEach<'r>>,
+    ) -> Vec<Option<(&'r String, String)>> {
+        if let Some((attribute, values)) = one_each {
+            let one = |value| Some((attribute, value));
+            return values.into_iter().map(one).collect();
         }
-        Ok(())
+        let named = rule.each.as_ref().map(|place| self.asked.names(place));
+        vec![None; named.map_or(1, |named| named.len().max(1))]
     }
 }
+
+/// An attribute, and its value of each that is made.
+type OneEach<'r> = (&'r String, Vec<String>);
 
 /// What is got of an attribute from what a thing belongs to: the tags of all of these, and of another what the nearest has that
 /// has it.

@@ -94,54 +94,14 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
             match made {
                 Made::Carriers { of, tags } if *of == cause.kind => {
-                    let (mut gains, loses) = tags_moved(cause);
-                    if cause.verb == TouchVerb::Create {
-                        let labels = self.interest.labels().into_iter();
-                        gains
-                            .values
-                            .extend(labels.map(|tag| folded("tag", "name", tag)));
-                    }
-                    if gains.says_something() || loses.says_something() {
-                        let id = id.cloned();
-                        effects.push(Effect::Tagged {
-                            attribute,
-                            tags,
-                            gains,
-                            loses,
-                            id,
-                        });
-                    }
+                    effects.extend(self.tagged(attribute, tags, id, cause));
                 }
                 Made::OneAlone { within }
                     if kind.name == cause.kind && cause.changes.contains(attribute) =>
                 {
-                    let becomes = cause
-                        .after
-                        .as_ref()
-                        .and_then(|after| after.known(attribute));
-                    if becomes == Some(&Known::exactly(["true".to_owned()])) {
-                        let agrees = |within: &'r String| {
-                            let known = cause.before.as_ref()?.known(within);
-                            Some((within.as_str(), known.cloned().unwrap_or_default()))
-                        };
-                        let within = within.as_ref().and_then(agrees);
-                        let id = id.cloned();
-                        effects.push(Effect::Taken {
-                            attribute,
-                            within,
-                            id,
-                        });
-                    } else {
-                        // Another gets it; which, nobody tells.
-                        let unknown = State::new(kind, Attributes::new(), None);
-                        let changes = vec![attribute.clone()];
-                        self.push_following(
-                            TouchVerb::Attach,
-                            kind,
-                            None,
-                            (unknown.clone(), unknown),
-                            changes,
-                        )?;
+                    match taken(attribute, within.as_ref(), id, cause) {
+                        Some(taken) => effects.push(taken),
+                        None => self.taken_by_another(kind, attribute)?,
                     }
                 }
                 Made::Carriers { .. } | Made::OneAlone { .. } | Made::Same { .. } => {}
@@ -156,6 +116,37 @@ impl<'r, L: Look> Resolver<'r, L> {
             }
         }
         Ok(())
+    }
+
+    /// What becomes of those that go by tags which a resource gets or loses.
+    fn tagged(
+        &self,
+        attribute: &'r str,
+        tags: &'r [FieldPath],
+        id: Option<&String>,
+        cause: &Touch,
+    ) -> Option<Effect<'r>> {
+        let (mut gains, loses) = tags_moved(cause);
+        if cause.verb == TouchVerb::Create {
+            let labels = self.interest.labels().into_iter();
+            let labels = labels.map(|tag| folded("tag", "name", tag));
+            gains.values.extend(labels);
+        }
+        (gains.says_something() || loses.says_something()).then(|| Effect::Tagged {
+            attribute,
+            tags,
+            gains,
+            loses,
+            id: id.cloned(),
+        })
+    }
+
+    /// Another gets what one alone has; which, nobody tells.
+    fn taken_by_another(&mut self, kind: &'r Kind, attribute: &str) -> Result<(), Refusal> {
+        let unknown = State::new(kind, Attributes::new(), None);
+        let states = (unknown.clone(), unknown);
+        let changes = vec![attribute.to_owned()];
+        self.push_following(TouchVerb::Attach, kind, None, states, changes)
     }
 
     /// Whatever of a kind the effects reach.
@@ -299,22 +290,12 @@ impl Effect<'_> {
                 id,
             } => {
                 let Some(names) = named_at(kind, found, tags, "tag") else {
-                    after.insert((*attribute).to_owned(), Known::unknown());
+                    after.insert(*attribute, Known::unknown());
                     return true;
                 };
                 let (joins, leaves) = (gains.may_be_of(&names), loses.may_be_of(&names));
                 after.change(*attribute, |known| {
-                    match id {
-                        _ if !leaves => {}
-                        Some(id) => known.values.retain(|value| value != id),
-                        None => known.values.clear(), // any of them, or all
-                    }
-                    match id {
-                        _ if !joins => {}
-                        Some(id) if known.values.contains(id) => {}
-                        Some(id) => known.values.push(id.clone()),
-                        None => known.complete = false,
-                    }
+                    carries(known, id.as_ref(), joins, leaves);
                 });
                 joins || leaves
             }
@@ -335,23 +316,63 @@ impl Effect<'_> {
                 within,
                 id,
             } => {
-                let has = |name: &str| found.attributes.get(name).cloned().unwrap_or_default();
-                let known = has(attribute);
-                let had = !known.complete || known.values == ["true"];
-                let agrees = within.as_ref().is_none_or(|(name, of)| {
-                    let here = has(name);
-                    !here.complete || of.may_be_of(&here.values)
-                });
                 let itself = id.is_some() && id_of(kind, &found.attributes) == *id;
-                if !had || !agrees || itself {
-                    return false;
+                let taken = !itself && could_lose(attribute, within.as_ref(), found);
+                if taken {
+                    let not = Known::exactly(["false".to_owned()]);
+                    after.insert((*attribute).to_owned(), not);
                 }
-                let not = Known::exactly(["false".to_owned()]);
-                after.insert((*attribute).to_owned(), not);
-                true
+                taken
             }
         }
     }
+}
+
+/// What one alone has is taken from whoever else had it, within what agrees; `None` where it is not known that this one gets it.
+fn taken<'r>(
+    attribute: &'r str,
+    within: Option<&'r String>,
+    id: Option<&String>,
+    cause: &Touch,
+) -> Option<Effect<'r>> {
+    let after = cause.after.as_ref();
+    let becomes = after.and_then(|after| after.known(attribute))?;
+    let agrees = |within: &'r String| {
+        let known = cause.before.as_ref()?.known(within);
+        Some((within.as_str(), known.cloned().unwrap_or_default()))
+    };
+    (*becomes == Known::exactly(["true".to_owned()])).then(|| Effect::Taken {
+        attribute,
+        within: within.and_then(agrees),
+        id: id.cloned(),
+    })
+}
+
+/// Puts a resource among those that go by a tag, or takes it off; of one that is not named, whichever it may be.
+fn carries(known: &mut Known, id: Option<&String>, joins: bool, leaves: bool) {
+    match id {
+        _ if !leaves => {}
+        Some(id) => known.values.retain(|value| value != id),
+        None => known.values.clear(), // any of them, or all
+    }
+    match id {
+        _ if !joins => {}
+        Some(id) if known.values.contains(id) => {}
+        Some(id) => known.values.push(id.clone()),
+        None => known.complete = false,
+    }
+}
+
+/// Whether a resource may have what one alone has, and agree in what that is within.
+fn could_lose(attribute: &str, within: Option<&(&str, Known)>, found: &Found) -> bool {
+    let has = |name: &str| found.attributes.get(name).unwrap_or_default();
+    let known = has(attribute);
+    let had = !known.complete || known.values == ["true"];
+    let agrees = within.is_none_or(|(name, of)| {
+        let here = has(name);
+        !here.complete || of.may_be_of(&here.values)
+    });
+    had && agrees
 }
 
 impl Known {

@@ -37,54 +37,12 @@ impl<'r, L: Look> Resolver<'r, L> {
         name: &str,
     ) -> Result<(), Refusal> {
         let (rule, kind) = (here.rule, here.kind);
-        let told = match called {
-            None => Attributes::new(), // it is not named, so nothing is told
-            Some(name) => told_by_name(kind, name),
-        };
-        let mut told = with_parents(told, kind, &here.parents);
-        if kind.public.iter().any(|public| public == name) {
-            // What is public nobody puts tags on.
-            let known = |value: &str| Known::exactly([value.to_owned()]);
-            told.insert("slug".to_owned(), known(name));
-            told.insert("public".to_owned(), known("true"));
-            told.insert("tag".to_owned(), Known::exactly([]));
+        let told = told_of(here, called, name);
+        if self.answer_tells(here, &told) {
+            return self.deferred(here, name, told).await;
         }
         let is_first = self.touches.is_empty();
-        let for_lists = is_first && self.replaces_lists();
-        let deferred = self.interest.defers()
-            && !(here.parent.is_none() && lacks_parent(kind, &told)) // what it belongs to must be looked up
-            && rule.verb == TouchVerb::Read
-            && rule.answer.is_some()
-            && rule.first.is_none()
-            && self.asked.reads()
-            && !(self.enough(kind, &told)
-                && kind.shows_children.is_empty()
-                && kind.counts_as.is_empty());
-        if deferred {
-            let mut attributes = told;
-            self.project(kind, name, &mut attributes).await?;
-            let before = State::new(kind, attributes, here.parent.clone());
-            let mut touch = touch(rule, kind, Some(name), here.in_path);
-            (touch.before, touch.after, touch.deferred) =
-                (Some(before.clone()), Some(before), true);
-            return self.push(touch);
-        }
-        // What becomes the default, or stops being it, is told by whether it was.
-        let by_default = rule.after.iter().any(|(attribute, places)| {
-            attribute == "default" && places.iter().any(|place| self.asked.gives(place))
-        });
-        let acted = !kind.counts_as.is_empty(); // its name does not tell what it acted on
-        let found = if !for_lists && !by_default && !acted && self.enough(kind, &told) {
-            Some(Found {
-                attributes: told.clone(),
-                json: None,
-            })
-        } else if let Some(name) = called {
-            self.look.one(kind, &here.parents, name).await?
-        } else {
-            self.look.default(kind).await?
-        };
-        let Some(mut found) = found else {
+        let Some(mut found) = self.found(here, called, &told).await? else {
             return self.push(missing(rule, kind, Some(name), here.in_path));
         };
         for (attribute, known) in told.iter() {
@@ -97,20 +55,80 @@ impl<'r, L: Look> Resolver<'r, L> {
         if is_first {
             self.first = Some(found.clone());
         }
-        let another = if acted {
-            let found = &found.attributes;
-            acted_on(kind, found, self.catalog, self.interest, self.look).await?
-        } else {
+        let before = self.state_of(here, found.attributes).await?;
+        self.changed(here, Some(name), before).await
+    }
+
+    /// Whether the answer will tell of a resource that is read all that is asked.
+    fn answer_tells(&self, here: &Here<'r>, told: &Attributes) -> bool {
+        let (rule, kind) = (here.rule, here.kind);
+        self.interest.defers()
+            && !(here.parent.is_none() && lacks_parent(kind, told)) // what it belongs to must be looked up
+            && rule.verb == TouchVerb::Read
+            && rule.answer.is_some()
+            && rule.first.is_none()
+            && self.asked.reads()
+            && !(self.enough(kind, told)
+                && kind.shows_children.is_empty()
+                && kind.counts_as.is_empty())
+    }
+
+    async fn deferred(
+        &mut self,
+        here: &Here<'r>,
+        name: &str,
+        told: Attributes,
+    ) -> Result<(), Refusal> {
+        let (rule, kind) = (here.rule, here.kind);
+        let mut attributes = told;
+        self.project(kind, name, &mut attributes).await?;
+        let before = State::new(kind, attributes, here.parent.clone());
+        let mut touch = touch(rule, kind, Some(name), here.in_path);
+        (touch.before, touch.after, touch.deferred) = (Some(before.clone()), Some(before), true);
+        self.push(touch)
+    }
+
+    /// What is there; it is not looked up where what its name tells is enough.
+    async fn found(
+        &mut self,
+        here: &Here<'r>,
+        called: Option<&Name>,
+        told: &Attributes,
+    ) -> Result<Option<Found>, Refusal> {
+        let (rule, kind) = (here.rule, here.kind);
+        let for_lists = self.touches.is_empty() && self.replaces_lists();
+        // What becomes the default, or stops being it, is told by whether it was.
+        let by_default = rule.after.iter().any(|(attribute, places)| {
+            attribute == "default" && places.iter().any(|place| self.asked.gives(place))
+        });
+        let acted = !kind.counts_as.is_empty(); // its name does not tell what it acted on
+        if !for_lists && !by_default && !acted && self.enough(kind, told) {
+            return Ok(Some(Found {
+                attributes: told.clone(),
+                json: None,
+            }));
+        }
+        match called {
+            Some(name) => self.look.one(kind, &here.parents, name).await,
+            None => self.look.default(kind).await,
+        }
+    }
+
+    /// What was found, or what that counts as, with what it belongs to.
+    async fn state_of(&mut self, here: &Here<'r>, found: Attributes) -> Result<State, Refusal> {
+        let kind = here.kind;
+        let (catalog, interest) = (self.catalog, self.interest);
+        let another = if kind.counts_as.is_empty() {
             None
+        } else {
+            acted_on(kind, &found, catalog, interest, self.look).await?
         };
         let parent = if here.parent.is_some() {
             here.parent.clone()
         } else {
-            let found = &found.attributes;
-            above(kind, found, self.catalog, self.interest, self.look).await?
+            above(kind, &found, catalog, interest, self.look).await?
         };
-        let before = another.unwrap_or_else(|| State::new(kind, found.attributes, parent));
-        self.changed(here, Some(name), before).await
+        Ok(another.unwrap_or_else(|| State::new(kind, found, parent)))
     }
 
     /// Resources named by a name that more than one could have.
@@ -227,50 +245,9 @@ impl<'r, L: Look> Resolver<'r, L> {
     ) -> Result<(), Refusal> {
         let rule = here.rule;
         let mut after = before.clone();
-        for (attribute, places) in &rule.after {
-            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
-            if !values.is_empty() {
-                let known = self.known(here, attribute, &values).await?;
-                after.attributes.insert(attribute.clone(), known);
-            } else if self.asked.does_only(rule)
-                || rule.resets.contains(attribute)
-                || places.iter().any(|place| self.asked.gives_at(place))
-            {
-                // What is given and says nothing clears it to some, and leaves it as it is to others; nor is it told what an
-                // action that is there to set it makes of it where it does not say.
-                after.attributes.insert(attribute.clone(), Known::unknown());
-            }
-        }
-        for (attribute, places) in &rule.adds {
-            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
-            if values.is_empty() {
-                continue;
-            }
-            let more = self.known(here, attribute, &values).await?;
-            after.attributes.change(attribute.as_str(), |known| {
-                for value in more.values {
-                    if !known.values.contains(&value) {
-                        known.values.push(value);
-                    }
-                }
-            });
-        }
-        for (attribute, places) in &rule.removes {
-            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
-            let fewer = self.known(here, attribute, &values).await?;
-            after.attributes.change(attribute.as_str(), |known| {
-                known.values.retain(|value| !fewer.values.contains(value));
-            });
-        }
-        for (attribute, places) in &rule.swaps {
-            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
-            let gives = self.known(here, attribute, &values).await?;
-            let first = self.touches.first().and_then(|first| first.before.as_ref());
-            let had = first.and_then(|first| first.known(attribute));
-            let own = after.attributes.remove(attribute).unwrap_or_default();
-            let known = swapped(own, had.unwrap_or_default(), gives);
-            after.attributes.insert(attribute.clone(), known);
-        }
+        self.set(here, &mut after.attributes).await?;
+        self.add_and_remove(here, &mut after.attributes).await?;
+        self.swap(here, &mut after.attributes).await?;
         for attribute in &rule.clears {
             after
                 .attributes
@@ -301,6 +278,88 @@ impl<'r, L: Look> Resolver<'r, L> {
         };
         self.push(touch)
     }
+
+    /// What the request gives in place of what is there.
+    async fn set(&mut self, here: &Here<'r>, after: &mut Attributes) -> Result<(), Refusal> {
+        let rule = here.rule;
+        for (attribute, places) in &rule.after {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            if !values.is_empty() {
+                let known = self.known(here, attribute, &values).await?;
+                after.insert(attribute.clone(), known);
+            } else if self.asked.does_only(rule)
+                || rule.resets.contains(attribute)
+                || places.iter().any(|place| self.asked.gives_at(place))
+            {
+                // What is given and says nothing clears it to some, and leaves it as it is to others; nor is it told what an
+                // action that is there to set it makes of it where it does not say.
+                after.insert(attribute.clone(), Known::unknown());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the request puts to what is there, and what it takes off.
+    async fn add_and_remove(
+        &mut self,
+        here: &Here<'r>,
+        after: &mut Attributes,
+    ) -> Result<(), Refusal> {
+        for (attribute, places) in &here.rule.adds {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            if values.is_empty() {
+                continue;
+            }
+            let more = self.known(here, attribute, &values).await?;
+            after.change(attribute.as_str(), |known| {
+                for value in more.values {
+                    if !known.values.contains(&value) {
+                        known.values.push(value);
+                    }
+                }
+            });
+        }
+        for (attribute, places) in &here.rule.removes {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            let fewer = self.known(here, attribute, &values).await?;
+            after.change(attribute.as_str(), |known| {
+                known.values.retain(|value| !fewer.values.contains(value));
+            });
+        }
+        Ok(())
+    }
+
+    /// What the request gives in place of what another gave of it.
+    async fn swap(&mut self, here: &Here<'r>, after: &mut Attributes) -> Result<(), Refusal> {
+        for (attribute, places) in &here.rule.swaps {
+            let values: Vec<String> = places.iter().flat_map(|place| self.values(place)).collect();
+            let gives = self.known(here, attribute, &values).await?;
+            let first = self.touches.first().and_then(|first| first.before.as_ref());
+            let had = first.and_then(|first| first.known(attribute));
+            let own = after.remove(attribute).unwrap_or_default();
+            let known = swapped(own, had.unwrap_or_default(), gives);
+            after.insert(attribute.clone(), known);
+        }
+        Ok(())
+    }
+}
+
+/// What is told of a resource before it is looked up.
+fn told_of(here: &Here<'_>, called: Option<&Name>, name: &str) -> Attributes {
+    let kind = here.kind;
+    let told = match called {
+        None => Attributes::new(), // it is not named, so nothing is told
+        Some(name) => told_by_name(kind, name),
+    };
+    let mut told = with_parents(told, kind, &here.parents);
+    if kind.public.iter().any(|public| public == name) {
+        // What is public nobody puts tags on.
+        let known = |value: &str| Known::exactly([value.to_owned()]);
+        told.insert("slug", known(name));
+        told.insert("public", known("true"));
+        told.insert("tag", Known::exactly([]));
+    }
+    told
 }
 
 /// What is left of an attribute where what gave part of it gives something else.
