@@ -28,8 +28,8 @@ pub use place::{FieldPath, NoPlace, Place, Step};
 pub use read::{Addition, UNDECIDED, addition};
 pub use scope::{NoScope, Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
 pub use touch::{
-    Children, Condition, Replaced, Stays, Through, TouchKind, TouchRule, TouchVerb, Touches,
-    struck_by, struck_by_another,
+    Another, Children, Condition, Involvement, Layout, NamedBy, Replaced, Stays, Through,
+    TouchKind, TouchRule, TouchVerb, Touches, struck_by, struck_by_another,
 };
 
 use matcher::Matcher;

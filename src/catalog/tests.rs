@@ -848,7 +848,7 @@ fn a_tags_deletion_takes_it_off_every_kind_that_has_tags() {
     let deletion = find(&catalog, "DELETE /v2/tags/web").unwrap();
     let loses_it = |rule: &&TouchRule| {
         rule.verb == TouchVerb::Change
-            && rule.by == ["tag"]
+            && rule.by == NamedBy::Tag
             && rule.at == Some(Place::Path("tag_id".to_owned()))
             && rule.removes == [("tag".to_owned(), rule.at.iter().cloned().collect())]
     };
@@ -922,7 +922,8 @@ fn every_member_that_says_tags_changes_or_names_what_has_them() {
                 changes.any(|(name, places)| name == "tag" && places.contains(&place))
                     && has_tags(rule)
             };
-            let names = |rule: &TouchRule| rule.at.as_ref() == Some(&place) && rule.by == ["tag"];
+            let names =
+                |rule: &TouchRule| rule.at.as_ref() == Some(&place) && rule.by == NamedBy::Tag;
             assert!(
                 rules.iter().any(|rule| does(rule) || names(rule)),
                 "{endpoint}: {place}"

@@ -47,10 +47,6 @@ impl Touches {
 
 /// One line of the table: a resource that the endpoint touches, and where the request names it.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a word of the table, and says one thing"
-)]
 pub struct TouchRule {
     /// What happens to it.
     pub verb: TouchVerb,
@@ -60,8 +56,8 @@ pub struct TouchRule {
     pub at: Option<Place>,
     /// What the path calls it without naming it: `default`.
     pub called: Option<String>,
-    /// By which of its attributes it is named there; `id` unless said otherwise. `tag` names all who carry it.
-    pub by: Vec<String>,
+    /// By what it is named there.
+    pub by: NamedBy,
     /// The form of a name by which no look-up takes it, and that nothing tells of: it could be any of its kind.
     pub opaque: Option<NameForm>,
     /// The names of its kind that belong to nobody, as far as the table has them.
@@ -119,20 +115,84 @@ pub struct TouchRule {
     pub each: Option<Place>,
     /// The member of the answer that holds it, or the list of them.
     pub answer: Option<FieldPath>,
-    /// That member is a mapping by id, not a list.
-    pub keyed: bool,
-    /// That member is a list of lists: of each that has more than one of them that may be seen, those.
-    pub grouped: bool,
+    /// How several stand in that member.
+    pub layout: Layout,
     /// The member of the answer that tells how many there are, beside `meta.total`.
     pub counts: Option<FieldPath>,
-    /// The member of each whose URN names another resource: it is shown only where that may be seen by itself.
-    pub stands_for: Option<FieldPath>,
-    /// The same, where it is hidden only if a deny takes that other resource.
-    pub denied_with: Option<FieldPath>,
+    /// The member of each whose URN names another resource that decides with it.
+    pub another: Option<Another>,
     /// The answer says no more of it than its id.
     pub bare: Option<String>,
     /// Whether an answer of which the table shows no more than this tells of what belongs to it.
     pub children: Option<Children>,
+}
+
+/// What a touch is to its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Involvement {
+    /// What the request is about, which asks for the endpoint's scopes.
+    First,
+    /// What it names or does beside that.
+    Beside,
+    /// What comes with the first touch: whatever covers that covers it.
+    Implied,
+    /// What only follows from what the request does to others: no more has to cover it, and a deny takes it in by its own scope, not
+    /// by the request's.
+    Follows,
+}
+
+/// By what a place names what is touched.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NamedBy {
+    /// What identifies its kind.
+    Id,
+    /// Any of these of its attributes, each of which identifies one.
+    Attributes(Vec<String>),
+    /// Its name, which more than one may have.
+    Name,
+    /// A tag, of all who carry it.
+    Tag,
+    /// A name in the DNS that it is the zone of, as the longest that the name is, or is below.
+    Zone,
+    /// The same, of those alone that the name is below.
+    ZoneAbove,
+    /// The host name of a bucket.
+    Host,
+}
+
+impl NamedBy {
+    /// The attribute that a name stands for there, or what else it is.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Attributes(any) => any.first().map_or("id", String::as_str),
+            Self::Id => "id",
+            Self::Name => "name",
+            Self::Tag => "tag",
+            Self::Zone => "zone",
+            Self::ZoneAbove => "zone_above",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// How several of what is touched stand in an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Layout {
+    /// In a list.
+    List,
+    /// In a mapping by id.
+    Keyed,
+    /// In a list of lists: of each that has more than one of them that may be seen, those.
+    Grouped,
+}
+
+/// Another resource that what an answer shows names by its URN.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Another {
+    /// It is shown only where that may be seen by itself.
+    StoodFor(FieldPath),
+    /// It is hidden only if a deny takes that.
+    DeniedWith(FieldPath),
 }
 
 /// What an answer tells of the children of what it is about.
@@ -160,6 +220,17 @@ impl TouchRule {
             | TouchVerb::Label => false,
         };
         self.first.unwrap_or(by_verb) && !self.implied
+    }
+
+    /// What what it touches is to the request.
+    pub fn involvement(&self) -> Involvement {
+        if self.is_first() {
+            Involvement::First
+        } else if self.implied {
+            Involvement::Implied
+        } else {
+            Involvement::Beside
+        }
     }
 
     /// Whether it hands out what is on something that the path does not name.
@@ -389,7 +460,7 @@ impl fmt::Display for TouchRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.kind)?;
         match (&self.at, &self.held_in, &self.called) {
-            (Some(place), _, _) if self.by == ["tag"] => write!(f, " (tagged {place})"),
+            (Some(place), _, _) if self.by == NamedBy::Tag => write!(f, " (tagged {place})"),
             (Some(place), _, _) => write!(f, " ({place})"),
             (None, Some(member), _) => write!(f, " (its {member})"),
             (None, None, Some(called)) => write!(f, " ({called})"),

@@ -235,7 +235,7 @@ impl Question<'_> {
             });
             after.or_else(|| touch.before.clone())
         };
-        let firsts = || touches.iter().filter(|touch| touch.first);
+        let firsts = || touches.iter().filter(|touch| touch.is_first());
         let changes = |touch: &&Touch| {
             !matches!(touch.verb, TouchVerb::Read | TouchVerb::List) && !self.asked.reads()
         };

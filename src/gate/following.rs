@@ -168,7 +168,7 @@ impl Question<'_> {
         touches: &[Touch],
         reader: &Reader<'_>,
     ) -> Vec<Memory> {
-        let firsts: Vec<&Touch> = touches.iter().filter(|touch| touch.first).collect();
+        let firsts: Vec<&Touch> = touches.iter().filter(|touch| touch.is_first()).collect();
         let [first] = firsts.as_slice() else {
             return Vec::new(); // of several, which action is of which is not told
         };

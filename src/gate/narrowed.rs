@@ -6,7 +6,9 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 
 use super::question::{Question, cut_off};
-use crate::catalog::{Asks, Catalog, Endpoint, FieldPath, Kind, TouchRule, TouchVerb};
+use crate::catalog::{
+    Another, Asks, Catalog, Endpoint, FieldPath, Kind, Layout, TouchRule, TouchVerb,
+};
 use crate::config::BaseUrl;
 use crate::facts::{Listed, Members, PER_PAGE, Pages, Reader, Remembered};
 use crate::json::{Document, Part};
@@ -86,7 +88,7 @@ impl Question<'_> {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             counts: showing.rule.counts.as_ref(),
-            keyed: showing.rule.keyed,
+            keyed: showing.rule.layout == Layout::Keyed,
             items: &shown,
             page: number("page", 1, usize::MAX / PER_PAGE - 1),
             per_page: number("per_page", DEFAULT_PER_PAGE, PER_PAGE),
@@ -132,7 +134,7 @@ impl Question<'_> {
             query,
             paged: true,
             at: showing.rule.answer.as_ref(),
-            keyed: showing.rule.keyed,
+            keyed: showing.rule.layout == Layout::Keyed,
             zone: zone_of(
                 showing
                     .touch
@@ -179,7 +181,7 @@ impl Question<'_> {
         let (head, body) = answer.into_parts();
         let judged = touches
             .iter()
-            .filter(|touch| touch.deferred || touch.verb == TouchVerb::List);
+            .filter(|touch| touch.is_deferred() || touch.verb == TouchVerb::List);
         if !head.status.is_success() {
             return self.error_told(head, body).await;
         }
@@ -305,7 +307,7 @@ impl Question<'_> {
             return Ok(());
         }
         let items = slices(&slice).ok_or_else(|| unreadable("the answer has no list"))?;
-        let kept = if showing.rule.grouped {
+        let kept = if showing.rule.layout == Layout::Grouped {
             self.groups(showing, &items, reader).await?
         } else {
             self.items(showing, items, reader).await?
@@ -366,10 +368,10 @@ impl Question<'_> {
         let Some(kept) = self.kept(showing, raw, state) else {
             return Ok(None);
         };
-        let seen = match (&rule.stands_for, &rule.denied_with) {
-            (Some(urn), _) => self.sees_named(raw, urn, reader).await?,
-            (None, Some(urn)) => !self.is_denied(raw, urn, reader).await?,
-            (None, None) => true,
+        let seen = match &rule.another {
+            Some(Another::StoodFor(urn)) => self.sees_named(raw, urn, reader).await?,
+            Some(Another::DeniedWith(urn)) => !self.is_denied(raw, urn, reader).await?,
+            None => true,
         };
         Ok(seen.then_some(kept))
     }

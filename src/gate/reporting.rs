@@ -31,7 +31,7 @@ impl Question<'_> {
         let (head, body) = answer.into_parts();
         let body = self.read_to_cut(body).await?;
         let catalog = &self.serving.rules.catalog;
-        let judged = |touch: &&Touch| touch.deferred && touch.verb != TouchVerb::List;
+        let judged = |touch: &&Touch| touch.is_deferred() && touch.verb != TouchVerb::List;
         for touch in touches.iter().filter(judged) {
             let state = async {
                 let showing = self.showing(endpoint, touch)?;

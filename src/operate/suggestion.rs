@@ -169,7 +169,7 @@ fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> NamedByKi
                 let Some(kind) = kinds.find(kind.as_str()) else {
                     continue;
                 };
-                let by = rule.by.first().map_or("id", String::as_str);
+                let by = rule.by.word();
                 let names = asked.names(at).into_iter();
                 let owned = names.filter(|name| !rule.public.iter().any(|public| public == name));
                 put(&mut all, kind, by, owned);

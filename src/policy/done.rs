@@ -22,7 +22,7 @@ impl Case<'_> {
             .endpoint
             .map_or(&[][..], |endpoint| endpoint.touches.rules());
         let mut done = Vec::new();
-        for touch in self.touches.iter().filter(|touch| !touch.follows) {
+        for touch in self.touches.iter().filter(|touch| !touch.follows()) {
             if let Some(rule) = rules.get(touch.rule).filter(|rule| changes_what_is(rule)) {
                 add_done(self.asked, rule, touch, &mut done);
             }
@@ -47,7 +47,7 @@ fn changes_what_is(rule: &TouchRule) -> bool {
 fn add_done(asked: &Asked<'_>, rule: &TouchRule, touch: &Touch, done: &mut Vec<&'static str>) {
     let is_changed = |attribute: &str| {
         let given = rule.places_of(attribute).any(|place| asked.gives_at(place));
-        touch.changes.iter().any(|it| it == attribute) || touch.missing && given
+        touch.changes.iter().any(|it| it == attribute) || touch.is_missing() && given
     };
     if rule.sets("project") && is_changed("project") {
         done.push(ASSIGN);

@@ -41,7 +41,7 @@ enum Way {
 impl Added {
     /// Whether it says anything of what a touch comes to: what is made beside takes none of it.
     pub(crate) fn is_for(touch: &Touch) -> bool {
-        touch.verb == TouchVerb::Create && touch.first
+        touch.verb == TouchVerb::Create && touch.is_first()
     }
 }
 

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, Place, SHARED,
-    Scope, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
+    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, NamedBy, Place,
+    SHARED, Scope, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
     struck_by_another,
 };
 
@@ -611,7 +611,7 @@ impl<'c> Asked<'c> {
             return named.for_each(|(kind, name)| one(kind, Some(name)));
         }
         let mut told = |name: &str| {
-            let by_tag = rule.by == ["tag"];
+            let by_tag = rule.by == NamedBy::Tag;
             let id = if by_tag {
                 format!("tag:{name}")
             } else {

@@ -21,4 +21,4 @@ pub use resolve::{Interest, acted_on, names_acted_on, resolve, resolve_one};
 pub use state::{
     Known, State, folded, is_called_by, is_under, minds_case, of_children, record_name,
 };
-pub use touch::Touch;
+pub use touch::{Presence, Touch};

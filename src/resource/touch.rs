@@ -2,15 +2,11 @@ use std::sync::Arc;
 
 use super::state::{Known, State};
 use crate::catalog::{
-    Kind, KindName, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by, struck_by_another,
+    Involvement, Kind, KindName, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by, struck_by_another,
 };
 
 /// A resource that a request touches, with what it is before and what it would be after.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own, and any may be so with any other"
-)]
 pub struct Touch {
     /// Which rule of its endpoint's it comes from.
     pub rule: usize,
@@ -28,25 +24,69 @@ pub struct Touch {
     pub after: Option<State>,
     /// The attributes that the request changes.
     pub changes: Vec<String>,
-    /// Whether it was looked for and is not there, or not to be seen with the real token.
-    pub missing: bool,
+    /// Whether it is there.
+    pub presence: Presence,
     /// Whether the path names it, so that hiding it is a 404.
     pub in_path: bool,
     /// What it belongs to, where the path names that and something else names it: hiding that is a 404 all the same.
     pub within: Option<Arc<State>>,
-    /// Whether it is what the request is about, and so asks for the endpoint's scopes.
-    pub first: bool,
-    /// Whether it comes with the first touch: whatever covers that covers it.
-    pub implied: bool,
+    /// What it is to the request.
+    pub involvement: Involvement,
     /// For what is created: the projects that grants would put it into, as they call them, with id and name.
     pub homes: Vec<(String, Known)>,
-    /// Whether it only follows from what the request does to others: a deny takes it in by its own scope, not by the request's.
-    pub follows: bool,
-    /// Whether what it is will only be known from the answer.
-    pub deferred: bool,
+}
+
+/// Whether a touched resource is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Presence {
+    /// It is, or is yet to be made.
+    There,
+    /// It was looked for and is not there, or not to be seen with the real token.
+    Missing,
+    /// Only the answer will tell.
+    Deferred,
+}
+
+impl Presence {
+    /// The same, once there is an answer.
+    #[must_use]
+    pub fn answered(self) -> Self {
+        match self {
+            Self::There | Self::Deferred => Self::There,
+            Self::Missing => Self::Missing,
+        }
+    }
 }
 
 impl Touch {
+    /// Whether it is what the request is about.
+    pub fn is_first(&self) -> bool {
+        self.involvement == Involvement::First
+    }
+
+    /// Whether no more has to cover it than the first touch.
+    pub fn is_implied(&self) -> bool {
+        matches!(
+            self.involvement,
+            Involvement::Implied | Involvement::Follows
+        )
+    }
+
+    /// Whether it only follows from what the request does to others.
+    pub fn follows(&self) -> bool {
+        self.involvement == Involvement::Follows
+    }
+
+    /// Whether it was looked for and is not there, or not to be seen with the real token.
+    pub fn is_missing(&self) -> bool {
+        self.presence == Presence::Missing
+    }
+
+    /// Whether what it is will only be known from the answer.
+    pub fn is_deferred(&self) -> bool {
+        self.presence == Presence::Deferred
+    }
+
     /// The scope that this touch comes to by itself, whatever the endpoint asks for: `<family>:update` for what is changed.
     pub fn own_scope(&self, kinds: &Kinds) -> Option<ScopeId> {
         kinds.find(self.kind.as_str())?.scope_of(self.verb)
@@ -54,7 +94,7 @@ impl Touch {
 
     /// What a deny grant has that takes this touch in by itself, whatever the endpoint asks for: any of these sets whole.
     pub fn struck_by(&self, kinds: &Kinds) -> Vec<ScopeSet> {
-        let of_kind = |kind: &Kind| struck_by(self.verb, self.first, kind);
+        let of_kind = |kind: &Kind| struck_by(self.verb, self.is_first(), kind);
         let kind = kinds.find(self.kind.as_str());
         let others = kind.into_iter();
         let others = others.flat_map(|kind| struck_by_another(self.verb, kind));

@@ -4,7 +4,7 @@ use crate::catalog::endpoint::{Endpoint, NamedPlace, Naming};
 use crate::catalog::kind::{Kind, KindName, Kinds};
 use crate::catalog::name::NameForm;
 use crate::catalog::place::Place;
-use crate::catalog::touch::{TouchKind, TouchRule, TouchVerb};
+use crate::catalog::touch::{NamedBy, TouchKind, TouchRule, TouchVerb};
 use crate::yaml::{Mistakes, Node};
 
 /// `path.action_id: number`: the forms of what no touch names.
@@ -68,14 +68,14 @@ impl Names<'_> {
         if rule.through.is_some() {
             return; // the rule for what is named there says its form
         }
-        if matches!(rule.by.as_slice(), [by] if by == "zone" || by == "zone_above") {
+        if matches!(rule.by, NamedBy::Zone | NamedBy::ZoneAbove) {
             return self.add(at, vec![NameForm::Zone, NameForm::Record]);
         }
-        if rule.by == ["host"] {
+        if rule.by == NamedBy::Host {
             return self.add(at, vec![NameForm::Zone]);
         }
         match &rule.kind {
-            TouchKind::One(_) | TouchKind::Told { .. } if rule.by == ["tag"] => {
+            TouchKind::One(_) | TouchKind::Told { .. } if rule.by == NamedBy::Tag => {
                 self.add(at, vec![NameForm::Tag]);
             }
             TouchKind::Urn => self.add(at, vec![NameForm::Urn]),
@@ -105,7 +105,7 @@ impl Names<'_> {
                 let Some(kind) = self.kinds.find(kind.as_str()) else {
                     return;
                 };
-                let by_name = rule.by == ["name"] && !kind.is_identified_by_name();
+                let by_name = rule.by == NamedBy::Name && !kind.is_identified_by_name();
                 let forms = if by_name {
                     vec![NameForm::Text]
                 } else {

@@ -5,7 +5,8 @@ use super::{
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
 use crate::catalog::touch::{
-    Children, Replaced, Stays, Through, TouchKind, TouchRule, TouchVerb, VERBS,
+    Another, Children, Layout, NamedBy, Replaced, Stays, Through, TouchKind, TouchRule, TouchVerb,
+    VERBS,
 };
 use crate::yaml::{Map, Mistakes, Node, nearest};
 
@@ -19,6 +20,37 @@ fn children(node: &Node, mistakes: &mut Mistakes) -> Option<Children> {
             None
         }
     }
+}
+
+/// `by: tag`, or attributes of which any names it.
+fn named_by(words: Vec<String>) -> NamedBy {
+    match words.as_slice() {
+        [] => NamedBy::Id,
+        [word] if word == "name" => NamedBy::Name,
+        [word] if word == "tag" => NamedBy::Tag,
+        [word] if word == "zone" => NamedBy::Zone,
+        [word] if word == "zone_above" => NamedBy::ZoneAbove,
+        [word] if word == "host" => NamedBy::Host,
+        [..] => NamedBy::Attributes(words),
+    }
+}
+
+/// `keyed` or `grouped`, or neither.
+fn layout(map: &mut Map<'_>, mistakes: &mut Mistakes) -> Layout {
+    let keyed = flag_of(map, "keyed", mistakes);
+    let grouped = flag_of(map, "grouped", mistakes);
+    match (keyed, grouped) {
+        (true, _) => Layout::Keyed,
+        (false, true) => Layout::Grouped,
+        (false, false) => Layout::List,
+    }
+}
+
+/// `stands_for` or `denied_with`, or neither.
+fn another(map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<Another> {
+    let denied_with = parsed_of(map, "denied_with", mistakes).map(Another::DeniedWith);
+    let stood_for = parsed_of(map, "stands_for", mistakes).map(Another::StoodFor);
+    stood_for.or(denied_with)
 }
 
 /// `replaces`, and what of an item stays: all of it, but for some members, or what it names `alone`.
@@ -106,7 +138,7 @@ impl Reader {
             replaces: replaced(at.as_ref(), map, mistakes),
             at,
             called: text_of(map, "called", mistakes),
-            by: texts_of(map, "by", mistakes),
+            by: named_by(texts_of(map, "by", mistakes)),
             opaque: map
                 .take("opaque")
                 .and_then(|node| super::kinds::forms(Some(node), mistakes).pop()),
@@ -146,11 +178,9 @@ impl Reader {
             when: taken(map, "when", mistakes, conditions),
             each: parsed_of(map, "each", mistakes),
             answer: parsed_of(map, "at", mistakes),
-            keyed: flag_of(map, "keyed", mistakes),
-            grouped: flag_of(map, "grouped", mistakes),
+            layout: layout(map, mistakes),
             counts: parsed_of(map, "counts", mistakes),
-            stands_for: parsed_of(map, "stands_for", mistakes),
-            denied_with: parsed_of(map, "denied_with", mistakes),
+            another: another(map, mistakes),
             bare: map.take("bare").and_then(|node| bare(node, mistakes)),
             children: map
                 .take("children")

@@ -116,7 +116,7 @@ fn seen(grants: &Grants, world: &World) -> Vec<(String, u8)> {
         let asked = asked(list, "");
         let touches = world.touches(grants, &asked).unwrap();
         let decision = decide(grants, &asked, &touches, &CATALOG);
-        let touch = touches.iter().find(|touch| touch.first);
+        let touch = touches.iter().find(|touch| touch.is_first());
         let rank = match (decision, touch) {
             (Decision::Allow(_), Some(touch)) => {
                 let state = world.state(thing);

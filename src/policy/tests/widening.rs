@@ -741,7 +741,7 @@ proptest! {
             let asked = asked(list, "");
             let touches = world.touches(&grants, &asked).unwrap();
             let listed = matches!(decide(&grants, &asked, &touches, &CATALOG), Decision::Allow(_));
-            let touch = touches.iter().find(|touch| touch.first);
+            let touch = touches.iter().find(|touch| touch.is_first());
             let shown = listed && touch.is_some_and(|touch| shows(&grants, &asked, touch, &world.state(thing), &CATALOG) != Shown::Hidden);
             // Two scopes that only the single one asks for are no matter of visibility.
             if thing.kind != "snapshot" {

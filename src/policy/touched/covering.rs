@@ -50,7 +50,7 @@ impl<'j> Judge<'j> {
         match touch.verb {
             // Which resource it counts as, the answer will tell.
             TouchVerb::Read | TouchVerb::List
-                if counts_as_another && (touch.deferred || touch.before.is_none()) =>
+                if counts_as_another && (touch.is_deferred() || touch.before.is_none()) =>
             {
                 true
             }
@@ -69,7 +69,7 @@ impl<'j> Judge<'j> {
                 let with = after.map(|after| added(after, touch, grant));
                 with.is_some_and(|after| fits(&after) == Fit::Yes)
             }
-            _ if touch.deferred => touch
+            _ if touch.is_deferred() => touch
                 .before
                 .as_ref()
                 .is_none_or(|before| fits(before) != Fit::No),
@@ -108,7 +108,7 @@ impl<'j> Judge<'j> {
     pub(super) fn lists_children(&self, touch: &Touch) -> bool {
         let about = |rule: &TouchRule| rule.is_first() && rule.verb != TouchVerb::List;
         let rules = self.endpoint.touches.rules();
-        self.endpoint.sensitive.is_none() && touch.first && rules.iter().any(about)
+        self.endpoint.sensitive.is_none() && touch.is_first() && rules.iter().any(about)
     }
 
     /// Whether one of these grants gives the scope by which a kind is read.
@@ -138,7 +138,7 @@ impl<'j> Judge<'j> {
     }
 
     pub(super) fn first_covered(&self, touch: &Touch) -> Result<(), Refusal> {
-        if touch.missing && touch.verb == TouchVerb::List && touch.in_path {
+        if touch.is_missing() && touch.verb == TouchVerb::List && touch.in_path {
             return Err(Refusal::hidden()); // what it would be a list of is not there
         }
         let covering = self.covering(touch);
@@ -232,7 +232,7 @@ impl<'j> Judge<'j> {
         touch: &Touch,
         firsts: &[Bearing<'_>],
     ) -> Result<(), Refusal> {
-        if touch.implied {
+        if touch.is_implied() {
             return Ok(()); // whatever covers the first covers it
         }
         let covering = self.covering(touch);
@@ -348,7 +348,7 @@ impl<'j> Judge<'j> {
     /// The scope that a field asks for over what it names must be held by some grant at all, whatever that covers: what nobody
     /// gives is told first.
     pub(super) fn field_scope_held(&self, touch: &Touch) -> Result<(), Refusal> {
-        let told = touch.implied || touch.verb == TouchVerb::List;
+        let told = touch.is_implied() || touch.verb == TouchVerb::List;
         let Some(scope) = touch
             .scope
             .filter(|scope| !told && self.lacks_field(*scope))

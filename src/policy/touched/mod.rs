@@ -25,7 +25,7 @@ impl Case<'_> {
         let Some(endpoint) = self.asked.endpoint else {
             return Err(self.unknown());
         };
-        let Some(first) = touches.iter().find(|touch| touch.first) else {
+        let Some(first) = touches.iter().find(|touch| touch.is_first()) else {
             let why = "it names nothing that it could be about";
             return Err(Refusal::new(
                 Code::Resource,
@@ -39,16 +39,16 @@ impl Case<'_> {
         for touch in touches.iter().filter(|touch| is_settled(touch)) {
             judge.not_struck(touch)?;
         }
-        let firsts: Vec<_> = touches.iter().filter(|touch| touch.first).collect();
+        let firsts: Vec<_> = touches.iter().filter(|touch| touch.is_first()).collect();
         for touch in &firsts {
             judge.first_covered(touch)?;
         }
         // What covers one of several covers no more than what is named beside that one.
         let covering = judge.covering_each(&firsts);
-        for touch in touches.iter().filter(|touch| !touch.first) {
+        for touch in touches.iter().filter(|touch| !touch.is_first()) {
             judge.field_scope_held(touch)?;
         }
-        for touch in touches.iter().filter(|touch| !touch.first) {
+        for touch in touches.iter().filter(|touch| !touch.is_first()) {
             for firsts in &covering {
                 judge.second_covered(touch, firsts)?;
             }
@@ -85,7 +85,7 @@ impl Case<'_> {
             verb,
             before: Some(state.clone()),
             after: Some(state.clone()),
-            deferred: false,
+            presence: touch.presence.answered(),
             ..touch.clone()
         };
         if judge.striking(&seen).is_some() {
@@ -158,9 +158,9 @@ pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &
     if is_settled(last) && judge.not_struck(last).is_err() {
         return false;
     }
-    let first = touches.iter().find(|touch| touch.first);
+    let first = touches.iter().find(|touch| touch.is_first());
     match first {
-        _ if last.first => judge.first_covered(last).is_ok(),
+        _ if last.is_first() => judge.first_covered(last).is_ok(),
         Some(first) => {
             let firsts = judge.covering_first(first);
             judge.field_scope_held(last).is_ok() && judge.second_covered(last, &firsts).is_ok()

@@ -3,7 +3,7 @@
 use super::Judge;
 use super::covering::{added, use_of};
 use super::why::struck;
-use crate::catalog::{Catalog, Kind, Kinds, Place, TouchKind, TouchVerb};
+use crate::catalog::{Another, Catalog, Kind, Kinds, NamedBy, Place, TouchKind, TouchVerb};
 use crate::policy::bind::Grants;
 use crate::policy::case::Case;
 use crate::policy::grant::Bearing;
@@ -57,7 +57,7 @@ impl<'j> Judge<'j> {
             parent.is_some_and(|parent| strikes(only, parent, Use::Look, kinds))
         };
         let by_own = |grant: &Bearing<'_>| own.iter().any(|own| grant.takes_in_change(own));
-        let asks = |grant: &Bearing<'_>| by_own(grant) || !touch.follows && grant.takes_in();
+        let asks = |grant: &Bearing<'_>| by_own(grant) || !touch.follows() && grant.takes_in();
         let struck = |grant: &Bearing<'_>| {
             if !asks(grant) {
                 return false;
@@ -68,10 +68,10 @@ impl<'j> Judge<'j> {
             if touch.verb == TouchVerb::List {
                 return of_struck(touch, only); // the rest is judged on the answer
             }
-            if touch.deferred {
+            if touch.is_deferred() {
                 return false; // judged on the answer
             }
-            if touch.missing {
+            if touch.is_missing() {
                 return could_strike(only, touch.kind.as_str(), kinds);
             }
             let tells = |state: &State| only.strikes_children(state, kinds);
@@ -99,7 +99,7 @@ impl<'j> Judge<'j> {
             return within.is_some_and(|parent| !self.is_visible(parent));
         }
         // What is not there yet is hidden where that is hidden which it would belong to.
-        let created = touch.after.as_ref().filter(|_| !touch.missing);
+        let created = touch.after.as_ref().filter(|_| !touch.is_missing());
         let parent = created.and_then(|after| after.parent.as_deref());
         let before = touch.before.as_ref().or(parent);
         before.is_none_or(|before| !self.is_visible(before))
@@ -148,7 +148,7 @@ impl<'j> Judge<'j> {
     fn called(&self, touch: &Touch) -> Option<String> {
         let asked = self.case.asked;
         let rule = self.endpoint.touches.rules().get(touch.rule)?;
-        if touch.implied || rule.held_in.is_some() || rule.by == ["tag"] {
+        if touch.is_implied() || rule.held_in.is_some() || rule.by == NamedBy::Tag {
             return None;
         }
         let names = match (&rule.at, &rule.kind) {
@@ -163,7 +163,7 @@ impl<'j> Judge<'j> {
                 places.iter().flat_map(|place| asked.names(place)).collect()
             }
         };
-        let by_id = rule.by.is_empty() || touch.kind.as_str() == "tag";
+        let by_id = rule.by == NamedBy::Id || touch.kind.as_str() == "tag";
         let name = match names.as_slice() {
             [only] => *only,
             // Of several it is told which, where nothing had to be found to know that.
@@ -179,7 +179,7 @@ impl<'j> Judge<'j> {
     fn lacks_action(&self, touch: &Touch) -> bool {
         let limited = self.case.allowing();
         let limited: Vec<_> = limited.filter(|it| self.covers(*it, touch)).collect();
-        touch.first && self.has_scopes(touch, &limited)
+        touch.is_first() && self.has_scopes(touch, &limited)
     }
 
     pub(super) fn refused(&self, touch: &Touch, why: &str) -> Refusal {
@@ -209,13 +209,14 @@ impl<'j> Judge<'j> {
         let free: Vec<_> = allowing
             .filter(|grant| grant.is_free() && grant.action_fits())
             .collect();
-        let shown = touch.deferred || touch.verb == TouchVerb::List;
+        let shown = touch.is_deferred() || touch.verb == TouchVerb::List;
         let rule = self.endpoint.touches.rules().get(touch.rule);
-        let others =
-            rule.is_some_and(|rule| rule.stands_for.is_some()) && self.case.grants.has_only;
-        let denied = rule.is_some_and(|rule| rule.denied_with.is_some())
-            && self.case.denying().next().is_some();
-        shown && (struck || others || denied || !self.has_scopes(touch, &free))
+        let by_another = match rule.and_then(|rule| rule.another.as_ref()) {
+            Some(Another::StoodFor(_)) => self.case.grants.has_only,
+            Some(Another::DeniedWith(_)) => self.case.denying().next().is_some(),
+            None => false,
+        };
+        shown && (struck || by_another || !self.has_scopes(touch, &free))
     }
 }
 

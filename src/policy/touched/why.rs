@@ -13,13 +13,13 @@ use crate::policy::case::Case;
 use crate::policy::grant::{Bearing, Short};
 use crate::policy::matching::{Missed, Use};
 use crate::request::Asked;
-use crate::resource::{Known, State, Touch};
+use crate::resource::{Known, Presence, State, Touch};
 
 impl Judge<'_> {
     /// Of each grant that has part in what is asked for at a touch, why it does not cover it.
     pub(super) fn why_not(&self, touch: &Touch) -> String {
         let named = of_touch(touch);
-        if touch.missing {
+        if touch.is_missing() {
             return format!("{named} is not there, or the real token may not see it");
         }
         let mut said: Vec<String> = Vec::new();
@@ -47,7 +47,7 @@ impl Judge<'_> {
     fn has_part(&self, grant: Bearing<'_>, touch: &Touch) -> bool {
         let scopes = grant.scopes_for(self.endpoint);
         let own = touch.own_scope(self.case.catalog.kinds());
-        let wanted = touch.scope.or(own.filter(|_| !touch.first));
+        let wanted = touch.scope.or(own.filter(|_| !touch.is_first()));
         let by_scope = scopes.is_some_and(|scopes| {
             if let Some(scope) = wanted {
                 return scopes.has(scope);
@@ -102,8 +102,7 @@ pub fn why_hidden(
     let seen = Touch {
         before: Some(state.clone()),
         after: Some(state.clone()),
-        deferred: false,
-        missing: false,
+        presence: Presence::There,
         ..touch.clone()
     };
     Some(match judge.striking(&seen) {

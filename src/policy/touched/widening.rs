@@ -183,13 +183,13 @@ impl Judge<'_> {
             .changes
             .iter()
             .any(|attribute| kind.is_some_and(|kind| kind.has(attribute)));
-        if !asked_about || touch.implied {
+        if !asked_about || touch.is_implied() {
             return Ok(());
         }
         let scope = kind.and_then(|kind| kind.changes);
         let covering = self.covering(touch);
         let enough = covering.iter().any(|grant| {
-            let has = |scope| self.gives(*grant, scope) || touch.first && grant.gives(scope);
+            let has = |scope| self.gives(*grant, scope) || touch.is_first() && grant.gives(scope);
             grant.matches() || scope.is_some_and(has)
         });
         if enough {

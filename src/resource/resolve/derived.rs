@@ -6,13 +6,15 @@
 //! every deny strikes.
 
 use super::{Resolver, id_of};
-use crate::catalog::{Derived, FieldPath, Kind, Made, Place, Source, TouchRule, TouchVerb};
+use crate::catalog::{
+    Derived, FieldPath, Involvement, Kind, Made, Place, Source, TouchRule, TouchVerb,
+};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look, told_by_name, urn_of};
 use crate::resource::state::{Known, State, folded};
-use crate::resource::touch::Touch;
+use crate::resource::touch::{Presence, Touch};
 
 /// What one touch does to those that go by it.
 enum Effect<'k> {
@@ -266,14 +268,11 @@ impl<'r, L: Look> Resolver<'r, L> {
             before: (verb != TouchVerb::Create).then_some(before),
             after: Some(after),
             changes,
-            missing: false,
+            presence: Presence::There,
             in_path: false,
             within: None,
-            first: false,
-            implied: true,
+            involvement: Involvement::Follows,
             homes: Vec::new(),
-            deferred: false,
-            follows: true,
         })
     }
 }

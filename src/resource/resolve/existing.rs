@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{Here, Resolver, acted_on, touch};
-use crate::catalog::{Kind, Name, Place, TouchRule, TouchVerb};
+use crate::catalog::{Kind, Name, NamedBy, Place, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::resource::above::{above, lacks_parent};
 use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
 use crate::resource::state::{Known, State, folded};
-use crate::resource::touch::Touch;
+use crate::resource::touch::{Presence, Touch};
 
 impl<'r, L: Look> Resolver<'r, L> {
     /// What a text names, or what a path means without naming it (`default`). A text that is no name of the kind could be taken
@@ -84,7 +84,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.project(kind, name, &mut attributes).await?;
         let before = State::new(kind, attributes, here.parent.clone());
         let mut touch = touch(rule, kind, Some(name), here.in_path);
-        (touch.before, touch.after, touch.deferred) = (Some(before.clone()), Some(before), true);
+        (touch.before, touch.after, touch.presence) =
+            (Some(before.clone()), Some(before), Presence::Deferred);
         self.push(touch)
     }
 
@@ -228,9 +229,9 @@ impl<'r, L: Look> Resolver<'r, L> {
             kind,
             parents: Vec::new(),
             parent: None,
-            in_path: rule.by != ["tag"] && matches!(rule.at, Some(Place::Path(_))),
+            in_path: rule.by != NamedBy::Tag && matches!(rule.at, Some(Place::Path(_))),
         };
-        if rule.by == ["tag"] {
+        if rule.by == NamedBy::Tag {
             return self.carriers(&here, vec![id.to_owned()]).await;
         }
         self.named(&here, id).await
@@ -376,7 +377,7 @@ const SPACES: &str = ".digitaloceanspaces.com";
 
 pub(super) fn missing(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> Touch {
     Touch {
-        missing: true,
+        presence: Presence::Missing,
         ..touch(rule, kind, name, in_path)
     }
 }

@@ -17,8 +17,8 @@ use existing::missing;
 pub(super) use values::both_names;
 
 use crate::catalog::{
-    Catalog, Kind, KindName, Kinds, Name, Place, Segment, Source, TouchKind, TouchRule, TouchVerb,
-    Touches,
+    Catalog, Kind, KindName, Kinds, Name, NamedBy, Place, Segment, Source, TouchKind, TouchRule,
+    TouchVerb, Touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
@@ -26,7 +26,7 @@ use crate::resource::above::{above, lacks_parent, project};
 use crate::resource::attributes::Attributes;
 use crate::resource::look::{Found, Look, told_by_name, with_parents};
 use crate::resource::state::State;
-use crate::resource::touch::Touch;
+use crate::resource::touch::{Presence, Touch};
 
 /// What a sub-token's grants ask about, so that nothing else is looked up.
 pub trait Interest: Sync {
@@ -241,7 +241,8 @@ impl<'r, L: Look> Resolver<'r, L> {
             .chain(&rule.unsure);
         let children = self.catalog.kinds().iter();
         let mut children = children.filter(|child| child.parent.as_ref() == Some(&kind.name));
-        let below = rule.by == ["zone"] && children.any(|child| self.interest.heeds(child, true));
+        let below =
+            rule.by == NamedBy::Zone && children.any(|child| self.interest.heeds(child, true));
         self.interest.heeds(kind, false)
             || below
             || attributes.any(|attribute| asked.contains(attribute))
@@ -369,7 +370,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     async fn here(&self, rule: &'r TouchRule, kind: &'r Kind) -> Result<Option<Here<'r>>, Refusal> {
         let mut parents: Vec<(&Kind, Name)> = Vec::new();
         let mut parent = None;
-        let by_itself = rule.by != ["tag"]; // a path that names a tag does not name what carries it
+        let by_itself = rule.by != NamedBy::Tag; // a path that names a tag does not name what carries it
         let in_path = match &rule.at {
             Some(place) => matches!(place, Place::Path(_)) && by_itself,
             // What has no name yet stands where that does to which it will belong.
@@ -443,17 +444,15 @@ impl<'r, L: Look> Resolver<'r, L> {
         match rule.verb {
             TouchVerb::List => self.listed(&here),
             TouchVerb::Create => self.created(&here).await,
-            _ if matches!(rule.by.as_slice(), [by] if by == "zone" || by == "zone_above") => {
-                self.zones(&here).await
-            }
-            _ if rule.by == ["host"] => self.hosted(&here).await,
+            _ if matches!(rule.by, NamedBy::Zone | NamedBy::ZoneAbove) => self.zones(&here).await,
+            _ if rule.by == NamedBy::Host => self.hosted(&here).await,
             _ if rule.or_nobody => self.own(&here).await,
             _ if let Some(through) = &rule.through => self.led(&here, through).await,
-            _ if rule.by == ["tag"] => {
+            _ if rule.by == NamedBy::Tag => {
                 let tags = self.names(rule);
                 self.carriers(&here, tags).await
             }
-            _ if rule.by == ["name"]
+            _ if rule.by == NamedBy::Name
                 && here.kind.identified_by.len() == 1
                 && !here.kind.is_identified_by_name() =>
             {
@@ -577,13 +576,10 @@ fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> To
         before: None,
         after: None,
         changes: Vec::new(),
-        missing: false,
+        presence: Presence::There,
         in_path: in_path && !rule.implied,
         within: None,
-        first: rule.is_first(),
-        implied: rule.implied,
+        involvement: rule.involvement(),
         homes: Vec::new(),
-        deferred: false,
-        follows: false,
     }
 }

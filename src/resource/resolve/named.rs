@@ -157,7 +157,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let replaced = rule.replaces.iter().map(|replaced| &replaced.member);
         let members = replaced.chain(&rule.held_in);
         // What a body names and nobody here finds, a server may find by another spelling of its name; what a path names is not there.
-        let is_elsewhere = |first: &Touch| first.missing && !first.in_path;
+        let is_elsewhere = |first: &Touch| first.is_missing() && !first.in_path;
         let there = self.first.is_some() || self.touches.first().is_some_and(is_elsewhere);
         there
             && members

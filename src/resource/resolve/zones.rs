@@ -1,7 +1,7 @@
 //! The zones of the account in which names fall: records are written there, whatever else is done with the names.
 
 use super::{Here, Resolver, id_of, missing};
-use crate::catalog::{FieldPath, Through, TouchRule, TouchVerb};
+use crate::catalog::{FieldPath, NamedBy, Through, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::attributes::Attributes;
@@ -13,7 +13,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// it is below any. What falls in none is not there.
     pub(super) async fn zones(&mut self, here: &Here<'r>) -> Result<(), Refusal> {
         let (rule, kind) = (here.rule, here.kind);
-        let strictly = rule.by == ["zone_above"];
+        let strictly = rule.by == NamedBy::ZoneAbove;
         let mut names = self.names(rule);
         if let Some(through) = &rule.through {
             match self.led_to(rule, through, &names).await? {
@@ -102,7 +102,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         };
         let mut all = Vec::new();
         for name in names {
-            let found = if rule.by == ["name"] {
+            let found = if rule.by == NamedBy::Name {
                 self.look.named(kind, &[], name, &[]).await?
             } else {
                 let Some(called) = kind.name(name, kinds) else {
