@@ -933,7 +933,7 @@ impl Look for Reader<'_> {
         told(&projects)?; // an account has at least its default project
         let mut all_known = true;
         for (_, attributes) in &projects.items {
-            let called = Called::by(attributes);
+            let called = ProjectNames::by(attributes);
             if called.is_known && !called.names.iter().any(|name| wanted(name)) {
                 continue;
             }
@@ -963,7 +963,7 @@ impl Reader<'_> {
     async fn is_in(
         &self,
         urn: &str,
-        called: &Called,
+        called: &ProjectNames,
         project: &Kind,
         resource: &Kind,
     ) -> Result<Option<bool>, Refusal> {
@@ -988,7 +988,7 @@ impl Reader<'_> {
 }
 
 /// What a project is called.
-struct Called {
+struct ProjectNames {
     id: Option<String>,
     /// Its id and its name.
     names: Vec<String>,
@@ -996,7 +996,7 @@ struct Called {
     is_known: bool,
 }
 
-impl Called {
+impl ProjectNames {
     fn by(attributes: &Attributes) -> Self {
         let [id, name] =
             ["id", "name"].map(|name| attributes.get(name).cloned().unwrap_or_default());
