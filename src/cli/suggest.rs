@@ -149,7 +149,6 @@ pub(super) fn with_look_ups<T>(
             token,
             catalog,
             rules.generation,
-            upstream.metrics(),
             false,
             "",
         ),

@@ -409,17 +409,12 @@ pub struct Reader<'r> {
 
 impl<'r> Reader<'r> {
     /// A way to the facts for one request.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is one of its parts, and it is made in one place"
-    )]
     pub fn new(
         facts: &'r Facts,
         upstream: &'r Upstream,
         token: &'r RealToken,
         catalog: &'r Catalog,
         generation: u64,
-        metrics: &'r Metrics,
         anew: bool,
         grantee: &'r str,
     ) -> Self {
@@ -429,7 +424,7 @@ impl<'r> Reader<'r> {
             token,
             catalog,
             generation,
-            metrics,
+            metrics: upstream.metrics(),
             anew,
             grantee,
             calls: Arc::default(),

@@ -261,17 +261,11 @@ const OF_ANY_KIND: [&str; 2] = ["projects_list_resources", "projects_list_resour
 /// Whether what is known of a touched resource holds for one of its kind that an answer tells of: for what belongs to the
 /// same, and else for itself alone, as its project is its own.
 fn holds_for(touch: &Touch, kind: &Kind, told: &Attributes) -> bool {
-    let id = |attributes: &Attributes| {
-        let known = attributes.get("id");
-        known.and_then(|known| known.values.first().cloned())
-    };
-    let touched = touch
-        .before
-        .as_ref()
-        .and_then(|before| id(&before.attributes));
+    let before = touch.before.as_ref();
+    let touched = before.and_then(|before| before.attributes.first("id"));
     let is_another = || {
         touched
-            .zip(id(told))
+            .zip(told.first("id"))
             .is_some_and(|(touched, told)| touched != told)
     };
     touch.kind == kind.name && (kind.parent.is_some() || !is_another())

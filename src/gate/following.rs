@@ -332,11 +332,7 @@ async fn find_project(
     reader: &Reader<'_>,
 ) -> Result<Option<(String, String)>, Refusal> {
     let both = |attributes: &crate::resource::Attributes| {
-        let first = |name: &str| {
-            attributes
-                .get(name)
-                .and_then(|known| known.values.first().cloned())
-        };
+        let first = |name: &str| attributes.first(name).map(str::to_owned);
         Some((first("id")?, first("name").unwrap_or_default()))
     };
     let named = reader.named(kind, &[], called, &[]).await?;

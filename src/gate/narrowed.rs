@@ -539,17 +539,12 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
         let kind = showing.kind;
-        let known = |attributes: &Attributes, name: &str| {
-            attributes
-                .get(name)
-                .and_then(|known| known.values.first().cloned())
-        };
         if !kind.counts_as.is_empty() {
             return self.acted_on(kind, &attributes, reader).await;
         }
         let mut attributes = attributes;
         if showing.rule.bare.is_some() {
-            let id = known(&attributes, "id").unwrap_or_default();
+            let id = attributes.first("id").unwrap_or_default().to_owned();
             let found = in_whole_list(kind, &id, reader).await?;
             attributes = found.unwrap_or(attributes);
         }
@@ -576,11 +571,6 @@ impl Question<'_> {
         mut attributes: Attributes,
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
-        let known = |attributes: &Attributes, name: &str| {
-            attributes
-                .get(name)
-                .and_then(|known| known.values.first().cloned())
-        };
         for (name, told) in before.iter().flat_map(|before| before.attributes.iter()) {
             if !attributes.contains_key(name) {
                 attributes.insert(Arc::clone(name), told.clone());
@@ -590,7 +580,7 @@ impl Question<'_> {
         let kinds = catalog.kinds();
         let interest = self.shown_interest();
         let mut attributes = whole(kind, attributes, kinds, &interest, reader).await?;
-        let id = known(&attributes, "id").unwrap_or_default();
+        let id = attributes.first("id").unwrap_or_default().to_owned();
         project(kind, &id, &mut attributes, catalog, &interest, reader).await?;
         let parent = match parent {
             Some(parent) => Some(parent),
@@ -612,11 +602,7 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
         let untold = || State::new(kind_of_action, Attributes::new(), None);
-        let told = |name: &str| {
-            action
-                .get(name)
-                .and_then(|known| known.values.first().cloned())
-        };
+        let told = |name: &str| action.first(name).map(str::to_owned);
         let account = &self.grantee.grants.account;
         let catalog = &self.serving.rules.catalog;
         let interest = self.shown_interest();
@@ -760,10 +746,7 @@ async fn in_whole_list(
     reader: &Reader<'_>,
 ) -> Result<Option<Attributes>, Refusal> {
     let listed = reader.all(kind, &[]).await?;
-    let is_it = |(_, found): &&(Bytes, Attributes)| {
-        let known = found.get("id").and_then(|known| known.values.first());
-        known.is_some_and(|known| known == id)
-    };
+    let is_it = |(_, found): &&(Bytes, Attributes)| found.first("id") == Some(id);
     let found = listed.and_then(|listed| listed.items.iter().find(is_it).cloned());
     Ok(found.map(|(_, found)| found))
 }

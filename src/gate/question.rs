@@ -178,7 +178,6 @@ impl Question<'_> {
             token,
             &rules.catalog,
             rules.generation,
-            upstream.metrics(),
             anew,
             self.grantee.id.as_str(),
         ))

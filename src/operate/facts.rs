@@ -66,7 +66,6 @@ pub(super) fn touches(
         token,
         catalog,
         rules.generation,
-        upstream.metrics(),
         false,
         "", // it made nothing
     );

@@ -28,8 +28,7 @@ pub async fn above<L: Look>(
         let Some(parent) = catalog.kinds().find(parent.as_str()) else {
             break;
         };
-        let named = attributes.get(parent.name.as_str());
-        let called = named.and_then(|known| known.values.first());
+        let called = attributes.first(parent.name.as_str());
         // What the API calls it in another form than its names have is not known.
         let found = match called.and_then(|called| parent.name(called, catalog.kinds())) {
             Some(called) => one(parent, &called, catalog, interest, look).await?,

@@ -32,12 +32,7 @@ impl Attributes {
 
     /// Puts one among them, in the place of what was known of it before.
     pub fn insert(&mut self, name: impl Into<Arc<str>> + AsRef<str>, known: Known) {
-        let place = self.place(name.as_ref());
-        let all = Arc::make_mut(&mut self.0);
-        match place {
-            Ok(at) => all.splice(at..=at, [(name.into(), known)]).for_each(drop),
-            Err(at) => all.insert(at, (name.into(), known)),
-        }
+        self.change(name, |before| *before = known);
     }
 
     /// The same where nothing is known of it.
@@ -53,9 +48,15 @@ impl Attributes {
         name: impl Into<Arc<str>> + AsRef<str>,
         change: impl FnOnce(&mut Known),
     ) {
-        let mut known = self.remove(name.as_ref()).unwrap_or_default();
-        change(&mut known);
-        self.insert(name, known);
+        let place = self.place(name.as_ref());
+        let all = Arc::make_mut(&mut self.0);
+        let at = place.unwrap_or_else(|at| {
+            all.insert(at, (name.into(), Known::unknown()));
+            at
+        });
+        if let Some((_, known)) = all.get_mut(at) {
+            change(known);
+        }
     }
 
     /// Takes one out.

@@ -136,9 +136,7 @@ impl World {
             let known = self.project(kind, &thing.id(), &|_| true);
             attributes.insert("project".to_owned(), known);
         }
-        let told = attributes
-            .get("project")
-            .and_then(|known| known.values.first());
+        let told = attributes.first("project");
         if let Some(project) = told.and_then(|id| self.find("project", id)) {
             let both = ["id", "name"].map(|member| text(&project.json[member]));
             attributes.insert("project".to_owned(), Known::exactly(both));

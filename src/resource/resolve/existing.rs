@@ -384,5 +384,5 @@ pub(super) fn missing(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path
 
 pub fn id_of(kind: &Kind, attributes: &Attributes) -> Option<String> {
     kind.attribute("id")?;
-    attributes.get("id")?.values.first().cloned()
+    attributes.first("id").map(str::to_owned)
 }

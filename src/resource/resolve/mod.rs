@@ -181,9 +181,8 @@ pub fn names_acted_on<'k>(
     attributes: &Attributes,
     kinds: &'k Kinds,
 ) -> Option<(&'k Kind, Name)> {
-    let told = |name: &str| attributes.get(name)?.values.first().cloned();
-    let kind = kinds.counted(action, &told("resource_type")?)?;
-    let name = kind.name(&told("resource")?, kinds)?;
+    let kind = kinds.counted(action, attributes.first("resource_type")?)?;
+    let name = kind.name(attributes.first("resource")?, kinds)?;
     Some((kind, name))
 }
 
