@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 35] = [
+const DOUBLE: [(&str, &str); 32] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
@@ -36,7 +36,6 @@ const DOUBLE: [(&str, &str); 35] = [
         "by grants; by issuers; by connections; what a holder may ask",
     ),
     ("Judge", "of a touch; of a thing in an answer"),
-    ("Kept", "a record in memory; a connection"),
     ("Key", "of a cache; of a JSON object; the last of a walk"),
     ("Known", "how much of a request; what of an attribute"),
     (
@@ -44,7 +43,6 @@ const DOUBLE: [(&str, &str); 35] = [
         "of an answer that is cut; of one whose links are changed",
     ),
     ("Line", "of the record; of a request's head; to the API"),
-    ("Made", "what an attribute is made of; a new connection"),
     (
         "Maker",
         "of a token, as the gate has it and as the state keeps it",
@@ -66,10 +64,6 @@ const DOUBLE: [(&str, &str); 35] = [
     ),
     ("Scan", "for secrets; of a connection's messages"),
     ("Shape", "that an answer has; how one is to be shaped"),
-    (
-        "Shared",
-        "by who writes the record; by requests on one connection",
-    ),
     ("Source", "of an attribute; of a request"),
     ("Standing", "of a member of an answer; of a real token"),
     ("State", "of a resource; of a connection"),

@@ -38,69 +38,71 @@ pub(super) struct Connections {
     scheme: Scheme,
     authority: Authority,
     /// What is kept by each of the threads that serve: the system tells the thread that made a connection of what comes on it.
-    kept: [Kept; THREADS],
+    by_thread: [ThreadConnections; THREADS],
     is_swept: AtomicBool,
 }
 
 /// A connection of HTTP/1.1, and the way to put a request on it. It is boxed where it is held, as futures carry it.
-struct Line {
+struct Http1Connection {
     send: http1::SendRequest<Outgoing>,
-    connection: http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Outgoing>,
+    /// What moves its bytes, while it is polled.
+    driver: http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Outgoing>,
     /// The thread that made it.
     thread: usize,
 }
 
 #[derive(Default)]
-struct Kept {
+struct ThreadConnections {
     /// Those of HTTP/1.1 that nobody uses. The one that was used last is last.
     idle: Mutex<Vec<Idle>>,
     /// The one of HTTP/2, if the API speaks that.
-    shared: Mutex<Option<Shared>>,
+    shared: Mutex<Option<Http2Connection>>,
 }
 
-impl Kept {
+impl ThreadConnections {
     /// One of HTTP/2 on which the API was heard that lately.
-    fn shared(&self, most: Duration) -> Option<Shared> {
+    fn shared(&self, most: Duration) -> Option<Http2Connection> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |shared: &&Shared| shared.heard().elapsed() < most && shared.send.is_ready();
+        let lately =
+            |shared: &&Http2Connection| shared.heard().elapsed() < most && shared.send.is_ready();
         shared.as_ref().filter(lately).cloned()
     }
 
     /// One of HTTP/1.1 that is there still.
-    fn idle(&self, most: Duration) -> Option<Box<Line>> {
+    fn idle(&self, most: Duration) -> Option<Box<Http1Connection>> {
         loop {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let mut last = idle.pop_if(|last| last.since.elapsed() < most)?;
             drop(idle);
-            if last.line.is_there() {
-                return Some(last.line);
+            if last.connection.is_there() {
+                return Some(last.connection);
             }
         }
     }
 }
 
 struct Idle {
-    line: Box<Line>,
+    connection: Box<Http1Connection>,
     since: Instant,
 }
 
 /// The way to put a request on the connection of HTTP/2, and when the API was heard on it last.
 #[derive(Clone)]
-struct Shared {
+struct Http2Connection {
     send: http2::SendRequest<Outgoing>,
     heard: Arc<Mutex<Instant>>,
 }
 
 /// What a new connection speaks.
-enum Made {
-    One(Box<Line>),
-    Many(Shared),
+enum Connection {
+    Http1(Box<Http1Connection>),
+    Http2(Http2Connection),
 }
 
-impl Line {
+impl Http1Connection {
     /// Goes on with what there is to do; whether the connection has ended. Once it has, it is not polled again.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        Pin::new(&mut self.connection).poll(cx).is_ready()
+        Pin::new(&mut self.driver).poll(cx).is_ready()
     }
 
     /// Whether a request may be put on it: the API may have closed it while nobody looked.
@@ -110,7 +112,7 @@ impl Line {
     }
 }
 
-impl Shared {
+impl Http2Connection {
     fn heard(&self) -> Instant {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,7 +132,7 @@ impl Connections {
             base,
             scheme: parts.scheme?,
             authority: parts.authority?,
-            kept: Default::default(),
+            by_thread: Default::default(),
             is_swept: AtomicBool::new(false),
         }))
     }
@@ -153,8 +155,10 @@ impl Connections {
                 None => (Box::pin(self.connect()).await?, true), // seldom, and large
             };
             let answer = match connection {
-                Made::One(line) => self.ask_over(line, request).await,
-                Made::Many(shared) => Box::pin(self.ask_among(shared, request)).await,
+                Connection::Http1(connection) => self.ask_over(connection, request).await,
+                Connection::Http2(connection) => {
+                    Box::pin(self.ask_among(connection, request)).await
+                }
             };
             match answer {
                 Ok(answer) => return Ok(answer),
@@ -166,29 +170,29 @@ impl Connections {
     }
 
     /// A connection that is there: of this thread, or rather one of another than a new one.
-    fn kept(&self, most: Duration) -> Option<Made> {
-        let (before, from) = self.kept.split_at(own_thread());
+    fn kept(&self, most: Duration) -> Option<Connection> {
+        let (before, from) = self.by_thread.split_at(own_thread());
         let mut threads = from.iter().chain(before);
-        threads.find_map(|kept| {
-            let shared = kept.shared(most).map(Made::Many);
-            shared.or_else(|| kept.idle(most).map(Made::One))
+        threads.find_map(|thread| {
+            let shared = thread.shared(most).map(Connection::Http2);
+            shared.or_else(|| thread.idle(most).map(Connection::Http1))
         })
     }
 
-    fn keep(self: &Arc<Self>, line: Box<Line>) {
-        let Some(kept) = self.kept.get(line.thread) else {
+    fn keep(self: &Arc<Self>, connection: Box<Http1Connection>) {
+        let Some(thread) = self.by_thread.get(connection.thread) else {
             return;
         };
         let since = Instant::now();
-        let mut idle = kept.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(Idle { line, since });
+        let mut idle = thread.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(Idle { connection, since });
         drop(idle);
         if !self.is_swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
 
-    async fn connect(&self) -> Result<Made, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let mut connector = self.connector.clone();
         let stream = connector
             .call(self.base.clone())
@@ -197,14 +201,14 @@ impl Connections {
         if stream.connected().is_negotiated_h2() {
             return Box::pin(self.connect_shared(stream)).await;
         }
-        let (send, connection) = http1::Builder::new()
+        let (send, driver) = http1::Builder::new()
             .max_buf_size(READ_BYTES)
             .handshake(stream)
             .await
             .map_err(|error| Failure::unconnected(&error))?;
-        Ok(Made::One(Box::new(Line {
+        Ok(Connection::Http1(Box::new(Http1Connection {
             send,
-            connection,
+            driver,
             thread: own_thread(),
         })))
     }
@@ -212,8 +216,8 @@ impl Connections {
     async fn connect_shared(
         &self,
         stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    ) -> Result<Made, Failure> {
-        let (send, connection) = http2::Builder::new(TokioExecutor::new())
+    ) -> Result<Connection, Failure> {
+        let (send, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .adaptive_window(true)
             .handshake(stream)
@@ -221,49 +225,49 @@ impl Connections {
             .map_err(|error| Failure::unconnected(&error))?;
         tokio::spawn(async move {
             // Whoever has a request on it is told by its answer.
-            let _ended = connection.await;
+            let _ended = driver.await;
         });
         let heard = Arc::new(Mutex::new(Instant::now()));
-        let made = Shared { send, heard };
-        if let Some(kept) = self.kept.get(own_thread()) {
-            let mut shared = kept.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = Http2Connection { send, heard };
+        if let Some(thread) = self.by_thread.get(own_thread()) {
+            let mut shared = thread.shared.lock().unwrap_or_else(PoisonError::into_inner);
             *shared = Some(made.clone());
         }
-        Ok(Made::Many(made))
+        Ok(Connection::Http2(made))
     }
 
     async fn ask_over(
         self: &Arc<Self>,
-        mut line: Box<Line>,
+        mut connection: Box<Http1Connection>,
         request: Request<Outgoing>,
     ) -> Result<Response<Answered>, Unanswered> {
-        let mut sent = pin!(line.send.try_send_request(request));
+        let mut sent = pin!(connection.send.try_send_request(request));
         let (mut is_first, mut is_over) = (true, false);
-        let connection = &mut line.connection;
+        let driver = &mut connection.driver;
         // Of what goes on within this poll nobody need be woken, so it is polled without; with the waker only before waiting.
         let answer = poll_fn(|cx| {
             let mut still = Context::from_waker(Waker::noop());
             if !std::mem::take(&mut is_first) {
-                is_over = is_over || Pin::new(&mut *connection).poll(&mut still).is_ready();
+                is_over = is_over || Pin::new(&mut *driver).poll(&mut still).is_ready();
                 if let Poll::Ready(answer) = sent.as_mut().poll(&mut still) {
                     return Poll::Ready(answer);
                 }
             }
-            is_over = is_over || Pin::new(&mut *connection).poll(cx).is_ready();
+            is_over = is_over || Pin::new(&mut *driver).poll(cx).is_ready();
             sent.as_mut().poll(&mut still)
         });
         let answer = answer.await.map_err(Unanswered::of)?;
-        let line = (!is_over).then_some(line);
-        Ok(answer.map(|body| Answered::over(body, line, self)))
+        let connection = (!is_over).then_some(connection);
+        Ok(answer.map(|body| Answered::over(body, connection, self)))
     }
 
     async fn ask_among(
         &self,
-        mut shared: Shared,
+        mut connection: Http2Connection,
         mut request: Request<Outgoing>,
     ) -> Result<Response<Answered>, Unanswered> {
         self.make_absolute(&mut request);
-        let answer = shared.send.try_send_request(request).await;
+        let answer = connection.send.try_send_request(request).await;
         let answer = answer.map_err(|error| match Unanswered::of(error) {
             Unanswered::NotBegun(mut unsent, error) => {
                 self.make_relative(&mut unsent);
@@ -271,7 +275,7 @@ impl Connections {
             }
             begun @ Unanswered::Begun(_) => begun,
         })?;
-        shared.hears();
+        connection.hears();
         Ok(answer.map(Answered::among))
     }
 
@@ -302,11 +306,11 @@ async fn sweep(connections: Weak<Connections>) {
         let Some(connections) = connections.upgrade() else {
             return;
         };
-        for kept in &connections.kept {
-            let mut idle = kept.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain_mut(|idle| idle.since.elapsed() < READS_IDLE && idle.line.is_there());
+        for thread in &connections.by_thread {
+            let mut idle = thread.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain_mut(|idle| idle.since.elapsed() < READS_IDLE && idle.connection.is_there());
             drop(idle);
-            let mut shared = kept.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shared = thread.shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared
                 .as_ref()
                 .is_some_and(|shared| shared.heard().elapsed() >= READS_IDLE)
@@ -348,13 +352,17 @@ impl Unanswered {
 pub struct Answered {
     body: Incoming,
     /// Where it is polled here, and whither it goes back.
-    line: Option<(Box<Line>, Arc<Connections>)>,
+    connection: Option<(Box<Http1Connection>, Arc<Connections>)>,
 }
 
 impl Answered {
-    fn over(body: Incoming, line: Option<Box<Line>>, connections: &Arc<Connections>) -> Self {
-        let line = line.map(|line| (line, Arc::clone(connections)));
-        let mut answered = Self { body, line };
+    fn over(
+        body: Incoming,
+        connection: Option<Box<Http1Connection>>,
+        connections: &Arc<Connections>,
+    ) -> Self {
+        let connection = connection.map(|connection| (connection, Arc::clone(connections)));
+        let mut answered = Self { body, connection };
         if answered.body.is_end_stream() {
             answered.give_back();
         }
@@ -362,27 +370,34 @@ impl Answered {
     }
 
     fn among(body: Incoming) -> Self {
-        Self { body, line: None }
+        Self {
+            body,
+            connection: None,
+        }
     }
 
     /// Goes on with the connection, and looks for a piece again.
-    fn poll_line(
+    fn poll_connection(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.line.as_mut().is_some_and(|(line, _)| line.poll(cx)) {
-            self.line = None;
+        if self
+            .connection
+            .as_mut()
+            .is_some_and(|(connection, _)| connection.poll(cx))
+        {
+            self.connection = None;
         }
         Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 
     fn give_back(&mut self) {
-        let Some((mut line, connections)) = self.line.take() else {
+        let Some((mut connection, connections)) = self.connection.take() else {
             return;
         };
         // It may not have seen yet that the answer was at its last byte.
-        if line.send.is_ready() || line.is_there() {
-            connections.keep(line);
+        if connection.send.is_ready() || connection.is_there() {
+            connections.keep(connection);
         }
     }
 }
@@ -395,16 +410,16 @@ impl Body for Answered {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.line.is_none() {
+        if self.connection.is_none() {
             return Pin::new(&mut self.body).poll_frame(cx);
         }
         let mut still = Context::from_waker(Waker::noop());
         let mut frame = Pin::new(&mut self.body).poll_frame(&mut still);
         if frame.is_pending() {
-            frame = self.poll_line(&mut still);
+            frame = self.poll_connection(&mut still);
         }
         if frame.is_pending() {
-            frame = self.poll_line(cx);
+            frame = self.poll_connection(cx);
         }
         if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
             self.give_back();
