@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 32] = [
+const DOUBLE: [(&str, &str); 31] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
@@ -65,7 +65,6 @@ const DOUBLE: [(&str, &str); 32] = [
     ("Scan", "for secrets; of a connection's messages"),
     ("Shape", "that an answer has; how one is to be shaped"),
     ("Source", "of an attribute; of a request"),
-    ("Standing", "of a member of an answer; of a real token"),
     ("State", "of a resource; of a connection"),
     ("Table", "by keys of ours; of answers"),
     ("Told", "by a test; by a PROXY header"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::audit::Audit;
 use crate::rules::{Certificate, Current, Rules};
 use crate::state::Live;
-use crate::upstream::{RealToken, Standing};
+use crate::upstream::{RealToken, RealTokenStanding};
 
 /// Where the daemon is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,5 +134,6 @@ fn not_listening(phase: Phase) -> Option<&'static str> {
 
 fn unaccepted(token: &RealToken) -> Option<String> {
     let standing = token.standing();
-    (standing != Standing::Accepted).then(|| format!("account `{}`: {standing}", token.account))
+    (standing != RealTokenStanding::Accepted)
+        .then(|| format!("account `{}`: {standing}", token.account))
 }

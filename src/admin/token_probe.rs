@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::rules::{Current, Serving};
 use crate::upstream::What;
-use crate::upstream::{RealToken, Standing};
+use crate::upstream::{RealToken, RealTokenStanding};
 
 /// Asks the API about each real token of which it is not known that it is accepted: at the start, after a reload that
 /// brought another one, and after a 401. Never ends.
@@ -27,7 +27,7 @@ pub async fn keep_asking(current: Arc<Current>) {
             let due = asked
                 .get(&token.account)
                 .is_none_or(|asked| asked.is_due(token));
-            if token.standing() != Standing::Accepted && due {
+            if token.standing() != RealTokenStanding::Accepted && due {
                 questions.spawn(ask(serving.clone(), token.clone()));
             }
         }
@@ -67,7 +67,7 @@ impl AskedToken {
     fn now(token: Arc<RealToken>, before: Option<Self>) -> Self {
         let before = before.filter(|before| Arc::ptr_eq(&before.token, &token));
         let in_vain = match (token.standing(), before) {
-            (Standing::Accepted, _) => 0,
+            (RealTokenStanding::Accepted, _) => 0,
             (_, before) => before.map_or(1, |before| before.in_vain.saturating_add(1)),
         };
         let wait = LEAST
@@ -88,15 +88,18 @@ impl AskedToken {
 async fn ask(serving: Arc<Serving>, token: Arc<RealToken>) -> Arc<RealToken> {
     let before = token.standing();
     match timeout(PATIENCE, serving.upstream.show(&token)).await {
-        Ok(Ok(status)) => token.not_told(Standing::Unclear(status.as_u16())),
-        Ok(Err(failure)) => token.not_told(Standing::Unreachable(failure.what())),
-        Err(_) => token.not_told(Standing::Unreachable(What::Timeout)),
+        Ok(Ok(status)) => token.not_told(RealTokenStanding::Unclear(status.as_u16())),
+        Ok(Err(failure)) => token.not_told(RealTokenStanding::Unreachable(failure.what())),
+        Err(_) => token.not_told(RealTokenStanding::Unreachable(What::Timeout)),
     }
     let (account, standing) = (&token.account, token.standing());
     match standing {
         _ if standing == before => {}
-        Standing::Accepted => info!(account, "the API accepts the real token"),
-        Standing::Refused | Standing::Unasked | Standing::Unclear(_) | Standing::Unreachable(_) => {
+        RealTokenStanding::Accepted => info!(account, "the API accepts the real token"),
+        RealTokenStanding::Refused
+        | RealTokenStanding::Unasked
+        | RealTokenStanding::Unclear(_)
+        | RealTokenStanding::Unreachable(_) => {
             warn!(account, why = %standing, "not ready");
         }
     }

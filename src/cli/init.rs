@@ -14,7 +14,7 @@ use super::{Failed, Outcome, print, say, template};
 use crate::config::{BaseUrl, UpstreamSettings};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
-use crate::upstream::{RealToken, Standing};
+use crate::upstream::{RealToken, RealTokenStanding};
 
 #[derive(Args)]
 #[command(
@@ -132,8 +132,8 @@ fn show(token: &str, url: &BaseUrl) -> Result<(), Failed> {
         runtime.map_err(|error| Failed::because(format!("the runtime can't start: {error}")))?;
     let asked = runtime.block_on(async { timeout(PATIENCE, upstream.show(&token)).await });
     match (token.standing(), asked) {
-        (Standing::Accepted, _) => say(format!("{url} takes the token")),
-        (Standing::Refused, _) => {
+        (RealTokenStanding::Accepted, _) => say(format!("{url} takes the token")),
+        (RealTokenStanding::Refused, _) => {
             return Err(Failed::because(format!(
                 "{url} does not take this token (401), so nothing was written; make one in the control panel, under API, and copy it whole"
             )));

@@ -13,7 +13,7 @@ use crate::admin::Admin;
 use crate::config::{AuditSink, Listen};
 use crate::rules::Rules;
 use crate::rules::Serving;
-use crate::upstream::Standing;
+use crate::upstream::RealTokenStanding;
 
 /// What `check` warns of in the policy in force, kept for as long as that is.
 #[derive(Default)]
@@ -111,8 +111,8 @@ fn accounts(rules: &Rules) -> Value {
         let standing = token.standing();
         json!({
             "name": token.account,
-            "accepted": standing == Standing::Accepted,
-            "standing": if standing == Standing::Accepted { "accepted".to_owned() } else { standing.to_string() },
+            "accepted": standing == RealTokenStanding::Accepted,
+            "standing": if standing == RealTokenStanding::Accepted { "accepted".to_owned() } else { standing.to_string() },
             "ratelimit_remaining": token.ratelimit_remaining(),
         })
     };

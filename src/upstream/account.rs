@@ -24,7 +24,7 @@ pub struct RealToken {
     command: Option<TokenCommand>,
     /// When the command was run last; held while it runs.
     runs: tokio::sync::Mutex<Runs>,
-    standing: ArcSwap<Standing>,
+    standing: ArcSwap<RealTokenStanding>,
     /// How many requests the API takes yet; below 0 where it has not said.
     ratelimit_remaining: AtomicI64,
     /// How many it takes in an hour, and when it last said what is left, in seconds after `began`.
@@ -37,12 +37,12 @@ pub struct RealToken {
 
 /// The secrets that may be an account's real token by now, the one to try first before the others, and what to look for.
 struct AllHeld {
-    secrets: Vec<Arc<Held>>,
+    secrets: Vec<Arc<HeldSecret>>,
     finders: Arc<[Finder<'static>]>,
 }
 
 /// One of them.
-pub struct Held {
+pub struct HeldSecret {
     secret: Secret,
     /// The header that shows it; `None` where it can be in none.
     bearer: Option<HeaderValue>,
@@ -50,7 +50,7 @@ pub struct Held {
     refused: AtomicBool,
 }
 
-impl Held {
+impl HeldSecret {
     fn new(secret: Secret) -> Arc<Self> {
         let bearer = Bytes::from(["Bearer ", secret.expose()].concat());
         let mut bearer = HeaderValue::from_maybe_shared(bearer).ok();
@@ -80,14 +80,14 @@ impl Held {
 }
 
 impl AllHeld {
-    fn new(secrets: Vec<Arc<Held>>) -> Self {
-        let finder = |held: &Arc<Held>| Finder::new(telling_part(held.expose())).into_owned();
+    fn new(secrets: Vec<Arc<HeldSecret>>) -> Self {
+        let finder = |held: &Arc<HeldSecret>| Finder::new(telling_part(held.expose())).into_owned();
         let finders = secrets.iter().map(finder).collect();
         Self { secrets, finders }
     }
 
     /// The one to show: the first that the API may take.
-    fn current(&self) -> Option<&Arc<Held>> {
+    fn current(&self) -> Option<&Arc<HeldSecret>> {
         let good = self.secrets.iter().find(|held| !held.is_refused());
         good.or(self.secrets.first())
     }
@@ -110,7 +110,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Whether the API takes a real token, as far as is known.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Standing {
+pub enum RealTokenStanding {
     /// It has not been asked yet.
     #[default]
     Unasked,
@@ -125,7 +125,7 @@ pub enum Standing {
 }
 
 /// For those who run tidegate.
-impl fmt::Display for Standing {
+impl fmt::Display for RealTokenStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unasked => f.write_str("whether the API accepts the real token is not known yet; it is being asked"),
@@ -158,7 +158,7 @@ impl RealToken {
 
     /// One of several tokens, of which the first is to be shown as long as the API takes it, or what a command printed.
     pub fn one_of(account: String, secrets: Vec<Secret>, command: Option<TokenCommand>) -> Self {
-        let held = secrets.into_iter().map(Held::new).collect();
+        let held = secrets.into_iter().map(HeldSecret::new).collect();
         Self {
             account,
             held: ArcSwap::from_pointee(AllHeld::new(held)),
@@ -177,7 +177,7 @@ impl RealToken {
     }
 
     /// The secret to show now.
-    pub fn current(&self) -> Option<Arc<Held>> {
+    pub fn current(&self) -> Option<Arc<HeldSecret>> {
         self.held.load().current().cloned()
     }
 
@@ -193,8 +193,9 @@ impl RealToken {
 
     /// What there is instead of secrets that the API does not take: another that is held, or what the command prints now. It is
     /// run once for all who ask at the same time, and not again for a while if it prints what is known.
-    pub async fn instead_of(&self, refused: &[Arc<Held>]) -> Option<Arc<Held>> {
-        let untried = |held: &&Arc<Held>| !refused.iter().any(|tried| Arc::ptr_eq(tried, held));
+    pub async fn instead_of(&self, refused: &[Arc<HeldSecret>]) -> Option<Arc<HeldSecret>> {
+        let untried =
+            |held: &&Arc<HeldSecret>| !refused.iter().any(|tried| Arc::ptr_eq(tried, held));
         let among_held = || self.held.load().secrets.iter().find(untried).cloned();
         if let Some(held) = among_held() {
             return Some(held);
@@ -258,9 +259,9 @@ impl RealToken {
     fn take(&self, secret: Secret) {
         let held = self.held.load();
         let hash = secret.hash();
-        let same = |held: &&Arc<Held>| held.secret.hash().matches(&hash);
+        let same = |held: &&Arc<HeldSecret>| held.secret.hash().matches(&hash);
         let known = held.secrets.iter().find(same).cloned();
-        let first = known.unwrap_or_else(|| Held::new(secret));
+        let first = known.unwrap_or_else(|| HeldSecret::new(secret));
         if held
             .secrets
             .first()
@@ -286,8 +287,9 @@ impl RealToken {
         } else {
             one.secrets.len().max(two.secrets.len())
         };
-        let same =
-            |(one, two): (&Arc<Held>, &Arc<Held>)| one.secret.hash().matches(&two.secret.hash());
+        let same = |(one, two): (&Arc<HeldSecret>, &Arc<HeldSecret>)| {
+            one.secret.hash().matches(&two.secret.hash())
+        };
         let pairs = one.secrets.iter().zip(&two.secrets).take(count);
         self.account == other.account
             && self.command == other.command
@@ -301,13 +303,13 @@ impl RealToken {
     }
 
     /// Whether the API takes it.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> RealTokenStanding {
         **self.standing.load()
     }
 
     /// Takes in what the API answered to one of its secrets. 401 is the only refusal of a token itself; 403 says that it lacks a scope, so
     /// that it is known there. What else there is may be said before a token is looked at, and changes nothing.
-    pub fn answered(&self, held: &Held, status: StatusCode, headers: &HeaderMap) {
+    pub fn answered(&self, held: &HeldSecret, status: StatusCode, headers: &HeaderMap) {
         let number = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
             value.parse::<u32>().ok()
@@ -331,12 +333,12 @@ impl RealToken {
                     .iter()
                     .all(|held| held.is_refused())
                 {
-                    self.stands(Standing::Refused);
+                    self.stands(RealTokenStanding::Refused);
                 }
             }
             status if status.is_success() || status == StatusCode::FORBIDDEN => {
                 held.refused.store(false, Ordering::Relaxed);
-                self.stands(Standing::Accepted);
+                self.stands(RealTokenStanding::Accepted);
             }
             _ => {}
         }
@@ -361,14 +363,16 @@ impl RealToken {
     }
 
     /// Notes why asking told nothing, unless something is known by now.
-    pub fn not_told(&self, why: Standing) {
+    pub fn not_told(&self, why: RealTokenStanding) {
         match self.standing() {
-            Standing::Accepted | Standing::Refused => {}
-            Standing::Unasked | Standing::Unclear(_) | Standing::Unreachable(_) => self.stands(why),
+            RealTokenStanding::Accepted | RealTokenStanding::Refused => {}
+            RealTokenStanding::Unasked
+            | RealTokenStanding::Unclear(_)
+            | RealTokenStanding::Unreachable(_) => self.stands(why),
         }
     }
 
-    fn stands(&self, standing: Standing) {
+    fn stands(&self, standing: RealTokenStanding) {
         if self.standing() != standing {
             self.standing.store(Arc::new(standing));
         }

@@ -25,7 +25,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-pub use account::{Held, RealToken, Standing};
+pub use account::{HeldSecret, RealToken, RealTokenStanding};
 pub use body::{
     BodyFailure, Incoming as ClientBody, Outgoing, Progress, empty, read, stream, whole,
 };
@@ -236,7 +236,7 @@ impl Upstream {
     async fn send_otherwise(
         &self,
         purpose: Purpose,
-        (token, held): (&RealToken, Arc<Held>),
+        (token, held): (&RealToken, Arc<HeldSecret>),
         mut answer: Response<Answered>,
         checked: &mut Checked,
     ) -> Result<(Response<Answered>, u32), Failure> {
@@ -288,7 +288,7 @@ impl Upstream {
     async fn send_untold(
         &self,
         purpose: Purpose,
-        (token, held): (&RealToken, &Held),
+        (token, held): (&RealToken, &HeldSecret),
         checked: &mut Checked,
     ) -> Result<Response<Answered>, Failure> {
         let progress = match &checked.body {
@@ -326,7 +326,11 @@ impl Upstream {
     }
 
     /// The request as it goes out. A body that goes as it comes goes with it.
-    fn request(&self, token: &Held, checked: &mut Checked) -> Result<Request<Outgoing>, Failure> {
+    fn request(
+        &self,
+        token: &HeldSecret,
+        checked: &mut Checked,
+    ) -> Result<Request<Outgoing>, Failure> {
         let Checked {
             method,
             path_and_query,
