@@ -10,19 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 31] = [
+const DOUBLE: [(&str, &str); 28] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
     ),
-    ("Asked", "of the API; of tidegate itself"),
     ("At", "a place in a file; where a walk through an answer is"),
     (
         "Carried",
         "what a line of a chain has; what of a client's headers goes on",
     ),
-    ("Endpoint", "of the API; of tidegate itself"),
     (
         "Failed",
         "a command; the reading of a PROXY header; the start of the daemon",
@@ -43,10 +41,6 @@ const DOUBLE: [(&str, &str); 31] = [
         "of an answer that is cut; of one whose links are changed",
     ),
     ("Line", "of the record; of a request's head; to the API"),
-    (
-        "Maker",
-        "of a token, as the gate has it and as the state keeps it",
-    ),
     ("Matcher", "of paths; of values"),
     (
         "Members",

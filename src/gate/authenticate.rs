@@ -31,11 +31,11 @@ pub struct Grantee {
     /// How it is being used.
     pub activity: Arc<Activity>,
     /// The token that made it, if one did.
-    pub parent: Option<Maker>,
+    pub parent: Option<ParentToken>,
 }
 
 /// A token that made another, which lives and is used with it.
-pub struct Maker {
+pub struct ParentToken {
     /// Its public part.
     pub id: TokenId,
     /// What is kept of it.
@@ -171,7 +171,7 @@ async fn maker(
     child: &KeptToken,
     from: RequestOrigin<'_>,
     serving: &Serving,
-) -> Result<Maker, Refusal> {
+) -> Result<ParentToken, Refusal> {
     let found = found(tokens, (&parent.id, &parent.hash), serving).await?;
     let (seen, policy) = (
         found.as_ref().map(|found| &found.seen),
@@ -185,7 +185,7 @@ async fn maker(
     admit(&found.seen.admission(), from, now)?;
     let kept = found.seen.kept;
     let own = kept.limits().expires_at.into_iter();
-    Ok(Maker {
+    Ok(ParentToken {
         id: parent.id.clone(),
         ends: own.chain(found.grace).min(),
         kept,
@@ -194,7 +194,7 @@ async fn maker(
 }
 
 /// A token by one of its secrets.
-struct Found {
+struct TokenMatch {
     seen: SeenToken,
     /// Until when the secret holds, if that is the one before a rotation.
     grace: Option<Timestamp>,
@@ -214,7 +214,7 @@ pub(crate) async fn admitted(
     seen: impl FnOnce(&KeptToken),
 ) -> Result<(KeptToken, Option<Timestamp>, Arc<Activity>), Refusal> {
     let found = found(tokens, (id, hash), serving).await?;
-    let Found {
+    let TokenMatch {
         seen: token,
         grace,
         activity,
@@ -229,7 +229,7 @@ async fn found(
     tokens: &Live,
     (id, hash): (&TokenId, &SecretHash),
     serving: &Serving,
-) -> Result<Option<Found>, Refusal> {
+) -> Result<Option<TokenMatch>, Refusal> {
     let in_policy = serving.rules.file_token(id);
     let entry = tokens
         .entry(id, in_policy.is_some())
@@ -239,7 +239,7 @@ async fn found(
     let matching = KeptToken::matching(in_policy, entry.issued, hash, tokens.now().latest);
     let found = matching.map(|(kept, grace)| {
         let activity = tokens.activity(id, kept.kept_in());
-        Found {
+        TokenMatch {
             seen: SeenToken {
                 kept,
                 usage: activity.usage(),

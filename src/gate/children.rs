@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Gate;
 use super::authenticate::{Grantee, state_unavailable, still};
 use super::final_line::FinalLine;
-use super::own::{Asked, json_answer};
+use super::own::{OwnRequest, json_answer};
 use super::question::{readable, unreadable};
 use crate::audit;
 use crate::refusal::{Code, Refusal};
@@ -28,10 +28,10 @@ impl Gate {
     /// Makes a child, and puts that on record before it is kept.
     pub(super) async fn make_child(
         &self,
-        asked: Asked<'_>,
+        asked: OwnRequest<'_>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
-        let Asked {
+        let OwnRequest {
             target: _,
             headers,
             body,
@@ -135,7 +135,7 @@ impl Gate {
     /// Ends a child of who asks, or who asks.
     pub(super) async fn end(
         &self,
-        asked: &Asked<'_>,
+        asked: &OwnRequest<'_>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
         let named = asked.target.path().rsplit('/').next().unwrap_or_default();

@@ -64,20 +64,20 @@ pub(crate) fn one_client(addr: IpAddr) -> IpAddr {
 pub(crate) struct Requests(Arc<AtomicUsize>);
 
 /// One request, from its head to the end of its answer.
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct RequestSlot(Arc<AtomicUsize>);
 
 impl Requests {
     /// Lets one more in, if there are fewer than `most`.
-    pub fn place(&self, most: usize) -> Option<Place> {
+    pub fn slot(&self, most: usize) -> Option<RequestSlot> {
         let more = |count: usize| (count < most).then_some(count + 1);
         let taken = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        taken.is_ok().then(|| Place(self.0.clone()))
+        taken.is_ok().then(|| RequestSlot(self.0.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -111,11 +111,11 @@ mod tests {
     #[test]
     fn there_are_as_many_requests_as_there_may_be() {
         let requests = Requests::default();
-        let first = requests.place(2).unwrap();
-        let second = requests.place(2).unwrap();
-        assert!(requests.place(2).is_none());
-        assert!(requests.place(3).is_some(), "a reload may allow more");
+        let first = requests.slot(2).unwrap();
+        let second = requests.slot(2).unwrap();
+        assert!(requests.slot(2).is_none());
+        assert!(requests.slot(3).is_some(), "a reload may allow more");
         drop((first, second));
-        assert!(requests.place(1).is_some());
+        assert!(requests.slot(1).is_some());
     }
 }

@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tracing::error;
 
-use super::crowd::{Place, Seat};
+use super::crowd::{RequestSlot, Seat};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::metrics::{Metrics, RequestOutcome};
 use crate::refusal::{Code, Refusal};
@@ -23,8 +23,8 @@ use crate::units::Rate;
 pub struct FinalLine {
     /// The record, as far as it is known.
     pub record: Record,
-    /// Its place among the requests that are served at once, and among its client's.
-    pub place: Option<(Place, Option<Seat>)>,
+    /// Its slot among the requests that are served at once, and among its client's.
+    pub slot: Option<(RequestSlot, Option<Seat>)>,
     /// Whether it was let through.
     pub permitted: bool,
     /// The calls of the API that look-ups and pages make, counted while they are made.
@@ -49,7 +49,7 @@ impl FinalLine {
     pub fn new(audit: Arc<Audit>, metrics: Arc<Metrics>, request_id: String) -> Box<Self> {
         Box::new(Self {
             record: Record::new(request_id),
-            place: None,
+            slot: None,
             spending: None,
             rated: Vec::new(),
             permitted: false,

@@ -40,12 +40,12 @@ use crate::rules::{Current, Serving, Settled};
 use crate::state::{Activity, KeptToken, Live};
 use crate::token::{ClientAddr, TokenId};
 use crate::upstream::{Body, Carried};
-use authenticate::{Grantee, Maker, authenticate, state_unavailable, still};
-use crowd::{Place, Requests};
+use authenticate::{Grantee, ParentToken, authenticate, state_unavailable, still};
+use crowd::{RequestSlot, Requests};
 use exchange::Exchanges;
 use final_line::FinalLine;
 use message::{is_framed_once, says_one_thing};
-use question::{Question, Way};
+use question::{ForwardContext, Question};
 
 pub(crate) use authenticate::{admitted, bearer};
 pub(crate) use crowd::{Clients, Seat};
@@ -168,9 +168,9 @@ impl Gate {
         let serving = self.serving();
         let trusted = &serving.rules.settings.trusted_proxies;
         let client = identify::client(peer, request.headers(), trusted);
-        let answered = match self.place(client.as_ref().ok(), &serving) {
-            Ok(place) => {
-                line.place = Some(place);
+        let answered = match self.slot(client.as_ref().ok(), &serving) {
+            Ok(slot) => {
+                line.slot = Some(slot);
                 drop(serving);
                 // A box here, as what goes up from it is moved from room to room.
                 Box::pin(self.answer(request, client, &mut line)).await
@@ -194,13 +194,13 @@ impl Gate {
         line.follow(answer)
     }
 
-    /// A place for a request: one of its client's, and one of all. One client may have as many as it may have connections, since
+    /// A slot for a request: one of its client's, and one of all. One client may have as many as it may have connections, since
     /// in HTTP/2 a few of these would take the places of all, and keep them by leaving the answers lying.
-    fn place(
+    fn slot(
         &self,
         client: Option<&Client>,
         serving: &Serving,
-    ) -> Result<(Place, Option<Seat>), Refusal> {
+    ) -> Result<(RequestSlot, Option<Seat>), Refusal> {
         let settings = &serving.rules.settings;
         let seat = match client.map(|client| client.addr) {
             Some(ClientAddr::Ip(addr)) if !is_trusted(addr, &settings.trusted_proxies) => {
@@ -213,8 +213,8 @@ impl Gate {
             }
             Some(ClientAddr::Ip(_) | ClientAddr::Unix) | None => None, // as for connections
         };
-        let place = self.requests.place(settings.limits.requests);
-        Ok((place.ok_or_else(|| overloaded(ALL_TAKEN))?, seat))
+        let slot = self.requests.slot(settings.limits.requests);
+        Ok((slot.ok_or_else(|| overloaded(ALL_TAKEN))?, seat))
     }
 
     /// The way through. Each stage takes what the one before made; none is passed over.
@@ -242,7 +242,7 @@ impl Gate {
             Headed::Api(asked) => asked,
             Headed::Own(endpoint, target) => {
                 line.record.decision = Some(Verdict::Allow);
-                let asked = own::Asked {
+                let asked = own::OwnRequest {
                     target: &target,
                     headers: &head.headers,
                     body,
@@ -336,14 +336,14 @@ impl Gate {
             .await?;
         question.note_allowed(&settled, &touches, line);
         let permit = self.permit(allowed, question, line).await?;
-        let way = Way {
+        let context = ForwardContext {
             allowed,
             touches: &touches,
             reader: &reader,
             derived,
         };
         let sent = Instant::now();
-        let answer = Box::pin(question.go(&permit, way, headers, body, line)).await;
+        let answer = Box::pin(question.go(&permit, context, headers, body, line)).await;
         line.elsewhere(sent.elapsed());
         let refused = answer.as_ref().err().map(|refusal| refusal.code);
         self.settle(question, refused).await;
@@ -372,7 +372,7 @@ impl Gate {
                 .take_use(&grantee.id, &grantee.kept, &grantee.activity)
                 .await;
         };
-        let Maker {
+        let ParentToken {
             id, kept, activity, ..
         } = parent;
         self.take_use(id, kept, activity).await?;
@@ -407,7 +407,7 @@ impl Gate {
     async fn give_uses_back(&self, grantee: &Grantee) {
         self.give_use_back(&grantee.id, &grantee.kept, &grantee.activity)
             .await;
-        if let Some(Maker {
+        if let Some(ParentToken {
             id, kept, activity, ..
         }) = &grantee.parent
         {
@@ -626,7 +626,7 @@ mod tests {
             _: fn(
                 &'static Question<'static>,
                 &'static Permit,
-                Way<'static>,
+                ForwardContext<'static>,
                 Carried,
                 Body,
                 &'static mut FinalLine,

@@ -13,7 +13,7 @@ use crate::catalog::{Scope, ScopeSet};
 use crate::identify::Client;
 use crate::policy::Grants;
 use crate::refusal::Refusal;
-use crate::request::{Held, Target};
+use crate::request::{HolderEndpoint, Target};
 use crate::response::{Answer, made};
 use crate::rules::Serving;
 use crate::secret::SecretHash;
@@ -21,7 +21,7 @@ use crate::token::Source;
 use crate::token::TokenId;
 
 /// A request for something of tidegate's own.
-pub(super) struct Asked<'a> {
+pub(super) struct OwnRequest<'a> {
     pub target: &'a Target,
     pub headers: &'a HeaderMap,
     pub body: Incoming,
@@ -34,16 +34,20 @@ impl Gate {
     /// Answers what is tidegate's own to answer.
     pub(super) async fn own(
         &self,
-        held: Held,
-        asked: Asked<'_>,
+        endpoint: HolderEndpoint,
+        asked: OwnRequest<'_>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
-        match held {
-            Held::Whoami => Ok(json_answer(&whoami(&asked.grantee, &asked.serving))),
-            Held::TokenInfo => Ok(json_answer(&token_info(&asked.grantee, &asked.serving))),
-            Held::MakeChild => self.make_child(asked, line).await,
-            Held::ListChildren => self.list_children(&asked.grantee, &asked.serving).await,
-            Held::End => self.end(&asked, line).await,
+        match endpoint {
+            HolderEndpoint::Whoami => Ok(json_answer(&whoami(&asked.grantee, &asked.serving))),
+            HolderEndpoint::TokenInfo => {
+                Ok(json_answer(&token_info(&asked.grantee, &asked.serving)))
+            }
+            HolderEndpoint::MakeChild => self.make_child(asked, line).await,
+            HolderEndpoint::ListChildren => {
+                self.list_children(&asked.grantee, &asked.serving).await
+            }
+            HolderEndpoint::End => self.end(&asked, line).await,
         }
     }
 }

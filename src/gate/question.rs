@@ -27,7 +27,7 @@ use crate::upstream::RealToken;
 use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, Progress, carried};
 
 /// What goes with a request that was let through.
-pub(super) struct Way<'w> {
+pub(super) struct ForwardContext<'w> {
     /// That it was, and what follows from it.
     pub allowed: &'w Allowed,
     /// What it touches.
@@ -410,36 +410,40 @@ impl Question<'_> {
     pub async fn go(
         &self,
         permit: &Permit,
-        way: Way<'_>,
+        context: ForwardContext<'_>,
         headers: Carried,
         body: Body,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
-        let reader = way.reader;
-        let list = (way.allowed.narrows() || self.shows_kinds())
-            .then(|| self.paged_list(way.touches))
+        let reader = context.reader;
+        let list = (context.allowed.narrows() || self.shows_kinds())
+            .then(|| self.paged_list(context.touches))
             .flatten();
         if let Some(list) = list {
-            let answer = Box::pin(self.list_shown(list, &way)).await;
+            let answer = Box::pin(self.list_shown(list, &context)).await;
             line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
             return answer;
         }
         self.forget(permit, reader);
         let before = reader.calls();
-        let headers = self.headers_for(way.allowed, headers);
-        let beside = (way.allowed.sent(), way.derived.as_ref());
+        let headers = self.headers_for(context.allowed, headers);
+        let beside = (context.allowed.sent(), context.derived.as_ref());
         let answer = self.forward(permit, (headers, body), beside, line).await;
         self.forget(permit, reader);
         self.tell_change(permit, reader);
-        let answer = self.shown_of(answer?, permit, &way, line).await;
+        let answer = self.shown_of(answer?, permit, &context, line).await;
         let so_far = line.record.upstream_calls.unwrap_or_default();
         line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
         answer
     }
 
-    async fn list_shown(&self, list: &Touch, way: &Way<'_>) -> Result<Answer, Refusal> {
-        let answer = self.list(list, way.reader).await?;
-        self.trimmed(answer, way.touches, way.allowed, way.reader)
+    async fn list_shown(
+        &self,
+        list: &Touch,
+        context: &ForwardContext<'_>,
+    ) -> Result<Answer, Refusal> {
+        let answer = self.list(list, context.reader).await?;
+        self.trimmed(answer, context.touches, context.allowed, context.reader)
             .await
     }
 
@@ -472,15 +476,15 @@ impl Question<'_> {
         &self,
         answer: Answer,
         permit: &Permit,
-        way: &Way<'_>,
+        context: &ForwardContext<'_>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
-        let Way {
+        let ForwardContext {
             allowed,
             touches,
             reader,
             ..
-        } = *way;
+        } = *context;
         if self.is_missing(&answer) {
             return self.missing(line);
         }

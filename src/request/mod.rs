@@ -14,5 +14,5 @@ mod values;
 
 pub use asked::{Asked, FieldUse, MOST_NAMED, Named};
 pub use json::{Json, NoList, NotJson, Unheard, Why};
-pub use own::{Headed, Held, Public, public};
+pub use own::{Headed, HolderEndpoint, Public, public};
 pub use target::{Ambiguity, Target, encoded};

@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Method};
 use crate::refusal::{Code, Refusal};
 
 /// One of tidegate's own endpoints.
-struct Endpoint {
+struct OwnEndpoint {
     method: Method,
     /// Its path; `{id}` at its end stands for one segment.
     path: &'static str,
@@ -19,7 +19,7 @@ enum By {
     /// Anybody, before any sub-token is known.
     Anybody(Public),
     /// Who has a sub-token that may be used.
-    Holder(Held),
+    Holder(HolderEndpoint),
 }
 
 /// What anybody may ask. Each has limits of its own.
@@ -31,7 +31,7 @@ pub enum Public {
 
 /// What who has a sub-token may ask. None of it is a use.
 #[derive(Clone, Copy, Debug)]
-pub enum Held {
+pub enum HolderEndpoint {
     /// Who it is, and what it may.
     Whoami,
     /// The same in DigitalOcean's words.
@@ -45,40 +45,40 @@ pub enum Held {
 }
 
 /// All of them. Nothing else under `/.tidegate/` is there, and nothing under it is ever forwarded.
-const ENDPOINTS: [Endpoint; 6] = [
-    Endpoint {
+const ENDPOINTS: [OwnEndpoint; 6] = [
+    OwnEndpoint {
         method: Method::Get,
         path: "/.tidegate/v1/whoami",
-        answer: By::Holder(Held::Whoami),
+        answer: By::Holder(HolderEndpoint::Whoami),
     },
-    Endpoint {
+    OwnEndpoint {
         method: Method::Get,
         path: "/v1/oauth/token/info",
-        answer: By::Holder(Held::TokenInfo),
+        answer: By::Holder(HolderEndpoint::TokenInfo),
     },
-    Endpoint {
+    OwnEndpoint {
         method: Method::Post,
         path: "/.tidegate/v1/exchange",
         answer: By::Anybody(Public::Exchange),
     },
-    Endpoint {
+    OwnEndpoint {
         method: Method::Post,
         path: "/.tidegate/v1/tokens",
-        answer: By::Holder(Held::MakeChild),
+        answer: By::Holder(HolderEndpoint::MakeChild),
     },
-    Endpoint {
+    OwnEndpoint {
         method: Method::Get,
         path: "/.tidegate/v1/tokens",
-        answer: By::Holder(Held::ListChildren),
+        answer: By::Holder(HolderEndpoint::ListChildren),
     },
-    Endpoint {
+    OwnEndpoint {
         method: Method::Delete,
         path: "/.tidegate/v1/tokens/{id}",
-        answer: By::Holder(Held::End),
+        answer: By::Holder(HolderEndpoint::End),
     },
 ];
 
-impl Held {
+impl HolderEndpoint {
     /// Whether who it is suffices, whatever its roles are.
     pub fn is_for_all(self) -> bool {
         match self {
@@ -88,7 +88,7 @@ impl Held {
     }
 }
 
-impl Endpoint {
+impl OwnEndpoint {
     fn is_at(&self, path: &str) -> bool {
         match self.path.strip_suffix("{id}") {
             None => self.path == path,
@@ -103,7 +103,8 @@ impl Endpoint {
 /// What anybody may ask here, by method and path as they came: no more of a request is read before this is known.
 pub fn public(method: &str, path: &str) -> Option<Public> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    let asked = |endpoint: &&Endpoint| endpoint.is_at(path) && endpoint.method.as_str() == method;
+    let asked =
+        |endpoint: &&OwnEndpoint| endpoint.is_at(path) && endpoint.method.as_str() == method;
     match ENDPOINTS.iter().find(asked)?.answer {
         By::Anybody(public) => Some(public),
         By::Holder(_) => None,
@@ -111,10 +112,11 @@ pub fn public(method: &str, path: &str) -> Option<Public> {
 }
 
 /// What of tidegate's own is asked; `None` for what is the API's.
-fn held(method: Method, target: &Target) -> Option<Result<Held, Refusal>> {
-    let asked = |endpoint: &&Endpoint| endpoint.is_at(target.path()) && endpoint.method == method;
+fn own_endpoint(method: Method, target: &Target) -> Option<Result<HolderEndpoint, Refusal>> {
+    let asked =
+        |endpoint: &&OwnEndpoint| endpoint.is_at(target.path()) && endpoint.method == method;
     match ENDPOINTS.iter().find(asked).map(|endpoint| endpoint.answer) {
-        Some(By::Holder(held)) => Some(Ok(held)),
+        Some(By::Holder(endpoint)) => Some(Ok(endpoint)),
         Some(By::Anybody(_)) | None if target.begins_with(".tidegate") => {
             let all = ENDPOINTS.map(|endpoint| format!("`{} {}`", endpoint.method, endpoint.path));
             let why = format!("tidegate's own paths are {}", all.join(", "));
@@ -128,7 +130,7 @@ fn held(method: Method, target: &Target) -> Option<Result<Held, Refusal>> {
 #[derive(Debug)]
 pub enum Headed<'c> {
     /// tidegate itself.
-    Own(Held, Target),
+    Own(HolderEndpoint, Target),
     /// The API.
     Api(Asked<'c>),
 }
@@ -142,8 +144,8 @@ impl<'c> Headed<'c> {
         if Asked::has_token(method, &target, catalog) {
             return Err(Refusal::new(Code::AmbiguousRequest, TOKEN_IN_TARGET));
         }
-        Ok(match held(method, &target) {
-            Some(held) => Self::Own(held?, target),
+        Ok(match own_endpoint(method, &target) {
+            Some(endpoint) => Self::Own(endpoint?, target),
             None => Self::Api(Asked::new(method, target, catalog)),
         })
     }
