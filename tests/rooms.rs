@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 28] = [
+const DOUBLE: [(&str, &str); 23] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
     ),
-    ("At", "a place in a file; where a walk through an answer is"),
     (
         "Carried",
         "what a line of a chain has; what of a client's headers goes on",
@@ -26,27 +25,18 @@ const DOUBLE: [(&str, &str); 28] = [
         "a command; the reading of a PROXY header; the start of the daemon",
     ),
     (
-        "Found",
-        "a resource; a token by its secret; a secret in an answer",
-    ),
-    (
         "Held",
         "by grants; by issuers; by connections; what a holder may ask",
     ),
     ("Judge", "of a touch; of a thing in an answer"),
     ("Key", "of a cache; of a JSON object; the last of a walk"),
     ("Known", "how much of a request; what of an attribute"),
-    (
-        "Level",
-        "of an answer that is cut; of one whose links are changed",
-    ),
     ("Line", "of the record; of a request's head; to the API"),
     ("Matcher", "of paths; of values"),
     (
         "Members",
         "that are read of a resource; of an item in a list",
     ),
-    ("NotJson", "of a request; of an answer"),
     ("Part", "of a document; of a pattern; of a head"),
     (
         "Place",
@@ -57,7 +47,6 @@ const DOUBLE: [(&str, &str); 28] = [
         "of facts; of the catalogue; of the policy; of JSON",
     ),
     ("Scan", "for secrets; of a connection's messages"),
-    ("Shape", "that an answer has; how one is to be shaped"),
     ("Source", "of an attribute; of a request"),
     ("State", "of a resource; of a connection"),
     ("Table", "by keys of ours; of answers"),

@@ -18,7 +18,7 @@ use crate::policy::{
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, MOST_NAMED};
 use crate::resource::{State, Touch, resolve};
-use crate::response::{self, Answer, AnswerBody, Cut, Links, Scan, Shape};
+use crate::response::{self, Answer, AnswerBody, Cut, Links, Scan, Shaping};
 use crate::rules::{Serving, Settled};
 use crate::state::Happened;
 use crate::token::Spending;
@@ -567,12 +567,12 @@ impl Question<'_> {
         if let Some(refusal) = upstream::by_a_gateway(answer.status(), answer.headers(), reads) {
             return Err(refusal);
         }
-        let shape = Shape {
+        let shaping = Shaping {
             scan: Scan::by(token.finders()),
             links: Links::new(upstream.addresses(), self.reached()),
             patience: upstream.settings().timeout,
         };
-        let shaped = response::shape(answer, shape).map_err(|cut| cut_off(&cut, reads))?;
+        let shaped = response::shape(answer, shaping).map_err(|cut| cut_off(&cut, reads))?;
         // What changes something is answered whole or not at all, and short answers tell their length.
         let limit = rules.settings.limits.inspected_body.bytes();
         let limit = if reads { limit.min(SHORT) } else { limit };

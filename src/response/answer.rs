@@ -13,7 +13,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::links::Links;
-use super::scan::{Found, Scan};
+use super::scan::{Scan, SecretFound};
 use crate::upstream::{Answered, Gunzip};
 
 /// An answer on its way to a client.
@@ -101,7 +101,7 @@ impl fmt::Display for Cut {
 impl std::error::Error for Cut {}
 
 /// How an answer is to be shaped.
-pub struct Shape {
+pub struct Shaping {
     /// What must not be in it.
     pub scan: Scan,
     /// How its links are brought back.
@@ -114,12 +114,12 @@ pub struct Shape {
 ///
 /// # Errors
 /// `Cut::Token` if a header holds the real token.
-pub fn shape(answer: Response<Answered>, shape: Shape) -> Result<Response<ShapedBody>, Cut> {
-    let Shape {
+pub fn shape(answer: Response<Answered>, shaping: Shaping) -> Result<Response<ShapedBody>, Cut> {
+    let Shaping {
         scan,
         links,
         patience,
-    } = shape;
+    } = shaping;
     let (mut head, body) = answer.into_parts();
     shape_head(&mut head.headers, &scan, &links)?;
     let gunzip = Gunzip::of(&mut head.headers);
@@ -270,7 +270,7 @@ impl ShapedBody {
             Some(gunzip) => gunzip.push(&data).map_err(broken)?,
             None => data,
         };
-        let free = self.scan.push(data).map_err(|Found| Cut::Token)?;
+        let free = self.scan.push(data).map_err(|SecretFound| Cut::Token)?;
         Ok(match &mut self.links {
             Some(links) => links.push(&free),
             None => free,
@@ -282,7 +282,7 @@ impl ShapedBody {
             Some(gunzip) => gunzip.finish().map_err(broken)?,
             None => Bytes::new(),
         };
-        let rest = self.scan.push(opened).map_err(|Found| Cut::Token)?;
+        let rest = self.scan.push(opened).map_err(|SecretFound| Cut::Token)?;
         let rest = joined(rest, self.scan.finish());
         let Some(links) = &mut self.links else {
             return Ok(rest);

@@ -55,14 +55,14 @@ pub type Judge<'j> = Box<dyn FnMut(usize, &[u8]) -> Judged + Send + 'j>;
 
 /// The document is not the JSON that it should be, or is too deep or too long to be judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NotJson;
+pub struct UnreadableAnswer;
 
 /// Walks through a document and cuts.
 pub struct Cutter<'j> {
     plan: Arc<Plan>,
     judge: Judge<'j>,
-    open: Vec<Level>,
-    at: At,
+    open: Vec<OpenContainer>,
+    state: CutterState,
     /// What may yet be dropped: a comma and a key, or a thing that is to be judged.
     held: Vec<u8>,
     /// Where in what is held the key begins.
@@ -74,7 +74,7 @@ pub struct Cutter<'j> {
 
 /// An object or list that is open, and in which something may be cut.
 #[derive(Clone, Copy)]
-struct Level {
+struct OpenContainer {
     place: usize,
     is_object: bool,
     /// Whether a member went out already.
@@ -83,7 +83,7 @@ struct Level {
 
 /// Where the walk is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum At {
+enum CutterState {
     /// Before a value at a place; `None` where nothing is cut in it.
     Value(Option<usize>, Fate),
     /// After `[`, before a value or `]`.
@@ -108,7 +108,7 @@ enum At {
 #[derive(Clone, Copy, Default)]
 struct Skip {
     depth: u32,
-    /// A bit for each level that is open: whether it is an object.
+    /// A bit for each container that is open: whether it is an object.
     objects: u128,
     in_text: bool,
     escaped: bool,
@@ -124,12 +124,12 @@ impl<'j> Cutter<'j> {
     /// A walk that cuts as `plan` says, and asks `judge` about what is judged by itself.
     pub fn new(plan: impl Into<Arc<Plan>>, judge: Judge<'j>) -> Self {
         let fate = Fate::Keep;
-        let at = At::Value(Some(0), fate);
+        let state = CutterState::Value(Some(0), fate);
         Self {
             plan: plan.into(),
             judge,
             open: Vec::new(),
-            at,
+            state,
             held: Vec::new(),
             key_from: 0,
             dropping: false,
@@ -140,8 +140,8 @@ impl<'j> Cutter<'j> {
     /// Takes the next piece; what comes out may go on.
     ///
     /// # Errors
-    /// `NotJson`; then nothing of this or any later piece may go out.
-    pub fn push(&mut self, piece: &Bytes) -> Result<Bytes, NotJson> {
+    /// `UnreadableAnswer`; then nothing of this or any later piece may go out.
+    pub fn push(&mut self, piece: &Bytes) -> Result<Bytes, UnreadableAnswer> {
         let mut run = Run {
             piece,
             out: BytesMut::new(),
@@ -159,12 +159,12 @@ impl<'j> Cutter<'j> {
         if let Some(from) = run.held_from {
             self.held
                 .extend_from_slice(piece.get(from..).unwrap_or_default());
-            let longest = match self.at {
-                At::Collecting(_) => LONGEST_ITEM,
+            let longest = match self.state {
+                CutterState::Collecting(_) => LONGEST_ITEM,
                 _ => LONGEST_KEY,
             };
             if self.held.len() > longest {
-                return Err(NotJson);
+                return Err(UnreadableAnswer);
             }
         }
         if run.from == Some(0) && run.out.is_empty() {
@@ -177,72 +177,75 @@ impl<'j> Cutter<'j> {
     /// Ends the document.
     ///
     /// # Errors
-    /// `NotJson` if it is not whole.
-    pub fn finish(&mut self) -> Result<Bytes, NotJson> {
-        if self.at == At::Passing && self.open.is_empty() && self.skip.is_scalar_alone() {
-            self.at = At::After;
+    /// `UnreadableAnswer` if it is not whole.
+    pub fn finish(&mut self) -> Result<Bytes, UnreadableAnswer> {
+        if self.state == CutterState::Passing && self.open.is_empty() && self.skip.is_scalar_alone()
+        {
+            self.state = CutterState::After;
         }
-        if self.at == At::After && self.open.is_empty() {
+        if self.state == CutterState::After && self.open.is_empty() {
             Ok(Bytes::new())
         } else {
-            Err(NotJson)
+            Err(UnreadableAnswer)
         }
     }
 
     fn is_holding(&self) -> bool {
-        match self.at {
-            At::NextKey | At::Key { .. } | At::Collecting(_) => true,
-            At::Value(..)
-            | At::FirstItem
-            | At::FirstKey
-            | At::Colon(..)
-            | At::Passing
-            | At::After => false,
+        match self.state {
+            CutterState::NextKey | CutterState::Key { .. } | CutterState::Collecting(_) => true,
+            CutterState::Value(..)
+            | CutterState::FirstItem
+            | CutterState::FirstKey
+            | CutterState::Colon(..)
+            | CutterState::Passing
+            | CutterState::After => false,
         }
     }
 
     /// Goes on from a byte; where to go on next.
-    fn step(&mut self, run: &mut Run<'_>, at: usize) -> Result<usize, NotJson> {
-        let byte = run.piece.get(at).copied().ok_or(NotJson)?;
-        match self.at {
-            At::Passing => {
+    fn step(&mut self, run: &mut Run<'_>, at: usize) -> Result<usize, UnreadableAnswer> {
+        let byte = run.piece.get(at).copied().ok_or(UnreadableAnswer)?;
+        match self.state {
+            CutterState::Passing => {
                 let (next, ended) = self.skip.pass(run.piece, at)?;
                 if ended {
                     self.passed(run, next);
                 }
                 Ok(next)
             }
-            At::Collecting(number) => {
+            CutterState::Collecting(number) => {
                 let (next, ended) = self.skip.pass(run.piece, at)?;
                 if ended {
                     self.collected(run, next, number)?;
                 }
                 Ok(next)
             }
-            At::Key { escaped } => self.key(run, at, escaped),
+            CutterState::Key { escaped } => self.key(run, at, escaped),
             _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => Ok(at + 1),
-            At::Value(place, fate) => self.value(run, at, byte, place, fate),
-            At::FirstItem if byte == b']' => self.close(false, at),
-            At::FirstItem => {
-                let place = self.open.last().map(|level| level.place);
+            CutterState::Value(place, fate) => self.value(run, at, byte, place, fate),
+            CutterState::FirstItem if byte == b']' => self.close(false, at),
+            CutterState::FirstItem => {
+                let place = self.open.last().map(|container| container.place);
                 self.value(run, at, byte, place, Fate::Keep)
             }
-            At::FirstKey if byte == b'}' => self.close(true, at),
-            At::FirstKey | At::NextKey if byte == b'"' => {
-                if self.at == At::FirstKey {
+            CutterState::FirstKey if byte == b'}' => self.close(true, at),
+            CutterState::FirstKey | CutterState::NextKey if byte == b'"' => {
+                if self.state == CutterState::FirstKey {
                     run.hold(at);
                     self.held.clear();
                 }
                 self.key_from = self.held.len() + (at - run.held_from.unwrap_or(at));
-                self.at = At::Key { escaped: false };
+                self.state = CutterState::Key { escaped: false };
                 Ok(at + 1)
             }
-            At::Colon(place, fate) if byte == b':' => {
-                self.at = At::Value(place, fate);
+            CutterState::Colon(place, fate) if byte == b':' => {
+                self.state = CutterState::Value(place, fate);
                 Ok(at + 1)
             }
-            At::FirstKey | At::NextKey | At::Colon(..) => Err(NotJson),
-            At::After => self.after(run, at, byte),
+            CutterState::FirstKey | CutterState::NextKey | CutterState::Colon(..) => {
+                Err(UnreadableAnswer)
+            }
+            CutterState::After => self.after(run, at, byte),
         }
     }
 
@@ -253,7 +256,7 @@ impl<'j> Cutter<'j> {
         byte: u8,
         place: Option<usize>,
         fate: Fate,
-    ) -> Result<usize, NotJson> {
+    ) -> Result<usize, UnreadableAnswer> {
         if fate == Fate::Null {
             run.keep_until(at);
             run.out.extend_from_slice(b"null");
@@ -270,23 +273,23 @@ impl<'j> Cutter<'j> {
                 run.hold(at);
                 self.held.clear();
                 self.skip = Skip::default();
-                self.at = At::Collecting(judged);
+                self.state = CutterState::Collecting(judged);
                 Ok(at)
             }
             (b'{' | b'[', _) => {
                 if self.open.len() >= DEEPEST as usize {
-                    return Err(NotJson);
+                    return Err(UnreadableAnswer);
                 }
                 let is_object = byte == b'{';
-                self.open.push(Level {
+                self.open.push(OpenContainer {
                     place: number,
                     is_object,
                     has_any: false,
                 });
-                self.at = if is_object {
-                    At::FirstKey
+                self.state = if is_object {
+                    CutterState::FirstKey
                 } else {
-                    At::FirstItem
+                    CutterState::FirstItem
                 };
                 Ok(at + 1)
             }
@@ -296,7 +299,7 @@ impl<'j> Cutter<'j> {
 
     fn pass(&mut self, at: usize) -> usize {
         self.skip = Skip::default();
-        self.at = At::Passing;
+        self.state = CutterState::Passing;
         at
     }
 
@@ -306,16 +309,21 @@ impl<'j> Cutter<'j> {
             self.dropping = false;
             run.from = Some(next);
         }
-        self.at = At::After;
+        self.state = CutterState::After;
     }
 
-    fn collected(&mut self, run: &mut Run<'_>, next: usize, number: usize) -> Result<(), NotJson> {
+    fn collected(
+        &mut self,
+        run: &mut Run<'_>,
+        next: usize,
+        number: usize,
+    ) -> Result<(), UnreadableAnswer> {
         let from = run.held_from.take().unwrap_or(next);
         let here = run.piece.get(from..next).unwrap_or_default();
         let mut whole = std::mem::take(&mut self.held);
         whole.extend_from_slice(here);
         if whole.len() > LONGEST_ITEM {
-            return Err(NotJson);
+            return Err(UnreadableAnswer);
         }
         match (self.judge)(number, &whole) {
             Judged::Null => run.out.extend_from_slice(b"null"),
@@ -324,12 +332,12 @@ impl<'j> Cutter<'j> {
                 .extend_from_slice(&self.within(plan, &Bytes::from(whole))?),
         }
         run.from = Some(next);
-        self.at = At::After;
+        self.state = CutterState::After;
         Ok(())
     }
 
     /// Cuts what was judged, which may hold what is to be judged in turn.
-    fn within(&mut self, plan: Plan, whole: &Bytes) -> Result<Bytes, NotJson> {
+    fn within(&mut self, plan: Plan, whole: &Bytes) -> Result<Bytes, UnreadableAnswer> {
         let nobody: Judge<'j> = Box::new(|_, _| Judged::Null);
         let judge = std::mem::replace(&mut self.judge, nobody);
         let mut inner = Self::new(plan, judge);
@@ -340,9 +348,14 @@ impl<'j> Cutter<'j> {
         cut
     }
 
-    fn key(&mut self, run: &mut Run<'_>, at: usize, escaped: bool) -> Result<usize, NotJson> {
+    fn key(
+        &mut self,
+        run: &mut Run<'_>,
+        at: usize,
+        escaped: bool,
+    ) -> Result<usize, UnreadableAnswer> {
         if escaped {
-            self.at = At::Key { escaped: false };
+            self.state = CutterState::Key { escaped: false };
             return Ok(at + 1);
         }
         let rest = run.piece.get(at..).unwrap_or_default();
@@ -351,7 +364,7 @@ impl<'j> Cutter<'j> {
         };
         let next = at + found + 1;
         if rest.get(found) == Some(&b'\\') {
-            self.at = At::Key { escaped: true };
+            self.state = CutterState::Key { escaped: true };
             return Ok(next);
         }
         self.keyed(run, next)?;
@@ -359,59 +372,63 @@ impl<'j> Cutter<'j> {
     }
 
     /// A key is whole: whether its member stays is known.
-    fn keyed(&mut self, run: &mut Run<'_>, next: usize) -> Result<(), NotJson> {
+    fn keyed(&mut self, run: &mut Run<'_>, next: usize) -> Result<(), UnreadableAnswer> {
         let from = run.held_from.take().unwrap_or(next);
         let here = run.piece.get(from..next).unwrap_or_default();
-        let level = self.open.last_mut().ok_or(NotJson)?;
-        let place = self.plan.places.get(level.place).ok_or(NotJson)?;
+        let container = self.open.last_mut().ok_or(UnreadableAnswer)?;
+        let place = self
+            .plan
+            .places
+            .get(container.place)
+            .ok_or(UnreadableAnswer)?;
         let is_split = !self.held.is_empty();
         if is_split {
             self.held.extend_from_slice(here);
         }
         let pending: &[u8] = if is_split { &self.held } else { here };
-        let key = pending.get(self.key_from..).ok_or(NotJson)?;
+        let key = pending.get(self.key_from..).ok_or(UnreadableAnswer)?;
         let found = place.find(key)?;
         let (fate, below) = found.map_or((Fate::Keep, None), |member| (member.fate, member.below));
         if fate == Fate::Cut {
             self.dropping = true;
             run.from = None;
         } else {
-            let kept = if level.has_any { pending } else { key };
+            let kept = if container.has_any { pending } else { key };
             run.out.extend_from_slice(kept);
             run.from = Some(next);
-            level.has_any = true;
+            container.has_any = true;
         }
         self.held.clear();
-        self.at = At::Colon(below, fate);
+        self.state = CutterState::Colon(below, fate);
         Ok(())
     }
 
-    fn after(&mut self, run: &mut Run<'_>, at: usize, byte: u8) -> Result<usize, NotJson> {
-        let level = self.open.last().copied().ok_or(NotJson)?;
+    fn after(&mut self, run: &mut Run<'_>, at: usize, byte: u8) -> Result<usize, UnreadableAnswer> {
+        let container = self.open.last().copied().ok_or(UnreadableAnswer)?;
         match byte {
-            b',' if level.is_object => {
+            b',' if container.is_object => {
                 run.hold(at);
                 self.held.clear();
-                self.at = At::NextKey;
+                self.state = CutterState::NextKey;
                 Ok(at + 1)
             }
             b',' => {
-                self.at = At::Value(Some(level.place), Fate::Keep);
+                self.state = CutterState::Value(Some(container.place), Fate::Keep);
                 Ok(at + 1)
             }
             b'}' => self.close(true, at),
             b']' => self.close(false, at),
-            _ => Err(NotJson),
+            _ => Err(UnreadableAnswer),
         }
     }
 
-    fn close(&mut self, is_object: bool, at: usize) -> Result<usize, NotJson> {
+    fn close(&mut self, is_object: bool, at: usize) -> Result<usize, UnreadableAnswer> {
         match self.open.pop() {
-            Some(level) if level.is_object == is_object => {
-                self.at = At::After;
+            Some(container) if container.is_object == is_object => {
+                self.state = CutterState::After;
                 Ok(at + 1)
             }
-            Some(_) | None => Err(NotJson),
+            Some(_) | None => Err(UnreadableAnswer),
         }
     }
 }
@@ -442,18 +459,18 @@ impl Run<'_> {
 
 impl PlanPlace {
     /// The member with a key, as it stands in the document, quotes and escapes included.
-    fn find(&self, written: &[u8]) -> Result<Option<&PlanMember>, NotJson> {
+    fn find(&self, written: &[u8]) -> Result<Option<&PlanMember>, UnreadableAnswer> {
         let inner = written
             .strip_prefix(b"\"")
             .and_then(|rest| rest.strip_suffix(b"\""))
-            .ok_or(NotJson)?;
+            .ok_or(UnreadableAnswer)?;
         if !inner.contains(&b'\\') {
             return Ok(self
                 .members
                 .iter()
                 .find(|member| member.key.as_bytes() == inner));
         }
-        let key: String = serde_json::from_slice(written).map_err(|_| NotJson)?;
+        let key: String = serde_json::from_slice(written).map_err(|_| UnreadableAnswer)?;
         Ok(self.members.iter().find(|member| member.key == key))
     }
 }
@@ -464,7 +481,7 @@ impl Skip {
     }
 
     /// Passes over bytes of a value; where it went to, and whether the value ended there.
-    fn pass(&mut self, piece: &[u8], from: usize) -> Result<(usize, bool), NotJson> {
+    fn pass(&mut self, piece: &[u8], from: usize) -> Result<(usize, bool), UnreadableAnswer> {
         let mut at = from;
         while let Some(byte) = piece.get(at).copied() {
             if self.in_text {
@@ -498,14 +515,14 @@ impl Skip {
                 b'"' => self.in_text = true,
                 b'{' | b'[' => {
                     if self.depth >= DEEPEST {
-                        return Err(NotJson);
+                        return Err(UnreadableAnswer);
                     }
                     self.objects = self.objects << 1 | u128::from(byte == b'{');
                     self.depth += 1;
                 }
                 b'}' | b']' => {
                     if self.depth == 0 || (self.objects & 1 == 1) != (byte == b'}') {
-                        return Err(NotJson);
+                        return Err(UnreadableAnswer);
                     }
                     self.objects >>= 1;
                     self.depth -= 1;
@@ -515,7 +532,7 @@ impl Skip {
                 }
                 _ if self.depth > 0 => {}
                 _ if is_scalar(byte) => self.in_scalar = true,
-                _ => return Err(NotJson),
+                _ => return Err(UnreadableAnswer),
             }
             at += 1;
         }

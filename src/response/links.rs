@@ -21,8 +21,8 @@ pub struct Links {
     to: Option<BaseUrl>,
     stack: Vec<Level>,
     too_deep: usize,
-    place: Place,
-    key: Key,
+    state: LinksState,
+    key: LinkKey,
     held: Vec<u8>,
     /// Whether what was passed over last ended with a backslash that escapes what follows.
     escapes: bool,
@@ -45,7 +45,7 @@ enum Within {
 
 /// Where in the document the walk is.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Place {
+enum LinksState {
     /// Outside of all that has links, anywhere.
     Outside,
     /// In what may be a key that leads to links, and began in an earlier piece.
@@ -59,7 +59,7 @@ enum Place {
     /// Between tokens, where a string would be a value.
     BeforeValue,
     /// In a key, which is being noted.
-    Key { escaped: bool },
+    LinkKey { escaped: bool },
     /// In a string that stays as it is.
     Text { escaped: bool },
     /// In a string that is a link, which is held until its end.
@@ -68,7 +68,7 @@ enum Place {
 
 /// The last key, as far as that matters.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Key {
+enum LinkKey {
     Other,
     Links,
     Pages,
@@ -78,16 +78,16 @@ enum Key {
 }
 
 /// The keys that lead to links, as they stand in a document.
-const LEADING: [(&[u8], Key); 2] = [
-    (b"\"links\"", Key::Links),
-    (b"\"last_tagged_uri\"", Key::LastTagged),
+const LEADING: [(&[u8], LinkKey); 2] = [
+    (b"\"links\"", LinkKey::Links),
+    (b"\"last_tagged_uri\"", LinkKey::LastTagged),
 ];
 
 /// How all of them begin: one search goes for all, and few other keys begin so.
 const BEGIN: &[u8] = b"\"l";
 
 /// The first of them from there on: where it begins and ends, and which it is.
-fn first_leading(piece: &[u8], from: usize) -> Option<(usize, usize, Key)> {
+fn first_leading(piece: &[u8], from: usize) -> Option<(usize, usize, LinkKey)> {
     static BEGINS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
     let mut begins = BEGINS.find_iter(piece.get(from..)?);
     begins.find_map(|at| {
@@ -110,8 +110,8 @@ impl Links {
             to: to.cloned(),
             stack: Vec::new(),
             too_deep: 0,
-            place: Place::Outside,
-            key: Key::Other,
+            state: LinksState::Outside,
+            key: LinkKey::Other,
             held: Vec::new(),
             escapes: false,
         }
@@ -134,37 +134,37 @@ impl Links {
         let mut kept_from = 0;
         let mut at = 0;
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
-            match self.place {
-                Place::Outside => at = self.seek(piece, at),
-                Place::Begun => at += self.go_on(rest),
-                Place::BeforeColon | Place::BeforeLed => {
+            match self.state {
+                LinksState::Outside => at = self.seek(piece, at),
+                LinksState::Begun => at += self.go_on(rest),
+                LinksState::BeforeColon | LinksState::BeforeLed => {
                     at += self.led(rest);
-                    if matches!(self.place, Place::Link { .. }) {
+                    if matches!(self.state, LinksState::Link { .. }) {
                         out.extend_from_slice(piece.get(kept_from..at).unwrap_or_default());
                         kept_from = at;
                     }
                 }
-                Place::Link { .. } => {
+                LinksState::Link { .. } => {
                     let (used, ended) = self.hold(rest);
                     at += used;
                     kept_from = at;
                     if ended {
                         out.extend_from_slice(&self.link());
-                        kept_from -= usize::from(self.place == Place::BeforeValue); // the closing quote
+                        kept_from -= usize::from(self.state == LinksState::BeforeValue); // the closing quote
                     }
                 }
-                Place::Text { escaped } => at += self.text(rest, escaped),
-                Place::Key { escaped } => at += self.note_key(rest, escaped),
-                Place::BeforeKey | Place::BeforeValue => {
+                LinksState::Text { escaped } => at += self.text(rest, escaped),
+                LinksState::LinkKey { escaped } => at += self.note_key(rest, escaped),
+                LinksState::BeforeKey | LinksState::BeforeValue => {
                     at += 1;
                     self.token(rest.first().copied().unwrap_or_default());
-                    if matches!(self.place, Place::Link { .. }) {
+                    if matches!(self.state, LinksState::Link { .. }) {
                         out.extend_from_slice(piece.get(kept_from..at).unwrap_or_default());
                         kept_from = at;
                     }
                 }
             }
-            let between = matches!(self.place, Place::BeforeKey | Place::BeforeValue);
+            let between = matches!(self.state, LinksState::BeforeKey | LinksState::BeforeValue);
             if between && self.stack.is_empty() && self.too_deep == 0 {
                 self.leave();
             }
@@ -179,7 +179,7 @@ impl Links {
     /// What was held back, once nothing follows: a string without its end.
     pub fn finish(&mut self) -> Bytes {
         let held = std::mem::take(&mut self.held);
-        if matches!(self.place, Place::Link { .. }) {
+        if matches!(self.state, LinksState::Link { .. }) {
             Bytes::from(held)
         } else {
             Bytes::new()
@@ -197,7 +197,7 @@ impl Links {
             return begin + 1; // a quote in a text
         }
         self.key = key;
-        self.place = Place::BeforeColon;
+        self.state = LinksState::BeforeColon;
         end
     }
 
@@ -210,7 +210,7 @@ impl Links {
         {
             self.held.clear();
             self.held.extend_from_slice(begun);
-            self.place = Place::Begun;
+            self.state = LinksState::Begun;
         }
         self.escapes = self.escaped_after(rest);
     }
@@ -228,7 +228,7 @@ impl Links {
         let whole = LEADING.iter().find(|(key, _)| *key == self.held);
         if let Some((_, key)) = whole {
             self.key = *key;
-            self.place = Place::BeforeColon;
+            self.state = LinksState::BeforeColon;
         } else if !is_beginning(&self.held) {
             self.leave();
             return 0;
@@ -238,15 +238,15 @@ impl Links {
 
     /// Goes on after a key that leads to links; how many bytes it took.
     fn led(&mut self, rest: &[u8]) -> usize {
-        match (self.place, rest.first().copied().unwrap_or_default()) {
+        match (self.state, rest.first().copied().unwrap_or_default()) {
             (_, b' ' | b'\n' | b'\r' | b'\t') => {}
-            (Place::BeforeColon, b':') => self.place = Place::BeforeLed,
-            (Place::BeforeLed, byte @ (b'{' | b'[')) if self.key == Key::Links => {
+            (LinksState::BeforeColon, b':') => self.state = LinksState::BeforeLed,
+            (LinksState::BeforeLed, byte @ (b'{' | b'[')) if self.key == LinkKey::Links => {
                 self.open(byte == b'{');
             }
-            (Place::BeforeLed, b'"') if self.key == Key::LastTagged => {
+            (LinksState::BeforeLed, b'"') if self.key == LinkKey::LastTagged => {
                 self.held.clear();
-                self.place = Place::Link { escaped: false };
+                self.state = LinksState::Link { escaped: false };
             }
             _ => {
                 self.leave(); // it is a text, or what it leads to is nothing
@@ -259,7 +259,7 @@ impl Links {
     fn leave(&mut self) {
         self.held.clear();
         self.escapes = false;
-        self.place = Place::Outside;
+        self.state = LinksState::Outside;
     }
 
     fn token(&mut self, byte: u8) {
@@ -267,17 +267,17 @@ impl Links {
             b'{' => self.open(true),
             b'[' => self.open(false),
             b'}' | b']' => self.close(),
-            b',' => self.place = self.next_place(),
-            b':' => self.place = Place::BeforeValue,
-            b'"' if self.place == Place::BeforeKey => {
+            b',' => self.state = self.next_state(),
+            b':' => self.state = LinksState::BeforeValue,
+            b'"' if self.state == LinksState::BeforeKey => {
                 self.held.clear();
-                self.place = Place::Key { escaped: false };
+                self.state = LinksState::LinkKey { escaped: false };
             }
             b'"' if self.is_link() => {
                 self.held.clear();
-                self.place = Place::Link { escaped: false };
+                self.state = LinksState::Link { escaped: false };
             }
-            b'"' => self.place = Place::Text { escaped: false },
+            b'"' => self.state = LinksState::Text { escaped: false },
             _ => {}
         }
     }
@@ -285,7 +285,7 @@ impl Links {
     fn open(&mut self, object: bool) {
         if self.stack.len() >= DEEPEST {
             self.too_deep += 1;
-            self.place = Place::BeforeValue; // keys down there are taken for texts, and no text there for a link
+            self.state = LinksState::BeforeValue; // keys down there are taken for texts, and no text there for a link
             return;
         }
         let outer = self
@@ -295,12 +295,12 @@ impl Links {
         let of_list = self.stack.last().is_some_and(|level| !level.object);
         let within = match (self.key, outer) {
             _ if of_list => outer,
-            (Key::Pages, Within::Links) => Within::Pages,
-            (Key::Links, _) | (_, Within::Links | Within::Pages) => Within::Links,
+            (LinkKey::Pages, Within::Links) => Within::Pages,
+            (LinkKey::Links, _) | (_, Within::Links | Within::Pages) => Within::Links,
             (_, Within::Nothing) => Within::Nothing,
         };
         self.stack.push(Level { object, within });
-        self.place = self.next_place();
+        self.state = self.next_state();
     }
 
     fn close(&mut self) {
@@ -309,16 +309,16 @@ impl Links {
         } else {
             self.stack.pop();
         }
-        self.key = Key::Other;
-        self.place = Place::BeforeValue;
+        self.key = LinkKey::Other;
+        self.state = LinksState::BeforeValue;
     }
 
-    fn next_place(&self) -> Place {
+    fn next_state(&self) -> LinksState {
         let in_object = self.too_deep == 0 && self.stack.last().is_some_and(|level| level.object);
         if in_object {
-            Place::BeforeKey
+            LinksState::BeforeKey
         } else {
-            Place::BeforeValue
+            LinksState::BeforeValue
         }
     }
 
@@ -331,26 +331,26 @@ impl Links {
             return false;
         };
         match self.key {
-            Key::LastTagged => true,
-            Key::Reference => level.within != Within::Nothing,
-            Key::Page => level.within == Within::Pages,
-            Key::Other | Key::Links | Key::Pages => false,
+            LinkKey::LastTagged => true,
+            LinkKey::Reference => level.within != Within::Nothing,
+            LinkKey::Page => level.within == Within::Pages,
+            LinkKey::Other | LinkKey::Links | LinkKey::Pages => false,
         }
     }
 
     /// Passes over a string; how many bytes of `rest` belong to it.
     fn text(&mut self, rest: &[u8], escaped: bool) -> usize {
         if escaped {
-            self.place = Place::Text { escaped: false };
+            self.state = LinksState::Text { escaped: false };
             return 1;
         }
         let Some(at) = memchr2(b'"', b'\\', rest) else {
             return rest.len();
         };
-        self.place = if rest.get(at) == Some(&b'"') {
-            Place::BeforeValue
+        self.state = if rest.get(at) == Some(&b'"') {
+            LinksState::BeforeValue
         } else {
-            Place::Text { escaped: true }
+            LinksState::Text { escaped: true }
         };
         at + 1
     }
@@ -360,12 +360,12 @@ impl Links {
         if byte == b'"' && !escaped {
             self.key = key(&self.held);
             self.held.clear();
-            self.place = Place::BeforeValue;
+            self.state = LinksState::BeforeValue;
         } else {
             if self.held.len() <= LONGEST_KEY {
                 self.held.push(byte);
             }
-            self.place = Place::Key {
+            self.state = LinksState::LinkKey {
                 escaped: byte == b'\\' && !escaped,
             };
         }
@@ -375,22 +375,22 @@ impl Links {
     /// Takes bytes of a link in, its closing quote included; how many, and whether it is over.
     fn hold(&mut self, rest: &[u8]) -> (usize, bool) {
         for (at, byte) in rest.iter().enumerate() {
-            let Place::Link { escaped } = self.place else {
+            let LinksState::Link { escaped } = self.state else {
                 return (at, true);
             };
             if *byte == b'"' && !escaped {
-                self.place = Place::BeforeValue;
+                self.state = LinksState::BeforeValue;
                 return (at + 1, true);
             }
             self.held.push(*byte);
-            self.place = Place::Link {
+            self.state = LinksState::Link {
                 escaped: *byte == b'\\' && !escaped,
             };
             if self.held.len() > LONGEST_LINK {
-                let Place::Link { escaped } = self.place else {
+                let LinksState::Link { escaped } = self.state else {
                     return (at + 1, true);
                 };
-                self.place = Place::Text { escaped };
+                self.state = LinksState::Text { escaped };
                 return (at + 1, true);
             }
         }
@@ -433,14 +433,14 @@ fn is_beginning(begun: &[u8]) -> bool {
     LEADING.iter().any(|(key, _)| goes_on(key))
 }
 
-fn key(raw: &[u8]) -> Key {
+fn key(raw: &[u8]) -> LinkKey {
     match raw {
-        b"links" => Key::Links,
-        b"pages" => Key::Pages,
-        b"first" | b"prev" | b"next" | b"last" => Key::Page,
-        b"href" | b"self" => Key::Reference,
-        b"last_tagged_uri" => Key::LastTagged,
-        _ => Key::Other,
+        b"links" => LinkKey::Links,
+        b"pages" => LinkKey::Pages,
+        b"first" | b"prev" | b"next" | b"last" => LinkKey::Page,
+        b"href" | b"self" => LinkKey::Reference,
+        b"last_tagged_uri" => LinkKey::LastTagged,
+        _ => LinkKey::Other,
     }
 }
 
@@ -569,10 +569,10 @@ mod tests {
         for (name, value) in items {
             let named = key(name.as_bytes());
             let is_link = match named {
-                Key::LastTagged => true,
-                Key::Reference => within != Within::Nothing,
-                Key::Page => within == Within::Pages,
-                Key::Other | Key::Links | Key::Pages => false,
+                LinkKey::LastTagged => true,
+                LinkKey::Reference => within != Within::Nothing,
+                LinkKey::Page => within == Within::Pages,
+                LinkKey::Other | LinkKey::Links | LinkKey::Pages => false,
             };
             if let Value::String(text) = value
                 && is_link
@@ -581,8 +581,8 @@ mod tests {
                 *text = rest.map_or(text.clone(), |rest| format!("http://gate:8080/{rest}"));
             }
             let below = match (named, within) {
-                (Key::Pages, Within::Links) => Within::Pages,
-                (Key::Links, _) | (_, Within::Links | Within::Pages) => Within::Links,
+                (LinkKey::Pages, Within::Links) => Within::Pages,
+                (LinkKey::Links, _) | (_, Within::Links | Within::Pages) => Within::Links,
                 (_, Within::Nothing) => Within::Nothing,
             };
             brought_back(value, below);

@@ -14,12 +14,12 @@ mod scan;
 mod trimmed;
 
 pub use answer::{
-    Answer, AnswerBody, Cut, Shape, ShapedBody, forget_body, held, made, nothing, shape,
+    Answer, AnswerBody, Cut, ShapedBody, Shaping, forget_body, held, made, nothing, shape,
 };
-pub use cutter::{Cutter, Fate, Judge, Judged, NotJson, Plan, PlanMember, PlanPlace};
+pub use cutter::{Cutter, Fate, Judge, Judged, Plan, PlanMember, PlanPlace, UnreadableAnswer};
 pub use links::Links;
 pub use narrow::{Cutting, ListPage, listed, slices, without};
 pub use planner::{Beforehand, Cuts, Planner};
 pub use refused::refused;
-pub use scan::{Found, Scan};
+pub use scan::{Scan, SecretFound};
 pub use trimmed::{not_json, trimmed, trimming};

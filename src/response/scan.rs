@@ -13,7 +13,7 @@ pub struct Scan {
 
 /// A secret is in there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Found;
+pub struct SecretFound;
 
 impl Scan {
     /// A scan for `secret`, which is not empty.
@@ -32,8 +32,8 @@ impl Scan {
     /// Takes the next piece; what comes out is free of the secret, also where it meets what follows.
     ///
     /// # Errors
-    /// `Found`; then nothing of this or any later piece may go out.
-    pub fn push(&mut self, piece: Bytes) -> Result<Bytes, Found> {
+    /// `SecretFound`; then nothing of this or any later piece may go out.
+    pub fn push(&mut self, piece: Bytes) -> Result<Bytes, SecretFound> {
         let joined = if self.held.is_empty() {
             piece
         } else {
@@ -42,7 +42,7 @@ impl Scan {
             joined.freeze()
         };
         if self.finds(&joined) {
-            return Err(Found);
+            return Err(SecretFound);
         }
         let mut free = joined;
         let tail = free.split_off(free.len() - self.beginning_at_end(&free));
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn run(secret: &[u8], pieces: &[&[u8]]) -> Result<Vec<u8>, Found> {
+    fn run(secret: &[u8], pieces: &[&[u8]]) -> Result<Vec<u8>, SecretFound> {
         let mut scan = Scan::new(secret);
         let mut out = Vec::new();
         for piece in pieces {
@@ -106,7 +106,7 @@ mod tests {
                 let (middle, tail) = rest.split_at(second - first);
                 assert_eq!(
                     run(b"abcabd", &[head, middle, tail]),
-                    Err(Found),
+                    Err(SecretFound),
                     "cut at {first} and {second}"
                 );
             }
@@ -122,7 +122,7 @@ mod tests {
                 let (head, tail) = whole.split_at(cut);
                 let mut push = |piece| scan.push(Bytes::copy_from_slice(piece));
                 let pushed = push(head).and_then(|_| push(tail));
-                assert_eq!(pushed, Err(Found), "{whole:?} cut at {cut}");
+                assert_eq!(pushed, Err(SecretFound), "{whole:?} cut at {cut}");
             }
         }
     }
@@ -140,7 +140,7 @@ mod tests {
                 pieces.push(&text.as_bytes()[from..cut]);
                 from = cut;
             }
-            let expected = if text.contains("aabab") { Err(Found) } else { Ok(text.clone().into_bytes()) };
+            let expected = if text.contains("aabab") { Err(SecretFound) } else { Ok(text.clone().into_bytes()) };
             prop_assert_eq!(run(b"aabab", &pieces), expected);
         }
     }

@@ -10,18 +10,18 @@ use hyper::body::{Body, Frame};
 
 use super::absent::Search;
 use super::answer::{Answer, AnswerBody, Cut, forget_body};
-use super::cutter::{Cutter, Judge, Judged, NotJson, Plan};
+use super::cutter::{Cutter, Judge, Judged, Plan, UnreadableAnswer};
 use super::planner::Cuts;
 
 /// Cuts what is there whole.
 ///
 /// # Errors
-/// `NotJson`.
+/// `UnreadableAnswer`.
 pub fn trimmed(
     whole: &Bytes,
     plan: impl Into<Arc<Plan>>,
     judge: Judge<'_>,
-) -> Result<Bytes, NotJson> {
+) -> Result<Bytes, UnreadableAnswer> {
     let mut cutter = Cutter::new(plan, judge);
     let cut = cutter.push(whole)?;
     let rest = cutter.finish()?;
@@ -98,14 +98,14 @@ impl Trimming {
                 None => {
                     self.ended = true;
                     let rest = self.cutter.finish();
-                    return Poll::Ready(rest.map_err(|NotJson| not_json()));
+                    return Poll::Ready(rest.map_err(|UnreadableAnswer| not_json()));
                 }
                 Some(Err(cut)) => return Poll::Ready(Err(cut)),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(), // trailers stay behind
             },
         };
         let cut = self.cutter.push(&data);
-        Poll::Ready(cut.map_err(|NotJson| not_json()))
+        Poll::Ready(cut.map_err(|UnreadableAnswer| not_json()))
     }
 }
 

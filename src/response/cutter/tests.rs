@@ -46,7 +46,7 @@ fn nobody() -> Judge<'static> {
     Box::new(|_, _| Judged::Null)
 }
 
-fn cut_in(pieces: &[&[u8]], plan: Plan) -> Result<String, NotJson> {
+fn cut_in(pieces: &[&[u8]], plan: Plan) -> Result<String, UnreadableAnswer> {
     let mut cutter = Cutter::new(plan, nobody());
     let mut out = Vec::new();
     for piece in pieces {
@@ -56,7 +56,7 @@ fn cut_in(pieces: &[&[u8]], plan: Plan) -> Result<String, NotJson> {
     Ok(String::from_utf8(out).unwrap())
 }
 
-fn cut(text: &str, paths: &[&str]) -> Result<String, NotJson> {
+fn cut(text: &str, paths: &[&str]) -> Result<String, UnreadableAnswer> {
     cut_in(&[text.as_bytes()], plan(paths))
 }
 
@@ -135,7 +135,7 @@ fn what_is_no_json_is_refused() {
         &deep,
     ];
     for text in cases {
-        assert_eq!(cut(text, &["a"]), Err(NotJson), "{text:?}");
+        assert_eq!(cut(text, &["a"]), Err(UnreadableAnswer), "{text:?}");
     }
 }
 
