@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 23] = [
+const DOUBLE: [(&str, &str); 22] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
@@ -48,7 +48,6 @@ const DOUBLE: [(&str, &str); 23] = [
     ),
     ("Scan", "for secrets; of a connection's messages"),
     ("Source", "of an attribute; of a request"),
-    ("State", "of a resource; of a connection"),
     ("Table", "by keys of ours; of answers"),
     ("Told", "by a test; by a PROXY header"),
     ("Unbound", "a token; a listener"),

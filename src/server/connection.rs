@@ -25,7 +25,7 @@ pub struct Watch(Arc<Mutex<Doing>>);
     reason = "each is told by another part of the connection"
 )]
 struct Doing {
-    state: State,
+    state: ConnectionState,
     /// Since when the other end has taken nothing of what is to be written.
     stalled: Option<Instant>,
     /// The answers of which the other end is to take more, and since when. In HTTP/2 it may leave one answer lying by its flow
@@ -45,7 +45,7 @@ struct Doing {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum ConnectionState {
     /// Between requests.
     Quiet(Instant),
     /// Sending a head.
@@ -69,7 +69,7 @@ impl Watch {
     /// Of a connection that was made just now.
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(Doing {
-            state: State::Quiet(Instant::now()),
+            state: ConnectionState::Quiet(Instant::now()),
             stalled: None,
             offered: Vec::new(),
             requests: 0,
@@ -89,8 +89,8 @@ impl Watch {
     pub fn busy(&self) -> Busy {
         let mut doing = self.doing();
         doing.state = match doing.state {
-            State::Busy(count) => State::Busy(count + 1),
-            State::Quiet(_) | State::Head(_) => State::Busy(1),
+            ConnectionState::Busy(count) => ConnectionState::Busy(count + 1),
+            ConnectionState::Quiet(_) | ConnectionState::Head(_) => ConnectionState::Busy(1),
         };
         doing.requests += 1;
         (doing.head_awaited, doing.unwritten) = (false, true);
@@ -115,7 +115,7 @@ impl Watch {
     pub fn rests(&self, is_crowded: bool) -> bool {
         let doing = self.doing();
         (is_crowded || doing.is_cool)
-            && matches!(doing.state, State::Quiet(_))
+            && matches!(doing.state, ConnectionState::Quiet(_))
             && doing.head_awaited
             && doing.all_read
             && !doing.unwritten
@@ -135,7 +135,7 @@ impl Watch {
     /// All that hyper had to write was written. Of an answer that is still made it may be a part.
     fn wrote_all(&self) {
         let mut doing = self.doing();
-        doing.unwritten &= matches!(doing.state, State::Busy(_));
+        doing.unwritten &= matches!(doing.state, ConnectionState::Busy(_));
     }
 
     /// Bytes came. Between requests of HTTP/1 they begin a head; those of HTTP/2 may be about anything.
@@ -143,9 +143,9 @@ impl Watch {
         let mut doing = self.doing();
         (doing.all_read, doing.is_cool) = (false, false);
         doing.state = match doing.state {
-            State::Quiet(_) if begins_head => State::Head(Instant::now()),
-            State::Quiet(_) => State::Quiet(Instant::now()),
-            state @ (State::Head(_) | State::Busy(_)) => state,
+            ConnectionState::Quiet(_) if begins_head => ConnectionState::Head(Instant::now()),
+            ConnectionState::Quiet(_) => ConnectionState::Quiet(Instant::now()),
+            state @ (ConnectionState::Head(_) | ConnectionState::Busy(_)) => state,
         };
     }
 
@@ -193,17 +193,17 @@ impl Doing {
     /// When it is cool if nothing happens until then; nothing while it is not quiet, or is cool already.
     fn cools_at(&self, patience: Patience) -> Option<Instant> {
         match self.state {
-            State::Quiet(since) if !self.is_cool => Some(since + patience.warm),
-            State::Quiet(_) | State::Head(_) | State::Busy(_) => None,
+            ConnectionState::Quiet(since) if !self.is_cool => Some(since + patience.warm),
+            ConnectionState::Quiet(_) | ConnectionState::Head(_) | ConnectionState::Busy(_) => None,
         }
     }
 
     /// When it is overdue if nothing happens until then.
     fn due(&self, patience: Patience) -> Instant {
         let due = match self.state {
-            State::Quiet(since) => since + patience.quiet,
-            State::Head(since) => since + patience.head,
-            State::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
+            ConnectionState::Quiet(since) => since + patience.quiet,
+            ConnectionState::Head(since) => since + patience.head,
+            ConnectionState::Busy(_) => Instant::now() + patience.head.min(patience.quiet),
         };
         let offered = self.offered.iter().map(|(_, since)| since);
         let untaken = self.stalled.iter().chain(offered);
@@ -248,8 +248,10 @@ impl Drop for Busy {
         let mut doing = self.watch.doing();
         doing.takes_no_more_of(self.number);
         doing.state = match doing.state {
-            State::Busy(count) if count > 1 => State::Busy(count - 1),
-            State::Busy(_) | State::Quiet(_) | State::Head(_) => State::Quiet(Instant::now()),
+            ConnectionState::Busy(count) if count > 1 => ConnectionState::Busy(count - 1),
+            ConnectionState::Busy(_) | ConnectionState::Quiet(_) | ConnectionState::Head(_) => {
+                ConnectionState::Quiet(Instant::now())
+            }
         };
     }
 }
