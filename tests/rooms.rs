@@ -10,15 +10,11 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 22] = [
+const DOUBLE: [(&str, &str); 20] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
-    ),
-    (
-        "Carried",
-        "what a line of a chain has; what of a client's headers goes on",
     ),
     (
         "Failed",
@@ -38,10 +34,6 @@ const DOUBLE: [(&str, &str); 22] = [
         "that are read of a resource; of an item in a list",
     ),
     ("Part", "of a document; of a pattern; of a head"),
-    (
-        "Place",
-        "in a request; in the record's files; among those at once; in a document",
-    ),
     (
         "Reader",
         "of facts; of the catalogue; of the policy; of JSON",

@@ -73,7 +73,7 @@ impl Link {
                 lines.remove(0); // it may have begun before
             }
             // The last line that stands for itself: a torn one is bound to what is before it.
-            let whole = |line: &&[u8]| line.ends_with(b"\n") && carried(line) != Carried::Torn;
+            let whole = |line: &&[u8]| line.ends_with(b"\n") && carried(line) != CarriedLink::Torn;
             match lines.iter().rposition(whole) {
                 Some(at) => return Ok(Self::over(lines.get(at..).unwrap_or_default())),
                 None if window == length => return Ok(Self::over(&lines)),
@@ -89,8 +89,8 @@ impl Link {
                 return (link.after_torn(line), true);
             };
             link = match carried(whole) {
-                Carried::Torn => link.after_torn(whole),
-                Carried::Nothing | Carried::Link(_) => Self::after(whole),
+                CarriedLink::Torn => link.after_torn(whole),
+                CarriedLink::Nothing | CarriedLink::Link(_) => Self::after(whole),
             };
         }
         (link, false)
@@ -118,7 +118,7 @@ fn begins_as_a_record(line: &[u8]) -> bool {
 
 /// What a line carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Carried {
+enum CarriedLink {
     /// It is no whole line.
     Torn,
     /// It is of a time when there was no chain.
@@ -127,26 +127,26 @@ enum Carried {
     Link(Option<Link>),
 }
 
-fn carried(line: &[u8]) -> Carried {
+fn carried(line: &[u8]) -> CarriedLink {
     let Ok(members) = serde_json::from_slice::<Map<String, Value>>(line) else {
-        return Carried::Torn;
+        return CarriedLink::Torn;
     };
     match members.get(MEMBER) {
-        None => Carried::Nothing,
-        Some(member) => Carried::Link(member.as_str().and_then(Link::read)),
+        None => CarriedLink::Nothing,
+        Some(member) => CarriedLink::Link(member.as_str().and_then(Link::read)),
     }
 }
 
-/// A place in the files that are verified.
+/// A position in the files that are verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Place {
+pub struct LinePosition {
     /// The file.
     pub file: String,
     /// The line, from 1 on.
     pub line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LinePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -199,19 +199,19 @@ pub struct Verification {
     /// How many of these are from before the chain began.
     pub before: u64,
     /// Lines of which only half was written, and that the chain goes on over.
-    pub torn: Vec<Place>,
+    pub torn: Vec<LinePosition>,
     /// Where it is broken.
-    pub broken: Vec<(Place, Break)>,
+    pub broken: Vec<(LinePosition, Break)>,
     /// What the first line carries.
     pub first: Option<Link>,
     /// Where the chain begins.
-    pub begins: Option<(Place, Beginning)>,
+    pub begins: Option<(LinePosition, Beginning)>,
     /// What the next line carries, or would.
     pub last: Option<Link>,
     /// The same, if the last line that reads as a whole one was cut right before its end.
     or: Option<Link>,
     /// The half line at the end of the file before, until the next file shows whether it goes on from there.
-    no_end: Option<Place>,
+    no_end: Option<LinePosition>,
 }
 
 impl Verification {
@@ -227,18 +227,18 @@ impl Verification {
         } {
             number += 1;
             self.lines += 1;
-            let place = Place {
+            let position = LinePosition {
                 file: file.to_owned(),
                 line: number,
             };
             if let Some(whole) = line.strip_suffix(b"\n") {
-                self.line(&place, whole);
+                self.line(&position, whole);
             } else if !begins_as_a_record(&line) {
-                self.broken.push((place, Break::NoRecord));
-                self.go_on(&line, Carried::Torn);
+                self.broken.push((position, Break::NoRecord));
+                self.go_on(&line, CarriedLink::Torn);
             } else {
-                self.go_on(&line, Carried::Torn);
-                self.torn.extend(self.no_end.replace(place));
+                self.go_on(&line, CarriedLink::Torn);
+                self.torn.extend(self.no_end.replace(position));
             }
         }
         Ok(())
@@ -248,31 +248,31 @@ impl Verification {
     pub fn finish(&mut self) {
         let no_end = self.no_end.take();
         self.broken
-            .extend(no_end.map(|place| (place, Break::NoEnd)));
+            .extend(no_end.map(|position| (position, Break::NoEnd)));
         if self.lines > 0 && self.first.is_none() && self.broken.is_empty() {
-            let place = Place {
+            let position = LinePosition {
                 file: String::new(),
                 line: 0,
             };
-            self.broken.push((place, Break::NoChain));
+            self.broken.push((position, Break::NoChain));
         }
     }
 
-    fn line(&mut self, place: &Place, line: &[u8]) {
+    fn line(&mut self, position: &LinePosition, line: &[u8]) {
         let carried = carried(line);
         let wrong = match carried {
-            Carried::Torn if !begins_as_a_record(line) => Some(Break::NoRecord),
-            Carried::Torn => {
-                self.torn.push(place.clone());
+            CarriedLink::Torn if !begins_as_a_record(line) => Some(Break::NoRecord),
+            CarriedLink::Torn => {
+                self.torn.push(position.clone());
                 None
             }
-            Carried::Nothing if self.first.is_none() => {
+            CarriedLink::Nothing if self.first.is_none() => {
                 self.before += 1;
                 None
             }
-            Carried::Nothing => Some(Break::Missing),
-            Carried::Link(None) => Some(Break::Unreadable),
-            Carried::Link(Some(told)) => {
+            CarriedLink::Nothing => Some(Break::Missing),
+            CarriedLink::Link(None) => Some(Break::Unreadable),
+            CarriedLink::Link(Some(told)) => {
                 if self.first.is_none() {
                     self.first = Some(told);
                     let older = self.last.is_none() && told != Link::FIRST;
@@ -281,7 +281,7 @@ impl Verification {
                     } else {
                         Beginning::Here
                     };
-                    self.begins = Some((place.clone(), begins));
+                    self.begins = Some((position.clone(), begins));
                 }
                 let goes_on = self.last.is_none() || [self.last, self.or].contains(&Some(told));
                 (!goes_on).then_some(Break::Differs)
@@ -292,19 +292,20 @@ impl Verification {
             (Some(half), Some(_)) => self.broken.push((half, Break::NoEnd)),
             (None, _) => {}
         }
-        self.broken.extend(wrong.map(|what| (place.clone(), what)));
+        self.broken
+            .extend(wrong.map(|what| (position.clone(), what)));
         self.go_on(line, carried);
     }
 
-    fn go_on(&mut self, line: &[u8], carried: Carried) {
+    fn go_on(&mut self, line: &[u8], carried: CarriedLink) {
         let before = match carried {
-            Carried::Link(told) => told,
-            Carried::Torn | Carried::Nothing => self.last,
+            CarriedLink::Link(told) => told,
+            CarriedLink::Torn | CarriedLink::Nothing => self.last,
         };
         let torn = before.map(|before| before.after_torn(line));
         (self.last, self.or) = match carried {
-            Carried::Torn => (torn, self.or.map(|or| or.after_torn(line))),
-            Carried::Nothing | Carried::Link(_) => (Some(Link::after(line)), torn),
+            CarriedLink::Torn => (torn, self.or.map(|or| or.after_torn(line))),
+            CarriedLink::Nothing | CarriedLink::Link(_) => (Some(Link::after(line)), torn),
         };
     }
 }
@@ -340,7 +341,7 @@ mod tests {
     fn broken(files: &[&[u8]]) -> Vec<(String, Break)> {
         let all = verified(files).broken;
         all.into_iter()
-            .map(|(place, what)| (place.to_string(), what))
+            .map(|(position, what)| (position.to_string(), what))
             .collect()
     }
 
@@ -437,8 +438,8 @@ mod tests {
         let second = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         let begins = |text: &[u8]| {
             let all = verified(&[text]);
-            let (place, begins) = all.begins.unwrap();
-            (place.line, begins)
+            let (position, begins) = all.begins.unwrap();
+            (position.line, begins)
         };
         assert_eq!(begins(&text), (1, Beginning::Here));
         let Beginning::Before(link) = begins(&text[second..]).1 else {

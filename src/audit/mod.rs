@@ -17,7 +17,7 @@ mod wanted;
 mod writer;
 
 pub use backwards::Newest;
-pub use chain::{Beginning, Break, Link, Place, Verification};
+pub use chain::{Beginning, Break, LinePosition, Link, Verification};
 pub use kept::Kept;
 pub use older::{Older, Reach};
 pub use permit::Permit;

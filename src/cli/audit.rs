@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failed, Outcome, counted, print, say, search};
-use crate::audit::{Beginning, Break, Link, Place, Verification, files};
+use crate::audit::{Beginning, Break, LinePosition, Link, Verification, files};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -105,7 +105,8 @@ fn tell(all: &Verification) -> Result<(), Failed> {
 }
 
 fn as_json(all: &Verification) -> Result<(), Failed> {
-    let place = |place: &Place| json!({ "file": place.file, "line": place.line });
+    let position =
+        |position: &LinePosition| json!({ "file": position.file, "line": position.line });
     let text = |link: Option<Link>| link.map(|link| link.to_string());
     let broken = all
         .broken
@@ -116,9 +117,9 @@ fn as_json(all: &Verification) -> Result<(), Failed> {
         "lines": all.lines,
         "before_chain": all.before,
         "first": text(all.first),
-        "begins": all.begins.as_ref().map(|(at, begins)| json!({ "at": place(at), "before": *begins != Beginning::Here })),
+        "begins": all.begins.as_ref().map(|(at, begins)| json!({ "at": position(at), "before": *begins != Beginning::Here })),
         "last": text(all.last),
-        "torn": all.torn.iter().map(place).collect::<Vec<_>>(),
+        "torn": all.torn.iter().map(position).collect::<Vec<_>>(),
         "broken": broken.collect::<Vec<_>>(),
     }))
 }
