@@ -10,24 +10,15 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 20] = [
+const DOUBLE: [(&str, &str); 14] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
     ),
-    (
-        "Failed",
-        "a command; the reading of a PROXY header; the start of the daemon",
-    ),
-    (
-        "Held",
-        "by grants; by issuers; by connections; what a holder may ask",
-    ),
     ("Judge", "of a touch; of a thing in an answer"),
     ("Key", "of a cache; of a JSON object; the last of a walk"),
     ("Known", "how much of a request; what of an attribute"),
-    ("Line", "of the record; of a request's head; to the API"),
     ("Matcher", "of paths; of values"),
     (
         "Members",
@@ -38,11 +29,8 @@ const DOUBLE: [(&str, &str); 20] = [
         "Reader",
         "of facts; of the catalogue; of the policy; of JSON",
     ),
-    ("Scan", "for secrets; of a connection's messages"),
     ("Source", "of an attribute; of a request"),
     ("Table", "by keys of ours; of answers"),
-    ("Told", "by a test; by a PROXY header"),
-    ("Unbound", "a token; a listener"),
     ("Value", "of an attribute; of a node"),
     ("Walk", "over JSON; over selections"),
     ("Way", "of a request; of a tag; to a member"),

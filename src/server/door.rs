@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 use super::connection::{Busy, Patience, Watch, Watched};
 use super::kept::{self, Ends, Wire};
 use super::listen::{Listener, Stream};
-use super::proxy::{self, Told};
+use super::proxy::{self, ProxiedPeer};
 use super::watchdog::{BEAT, Beat};
 use super::workers::Workers;
 use crate::admin::Admin;
@@ -174,7 +174,7 @@ struct Full;
 
 /// A request that is being answered.
 type Answering =
-    Pin<Box<dyn Future<Output = Result<Response<Held<AnswerBody>>, Infallible>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<Response<TrackedBody<AnswerBody>>, Infallible>> + Send>>;
 
 impl Door {
     /// Takes connections in until the daemon stops, and then waits for those that are left.
@@ -293,15 +293,15 @@ impl Door {
             return None;
         }
         match tokio::time::timeout(self.patience.head, proxy::take(&mut stream)).await {
-            Ok(Ok(Told::Client(addr))) => Some((stream, (addr, Forwarding::Own))),
-            Ok(Ok(Told::ProxyItself)) => Some((stream, (peer, Forwarding::Unknown))),
-            Ok(Err(why @ proxy::Failed::Header(_))) => {
+            Ok(Ok(ProxiedPeer::Client(addr))) => Some((stream, (addr, Forwarding::Own))),
+            Ok(Ok(ProxiedPeer::ProxyItself)) => Some((stream, (peer, Forwarding::Unknown))),
+            Ok(Err(why @ proxy::ProxyHeaderError::Header(_))) => {
                 self.told
                     .once_in_a_while(|| warn!(%peer, %why, "a connection was closed"));
                 None
             }
             // Load balancers look whether a port is open, and say nothing.
-            Ok(Err(why @ proxy::Failed::Connection(_))) => {
+            Ok(Err(why @ proxy::ProxyHeaderError::Connection(_))) => {
                 debug!(%peer, %why, "a connection was closed");
                 None
             }
@@ -440,7 +440,7 @@ impl Door {
         peer: Peer,
     ) -> impl Service<
         Request<Incoming>,
-        Response = Response<Held<AnswerBody>>,
+        Response = Response<TrackedBody<AnswerBody>>,
         Error = Infallible,
         Future = Answering,
     > + Send
@@ -456,7 +456,7 @@ impl Door {
                     request.extensions_mut().insert(oddity);
                 }
                 let answer = behind.answer(request, peer).await;
-                Ok(answer.map(|body| Held::new(body, busy)))
+                Ok(answer.map(|body| TrackedBody::new(body, busy)))
             });
             answering
         })
@@ -529,14 +529,14 @@ async fn turn_away(mut stream: impl AsyncWrite + Unpin, why: &str) {
 }
 
 /// An answer's body, which keeps its connection busy until it has gone, and tells whether its client takes it.
-struct Held<B: Body> {
+struct TrackedBody<B: Body> {
     body: B,
     busy: Busy,
     /// Why the answer breaks off, once all before that is on its way.
     broken: Option<B::Error>,
 }
 
-impl<B: Body> Held<B> {
+impl<B: Body> TrackedBody<B> {
     fn new(body: B, busy: Busy) -> Self {
         busy.offers();
         Self {
@@ -547,7 +547,7 @@ impl<B: Body> Held<B> {
     }
 }
 
-impl<B: Body<Error: Unpin> + Unpin> Body for Held<B> {
+impl<B: Body<Error: Unpin> + Unpin> Body for TrackedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 

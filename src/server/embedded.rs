@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::doors::Doors;
 use super::inherited::Inherited;
-use super::listen::{Listener, Unbound};
+use super::listen::{BindError, Listener};
 use super::watchdog::Heart;
 use super::workers::Workers;
 use crate::audit::Audit;
@@ -82,8 +82,8 @@ impl Embedded {
         for listen in settings.listen.iter().take(1) {
             let bound = Listener::bind(listen, &mut Inherited::none()).await;
             listeners.extend(bound.map_err(|unbound| match unbound {
-                Unbound::System(error) => Unopened::Listen(error),
-                Unbound::Systemd(unfit) => Unopened::Listen(io::Error::other(unfit)),
+                BindError::System(error) => Unopened::Listen(error),
+                BindError::Systemd(unfit) => Unopened::Listen(io::Error::other(unfit)),
             })?);
         }
         let address = listeners.iter().find_map(Listener::address);

@@ -16,8 +16,8 @@ use crate::gate::Oddity;
 
 /// Where a connection is in its messages.
 #[derive(Debug)]
-struct Scan {
-    part: Part,
+struct MessageScan {
+    part: MessagePart,
     head: Head,
     /// How many heads have ended.
     heads: u64,
@@ -25,7 +25,7 @@ struct Scan {
 
 /// What the next byte is a part of.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum MessagePart {
     Head,
     /// So many bytes of a body, or of a chunk and the end of its line, are still to come.
     Body {
@@ -46,7 +46,7 @@ enum Part {
 /// A head as far as it has come.
 #[derive(Debug, Default)]
 struct Head {
-    line: Line,
+    line: HeadLine,
     /// Bytes of the line as far as it has come, without the carriage return.
     seen: usize,
     length: Option<u64>,
@@ -57,7 +57,7 @@ struct Head {
 
 /// Which line of a head it is.
 #[derive(Clone, Copy, Debug, Default)]
-enum Line {
+enum HeadLine {
     /// The request line, with how many spaces it had so far.
     #[default]
     Request,
@@ -76,10 +76,10 @@ enum Line {
 const LENGTH: &[u8] = b"content-length";
 const CODING: &[u8] = b"transfer-encoding";
 
-impl Scan {
+impl MessageScan {
     fn new() -> Self {
         Self {
-            part: Part::Head,
+            part: MessagePart::Head,
             head: Head::default(),
             heads: 0,
         }
@@ -88,17 +88,17 @@ impl Scan {
     /// Looks at what has come; each head that is odd is told with its number, from 1.
     fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(u64, Oddity)) {
         while let Some((first, rest)) = bytes.split_first() {
-            if let Part::Body { left, chunked } = self.part {
+            if let MessagePart::Body { left, chunked } = self.part {
                 let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 bytes = bytes.get(here..).unwrap_or_default();
                 self.part = match left - here as u64 {
                     0 if chunked => SIZE,
-                    0 => Part::Head,
-                    left => Part::Body { left, chunked },
+                    0 => MessagePart::Head,
+                    left => MessagePart::Body { left, chunked },
                 };
                 continue;
             }
-            if let Part::Head = self.part
+            if let MessagePart::Head = self.part
                 && self.head.says_no_more_before_its_line_ends()
             {
                 // Most of a head is such, and to look for the end of a line is faster than to look at each byte.
@@ -110,7 +110,7 @@ impl Scan {
             }
             bytes = rest;
             match self.part {
-                Part::Head if self.head.ends_with(*first) => {
+                MessagePart::Head if self.head.ends_with(*first) => {
                     self.heads += 1;
                     let head = std::mem::take(&mut self.head);
                     for oddity in head.oddities() {
@@ -118,40 +118,40 @@ impl Scan {
                     }
                     self.part = head.body();
                 }
-                Part::Size { size, open } => self.part = sized(size, open, *first),
-                Part::Trailers if self.head.ends_line(*first) => {
+                MessagePart::Size { size, open } => self.part = sized(size, open, *first),
+                MessagePart::Trailers if self.head.ends_line(*first) => {
                     self.head = Head::default();
-                    self.part = Part::Head;
+                    self.part = MessagePart::Head;
                 }
-                Part::Head | Part::Trailers | Part::Body { .. } => {}
-                Part::Lost => return,
+                MessagePart::Head | MessagePart::Trailers | MessagePart::Body { .. } => {}
+                MessagePart::Lost => return,
             }
         }
     }
 }
 
-const SIZE: Part = Part::Size {
+const SIZE: MessagePart = MessagePart::Size {
     size: 0,
     open: true,
 };
 
 /// What comes after a byte of the line with a chunk's size.
-fn sized(size: u64, open: bool, byte: u8) -> Part {
+fn sized(size: u64, open: bool, byte: u8) -> MessagePart {
     let digit = char::from(byte).to_digit(16).filter(|_| open);
     match (digit, byte) {
         (Some(digit), _) => match size.checked_mul(16) {
-            Some(size) => Part::Size {
+            Some(size) => MessagePart::Size {
                 size: size + u64::from(digit),
                 open,
             },
-            None => Part::Lost,
+            None => MessagePart::Lost,
         },
-        (None, b'\n') if size == 0 => Part::Trailers,
-        (None, b'\n') => Part::Body {
+        (None, b'\n') if size == 0 => MessagePart::Trailers,
+        (None, b'\n') => MessagePart::Body {
             left: size.saturating_add(2),
             chunked: true,
         },
-        (None, _) => Part::Size { size, open: false },
+        (None, _) => MessagePart::Size { size, open: false },
     }
 }
 
@@ -159,8 +159,8 @@ impl Head {
     /// Takes a byte in; whether the head ends with it. Empty lines before it are none of it (RFC 9112 §2.2).
     fn ends_with(&mut self, byte: u8) -> bool {
         if byte == b'\n' {
-            let begun = !matches!(self.line, Line::Request);
-            if let Line::Length(length) = self.line {
+            let begun = !matches!(self.line, HeadLine::Request);
+            if let HeadLine::Length(length) = self.line {
                 self.length = length;
             }
             let ends = self.ends_line(byte) && begun;
@@ -176,7 +176,7 @@ impl Head {
 
     /// Whether nothing counts any more but where the line ends: it is none of those that are looked at, and not empty.
     fn says_no_more_before_its_line_ends(&self) -> bool {
-        matches!(self.line, Line::Version | Line::Other) && self.seen > 0
+        matches!(self.line, HeadLine::Version | HeadLine::Other) && self.seen > 0
     }
 
     /// Counts a byte of a line; whether it ends one that is empty.
@@ -191,31 +191,31 @@ impl Head {
         }
     }
 
-    fn after(&mut self, byte: u8) -> Line {
+    fn after(&mut self, byte: u8) -> HeadLine {
         match self.line {
-            Line::Request if byte == b' ' => Line::Target,
-            Line::Target if byte == b' ' => Line::Version,
-            Line::Target => {
+            HeadLine::Request if byte == b' ' => HeadLine::Target,
+            HeadLine::Target if byte == b' ' => HeadLine::Version,
+            HeadLine::Target => {
                 self.fragment |= byte == b'#';
-                Line::Target
+                HeadLine::Target
             }
-            Line::Name { length, coding } if byte == b':' => {
+            HeadLine::Name { length, coding } if byte == b':' => {
                 self.chunked |= coding && self.seen == CODING.len();
                 if length && self.seen == LENGTH.len() {
                     self.has_length = true;
-                    Line::Length(None)
+                    HeadLine::Length(None)
                 } else {
-                    Line::Other
+                    HeadLine::Other
                 }
             }
-            Line::Name { length, coding } => {
+            HeadLine::Name { length, coding } => {
                 let goes_on = |name: &[u8]| name.get(self.seen) == Some(&byte.to_ascii_lowercase());
                 match (length && goes_on(LENGTH), coding && goes_on(CODING)) {
-                    (false, false) => Line::Other,
-                    (length, coding) => Line::Name { length, coding },
+                    (false, false) => HeadLine::Other,
+                    (length, coding) => HeadLine::Name { length, coding },
                 }
             }
-            Line::Length(length) => Line::Length(match char::from(byte).to_digit(10) {
+            HeadLine::Length(length) => HeadLine::Length(match char::from(byte).to_digit(10) {
                 None => length,
                 Some(digit) => Some(
                     length
@@ -224,7 +224,7 @@ impl Head {
                         .saturating_add(digit.into()),
                 ),
             }),
-            line @ (Line::Request | Line::Version | Line::Other) => line,
+            line @ (HeadLine::Request | HeadLine::Version | HeadLine::Other) => line,
         }
     }
 
@@ -235,11 +235,11 @@ impl Head {
     }
 
     /// What follows it.
-    fn body(&self) -> Part {
+    fn body(&self) -> MessagePart {
         match (self.chunked, self.length) {
             (true, _) => SIZE,
-            (false, None | Some(0)) => Part::Head,
-            (false, Some(left)) => Part::Body {
+            (false, None | Some(0)) => MessagePart::Head,
+            (false, Some(left)) => MessagePart::Body {
                 left,
                 chunked: false,
             },
@@ -247,7 +247,7 @@ impl Head {
     }
 }
 
-const NAME: Line = Line::Name {
+const NAME: HeadLine = HeadLine::Name {
     length: true,
     coding: true,
 };
@@ -255,7 +255,7 @@ const NAME: Line = Line::Name {
 /// A stream whose heads are looked at as they are read.
 pub(super) struct Scanned<S> {
     stream: S,
-    scan: Scan,
+    scan: MessageScan,
     watch: Watch,
 }
 
@@ -264,7 +264,7 @@ impl<S> Scanned<S> {
     pub fn new(stream: S, watch: Watch) -> Self {
         Self {
             stream,
-            scan: Scan::new(),
+            scan: MessageScan::new(),
             watch,
         }
     }
@@ -330,7 +330,7 @@ mod tests {
 
     /// What is told of bytes that come in pieces of so many.
     fn told(text: &str, piece: usize) -> (Vec<(u64, Oddity)>, u64) {
-        let (mut scan, mut all) = (Scan::new(), Vec::new());
+        let (mut scan, mut all) = (MessageScan::new(), Vec::new());
         for piece in text.as_bytes().chunks(piece) {
             scan.read(piece, |head, oddity| all.push((head, oddity)));
         }

@@ -49,20 +49,20 @@ pub enum Stream {
 
 /// Why there is no listener.
 #[derive(Debug)]
-pub enum Unbound {
+pub enum BindError {
     /// The system's own.
     System(io::Error),
     /// What systemd passed is not what the configuration asks for.
     Systemd(Unfit),
 }
 
-impl From<io::Error> for Unbound {
+impl From<io::Error> for BindError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
 }
 
-impl From<Unfit> for Unbound {
+impl From<Unfit> for BindError {
     fn from(unfit: Unfit) -> Self {
         Self::Systemd(unfit)
     }
@@ -73,7 +73,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system's own, or what is wrong with systemd's.
-    pub async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Self>, Unbound> {
+    pub async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Self>, BindError> {
         let (place, header, tls) = match listen {
             Listen::Plain(place, header, _) => (place, *header, false),
             Listen::Tls(place, header, _) => (place, *header, true),
@@ -107,7 +107,7 @@ impl Listener {
 
     /// What an address of the configuration is checked for when it is read, this is checked for here: which address it has,
     /// the socket's unit says.
-    fn of_systemd(name: &str, socket: Socket, listen: &Listen) -> Result<Self, Unbound> {
+    fn of_systemd(name: &str, socket: Socket, listen: &Listen) -> Result<Self, BindError> {
         match (socket, listen) {
             (Socket::Tcp(socket), Listen::Plain(place, header, plaintext)) => {
                 let address = socket.local_addr()?;
@@ -138,7 +138,7 @@ impl Listener {
         place: &ListenPlace,
         header: ProxyHeader,
         tls: bool,
-    ) -> Result<Self, Unbound> {
+    ) -> Result<Self, BindError> {
         socket.set_nonblocking(true)?;
         Ok(Self::Tcp {
             listener: TcpListener::from_std(socket)?,

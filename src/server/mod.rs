@@ -21,4 +21,4 @@ mod workers;
 
 pub use embedded::{Embedded, Unopened};
 pub use inherited::{Inherited, Unfit};
-pub use run::{Failed, run};
+pub use run::{StartError, run};

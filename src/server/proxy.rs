@@ -16,12 +16,12 @@ pub enum Reading {
     /// The beginning of a header, which has at least so many bytes more.
     More(usize),
     /// A whole header.
-    Whole(Told),
+    Whole(ProxiedPeer),
 }
 
 /// What a header tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Told {
+pub enum ProxiedPeer {
     /// The client's address.
     Client(IpAddr),
     /// Nothing: it is the proxy that speaks, or it does not know for whom. Its own address counts.
@@ -63,14 +63,14 @@ impl fmt::Display for NoHeader {
 
 /// Why no header came.
 #[derive(Debug)]
-pub enum Failed {
+pub enum ProxyHeaderError {
     /// The connection ended or broke.
     Connection(std::io::Error),
     /// Something else came.
     Header(NoHeader),
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for ProxyHeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(error) => {
@@ -84,18 +84,20 @@ impl fmt::Display for Failed {
 /// Takes the header from a stream, and not a byte more.
 ///
 /// # Errors
-/// `Failed` if another thing came, or less.
-pub async fn take(stream: &mut (impl AsyncRead + Unpin)) -> Result<Told, Failed> {
+/// `ProxyHeaderError` if another thing came, or less.
+pub async fn take(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxiedPeer, ProxyHeaderError> {
     let mut bytes = Vec::with_capacity(LONGEST_LINE);
     loop {
-        match read(&bytes).map_err(Failed::Header)? {
-            Reading::Whole(told) => return Ok(told),
+        match read(&bytes).map_err(ProxyHeaderError::Header)? {
+            Reading::Whole(peer) => return Ok(peer),
             Reading::More(count) => {
                 let (had, wanted) = (bytes.len(), count as u64);
                 let came = (&mut *stream).take(wanted).read_buf(&mut bytes).await;
-                came.map_err(Failed::Connection)?;
+                came.map_err(ProxyHeaderError::Connection)?;
                 if bytes.len() == had {
-                    return Err(Failed::Connection(std::io::ErrorKind::UnexpectedEof.into()));
+                    return Err(ProxyHeaderError::Connection(
+                        std::io::ErrorKind::UnexpectedEof.into(),
+                    ));
                 }
             }
         }
@@ -136,7 +138,7 @@ fn line(bytes: &[u8]) -> Result<Reading, NoHeader> {
         Some(b"\r") => unfinished(bytes.len(), b"\n".len()),
         Some(b"\r\n") if bytes.len() <= LONGEST_LINE => {
             let text = bytes.get(..end).and_then(|line| str::from_utf8(line).ok());
-            text.and_then(told_by_line)
+            text.and_then(peer_by_line)
                 .map(Reading::Whole)
                 .ok_or(NoHeader::Line)
         }
@@ -152,14 +154,14 @@ fn unfinished(length: usize, end: usize) -> Result<Reading, NoHeader> {
     Ok(Reading::More(end.max(SHORTEST_LINE.saturating_sub(length))))
 }
 
-fn told_by_line(line: &str) -> Option<Told> {
+fn peer_by_line(line: &str) -> Option<ProxiedPeer> {
     let parts: Vec<_> = line.split(' ').collect();
     match parts.as_slice() {
-        ["PROXY", "UNKNOWN", ..] => Some(Told::ProxyItself), // the rest is to be ignored (2.1)
+        ["PROXY", "UNKNOWN", ..] => Some(ProxiedPeer::ProxyItself), // the rest is to be ignored (2.1)
         ["PROXY", "TCP4", source, target, from, to] => {
             let source: Ipv4Addr = source.parse().ok()?;
             (target.parse::<Ipv4Addr>().is_ok() && is_port(from) && is_port(to))
-                .then(|| Told::Client(source.into()))
+                .then(|| ProxiedPeer::Client(source.into()))
         }
         ["PROXY", "TCP6", source, target, from, to] => {
             let source: Ipv6Addr = source.parse().ok()?;
@@ -176,8 +178,8 @@ fn is_port(text: &str) -> bool {
 }
 
 /// An IPv4 address in the clothes of IPv6 is that IPv4 address, as everywhere.
-fn client(address: IpAddr) -> Told {
-    Told::Client(address.to_canonical())
+fn client(address: IpAddr) -> ProxiedPeer {
+    ProxiedPeer::Client(address.to_canonical())
 }
 
 /// Version 2: signature, version and command, family, length, addresses, and more that nothing here goes by.
@@ -207,19 +209,19 @@ fn binary(bytes: &[u8]) -> Result<Reading, NoHeader> {
         return Err(NoHeader::Length);
     };
     if command == LOCAL {
-        return Ok(Reading::Whole(Told::ProxyItself)); // what it carries is to be skipped (2.2)
+        return Ok(Reading::Whole(ProxiedPeer::ProxyItself)); // what it carries is to be skipped (2.2)
     }
     additions(bytes, HEAD + addresses)?;
-    Ok(Reading::Whole(told_by_addresses(family, rest)))
+    Ok(Reading::Whole(peer_by_addresses(family, rest)))
 }
 
-fn told_by_addresses(family: u8, rest: &[u8]) -> Told {
+fn peer_by_addresses(family: u8, rest: &[u8]) -> ProxiedPeer {
     let source = match family {
         TCP4 => rest.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
         TCP6 => rest.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
         _ => None,
     };
-    source.map_or(Told::ProxyItself, client)
+    source.map_or(ProxiedPeer::ProxyItself, client)
 }
 
 /// Goes through what is added to the addresses (2.2): it must end where the header does, and a checksum must be right.
@@ -324,7 +326,7 @@ mod tests {
         let longest = long.replacen('x', "", 0);
         assert_eq!(longest.len(), 107);
         let longer = long.replacen('x', "xx", 1);
-        let cases: [(&str, Result<Told, NoHeader>); 22] = [
+        let cases: [(&str, Result<ProxiedPeer, NoHeader>); 22] = [
             (
                 "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n",
                 Ok(client([192, 0, 2, 7].into())),
@@ -341,12 +343,12 @@ mod tests {
                 "PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 1 443\r\n",
                 Ok(client([192, 0, 2, 7].into())),
             ),
-            ("PROXY UNKNOWN\r\n", Ok(Told::ProxyItself)),
+            ("PROXY UNKNOWN\r\n", Ok(ProxiedPeer::ProxyItself)),
             (
                 "PROXY UNKNOWN ffff:f...f:ffff any thing\r\n",
-                Ok(Told::ProxyItself),
+                Ok(ProxiedPeer::ProxyItself),
             ),
-            (&longest, Ok(Told::ProxyItself)),
+            (&longest, Ok(ProxiedPeer::ProxyItself)),
             (&longer, Err(NoHeader::TooLong)),
             ("PROXY UNKNOWNS\r\n", Err(NoHeader::Line)),
             (
@@ -412,18 +414,27 @@ mod tests {
     fn a_binary_header_tells_an_address_or_is_none() {
         let v4 = addresses([192, 0, 2, 7].into(), 4000).1;
         let v6 = addresses("::ffff:192.0.2.7".parse().unwrap(), 4000).1;
-        let told = Ok(client([192, 0, 2, 7].into()));
+        let peer = Ok(client([192, 0, 2, 7].into()));
         let sum = |by| with_checksum([192, 0, 2, 7].into(), by);
         let cases = [
-            (version_2(PROXY, TCP4, &v4), told),
-            (version_2(PROXY, TCP6, &v6), told),
-            (version_2(PROXY, UNSPECIFIED, &[]), Ok(Told::ProxyItself)),
-            (version_2(LOCAL, UNSPECIFIED, &[]), Ok(Told::ProxyItself)),
-            (version_2(LOCAL, TCP4, &v4), Ok(Told::ProxyItself)), // it may carry addresses; they count for nothing
-            (version_2(LOCAL, 0x77, &[1, 2, 3]), Ok(Told::ProxyItself)),
+            (version_2(PROXY, TCP4, &v4), peer),
+            (version_2(PROXY, TCP6, &v6), peer),
+            (
+                version_2(PROXY, UNSPECIFIED, &[]),
+                Ok(ProxiedPeer::ProxyItself),
+            ),
+            (
+                version_2(LOCAL, UNSPECIFIED, &[]),
+                Ok(ProxiedPeer::ProxyItself),
+            ),
+            (version_2(LOCAL, TCP4, &v4), Ok(ProxiedPeer::ProxyItself)), // it may carry addresses; they count for nothing
+            (
+                version_2(LOCAL, 0x77, &[1, 2, 3]),
+                Ok(ProxiedPeer::ProxyItself),
+            ),
             (
                 version_2(PROXY, TCP4, &[&v4[..], &[4, 0, 1, 9]].concat()),
-                told,
+                peer,
             ),
             (
                 version_2(PROXY, TCP4, &[&v4[..], &[4, 0, 2, 9]].concat()),
@@ -444,7 +455,7 @@ mod tests {
                 version_2(PROXY, TCP4, &vec![0; 2049]),
                 Err(NoHeader::TooLong),
             ),
-            (sum(0), told),
+            (sum(0), peer),
             (sum(1), Err(NoHeader::Checksum)),
         ];
         for (bytes, expected) in cases {

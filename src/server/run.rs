@@ -15,7 +15,7 @@ use super::descriptors;
 use super::door::{Behind, Door};
 use super::doors::{Doors, patience};
 use super::inherited::{Inherited, Unfit};
-use super::listen::{Listener, Unbound};
+use super::listen::{BindError, Listener};
 use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;
@@ -30,7 +30,7 @@ use crate::state::{Live, StateError};
 
 /// Why the daemon could not start.
 #[derive(Debug)]
-pub enum Failed {
+pub enum StartError {
     /// Its files have mistakes.
     Files(Vec<Problem>),
     /// The state can't be used.
@@ -47,7 +47,7 @@ pub enum Failed {
     Threads(io::Error),
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Files(problems) => {
@@ -88,7 +88,7 @@ impl fmt::Display for Failed {
     }
 }
 
-impl std::error::Error for Failed {}
+impl std::error::Error for StartError {}
 
 /// How long requests under way may take to end once the daemon is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -101,16 +101,16 @@ const ADMIN_CONNECTIONS: usize = 64;
 /// does a change of a file. `inherited` are the sockets that systemd passed on.
 ///
 /// # Errors
-/// `Failed`, before anything is served.
-pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> {
-    let current = Arc::new(Current::load(config).map_err(Failed::Files)?);
+/// `StartError`, before anything is served.
+pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), StartError> {
+    let current = Arc::new(Current::load(config).map_err(StartError::Files)?);
     let serving = current.get();
     let settings = &serving.rules.settings;
     descriptors::make_room(&settings.limits);
     // A file that may not grow is a disk that is full: writing to it fails, and the daemon goes on.
-    let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE)).map_err(Failed::Signals)?;
+    let _too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE)).map_err(StartError::Signals)?;
     let tokens = open_state(settings).await?;
-    let unwritable = |error| Failed::Audit(settings.audit.clone(), error);
+    let unwritable = |error| StartError::Audit(settings.audit.clone(), error);
     let history = settings.console.as_ref().map(|_| Arc::<History>::default());
     let seen = history.clone().map(History::seen);
     let audit = Arc::new(Audit::open_seen(&settings.audit, seen).map_err(unwritable)?);
@@ -122,7 +122,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
         Some(listen) => bind(listen, &mut inherited).await?,
         None => Vec::new(),
     };
-    inherited.all_taken().map_err(Failed::Systemd)?;
+    inherited.all_taken().map_err(StartError::Systemd)?;
     let gate = Gate::new(current.clone(), tokens.clone(), audit.clone());
     let console = history.map(|history| {
         let of = (current.clone(), tokens.clone(), audit.clone());
@@ -130,7 +130,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     });
     let admin = Admin::new(current.clone(), tokens.clone(), audit.clone());
     let admin = Arc::new(admin);
-    let mut signals = Signals::new().map_err(Failed::Signals)?;
+    let mut signals = Signals::new().map_err(StartError::Signals)?;
     let mut heart = Heart::new();
     let behind = Behind::Admin(admin.clone(), console);
     if !admin_listeners.is_empty() {
@@ -141,7 +141,7 @@ pub async fn run(config: &Path, mut inherited: Inherited) -> Result<(), Failed> 
     for listener in &listeners {
         info!(address = %listener, tls = listener.is_tls(), "listening");
     }
-    let workers = Workers::start(&mut heart).map_err(Failed::Threads)?;
+    let workers = Workers::start(&mut heart).map_err(StartError::Threads)?;
     let doors = Doors::open(gate, listeners, settings, workers, &mut heart);
     drop(serving);
     in_force(&current, &tokens);
@@ -319,20 +319,20 @@ fn status(current: &Current) -> String {
     }
 }
 
-async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Listener>, Failed> {
+async fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Listener>, StartError> {
     let bound = Listener::bind(listen, inherited).await;
     bound.map_err(|unbound| match unbound {
-        Unbound::System(error) => Failed::Listen(listen.clone(), error),
-        Unbound::Systemd(unfit) => Failed::Systemd(unfit),
+        BindError::System(error) => StartError::Listen(listen.clone(), error),
+        BindError::Systemd(unfit) => StartError::Systemd(unfit),
     })
 }
 
 /// Opens the state where waiting holds nobody up.
-async fn open_state(settings: &Settings) -> Result<Arc<Live>, Failed> {
+async fn open_state(settings: &Settings) -> Result<Arc<Live>, StartError> {
     let (place, recorded) = (settings.state.clone(), recorded_until(&settings.audit));
     let opened = tokio::task::spawn_blocking(move || Live::open(&place, recorded)).await;
-    let opened = opened.map_err(|error| Failed::Signals(error.into()))?;
-    opened.map_err(Failed::State)
+    let opened = opened.map_err(|error| StartError::Signals(error.into()))?;
+    opened.map_err(StartError::State)
 }
 
 enum Signal {
