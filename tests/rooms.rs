@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 14] = [
+const DOUBLE: [(&str, &str); 12] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
     ),
     ("Judge", "of a touch; of a thing in an answer"),
-    ("Key", "of a cache; of a JSON object; the last of a walk"),
     ("Known", "how much of a request; what of an attribute"),
     ("Matcher", "of paths; of values"),
     (
@@ -33,7 +32,6 @@ const DOUBLE: [(&str, &str); 14] = [
     ("Table", "by keys of ours; of answers"),
     ("Value", "of an attribute; of a node"),
     ("Walk", "over JSON; over selections"),
-    ("Way", "of a request; of a tag; to a member"),
 ];
 
 /// What a room needs, and in which file it says so.

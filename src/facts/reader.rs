@@ -25,8 +25,8 @@ use crate::upstream::{RealToken, Upstream};
 /// Everything is kept under the account's *turn*, which every change through tidegate moves on: what was read before a
 /// change, or was under way during it, is found by nobody after it.
 pub struct Facts {
-    single: Cache<Key, Arc<Option<Bytes>>>,
-    lists: Cache<Key, Arc<Listed>>,
+    single: Cache<CacheKey, Arc<Option<Bytes>>>,
+    lists: Cache<CacheKey, Arc<Listed>>,
     actions: moka::sync::Cache<(String, String), Arc<ActedOn>>,
     assigned: moka::sync::Cache<Assigned, Put>,
     turns: Mutex<HashMap<String, Arc<Turns>>>,
@@ -86,7 +86,7 @@ struct Assigned {
 }
 
 #[derive(Clone, Eq, Hash, PartialEq)]
-struct Key {
+struct CacheKey {
     /// The rules under which it was read: another upstream or real token sees other things.
     generation: u64,
     turn: u64,
@@ -443,8 +443,8 @@ impl<'r> Reader<'r> {
         self.calls.clone()
     }
 
-    fn key(&self, path_and_query: &str) -> Key {
-        Key {
+    fn key(&self, path_and_query: &str) -> CacheKey {
+        CacheKey {
             generation: self.generation,
             turn: self
                 .facts
@@ -483,7 +483,7 @@ impl<'r> Reader<'r> {
     async fn kept<T: Clone + Send + Sync + 'static>(
         &self,
         which: Kept,
-        cache: &Cache<Key, T>,
+        cache: &Cache<CacheKey, T>,
         name: &str,
         read: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {

@@ -90,7 +90,7 @@ pub enum Why {
 }
 
 /// What is left of the way to a member, and what may stand at its end.
-type Way<'k> = (&'k [Step], End);
+type RemainingPath<'k> = (&'k [Step], End);
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum End {
@@ -150,7 +150,7 @@ impl Json {
     }
 
     fn read_with(bytes: &[u8], repeats: Repeats) -> Result<Self, NotJson> {
-        let mut reader = Reader {
+        let mut reader = JsonReader {
             bytes,
             at: 0,
             values: 0,
@@ -254,11 +254,11 @@ impl Json {
         let left_out = left_out
             .iter()
             .map(|member| (member.path.steps.as_slice(), End::LeftOut));
-        let members: Vec<Way<'_>> = known.chain(left_out).collect();
+        let members: Vec<RemainingPath<'_>> = known.chain(left_out).collect();
         self.sifted(&members, "")
     }
 
-    fn sifted(&self, known: &[Way<'_>], at: &str) -> Result<Self, Unheard> {
+    fn sifted(&self, known: &[RemainingPath<'_>], at: &str) -> Result<Self, Unheard> {
         match self {
             Self::List(items) => {
                 let items = items.iter().map(|item| item.sifted(known, at));
@@ -281,7 +281,7 @@ impl Json {
     fn sifted_member(
         &self,
         key: &str,
-        known: &[Way<'_>],
+        known: &[RemainingPath<'_>],
         at: &str,
     ) -> Result<Option<Self>, Unheard> {
         let here = known.iter().filter_map(|(steps, end)| {
@@ -312,7 +312,8 @@ impl Json {
         if is_other || self.lists() > lists {
             return Err(Unheard::new(at, key, lists, Why::OtherShape));
         }
-        let below: Vec<Way<'_>> = here.iter().map(|(_, rest, end)| (*rest, *end)).collect();
+        let below: Vec<RemainingPath<'_>> =
+            here.iter().map(|(_, rest, end)| (*rest, *end)).collect();
         let at = written_way(at, key, lists);
         self.sifted(&below, &at).map(Some)
     }
@@ -542,7 +543,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-struct Reader<'b> {
+struct JsonReader<'b> {
     bytes: &'b [u8],
     at: usize,
     values: usize,
@@ -557,7 +558,7 @@ enum Repeats {
     Never,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
