@@ -10,28 +10,23 @@ use std::path::{Path, PathBuf};
 
 /// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
 /// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 12] = [
+const DOUBLE: [(&str, &str); 7] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
     ),
-    ("Judge", "of a touch; of a thing in an answer"),
-    ("Known", "how much of a request; what of an attribute"),
     ("Matcher", "of paths; of values"),
     (
         "Members",
         "that are read of a resource; of an item in a list",
     ),
-    ("Part", "of a document; of a pattern; of a head"),
     (
         "Reader",
         "of facts; of the catalogue; of the policy; of JSON",
     ),
     ("Source", "of an attribute; of a request"),
     ("Table", "by keys of ours; of answers"),
-    ("Value", "of an attribute; of a node"),
-    ("Walk", "over JSON; over selections"),
 ];
 
 /// What a room needs, and in which file it says so.

@@ -11,7 +11,7 @@ use crate::resource::Touch;
 pub(super) struct Case<'c> {
     pub(super) grants: &'c Grants,
     pub(super) asked: &'c Asked<'c>,
-    pub(super) known: Known,
+    pub(super) known: KnownExtent,
     pub(super) catalog: &'c Catalog,
     /// What it touches, as far as that is known by now.
     pub(super) touches: &'c [Touch],
@@ -19,7 +19,7 @@ pub(super) struct Case<'c> {
 
 /// How much of the request is known when it is judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Known {
+pub(super) enum KnownExtent {
     /// The body is still with the client, and nothing was looked up: what depends on these is left open.
     Head,
     /// All of it, and what it touches.
@@ -32,7 +32,7 @@ impl<'c> Case<'c> {
         Self {
             grants,
             asked,
-            known: Known::Whole,
+            known: KnownExtent::Whole,
             catalog,
             touches: &[],
         }
@@ -41,7 +41,7 @@ impl<'c> Case<'c> {
     /// The same, where its head alone is known.
     pub fn by_head(self) -> Self {
         Self {
-            known: Known::Head,
+            known: KnownExtent::Head,
             ..self
         }
     }

@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::bind::{Grants, Unbound, narrowed, under};
-use super::read::{Clauses, Reader};
+use super::read::{Clauses, PolicyReader};
 use super::{Covers, Grant, Policy};
 use crate::catalog::{Catalog, ScopeSet};
 use crate::units::Span;
@@ -17,7 +17,7 @@ pub struct Delegate {
     pub count: NonZeroU32,
 }
 
-impl Reader<'_> {
+impl PolicyReader<'_> {
     pub(super) fn delegate(&mut self, node: &Node) -> Option<Delegate> {
         let mut map = Map::of(node, "`delegate`", &mut self.mistakes)?;
         let ttl = map.need("ttl", &mut self.mistakes);
@@ -103,7 +103,7 @@ pub fn together(
 /// # Errors
 /// Every mistake in it.
 pub fn read_narrowing(text: &str, catalog: &Catalog) -> Result<Vec<Grant>, Mistakes> {
-    let (mut reader, root) = Reader::of("body", text, None, catalog);
+    let (mut reader, root) = PolicyReader::of("body", text, None, catalog);
     let grants = root.map(|root| reader.narrowing(&root)).unwrap_or_default();
     if reader.mistakes.is_empty() {
         Ok(grants)

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use regex::{Regex, RegexBuilder};
 
 use super::bind::Vars;
-use super::only::{Only, Selector, Value};
+use super::only::{Only, Selector, ValuePattern};
 use crate::catalog::{Kind, KindName, Kinds, TouchVerb};
 use crate::glob::{Piece, glob_matches};
 use crate::resource::{
@@ -573,7 +573,7 @@ fn any_fits(values: &[Matcher], known: &Known) -> Fit {
 
 fn bound(
     kind: &str,
-    asked: &[(String, Vec<Value>)],
+    asked: &[(String, Vec<ValuePattern>)],
     vars: &Vars,
     side: Side,
 ) -> Result<Vec<(String, Vec<Matcher>)>, regex::Error> {
@@ -591,7 +591,7 @@ fn bound(
 
 impl Matcher {
     fn bind(
-        value: &Value,
+        value: &ValuePattern,
         vars: &Vars,
         kind: &str,
         attribute: &str,
@@ -608,8 +608,8 @@ impl Matcher {
             _ => text,
         };
         let bound = match value {
-            Value::Exact(text) => Self::Exact(exact(fold(&text.fill(vars, str::to_owned)))),
-            Value::Glob(text) => {
+            ValuePattern::Exact(text) => Self::Exact(exact(fold(&text.fill(vars, str::to_owned)))),
+            ValuePattern::Glob(text) => {
                 let mut pieces = Vec::new();
                 text.parts(vars, |part, from_variable| {
                     pieces.extend(fold(part).chars().map(|letter| match letter {
@@ -620,7 +620,7 @@ impl Matcher {
                 });
                 Self::Glob(pieces)
             }
-            Value::Regex(text) => {
+            ValuePattern::Regex(text) => {
                 let source = text.fill(vars, regex::escape);
                 let regex = RegexBuilder::new(&format!("^(?:{source})$"))
                     .case_insensitive(caseless || !minds_case(kind, attribute))
@@ -640,11 +640,11 @@ impl Matcher {
     ///
     /// # Errors
     /// The expression that can't be built.
-    pub fn as_written(value: &Value) -> Result<Self, regex::Error> {
+    pub fn as_written(value: &ValuePattern) -> Result<Self, regex::Error> {
         let plain = |text: &super::Text| text.fill(&Vars::new(), str::to_owned);
         Ok(match value {
-            Value::Exact(text) => Self::Exact(plain(text)),
-            Value::Glob(text) => Self::Glob(
+            ValuePattern::Exact(text) => Self::Exact(plain(text)),
+            ValuePattern::Glob(text) => Self::Glob(
                 plain(text)
                     .chars()
                     .map(|letter| match letter {
@@ -654,7 +654,7 @@ impl Matcher {
                     })
                     .collect(),
             ),
-            Value::Regex(text) => {
+            ValuePattern::Regex(text) => {
                 let regex = RegexBuilder::new(&format!("^(?:{})$", plain(text)))
                     .dot_matches_new_line(true)
                     .build()?;

@@ -40,7 +40,7 @@ pub use grant::{Additions, BoundGrant, Covers, Grant, OnCreate};
 pub use interest::{InAnswer, InRequest};
 pub use matching::{BoundOnly, Fit, Matcher, Side, Use};
 pub use members::Sent;
-pub use only::{Only, Selector, Value};
+pub use only::{Only, Selector, ValuePattern};
 pub use operator::{Operator, Right};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};

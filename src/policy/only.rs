@@ -2,7 +2,7 @@ use regex::Regex;
 
 use super::pattern::Text;
 use crate::catalog::{Catalog, Kind, KindName, SHARED};
-use crate::yaml::{Entry, Mistakes, Node, Value as Written, nearest};
+use crate::yaml::{Entry, Mistakes, Node, Value, nearest};
 
 /// The resources that a grant is narrowed to.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub struct Only {
     /// Kinds and what is asked of their resources.
     pub kinds: Vec<(KindName, Selector)>,
     /// `tag`, `project` and `region`, asked of every resource whatever its kind.
-    pub attributes: Vec<(String, Vec<Value>)>,
+    pub attributes: Vec<(String, Vec<ValuePattern>)>,
 }
 
 /// What is asked of the resources of a kind.
@@ -19,12 +19,12 @@ pub enum Selector {
     /// Nothing.
     Any,
     /// All of these attributes must match, each by one of its values.
-    Attributes(Vec<(String, Vec<Value>)>),
+    Attributes(Vec<(String, Vec<ValuePattern>)>),
 }
 
 /// One value of an attribute.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Value {
+pub enum ValuePattern {
     /// Exactly this.
     Exact(Text),
     /// With `*` for any characters and `?` for one.
@@ -48,14 +48,14 @@ pub(super) fn read(
     for entry in node.entries("`only`", mistakes) {
         let shared = SHARED.contains(&entry.key.as_str());
         match (shared, &entry.node.value, catalog.kinds().find(&entry.key)) {
-            (true, Written::Scalar { text, .. }, _) if text == "any" => {
+            (true, Value::Scalar { text, .. }, _) if text == "any" => {
                 let instead = "write the tags, projects or regions meant; what is not narrowed needs no `only`";
                 mistakes.add(
                     entry.node.at,
                     format!("`{}: any` would narrow nothing; {instead}", entry.key),
                 );
             }
-            (true, Written::Scalar { .. } | Written::List(_), _) => {
+            (true, Value::Scalar { .. } | Value::List(_), _) => {
                 only.attributes
                     .push((entry.key.clone(), values(&entry.node, vars, mistakes)));
             }
@@ -91,7 +91,7 @@ fn selector(
     catalog: &Catalog,
     mistakes: &mut Mistakes,
 ) -> Selector {
-    if matches!(&entry.node.value, Written::Scalar { text, .. } if text == "any") {
+    if matches!(&entry.node.value, Value::Scalar { text, .. } if text == "any") {
         return Selector::Any;
     }
     let mut attributes = Vec::new();
@@ -146,7 +146,7 @@ fn has(kind: &Kind, attribute: &str, catalog: &Catalog) -> bool {
     kind.has(attribute) || inherited()
 }
 
-pub(super) fn values(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Vec<Value> {
+pub(super) fn values(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Vec<ValuePattern> {
     let items = node.one_or_more();
     if items.is_empty() {
         mistakes.add(
@@ -160,7 +160,7 @@ pub(super) fn values(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> V
         .collect()
 }
 
-fn value(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Option<Value> {
+fn value(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Option<ValuePattern> {
     let text = node.text("a value to match", mistakes)?;
     if text.is_empty() {
         mistakes.add(
@@ -182,9 +182,9 @@ fn value(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Option<Value>
     let Some(inner) = inner else {
         let glob = text.contains(['*', '?']);
         return Some(if glob {
-            Value::Glob(read)
+            ValuePattern::Glob(read)
         } else {
-            Value::Exact(read)
+            ValuePattern::Exact(read)
         });
     };
     let sample = read.fill(
@@ -207,5 +207,5 @@ fn value(node: &Node, vars: &[String], mistakes: &mut Mistakes) -> Option<Value>
         );
         return None;
     }
-    Some(Value::Regex(read))
+    Some(ValuePattern::Regex(read))
 }

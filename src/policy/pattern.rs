@@ -15,11 +15,11 @@ use crate::catalog::{Endpoint, Segment};
 /// A text that may hold variables, as `client-${client}`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Text {
-    parts: Vec<Part>,
+    parts: Vec<TextPart>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Part {
+enum TextPart {
     Literal(String),
     Variable(String),
 }
@@ -61,11 +61,11 @@ impl Text {
             if !declared.iter().any(|known| known == name) {
                 return Err(NoText::Undeclared(name.to_owned()));
             }
-            parts.push(Part::Literal(before.to_owned()));
-            parts.push(Part::Variable(name.to_owned()));
+            parts.push(TextPart::Literal(before.to_owned()));
+            parts.push(TextPart::Variable(name.to_owned()));
             rest = after;
         }
-        parts.push(Part::Literal(rest.to_owned()));
+        parts.push(TextPart::Literal(rest.to_owned()));
         Ok(Self { parts })
     }
 
@@ -73,8 +73,8 @@ impl Text {
     pub fn parts(&self, vars: &BTreeMap<String, String>, mut take: impl FnMut(&str, bool)) {
         for part in &self.parts {
             match part {
-                Part::Literal(text) => take(text, false),
-                Part::Variable(name) => {
+                TextPart::Literal(text) => take(text, false),
+                TextPart::Variable(name) => {
                     take(vars.get(name).map(String::as_str).unwrap_or_default(), true);
                 }
             }
@@ -83,7 +83,7 @@ impl Text {
 
     /// Whether no variable stands in it.
     fn is_fixed(&self) -> bool {
-        let variable = |part: &Part| matches!(part, Part::Variable(_));
+        let variable = |part: &TextPart| matches!(part, TextPart::Variable(_));
         !self.parts.iter().any(variable)
     }
 
@@ -92,8 +92,8 @@ impl Text {
         self.parts
             .iter()
             .map(|part| match part {
-                Part::Literal(text) => text.clone(),
-                Part::Variable(name) => {
+                TextPart::Literal(text) => text.clone(),
+                TextPart::Variable(name) => {
                     vars.get(name).map(|value| guard(value)).unwrap_or_default()
                 }
             })

@@ -45,7 +45,7 @@ fn read_for(
     accounts: Option<&[String]>,
     catalog: &Catalog,
 ) -> Result<Policy, Mistakes> {
-    let (mut reader, root) = Reader::of(file, text, accounts, catalog);
+    let (mut reader, root) = PolicyReader::of(file, text, accounts, catalog);
     if let Some(root) = root {
         reader.file(&root);
     }
@@ -61,7 +61,7 @@ fn read_for(
 /// # Errors
 /// What is wrong with the text.
 pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mistakes> {
-    let (mut reader, root) = Reader::of(file, text, None, catalog);
+    let (mut reader, root) = PolicyReader::of(file, text, None, catalog);
     let given = root.map(|root| reader.given(&root)).unwrap_or_default();
     if reader.mistakes.is_empty() {
         Ok(given)
@@ -70,7 +70,7 @@ pub fn read_given(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Mi
     }
 }
 
-pub(super) struct Reader<'r> {
+pub(super) struct PolicyReader<'r> {
     pub(super) mistakes: Mistakes,
     pub(super) catalog: &'r Catalog,
     /// Which a role may name; `None` is any.
@@ -108,7 +108,7 @@ impl<'n> Clauses<'n> {
     }
 }
 
-impl<'r> Reader<'r> {
+impl<'r> PolicyReader<'r> {
     /// A reader of this text, and what stands in it, if that is YAML.
     pub(super) fn of(
         file: &str,
@@ -129,7 +129,7 @@ impl<'r> Reader<'r> {
     }
 }
 
-impl Reader<'_> {
+impl PolicyReader<'_> {
     fn file(&mut self, root: &Node) {
         let Some(mut map) = Map::of(root, "a policy", &mut self.mistakes) else {
             return;

@@ -10,21 +10,21 @@ use regex_automata::util::primitives::StateID;
 ///
 /// The texts are ASCII without control characters, as canonical targets are.
 pub(super) fn search(nfa: &NFA, line: &str, parameters: &[String]) -> (bool, usize) {
-    let mut walk = Walk::new(nfa);
-    let none_yet = walk.advance(&Heads::at_start(nfa), line);
-    let mut found = walk.is_match(&none_yet);
+    let mut simulation = NfaSimulation::new(nfa);
+    let none_yet = simulation.advance(&Heads::at_start(nfa), line);
+    let mut found = simulation.is_match(&none_yet);
     let mut some = Heads::default();
     for parameter in parameters {
         if found || none_yet.is_empty() {
             break; // with no parameter left in there is no way on, so there is none with some
         }
-        let mut here = walk.advance(&none_yet, "?");
-        here.merge(&walk.advance(&some, "&"));
-        let here = walk.advance(&here, parameter);
-        found = walk.is_match(&here);
+        let mut here = simulation.advance(&none_yet, "?");
+        here.merge(&simulation.advance(&some, "&"));
+        let here = simulation.advance(&here, parameter);
+        found = simulation.is_match(&here);
         some.merge(&here);
     }
-    (found, walk.steps)
+    (found, simulation.steps)
 }
 
 /// The states that an automaton may be in at one place, before what it passes without reading. What was read last decides with
@@ -85,7 +85,7 @@ impl Heads {
     }
 }
 
-struct Walk<'n> {
+struct NfaSimulation<'n> {
     nfa: &'n NFA,
     looks: LookMatcher,
     /// In which round a state was last passed.
@@ -98,7 +98,7 @@ struct Walk<'n> {
     steps: usize,
 }
 
-impl<'n> Walk<'n> {
+impl<'n> NfaSimulation<'n> {
     fn new(nfa: &'n NFA) -> Self {
         let states = nfa.states().len();
         Self {
@@ -121,7 +121,7 @@ impl<'n> Walk<'n> {
             let mut next = Vec::new();
             let come_in = self.next_round();
             for (last, states) in &heads.by_last {
-                self.pass(*last, states, Some(byte), |walk, state| {
+                self.pass(*last, states, Some(byte), |simulation, state| {
                     let to = match state {
                         State::ByteRange { trans } => {
                             trans.matches_byte(byte).then_some(trans.next)
@@ -136,7 +136,7 @@ impl<'n> Walk<'n> {
                         | State::Match { .. } => None,
                     };
                     if let Some(to) = to
-                        && is_first(&mut walk.come, to, come_in)
+                        && is_first(&mut simulation.come, to, come_in)
                     {
                         next.push(to);
                     }

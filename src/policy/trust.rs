@@ -3,14 +3,14 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::matching::Matcher;
-use super::only::{self, Value};
+use super::only::{self, ValuePattern};
 use super::pattern::Text;
-use super::read::{Reader, is_name};
+use super::read::{PolicyReader, is_name};
 use super::{Ceiling, Vars};
 use crate::request::Json;
 use crate::token::Limits;
 use crate::units::Span;
-use crate::yaml::{At, Entry, Map, Node, Value as Written};
+use crate::yaml::{At, Entry, Map, Node, Value};
 
 /// A rule of `trust`: which identities of an issuer get which sub-tokens.
 #[derive(Debug)]
@@ -133,12 +133,12 @@ fn unescaped(step: &str) -> Option<String> {
 }
 
 impl ClaimPattern {
-    fn new(value: &Value) -> Option<Self> {
+    fn new(value: &ValuePattern) -> Option<Self> {
         let plain = |text: &Text| text.fill(&Vars::new(), str::to_owned);
         let written = match value {
-            Value::Exact(text) => PatternForm::Exact(plain(text)),
-            Value::Glob(text) => PatternForm::Glob(plain(text)),
-            Value::Regex(text) => PatternForm::Regex(plain(text)),
+            ValuePattern::Exact(text) => PatternForm::Exact(plain(text)),
+            ValuePattern::Glob(text) => PatternForm::Glob(plain(text)),
+            ValuePattern::Regex(text) => PatternForm::Regex(plain(text)),
         };
         let matcher = Matcher::as_written(value).ok()?;
         Some(Self { written, matcher })
@@ -155,7 +155,7 @@ const USUAL_TTL: u64 = 15 * 60;
 /// The longest that it may.
 const LONGEST_TTL: u64 = 12 * 3600;
 
-impl Reader<'_> {
+impl PolicyReader<'_> {
     pub(super) fn trust(&mut self, node: &Node) {
         let Some(mut map) = Map::of(node, "a rule of `trust`", &mut self.mistakes) else {
             return;
@@ -239,7 +239,7 @@ impl Reader<'_> {
 
     fn claims(&mut self, node: &Node) -> Vec<(ClaimKey, Vec<ClaimPattern>)> {
         let entries = node.entries("`claims`", &mut self.mistakes);
-        if entries.is_empty() && matches!(node.value, Written::Map(_)) {
+        if entries.is_empty() && matches!(node.value, Value::Map(_)) {
             self.mistakes.add(node.at, "a rule that asks for no claims would trust everybody whom the issuer vouches for; say what must be claimed");
         }
         let claim = |reader: &mut Self, entry: &Entry| {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Additions, BoundCovers, BoundGrant, Held};
 use crate::catalog::{Action, Endpoint, ScopeId, ScopeSet, Touches};
 
-use crate::policy::case::{Case, Known};
+use crate::policy::case::{Case, KnownExtent};
 use crate::policy::matching::BoundOnly;
 use crate::policy::pattern::RequestPattern;
 use crate::policy::takes::{Added, CantTake};
@@ -188,8 +188,8 @@ impl<'b> Bearing<'b> {
         }
         match (asked.action(), self.case.known) {
             (Some(action), _) => actions.iter().any(|listed| listed == action),
-            (None, Known::Head) => true,
-            (None, Known::Whole) => false,
+            (None, KnownExtent::Head) => true,
+            (None, KnownExtent::Whole) => false,
         }
     }
 
@@ -242,7 +242,7 @@ impl Bearing<'_> {
         match self.case.asked.endpoint.map(|endpoint| &endpoint.touches) {
             Some(Touches::Nobody) if narrowed => false,
             Some(Touches::These(_)) if narrowed => {
-                self.case.known == Known::Whole && self.takes_in()
+                self.case.known == KnownExtent::Whole && self.takes_in()
             }
             Some(Touches::Unmodelled { could_touch, .. }) if narrowed => {
                 self.takes_in() || self.takes_in_any(could_touch.as_ref())
@@ -260,7 +260,7 @@ impl Bearing<'_> {
     /// Whether what it covers takes this request in, whatever it is narrowed to.
     pub fn takes_in(&self) -> bool {
         let asked = self.case.asked;
-        if self.case.known == Known::Head && self.actions.is_some()
+        if self.case.known == KnownExtent::Head && self.actions.is_some()
             || !self.action_fits_or_is_unknown()
         {
             return false;
@@ -291,7 +291,7 @@ impl Bearing<'_> {
             return false;
         };
         let whole =
-            self.case.known == Known::Whole && self.only.is_none() && self.actions.is_none();
+            self.case.known == KnownExtent::Whole && self.only.is_none() && self.actions.is_none();
         let beside = || self.case.asked.done_beside(self.case.catalog.kinds());
         whole && beside().iter().any(|set| held.all.covers(set))
     }

@@ -1,6 +1,6 @@
 //! Whether allow grants cover what a request touches.
 
-use super::Judge;
+use super::TouchJudge;
 use crate::catalog::{Children, Place, ScopeId, TouchRule, TouchVerb};
 use crate::policy::case::{held_by, held_for};
 use crate::policy::grant::Bearing;
@@ -9,7 +9,7 @@ use crate::policy::takes::Added;
 use crate::refusal::{Code, Refusal};
 use crate::resource::{Known, State, Touch};
 
-impl<'j> Judge<'j> {
+impl<'j> TouchJudge<'j> {
     /// The allow grants that cover a touch, whatever scopes they give.
     pub(super) fn covering(&self, touch: &Touch) -> Vec<Bearing<'j>> {
         let grants = self.case.covering();

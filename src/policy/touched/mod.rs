@@ -32,7 +32,7 @@ impl Case<'_> {
                 format!("{endpoint} is refused: {why}; name the resource"),
             ));
         };
-        let judge = Judge {
+        let judge = TouchJudge {
             case: &self.touching(touches),
             endpoint,
         };
@@ -73,7 +73,7 @@ impl Case<'_> {
         let Some(endpoint) = self.asked.endpoint else {
             return Shown::Hidden;
         };
-        let judge = Judge {
+        let judge = TouchJudge {
             case: self,
             endpoint,
         };
@@ -151,7 +151,7 @@ pub fn goes_on(grants: &Grants, asked: &Asked<'_>, touches: &[Touch], catalog: &
     let (Some(endpoint), Some(last)) = (asked.endpoint, touches.last()) else {
         return false;
     };
-    let judge = Judge {
+    let judge = TouchJudge {
         case: &case,
         endpoint,
     };
@@ -180,7 +180,7 @@ pub fn lacks_scope(
     let Some(endpoint) = asked.endpoint else {
         return false;
     };
-    let judge = Judge {
+    let judge = TouchJudge {
         case: &case,
         endpoint,
     };
@@ -193,7 +193,7 @@ fn is_settled(touch: &Touch) -> bool {
     touch.verb != TouchVerb::Create || touch.homes.is_empty()
 }
 
-struct Judge<'j> {
+struct TouchJudge<'j> {
     case: &'j Case<'j>,
     endpoint: &'j Endpoint,
 }

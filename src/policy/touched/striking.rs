@@ -1,6 +1,6 @@
 //! What deny grants strike, and what a refusal may tell of what the token may not see.
 
-use super::Judge;
+use super::TouchJudge;
 use super::covering::{added, use_of};
 use super::why::struck;
 use crate::catalog::{Another, Catalog, Kind, Kinds, NamedBy, Place, TouchKind, TouchVerb};
@@ -12,7 +12,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::Asked;
 use crate::resource::{State, Touch, is_under};
 
-impl<'j> Judge<'j> {
+impl<'j> TouchJudge<'j> {
     /// A deny strikes what is created as it will be, with what is added to it.
     pub(super) fn not_struck_with_additions(
         &self,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::Judge;
+use super::TouchJudge;
 use super::covering::added;
 use crate::catalog::Catalog;
 use crate::policy::bind::Grants;
@@ -15,7 +15,7 @@ use crate::policy::matching::{Missed, Use};
 use crate::request::Asked;
 use crate::resource::{Known, Presence, State, Touch};
 
-impl Judge<'_> {
+impl TouchJudge<'_> {
     /// Of each grant that has part in what is asked for at a touch, why it does not cover it.
     pub(super) fn why_not(&self, touch: &Touch) -> String {
         let named = of_touch(touch);
@@ -95,7 +95,7 @@ pub fn why_hidden(
     catalog: &Catalog,
 ) -> Option<String> {
     let case = Case::new(grants, asked, catalog);
-    let judge = Judge {
+    let judge = TouchJudge {
         case: &case,
         endpoint: asked.endpoint?,
     };
@@ -117,7 +117,7 @@ pub(super) fn struck(grant: Bearing<'_>, touch: &Touch) -> String {
     format!("`{place}` ({stands}) strikes {named}")
 }
 
-fn missed(grant: Bearing<'_>, state: &State, r#use: Use, judge: &Judge<'_>) -> Option<String> {
+fn missed(grant: Bearing<'_>, state: &State, r#use: Use, judge: &TouchJudge<'_>) -> Option<String> {
     let only = grant.only()?;
     let kinds = judge.case.catalog.kinds();
     let written = |path: &[&str]| {

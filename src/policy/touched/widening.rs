@@ -1,6 +1,6 @@
 //! Rule 6: no request widens what a token may do, or takes a thing out from under a deny.
 
-use super::Judge;
+use super::TouchJudge;
 use crate::catalog::{Kind, Kinds, Scope, TouchVerb};
 use crate::policy::case::held_by;
 use crate::policy::grant::{Bearing, Held};
@@ -8,7 +8,7 @@ use crate::policy::matching::{As, BoundOnly, Fit, Matcher, Use};
 use crate::refusal::{Code, Refusal};
 use crate::resource::{State, Touch};
 
-impl Judge<'_> {
+impl TouchJudge<'_> {
     /// No request widens what the token may do over a resource, or takes it out from under a deny.
     pub(super) fn widens_nothing(&self, touch: &Touch) -> Result<(), Refusal> {
         let (Some(before), Some(after)) = (&touch.before, &touch.after) else {
