@@ -8,25 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Names that more than one type has, and what they are. Whoever tells one of them apart strikes it here; none is to be added but for
-/// a reason like that of the first two.
-const DOUBLE: [(&str, &str); 7] = [
+/// Names that more than one type has, and what they are. None is to be added but for a reason like that of these: each is at home in one
+/// file, and says there what it says in every other of its kind.
+const DOUBLE: [(&str, &str); 2] = [
     ("Arguments", "of a command, each in the command's file"),
     (
         "Command",
         "the commands under a command, each in that one's file",
     ),
-    ("Matcher", "of paths; of values"),
-    (
-        "Members",
-        "that are read of a resource; of an item in a list",
-    ),
-    (
-        "Reader",
-        "of facts; of the catalogue; of the policy; of JSON",
-    ),
-    ("Source", "of an attribute; of a request"),
-    ("Table", "by keys of ours; of answers"),
 ];
 
 /// What a room needs, and in which file it says so.

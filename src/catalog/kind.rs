@@ -142,12 +142,12 @@ pub struct Attribute {
     /// Its name in a policy.
     pub name: Arc<str>,
     /// Where the API says it; any of these.
-    pub from: Vec<Source>,
+    pub from: Vec<AttributeSource>,
 }
 
 /// Where the API says what an attribute is.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Source {
+pub enum AttributeSource {
     /// In the resource's JSON.
     Member(FieldPath),
     /// In the path of the look-up, for what no answer repeats.

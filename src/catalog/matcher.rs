@@ -6,7 +6,7 @@ use crate::table::Table;
 /// A fixed segment wins over a parameter, for good: `DELETE /v2/projects/default` is not `DELETE /v2/projects/{project_id}`
 /// with an id of `default`. Coming back to try the parameter would read one path in two ways.
 #[derive(Debug, Default)]
-pub struct Matcher {
+pub struct PathMatcher {
     nodes: Vec<Branch>,
 }
 
@@ -21,7 +21,7 @@ struct Branch {
 #[derive(Debug)]
 pub struct Taken;
 
-impl Matcher {
+impl PathMatcher {
     /// An empty one.
     pub fn new() -> Self {
         Self {

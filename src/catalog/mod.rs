@@ -21,7 +21,7 @@ pub use endpoint::{
     NoMethod, Origin, Parameter, ScopeWhen, Segment, Template,
 };
 pub use kind::{
-    Attribute, Derived, Kind, KindName, Kinds, LookUp, Made, OtherFamily, SHARED, Source,
+    Attribute, AttributeSource, Derived, Kind, KindName, Kinds, LookUp, Made, OtherFamily, SHARED,
 };
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
@@ -32,7 +32,7 @@ pub use touch::{
     TouchKind, TouchRule, TouchVerb, Touches, struck_by, struck_by_another,
 };
 
-use matcher::Matcher;
+use matcher::PathMatcher;
 
 use crate::yaml::Mistakes;
 
@@ -42,7 +42,7 @@ pub struct Catalog {
     endpoints: Vec<Endpoint>,
     scopes: ScopeTable,
     kinds: Kinds,
-    matcher: Matcher,
+    matcher: PathMatcher,
     answers: Answers,
 }
 

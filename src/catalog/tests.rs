@@ -722,8 +722,8 @@ fn what_may_be_absent_is_a_member_that_is_read() {
         let sources = kind.attributes.iter().flat_map(|it| &it.from);
         let told: Vec<&FieldPath> = sources
             .filter_map(|from| match from {
-                Source::Member(path) => Some(path),
-                Source::Path(_) | Source::Urn => None,
+                AttributeSource::Member(path) => Some(path),
+                AttributeSource::Path(_) | AttributeSource::Urn => None,
             })
             .collect();
         for member in kind.absent_is_none.iter().chain(&kind.null_is_none) {

@@ -2,7 +2,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failed, print, values};
-use crate::catalog::{Attribute, Catalog, Kind, LookUp, Scope, ScopeId, Source, described};
+use crate::catalog::{
+    Attribute, AttributeSource, Catalog, Kind, LookUp, Scope, ScopeId, described,
+};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -100,10 +102,10 @@ fn as_json(kind: &Kind, catalog: &Catalog) -> Value {
 
 /// Where the API says what an attribute is.
 fn sources(attribute: &Attribute) -> Value {
-    let said = |source: &Source| match source {
-        Source::Member(path) => path.to_string(),
-        Source::Path(name) => format!("path.{name}"),
-        Source::Urn => "the resources of projects, by URN".to_owned(),
+    let said = |source: &AttributeSource| match source {
+        AttributeSource::Member(path) => path.to_string(),
+        AttributeSource::Path(name) => format!("path.{name}"),
+        AttributeSource::Urn => "the resources of projects, by URN".to_owned(),
     };
     attribute.from.iter().map(said).collect()
 }

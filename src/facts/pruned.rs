@@ -1,6 +1,6 @@
 //! Of a resource's JSON, only what its kind has attributes in: the rest of a list of thousands is passed over.
 
-use crate::catalog::{Kind, Source, Step};
+use crate::catalog::{AttributeSource, Kind, Step};
 use crate::json::Part;
 use crate::request::{Json, NotJson};
 
@@ -12,8 +12,8 @@ impl<'k> Members<'k> {
     pub fn of(kind: &'k Kind) -> Self {
         let sources = kind.attributes.iter().flat_map(|it| &it.from);
         let members = sources.filter_map(|from| match from {
-            Source::Member(path) => Some(path),
-            Source::Path(_) | Source::Urn => None,
+            AttributeSource::Member(path) => Some(path),
+            AttributeSource::Path(_) | AttributeSource::Urn => None,
         });
         let of_children = kind.children_have.iter().map(|(_, path)| path);
         let all = members.chain(of_children).chain(&kind.identified_by);

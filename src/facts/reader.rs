@@ -9,7 +9,7 @@ use moka::future::Cache;
 use tokio::sync::OnceCell;
 
 use super::pages::{Page, page};
-use crate::catalog::{Catalog, Kind, LookUp, Name, Source};
+use crate::catalog::{AttributeSource, Catalog, Kind, LookUp, Name};
 use crate::json::{Document, NoDocument};
 use crate::metrics::{Cache as Kept, CacheResult, Metrics, Purpose};
 use crate::refusal::{Code, Refusal};
@@ -677,7 +677,7 @@ impl<'r> Reader<'r> {
         let is_it = |attributes: &Attributes| {
             kind.attributes.iter().any(|attribute| {
                 let by = attribute.from.iter().any(|from| {
-                    matches!(from, Source::Member(path) if kind.identified_by.contains(path))
+                    matches!(from, AttributeSource::Member(path) if kind.identified_by.contains(path))
                 });
                 by && attributes
                     .get(&attribute.name)

@@ -5,7 +5,9 @@
 //! it in none of these ways is not made by such a grant: nothing that a grant adds is left out in silence.
 
 use super::grant::Additions;
-use crate::catalog::{Endpoint, FieldPath, Kinds, Place, SHARED, Source, TouchRule, TouchVerb};
+use crate::catalog::{
+    AttributeSource, Endpoint, FieldPath, Kinds, Place, SHARED, TouchRule, TouchVerb,
+};
 use crate::resource::Touch;
 
 /// What is added to what a request makes.
@@ -32,7 +34,7 @@ pub struct CantTake;
 
 /// How what is made has a tag or a project.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Way {
+enum Placement {
     Body(FieldPath),
     Assigned,
     OfItsParent,
@@ -58,17 +60,17 @@ impl Additions {
         let Self { tags, project } = self;
         let mut added = Added::default();
         if !tags.is_empty() {
-            added.tags = match way(endpoint, "tag", kinds)? {
-                Way::Body(path) => Some((path, tags.clone())),
-                Way::OfItsParent => None,
-                Way::Assigned => return Err(CantTake),
+            added.tags = match placement(endpoint, "tag", kinds)? {
+                Placement::Body(path) => Some((path, tags.clone())),
+                Placement::OfItsParent => None,
+                Placement::Assigned => return Err(CantTake),
             };
         }
         if let Some(project) = project {
-            added.project = match way(endpoint, "project", kinds)? {
-                Way::Body(path) => Some((Into::Body(path), project.clone())),
-                Way::Assigned => Some((Into::Afterwards, project.clone())),
-                Way::OfItsParent => None,
+            added.project = match placement(endpoint, "project", kinds)? {
+                Placement::Body(path) => Some((Into::Body(path), project.clone())),
+                Placement::Assigned => Some((Into::Afterwards, project.clone())),
+                Placement::OfItsParent => None,
             };
         }
         Ok(added)
@@ -76,35 +78,46 @@ impl Additions {
 }
 
 /// How what an endpoint makes gets an attribute; of several things, all in the same way but for those that belong to another.
-fn way(endpoint: Option<&Endpoint>, attribute: &str, kinds: &Kinds) -> Result<Way, CantTake> {
+fn placement(
+    endpoint: Option<&Endpoint>,
+    attribute: &str,
+    kinds: &Kinds,
+) -> Result<Placement, CantTake> {
     let rules = endpoint.map_or(&[][..], |endpoint| endpoint.touches.rules());
     let made = rules
         .iter()
         .filter(|rule| rule.verb == TouchVerb::Create && rule.is_first());
-    let ways = made.map(|rule| way_of(rule, attribute, kinds).ok_or(CantTake));
-    let ways = ways.collect::<Result<Vec<_>, _>>()?;
-    let mut own = ways.iter().filter(|way| **way != Way::OfItsParent);
-    let way = own.next().or(ways.first()).ok_or(CantTake)?;
-    if own.all(|other| other == way) {
-        Ok(way.clone())
+    let placements = made.map(|rule| placement_of(rule, attribute, kinds).ok_or(CantTake));
+    let placements = placements.collect::<Result<Vec<_>, _>>()?;
+    let mut own = placements
+        .iter()
+        .filter(|placement| **placement != Placement::OfItsParent);
+    let placement = own.next().or(placements.first()).ok_or(CantTake)?;
+    if own.all(|other| other == placement) {
+        Ok(placement.clone())
     } else {
         Err(CantTake)
     }
 }
 
-fn way_of(rule: &TouchRule, attribute: &str, kinds: &Kinds) -> Option<Way> {
+fn placement_of(rule: &TouchRule, attribute: &str, kinds: &Kinds) -> Option<Placement> {
     let kind = kinds.find(rule.kind.one()?.as_str())?;
     let said = rule.after.iter().filter(|(name, _)| name == attribute);
     let said = said.flat_map(|(_, places)| places);
     let mut in_body = said.filter_map(|place| match place {
-        Place::Body(path) => Some(Way::Body(path.clone())),
+        Place::Body(path) => Some(Placement::Body(path.clone())),
         Place::Path(_) | Place::Query(_) => None,
     });
-    if let Some(way) = in_body.next() {
-        return Some(way);
+    if let Some(placement) = in_body.next() {
+        return Some(placement);
     }
     match kind.attribute(attribute) {
-        Some(known) => known.from.contains(&Source::Urn).then_some(Way::Assigned),
-        None => (kind.parent.is_some() && SHARED.contains(&attribute)).then_some(Way::OfItsParent),
+        Some(known) => known
+            .from
+            .contains(&AttributeSource::Urn)
+            .then_some(Placement::Assigned),
+        None => {
+            (kind.parent.is_some() && SHARED.contains(&attribute)).then_some(Placement::OfItsParent)
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::attributes::Attributes;
 use super::look::{Found, Look, told_by_name, urn_of, with_parents};
 use super::resolve::{Interest, both_names, enough, id_of};
 use super::state::{Known, State};
-use crate::catalog::{Catalog, Kind, Kinds, Name, Source};
+use crate::catalog::{AttributeSource, Catalog, Kind, Kinds, Name};
 use crate::refusal::Refusal;
 
 /// What a resource of a kind belongs to, with all above that; `None` where its kind has no parent.
@@ -81,7 +81,9 @@ pub async fn project<L: Look>(
         return Ok(());
     }
     let from = kind.attribute("project").map(|attribute| &attribute.from);
-    if from.is_some_and(|from| from.contains(&Source::Urn)) && !attributes.contains_key("project") {
+    if from.is_some_and(|from| from.contains(&AttributeSource::Urn))
+        && !attributes.contains_key("project")
+    {
         if let Some(urn) = urn_of(kind, id) {
             let known = look
                 .project_of(&urn, &|called| interest.names_project(called))
@@ -157,7 +159,7 @@ pub fn lacks_parent(kind: &Kind, told: &Attributes) -> bool {
     let Some(parent) = &kind.parent else {
         return false;
     };
-    let by_member = |from: &Source| matches!(from, Source::Member(_));
+    let by_member = |from: &AttributeSource| matches!(from, AttributeSource::Member(_));
     let attribute = kind.attribute(parent.as_str());
     attribute.is_some_and(|it| it.from.iter().any(by_member)) && !told.contains_key(parent.as_str())
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::attributes::Attributes;
 use super::state::{Known, State, folded, of_children, record_name};
-use crate::catalog::{FieldPath, Kind, LookUp, Name, Segment, Source, Step};
+use crate::catalog::{AttributeSource, FieldPath, Kind, LookUp, Name, Segment, Step};
 use crate::refusal::Refusal;
 use crate::request::Json;
 
@@ -92,7 +92,7 @@ impl Look for Given {
             };
             let identifiers = kind.attributes.iter().filter(|attribute| {
                 attribute.from.iter().any(|from| {
-                    matches!(from, Source::Member(path) if kind.identified_by.contains(path))
+                    matches!(from, AttributeSource::Member(path) if kind.identified_by.contains(path))
                 })
             });
             let named = identifiers
@@ -180,8 +180,8 @@ pub fn attributes_of(kind: &Kind, json: &Json, zone: Option<&str>) -> Attributes
     let mut attributes = Attributes::new();
     for attribute in &*kind.attributes {
         let members = attribute.from.iter().filter_map(|from| match from {
-            Source::Member(path) => Some(path),
-            Source::Path(_) | Source::Urn => None,
+            AttributeSource::Member(path) => Some(path),
+            AttributeSource::Path(_) | AttributeSource::Urn => None,
         });
         let mut members = members.peekable();
         if members.peek().is_none() {
@@ -351,7 +351,7 @@ fn text_of(json: &Json) -> Option<String> {
 /// What a name alone tells of a resource: its identifier, and what is the same thing.
 pub fn told_by_name(kind: &Kind, name: &Name) -> Attributes {
     let only = match kind.identified_by.as_slice() {
-        [only] => Some(Source::Member(only.clone())),
+        [only] => Some(AttributeSource::Member(only.clone())),
         [] => own_parameter(kind),
         _ => None, // by which of them it is named is not known
     };
@@ -370,13 +370,13 @@ pub fn told_by_name(kind: &Kind, name: &Name) -> Attributes {
 
 /// What stands for the identifier of a kind that no answer tells: the last parameter of its look-up's path, or where it has
 /// no look-up either, its URN.
-fn own_parameter(kind: &Kind) -> Option<Source> {
+fn own_parameter(kind: &Kind) -> Option<AttributeSource> {
     let Some(get) = &kind.get else {
-        return Some(Source::Urn);
+        return Some(AttributeSource::Urn);
     };
     let segments = get.template.segments.iter().rev();
     let mut parameters = segments.filter_map(|segment| match segment {
-        Segment::Parameter { name, .. } => Some(Source::Path(name.clone())),
+        Segment::Parameter { name, .. } => Some(AttributeSource::Path(name.clone())),
         Segment::Fixed(_) => None,
     });
     parameters.next()

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use super::Reader;
+use super::CatalogReader;
 use crate::catalog::answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
 use crate::catalog::place::FieldPath;
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node};
 
-impl Reader {
+impl CatalogReader {
     /// Reads what answers show; endpoints and kinds are known by then.
     pub(super) fn answers_table(&mut self) -> Result<Answers, Mistakes> {
         let mut mistakes = Mistakes::new("answers.yaml");
@@ -26,7 +26,7 @@ impl Reader {
                 .map(|(number, entry)| (entry.key.as_str(), number))
                 .collect();
             answers.shapes.resize_with(shapes.len(), Shape::default);
-            let mut table = Table {
+            let mut table = AnswersTable {
                 names: &names,
                 answers: &mut answers,
                 mistakes: &mut mistakes,
@@ -49,11 +49,11 @@ impl Reader {
     }
 
     /// Whose a shape is.
-    fn owner(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+    fn owner(&mut self, number: ShapeId, entry: &Entry, table: &mut AnswersTable<'_>) {
         let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
             return;
         };
-        let mut owner = |key, table: &mut Table<'_>| {
+        let mut owner = |key, table: &mut AnswersTable<'_>| {
             let node = map.take(key)?;
             self.kind_name(node, table.mistakes)
         };
@@ -74,7 +74,7 @@ impl Reader {
         }
     }
 
-    fn shape(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+    fn shape(&mut self, number: ShapeId, entry: &Entry, table: &mut AnswersTable<'_>) {
         let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
             return;
         };
@@ -114,7 +114,7 @@ impl Reader {
     }
 
     /// What a resource shows of those that belong to it, by its kind.
-    fn children(&mut self, number: ShapeId, entry: &Entry, table: &mut Table<'_>) {
+    fn children(&mut self, number: ShapeId, entry: &Entry, table: &mut AnswersTable<'_>) {
         let owner = table.answers.shape(number).map(|shape| &shape.owner);
         let Some(Owner::Itself(kind)) = owner else {
             return;
@@ -136,7 +136,12 @@ impl Reader {
     }
 
     /// A whole resource is seen by whom the scope is given that reads its kind.
-    fn whole(&mut self, below: ShapeId, entry: &Entry, table: &mut Table<'_>) -> Option<Asks> {
+    fn whole(
+        &mut self,
+        below: ShapeId,
+        entry: &Entry,
+        table: &mut AnswersTable<'_>,
+    ) -> Option<Asks> {
         let owner = table.answers.shape(below).map(|shape| shape.owner.clone());
         let Some(Owner::Itself(kind)) = owner else {
             let why = "what stands under `whole` is a shape with a `kind`";
@@ -149,7 +154,7 @@ impl Reader {
             .map(Asks::Whole)
     }
 
-    fn answer(&mut self, entry: &Entry, table: &mut Table<'_>) {
+    fn answer(&mut self, entry: &Entry, table: &mut AnswersTable<'_>) {
         let number = self.numbers.get(&entry.key);
         let endpoint = number.and_then(|number| self.endpoints.get_mut(*number));
         let Some(endpoint) = endpoint else {
@@ -172,13 +177,13 @@ impl Reader {
 }
 
 /// What is being read.
-struct Table<'t> {
+struct AnswersTable<'t> {
     names: &'t HashMap<&'t str, ShapeId>,
     answers: &'t mut Answers,
     mistakes: &'t mut Mistakes,
 }
 
-impl Table<'_> {
+impl AnswersTable<'_> {
     fn entries<'n>(&mut self, node: Option<&'n Node>) -> &'n [Entry] {
         node.map_or(&[][..], |node| node.entries("members", self.mistakes))
     }

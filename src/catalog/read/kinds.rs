@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use super::{Reader, flag_of, parsed_of, taken, text_of, texts_of};
+use super::{CatalogReader, flag_of, parsed_of, taken, text_of, texts_of};
 use crate::catalog::endpoint::Template;
 use crate::catalog::kind::{
-    Attribute, Derived, Kind, KindName, LookUp, Made, OtherFamily, SHARED, Source,
+    Attribute, AttributeSource, Derived, Kind, KindName, LookUp, Made, OtherFamily, SHARED,
 };
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
@@ -11,7 +11,7 @@ use crate::catalog::scope::{ScopePattern, ScopeSet};
 use crate::catalog::touch::Touches;
 use crate::yaml::{Entry, Map, Mistakes, Node};
 
-impl Reader {
+impl CatalogReader {
     pub(super) fn kind(&mut self, entry: &Entry, mistakes: &mut Mistakes) {
         let Some(mut map) = Map::of(&entry.node, "a kind", mistakes) else {
             return;
@@ -335,13 +335,13 @@ pub(super) fn look_up(node: &Node, what: &str, mistakes: &mut Mistakes) -> Optio
     })
 }
 
-fn sources(node: &Node, mistakes: &mut Mistakes) -> Vec<Source> {
+fn sources(node: &Node, mistakes: &mut Mistakes) -> Vec<AttributeSource> {
     let source = |item: &Node, mistakes: &mut Mistakes| {
         let text = item.text("where an attribute stands", mistakes)?;
         Some(match text.strip_prefix("path.") {
-            Some(parameter) => Source::Path(parameter.to_owned()),
-            None if text == "by_urn" => Source::Urn,
-            None => Source::Member(item.parsed("a member", mistakes)?),
+            Some(parameter) => AttributeSource::Path(parameter.to_owned()),
+            None if text == "by_urn" => AttributeSource::Urn,
+            None => AttributeSource::Member(item.parsed("a member", mistakes)?),
         })
     };
     node.one_or_more()

@@ -1,10 +1,10 @@
-use super::{Reader, body, harmless, head, query};
+use super::{CatalogReader, body, harmless, head, query};
 use crate::catalog::endpoint::{Endpoint, Method};
 use crate::catalog::nouns::sounds_like_a_name;
 use crate::catalog::place::{FieldPath, Place};
 use crate::yaml::{Entry, Map, Mistakes};
 
-impl Reader {
+impl CatalogReader {
     /// Members and parameters that DigitalOcean gave to an endpoint that is known: harmless ones, that nothing is looked up for.
     pub(super) fn more_members(&mut self, entry: &Entry, mistakes: &mut Mistakes) {
         let Some((method, template)) = head(entry, mistakes) else {

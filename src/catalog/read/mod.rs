@@ -18,7 +18,7 @@ use super::endpoint::{
     ScopeWhen, Segment, Template,
 };
 use super::kind::Kinds;
-use super::matcher::Matcher;
+use super::matcher::PathMatcher;
 use super::place::{FieldPath, Place};
 use super::scope::{Scope, ScopeId, ScopePattern, ScopeSet, ScopeTable};
 use super::touch::{Condition, Touches};
@@ -26,10 +26,10 @@ use crate::yaml::{self, Entry, Map, Mistakes, Node};
 
 /// Reads the built-in tables and, after them, an extra one.
 pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistakes>> {
-    let mut reader = Reader {
+    let mut reader = CatalogReader {
         scopes: ScopeTable::default(),
         kinds: Kinds::default(),
-        matcher: Matcher::new(),
+        matcher: PathMatcher::new(),
         endpoints: Vec::new(),
         numbers: HashMap::new(),
         could_touch: Vec::new(),
@@ -96,10 +96,10 @@ fn parsed(tables: &[(&str, &str)]) -> Vec<Parsed> {
     })
 }
 
-struct Reader {
+struct CatalogReader {
     scopes: ScopeTable,
     kinds: Kinds,
-    matcher: Matcher,
+    matcher: PathMatcher,
     endpoints: Vec<Endpoint>,
     /// Their numbers, by method and path.
     numbers: HashMap<String, usize>,
@@ -109,7 +109,7 @@ struct Reader {
     origin: Origin,
 }
 
-impl Reader {
+impl CatalogReader {
     fn kinds_table(&mut self) -> Option<Mistakes> {
         let mut mistakes = Mistakes::new("kinds.yaml");
         if let Some(root) = yaml::read(include_str!("../data/kinds.yaml"), &mut mistakes)

@@ -1,8 +1,8 @@
-use super::Reader;
+use super::CatalogReader;
 use crate::catalog::scope::Scope;
 use crate::yaml::{self, Map, Mistakes};
 
-impl Reader {
+impl CatalogReader {
     /// Reads what is known of scopes beyond the endpoints that ask for them, which must have been read before.
     pub(super) fn scopes_table(&mut self) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::new("scopes.yaml");

@@ -1,6 +1,7 @@
 use super::kinds::look_up_of;
 use super::{
-    Reader, conditions, flag_of, one_place_each, parsed_of, places, taken, text_of, texts, texts_of,
+    CatalogReader, conditions, flag_of, one_place_each, parsed_of, places, taken, text_of, texts,
+    texts_of,
 };
 use crate::catalog::kind::KindName;
 use crate::catalog::place::{FieldPath, Place};
@@ -93,7 +94,7 @@ fn replaced(at: Option<&Place>, map: &mut Map<'_>, mistakes: &mut Mistakes) -> O
     Some(Replaced { member, stays })
 }
 
-impl Reader {
+impl CatalogReader {
     pub(super) fn touch(&mut self, node: &Node, mistakes: &mut Mistakes) -> Option<TouchRule> {
         let mut map = Map::of(node, "a touch", mistakes)?;
         let named: Vec<_> = VERBS

@@ -7,7 +7,7 @@
 
 use super::{Resolver, id_of};
 use crate::catalog::{
-    Derived, FieldPath, Involvement, Kind, Made, Place, Source, TouchRule, TouchVerb,
+    AttributeSource, Derived, FieldPath, Involvement, Kind, Made, Place, TouchRule, TouchVerb,
 };
 use crate::refusal::Refusal;
 use crate::request::Json;
@@ -426,7 +426,8 @@ fn named_at(kind: &Kind, found: &Found, members: &[FieldPath], of: &str) -> Opti
             all.extend(names.map(|name| folded(of, "id", name)));
         } else {
             // Facts that a test gives have no JSON; an attribute may be the same member.
-            let same = |from: &[Source]| *from == [Source::Member(member.clone())];
+            let same =
+                |from: &[AttributeSource]| *from == [AttributeSource::Member(member.clone())];
             let attribute = kind
                 .attributes
                 .iter()

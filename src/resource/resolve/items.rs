@@ -4,13 +4,13 @@ use crate::catalog::{Endpoint, FieldPath};
 use crate::request::Json;
 
 /// The members of an item that count: as far as these are the same, it stays.
-pub(super) struct Members {
+pub(super) struct ComparedMembers {
     counted: Vec<FieldPath>,
     /// The keys that an item is known to have, whether they count or not.
     keys: Vec<String>,
 }
 
-impl Members {
+impl ComparedMembers {
     /// Those that the body of an endpoint has in `items`, but for some that do nothing to what an item names.
     pub(super) fn of(endpoint: &Endpoint, items: &FieldPath, but_for: &[FieldPath]) -> Self {
         let below = |path: &FieldPath| path.below(items);
@@ -103,7 +103,7 @@ mod tests {
                 else {
                     continue;
                 };
-                let members = Members::of(endpoint, items, but_for);
+                let members = ComparedMembers::of(endpoint, items, but_for);
                 let plain = item(name, None);
                 assert!(members.same(&plain, &plain), "{endpoint}: {items}");
                 for member in members.counted.iter().filter(|it| *it != name) {
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_turned_off_is_the_same_as_what_is_left_out() {
         let read = |text: &str| Json::read(text.as_bytes()).unwrap();
-        let members = Members {
+        let members = ComparedMembers {
             counted: vec!["a".parse().unwrap(), "b".parse().unwrap()],
             keys: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
         };

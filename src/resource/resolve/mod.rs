@@ -17,8 +17,8 @@ use existing::missing;
 pub(super) use values::both_names;
 
 use crate::catalog::{
-    Catalog, Kind, KindName, Kinds, Name, NamedBy, Place, Segment, Source, TouchKind, TouchRule,
-    TouchVerb, Touches,
+    AttributeSource, Catalog, Kind, KindName, Kinds, Name, NamedBy, Place, Segment, TouchKind,
+    TouchRule, TouchVerb, Touches,
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
@@ -545,7 +545,7 @@ pub(super) fn enough(kind: &Kind, told: &Attributes, interest: &dyn Interest) ->
         attribute == "project"
             && kind
                 .attribute(attribute)
-                .is_some_and(|attribute| attribute.from.contains(&Source::Urn))
+                .is_some_and(|attribute| attribute.from.contains(&AttributeSource::Urn))
     };
     let known = |attribute: &str| {
         !kind.has(attribute) || told.contains_key(attribute) || from_elsewhere(attribute)

@@ -1,8 +1,8 @@
 //! What a request names, and where.
 
 use super::Resolver;
-use super::items::Members;
-use crate::catalog::{FieldPath, KindName, Place, Source, Stays, TouchKind, TouchRule};
+use super::items::ComparedMembers;
+use crate::catalog::{AttributeSource, FieldPath, KindName, Place, Stays, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::resource::look::{Look, held};
@@ -115,7 +115,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let Some(endpoint) = self.asked.endpoint else {
             return Vec::new();
         };
-        let counts = Members::of(endpoint, items, but_for);
+        let counts = ComparedMembers::of(endpoint, items, but_for);
         let body = self.asked.body.iter();
         let given: Vec<&Json> = body.flat_map(|body| body.at(items)).collect();
         let first = self.first.as_ref().and_then(|first| first.json.as_ref());
@@ -145,8 +145,8 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         // Facts that a test gives have no JSON; an attribute may be the same member.
         let mut attributes = kind.attributes.iter();
-        let same =
-            attributes.find(|attribute| attribute.from == [Source::Member(member.clone())])?;
+        let same = attributes
+            .find(|attribute| attribute.from == [AttributeSource::Member(member.clone())])?;
         let known = first.attributes.get(&same.name)?;
         known.complete.then(|| known.values.clone())
     }

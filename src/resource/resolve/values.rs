@@ -1,7 +1,7 @@
 //! The values that a request gives attributes, as they compare.
 
 use super::{Here, Resolver};
-use crate::catalog::{Kind, Source, is_plain_text};
+use crate::catalog::{AttributeSource, Kind, is_plain_text};
 use crate::refusal::Refusal;
 use crate::resource::above::{project, project_named};
 use crate::resource::attributes::Attributes;
@@ -70,7 +70,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             };
             let found = self.look.one(other, &[], &name).await?;
             let identifying = other.attributes.iter().filter(|attribute| {
-                let by = |from: &Source| matches!(from, Source::Member(path) if other.identified_by.contains(path));
+                let by = |from: &AttributeSource| matches!(from, AttributeSource::Member(path) if other.identified_by.contains(path));
                 attribute.from.iter().any(by)
             });
             for known in identifying.filter_map(|it| found.as_ref()?.attributes.get(&it.name)) {
