@@ -179,7 +179,7 @@ pub struct Token {
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// Its kind.
-    pub kind: Arc<str>,
+    pub kind: &'static str,
     /// What names it.
     pub id: Option<String>,
     /// The scope that it is touched with.
@@ -194,7 +194,7 @@ pub struct Resource {
 
 impl Resource {
     /// One of which no more is known than what the request calls it.
-    pub fn named(kind: Arc<str>, id: Option<String>, scope: Option<Scope>) -> Self {
+    pub fn named(kind: &'static str, id: Option<String>, scope: Option<Scope>) -> Self {
         Self {
             kind,
             id,
@@ -560,7 +560,7 @@ mod tests {
         let id = Some("dop_v1_0123456789abcdef".into());
         record.resources = vec![Resource {
             tags: vec!["dop_v1_0123456789abcdef".into()],
-            ..Resource::named("tag".into(), id, None)
+            ..Resource::named("tag", id, None)
         }];
         record.status = Some(403);
         let line =
@@ -629,13 +629,9 @@ mod tests {
                     name: Some("web".into()),
                     tags: vec!["a".into(), "b".into()],
                     project: Some("p".into()),
-                    ..Resource::named(
-                        "droplet".into(),
-                        Some("12".into()),
-                        Some(scope("droplet:read")),
-                    )
+                    ..Resource::named("droplet", Some("12".into()), Some(scope("droplet:read")))
                 },
-                Resource::named("tag".into(), None, None),
+                Resource::named("tag", None, None),
             ],
             decision: Some(Verdict::Allow),
             reason: Some("ci.allow[0]".into()),

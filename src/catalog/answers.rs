@@ -1,4 +1,4 @@
-use super::kind::KindName;
+use super::kind::KindId;
 use super::scope::ScopeId;
 
 /// What answers show that asks for scopes of its own: a graph of shapes, as what is shown may hold its like.
@@ -20,15 +20,15 @@ pub struct Shape {
 }
 
 /// To which resource a thing in an answer belongs.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Owner {
     /// To what it stands in.
     #[default]
     Outer,
     /// It is a resource of that kind itself.
-    Itself(KindName),
+    Itself(KindId),
     /// To the resource of that kind that the request names.
-    Named(KindName),
+    Named(KindId),
 }
 
 /// A member of something in an answer.

@@ -8,39 +8,39 @@ use super::place::FieldPath;
 use super::scope::{ScopeId, ScopeSet};
 use super::touch::TouchVerb;
 
-/// The name of a kind of resource, as policies write it: `droplet`, `domain_record`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct KindName(pub(super) Arc<str>);
+// `KindId`: `data/list.rs` writes it from the keys of `data/kinds.yaml`.
+include!(concat!(env!("OUT_DIR"), "/kind_id.rs"));
 
-impl KindName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl KindId {
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(Self::name)
     }
 
-    /// The name, to be kept.
-    pub fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
+    /// The kind of that name; `None` where there is none.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let place = Self::ALL.binary_search_by(|kind| kind.name().cmp(name));
+        place.ok().and_then(|place| Self::ALL.get(place).copied())
     }
 }
 
-impl fmt::Display for KindName {
+impl fmt::Display for KindId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.name())
     }
 }
 
 /// A kind of resource: what a selector can ask of it, and how the API shows it.
 #[derive(Debug)]
 pub struct Kind {
-    /// Its name.
-    pub name: KindName,
+    /// Which it is.
+    pub id: KindId,
     /// The family of its scopes.
     pub family: String,
     /// The kind whose selector covers it too.
-    pub parent: Option<KindName>,
+    pub parent: Option<KindId>,
     /// Another kind under which the API has the same thing, by the same id.
-    pub also: Option<KindName>,
+    pub also: Option<KindId>,
     /// The attribute and its value for those that the API has under the other kind, where that is not all of them.
     pub also_where: Option<(String, String)>,
     /// There is one for everybody, so that hiding it would hide nothing.
@@ -65,7 +65,7 @@ pub struct Kind {
     /// How all of them, or all of a parent's, are.
     pub list: Option<LookUp>,
     /// For selectors one is the resource that its `resource` names: the kinds that that can be of, by its `resource_type`.
-    pub counts_as: Vec<(String, KindName)>,
+    pub counts_as: Vec<(String, KindId)>,
     /// The forms of its names, wherever a request has one.
     pub named: Vec<NameForm>,
     /// Names of those that belong to nobody, as far as the table has them: no look-up is needed to know that.
@@ -91,15 +91,15 @@ pub struct Kind {
     /// The attributes that are made of what other resources are.
     pub derived: Vec<Derived>,
     /// The members of its JSON that name others, by their kinds: what is destroyed is taken off them.
-    pub names: Vec<(KindName, Vec<FieldPath>)>,
+    pub names: Vec<(KindId, Vec<FieldPath>)>,
     /// The attributes that name others and stay as they are when such another is deleted, and why.
     pub stands: Vec<(String, String)>,
     /// Why its deletion changes nothing else, where that is so.
     pub frees_nothing: Option<String>,
     /// The attributes that it passes on to the kinds under it, which have none of their own.
-    pub passes_on: Vec<(KindName, Vec<String>)>,
+    pub passes_on: Vec<(KindId, Vec<String>)>,
     /// The attributes of other kinds that are made of its own, and of which.
-    pub feeds: Vec<(KindName, String, String)>,
+    pub feeds: Vec<(KindId, String, String)>,
 }
 
 /// An attribute that is made of what other resources are: it changes where they do.
@@ -120,7 +120,7 @@ pub enum Made {
     /// Of those that carry a tag which these members of its JSON name.
     Carriers {
         /// The kind of those that carry it.
-        of: KindName,
+        of: KindId,
         /// The members that name tags.
         tags: Vec<FieldPath>,
     },
@@ -132,7 +132,7 @@ pub enum Made {
     /// It is the attribute of the same name of what its id, a URN, names.
     Same {
         /// The kinds of what it may stand for.
-        of: Vec<KindName>,
+        of: Vec<KindId>,
     },
 }
 
@@ -236,59 +236,67 @@ impl Kind {
     }
 }
 
-/// All kinds of a catalogue, by name.
-#[derive(Debug, Default)]
+/// All kinds of a catalogue.
+#[derive(Debug)]
 pub struct Kinds {
-    pub(super) by_name: BTreeMap<String, Kind>,
+    /// In the order of [`KindId::ALL`]: as many as there are ids, sorted by them, each once.
+    all: Box<[Kind; KindId::COUNT]>,
 }
 
 impl Kinds {
-    /// The kind of that name.
+    /// The kinds that were read; `None` where one is missing.
+    pub(super) fn new(read: impl IntoIterator<Item = Kind>) -> Option<Self> {
+        let by_id: BTreeMap<KindId, Kind> = read.into_iter().map(|kind| (kind.id, kind)).collect();
+        let all: Box<[Kind]> = by_id.into_values().collect();
+        let all = all.try_into().ok()?;
+        Some(Self { all })
+    }
+
+    /// What there is to know of a kind.
+    pub fn of(&self, id: KindId) -> &Kind {
+        id.item(&self.all)
+    }
+
+    /// The kind of that name: for text from outside, as policies, URNs and requests have it.
     pub fn find(&self, name: &str) -> Option<&Kind> {
-        self.by_name.get(name)
+        KindId::from_name(name).map(|id| self.of(id))
     }
 
     /// The kind that URNs call that.
     pub fn by_urn(&self, name: &str) -> Option<&Kind> {
-        self.by_name
-            .values()
+        self.iter()
             .find(|kind| kind.urns.iter().any(|urn| urn == name))
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Kind> {
-        self.by_name.values()
+        self.all.iter()
+    }
+
+    /// The same, to fill in what follows from others.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Kind> {
+        self.all.iter_mut()
     }
 
     /// The kind that a resource counts as whose `resource_type` is that.
     pub fn counted<'k>(&'k self, kind: &Kind, r#type: &str) -> Option<&'k Kind> {
         let found = kind.counts_as.iter().find(|(known, _)| known == r#type);
-        found.and_then(|(_, kind)| self.find(kind.as_str()))
+        found.map(|(_, kind)| self.of(*kind))
     }
 
     /// The kinds as which a resource of this kind may be judged: it, what it counts as, and the other kinds under which the
     /// API has the same.
     pub fn views<'k>(&'k self, kind: &'k Kind) -> impl Iterator<Item = &'k Kind> {
-        let counted = kind.counts_as.iter();
-        let counted = counted.filter_map(|(_, kind)| self.find(kind.as_str()));
+        let counted = kind.counts_as.iter().map(|(_, kind)| self.of(*kind));
         std::iter::once(kind).chain(counted).flat_map(|kind| {
-            let also = kind.also.as_ref();
-            std::iter::once(kind).chain(also.and_then(|also| self.find(also.as_str())))
+            let also = kind.also.map(|also| self.of(also));
+            std::iter::once(kind).chain(also)
         })
-    }
-
-    /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
     }
 
     /// The kinds that a resource of this kind belongs to, nearest first.
     pub fn ancestors<'k>(&'k self, kind: &'k Kind) -> impl Iterator<Item = &'k Kind> {
-        std::iter::successors(Some(kind), |kind| {
-            kind.parent
-                .as_ref()
-                .and_then(|parent| self.find(parent.as_str()))
-        })
-        .skip(1)
+        let parent = |kind: &&'k Kind| kind.parent.map(|parent| self.of(parent));
+        std::iter::successors(Some(kind), parent).skip(1)
     }
 }

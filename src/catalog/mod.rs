@@ -21,7 +21,7 @@ pub use endpoint::{
     NoMethod, Origin, Parameter, ScopeWhen, Segment, Template,
 };
 pub use kind::{
-    Attribute, AttributeSource, Derived, Kind, KindName, Kinds, LookUp, Made, OtherFamily, SHARED,
+    Attribute, AttributeSource, Derived, Kind, KindId, Kinds, LookUp, Made, OtherFamily, SHARED,
 };
 pub use name::{Name, NameForm, described, is_plain_text, is_uuid, read_any};
 pub use place::{FieldPath, NoPlace, Place, Step};
@@ -69,7 +69,7 @@ impl Catalog {
     /// read better by `vol1` than by a UUID.
     #[cfg(test)]
     pub(crate) fn naming_plainly(mut self) -> Self {
-        for kind in self.kinds.by_name.values_mut() {
+        for kind in self.kinds.iter_mut() {
             kind.named.push(NameForm::Text);
         }
         self
@@ -145,6 +145,13 @@ impl Catalog {
     }
 }
 
+#[cfg(test)]
+#[path = "data/list.rs"]
+#[expect(
+    dead_code,
+    reason = "the build script; its tests run with those of the crate"
+)]
+mod list;
 #[cfg(test)]
 mod members;
 #[cfg(test)]

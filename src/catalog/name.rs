@@ -666,7 +666,7 @@ mod tests {
             catalog
                 .kinds()
                 .urn(text)
-                .map(|(kind, name)| format!("{} {name}", kind.name))
+                .map(|(kind, name)| format!("{} {name}", kind.id))
         };
         assert_eq!(read("do:droplet:12").as_deref(), Some("droplet 12"));
         assert_eq!(
@@ -695,7 +695,7 @@ mod tests {
     fn every_kind_says_how_it_is_named() {
         let catalog = Catalog::builtin().unwrap();
         for kind in catalog.kinds().iter() {
-            assert!(!kind.named.is_empty(), "{} has no `named`", kind.name);
+            assert!(!kind.named.is_empty(), "{} has no `named`", kind.id);
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::yaml::{self, Map};
 
 fn catalog() -> Catalog {
     Catalog::builtin().unwrap_or_else(|lines| panic!("{}", lines.join("\n")))
@@ -55,6 +56,33 @@ fn every_file_of_the_tables_is_read() {
         .map(|endpoint| endpoint.section.as_str())
         .collect();
     assert_eq!(std::fs::read_dir(dir).unwrap().count(), sections.len());
+}
+
+/// The build script lists the kinds by the lines of their table; what reads the whole of it finds the same.
+#[test]
+fn the_kinds_are_those_that_the_build_script_listed() {
+    let mut mistakes = Mistakes::new("kinds.yaml");
+    let root = yaml::read(include_str!("data/kinds.yaml"), &mut mistakes).unwrap();
+    let mut top = Map::of(&root, "the table", &mut mistakes).unwrap();
+    let kinds = top.need("kinds", &mut mistakes).unwrap();
+    let keys = kinds.entries("`kinds`", &mut mistakes).iter();
+    let keys: BTreeSet<&str> = keys.map(|entry| entry.key.as_str()).collect();
+    assert!(
+        KindId::names().eq(keys),
+        "the names, each once and in order"
+    );
+    let catalog = catalog();
+    let read = catalog.kinds().iter().map(|kind| kind.id);
+    assert!(read.eq(KindId::ALL), "the table, in the order of the ids");
+    for id in KindId::ALL {
+        assert_eq!(catalog.kinds().of(id).id, id);
+        assert_eq!(KindId::from_name(id.name()), Some(id));
+        assert_eq!(id.to_string(), id.name());
+    }
+    assert!(KindId::ALL.is_sorted());
+    for text in ["", "Droplet", "droplets", "droplet ", "drople", "by_urn"] {
+        assert_eq!(KindId::from_name(text), None, "{text:?}");
+    }
 }
 
 #[test]
@@ -575,10 +603,7 @@ fn every_answer_that_shows_children_asks_for_them() {
     // What the rows say of answers that is beyond the specification.
     for endpoint in catalog.endpoints() {
         for rule in endpoint.touches.rules() {
-            let kind = rule
-                .kind
-                .one()
-                .and_then(|kind| catalog.kinds().find(kind.as_str()));
+            let kind = rule.kind.one().map(|kind| catalog.kinds().of(kind));
             let (Some(kind), Some(at)) = (kind, &rule.answer) else {
                 continue;
             };
@@ -617,14 +642,12 @@ fn every_shown_child_with_attributes_of_its_own_has_them_told_by_its_parent() {
             .iter()
             .map(|(it, _)| it.as_str())
             .collect();
-        let below = kinds
-            .iter()
-            .filter(|it| it.parent.as_ref() == Some(&kind.name));
+        let below = kinds.iter().filter(|it| it.parent == Some(kind.id));
         // Replicas are in no answer of their cluster.
-        let shown = below.filter(|child| child.name.as_str() != "database_replica");
+        let shown = below.filter(|child| child.id != KindId::DatabaseReplica);
         let own = shown.flat_map(|child| SHARED.iter().filter(|it| child.has(it)));
         let own: Vec<_> = own.copied().collect();
-        assert_eq!(told, own, "{}: `children_have`", kind.name);
+        assert_eq!(told, own, "{}: `children_have`", kind.id);
     }
 }
 
@@ -689,9 +712,9 @@ fn every_endpoint_that_shows_one_thing_says_which_name_its_answer_bears() {
         let rules = endpoint.touches.rules().iter();
         for rule in rules.filter(|rule| rule.verb == TouchVerb::Read && rule.answer.is_some()) {
             let kind = rule.kind.one().unwrap();
-            let kind = catalog.kinds().find(kind.as_str()).unwrap();
+            let kind = catalog.kinds().of(kind);
             // No member of an answer says which sink it is.
-            let untold = kind.name.as_str() == "monitoring_sink";
+            let untold = kind.id == KindId::MonitoringSink;
             assert_eq!(kind.identified_by.is_empty(), untold, "{endpoint}");
             let named = matches!(rule.at, Some(Place::Path(_)));
             assert!(named || rule.called.is_some(), "{endpoint} names nothing");
@@ -728,7 +751,7 @@ fn what_may_be_absent_is_a_member_that_is_read() {
             .collect();
         for member in kind.absent_is_none.iter().chain(&kind.null_is_none) {
             let read = told.iter().chain(&held).any(|path| leads_to(path, member));
-            assert!(read, "{}: {member}", kind.name);
+            assert!(read, "{}: {member}", kind.id);
         }
     }
 }
@@ -738,15 +761,12 @@ fn what_may_be_absent_is_a_member_that_is_read() {
 fn every_kind_with_children_says_what_shows_them() {
     let catalog = Catalog::builtin().unwrap();
     let kinds = catalog.kinds();
-    let parents: BTreeSet<_> = kinds
-        .iter()
-        .filter_map(|kind| kind.parent.clone())
-        .collect();
+    let parents: BTreeSet<_> = kinds.iter().filter_map(|kind| kind.parent).collect();
     for kind in kinds.iter() {
         let shows = !kind.shows_children.is_empty();
         let one = shows != kind.shows_no_children.is_some();
         let said = shows || kind.shows_no_children.is_some();
-        let right = if parents.contains(&kind.name) {
+        let right = if parents.contains(&kind.id) {
             one
         } else {
             !said
@@ -754,12 +774,12 @@ fn every_kind_with_children_says_what_shows_them() {
         assert!(
             right,
             "{}: `shows_children` or `shows_no_children`",
-            kind.name
+            kind.id
         );
     }
     for endpoint in catalog.endpoints() {
         for rule in endpoint.touches.rules() {
-            let is_parent = rule.kind.one().is_some_and(|kind| parents.contains(kind));
+            let is_parent = rule.kind.one().is_some_and(|kind| parents.contains(&kind));
             let whole = rule.verb == TouchVerb::Read && rule.answer.is_none();
             assert_eq!(
                 rule.children.is_some(),
@@ -776,31 +796,31 @@ fn every_attribute_called_as_a_kind_says_what_keeps_it_true() {
     let catalog = Catalog::builtin().unwrap();
     let kinds = catalog.kinds();
     for kind in kinds.iter() {
-        let above: Vec<_> = kinds.ancestors(kind).map(|it| it.name.as_str()).collect();
+        let above: Vec<_> = kinds.ancestors(kind).map(|it| it.id.name()).collect();
         for attribute in kind.attribute_names() {
             let of_several = ["source", "resource", "entity"].contains(&attribute);
-            let names_another = of_several || kinds.find(attribute).is_some();
+            let names_another = of_several || KindId::from_name(attribute).is_some();
             let labels = ["tag", "project"].contains(&attribute); // their own rules see to these
             let told = [
                 above.contains(&attribute),
                 kind.names
                     .iter()
-                    .any(|(name, _)| name.as_str() == attribute)
+                    .any(|(named, _)| named.name() == attribute)
                     || kind.derived.iter().any(|it| it.attribute == attribute),
                 kind.stands.iter().any(|(name, _)| name == attribute),
             ];
             let told = told.into_iter().filter(|told| *told).count();
             if names_another && !labels {
-                assert_eq!(told, 1, "`{attribute}` of {}", kind.name);
+                assert_eq!(told, 1, "`{attribute}` of {}", kind.id);
             }
         }
         let names_another = |name: &str| {
-            kinds.find(name).is_some() || ["source", "resource", "entity"].contains(&name)
+            KindId::from_name(name).is_some() || ["source", "resource", "entity"].contains(&name)
         };
         let stale = |(name, why): &&(String, String)| {
             !kind.has(name) || !names_another(name) || why.is_empty()
         };
-        assert_eq!(kind.stands.iter().find(stale), None, "{}", kind.name);
+        assert_eq!(kind.stands.iter().find(stale), None, "{}", kind.id);
     }
 }
 
@@ -809,7 +829,7 @@ fn every_attribute_called_as_a_kind_says_what_keeps_it_true() {
 fn every_deletion_says_what_it_frees() {
     let catalog = Catalog::builtin().unwrap();
     let kinds = catalog.kinds();
-    let mut told: BTreeMap<String, bool> = BTreeMap::new();
+    let mut told: BTreeMap<KindId, bool> = BTreeMap::new();
     for endpoint in catalog.endpoints() {
         let rules = endpoint.touches.rules();
         let deletes = |rule: &&TouchRule| rule.verb == TouchVerb::Delete && rule.is_first();
@@ -819,18 +839,18 @@ fn every_deletion_says_what_it_frees() {
             };
             let frees = |other: &TouchRule| other.implied || other.held_in.is_some();
             let frees = rules.iter().any(frees);
-            *told.entry(kind.as_str().to_owned()).or_default() |= frees;
+            *told.entry(kind).or_default() |= frees;
         }
     }
     for kind in kinds.iter() {
-        let name = kind.name.as_str();
+        let name = kind.id;
         let named = kinds.iter().any(|other| {
             let by_carrying =
-                |it: &Derived| matches!(&it.made, Made::Carriers { of, .. } if *of == kind.name);
-            other.names.iter().any(|(of, _)| *of == kind.name)
+                |it: &Derived| matches!(&it.made, Made::Carriers { of, .. } if *of == kind.id);
+            other.names.iter().any(|(of, _)| *of == kind.id)
                 || other.derived.iter().any(by_carrying)
         });
-        match told.get(name) {
+        match told.get(&name) {
             Some(by_row) => assert_ne!(
                 *by_row || named,
                 kind.frees_nothing.is_some(),
@@ -854,10 +874,10 @@ fn a_tags_deletion_takes_it_off_every_kind_that_has_tags() {
     };
     let rules = deletion.touches.rules().iter().filter(loses_it);
     let mut taken_off: Vec<&str> = rules
-        .filter_map(|rule| rule.kind.one().map(KindName::as_str))
+        .filter_map(|rule| rule.kind.one().map(KindId::name))
         .collect();
     let have = catalog.kinds().iter().filter(|kind| kind.has("tag"));
-    let mut have: Vec<&str> = have.map(|kind| kind.name.as_str()).collect();
+    let mut have: Vec<&str> = have.map(|kind| kind.id.name()).collect();
     taken_off.sort_unstable();
     have.sort_unstable();
     assert_eq!(taken_off, have);
@@ -874,7 +894,7 @@ fn what_is_made_below_a_thing_with_tags_is_made_with_these_too() {
         let rules = endpoint.touches.rules();
         let creates = |rule: &&TouchRule| rule.verb == TouchVerb::Create && rule.is_first();
         for rule in rules.iter().filter(creates) {
-            let kind = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
+            let kind = rule.kind.one().map(|kind| kinds.of(kind));
             let Some(kind) = kind.filter(|kind| kind.has("tag")) else {
                 continue;
             };
@@ -912,8 +932,7 @@ fn every_member_that_says_tags_changes_or_names_what_has_them() {
                 continue;
             }
             let has_tags = |rule: &TouchRule| {
-                let kind = rule.kind.one();
-                let kind = kind.and_then(|kind| catalog.kinds().find(kind.as_str()));
+                let kind = rule.kind.one().map(|kind| catalog.kinds().of(kind));
                 kind.is_some_and(|kind| kind.has("tag"))
             };
             let does = |rule: &TouchRule| {

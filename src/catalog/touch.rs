@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::kind::{Kind, KindName, LookUp};
+use super::kind::{Kind, KindId, LookUp};
 use super::name::NameForm;
 use super::place::{FieldPath, Place};
 use super::scope::{ScopeId, ScopeSet};
@@ -65,9 +65,9 @@ pub struct TouchRule {
     /// The scope that it asks for; absent where the endpoint has just one. A source that the path does not name has its own.
     pub scope: Option<ScopeId>,
     /// The parents it belongs to, outermost first, and where they are named.
-    pub of: Vec<(KindName, Place)>,
+    pub of: Vec<(KindId, Place)>,
     /// The kind of its parent where that is the one that paths mean where they name none: images are of the account's registry.
-    pub of_default: Option<KindName>,
+    pub of_default: Option<KindId>,
     /// What the request would make of its attributes, and where it says so.
     pub after: Vec<(String, Vec<Place>)>,
     /// Values that the request adds to an attribute, and where it says them.
@@ -328,7 +328,7 @@ pub enum Stays {
 #[derive(Debug)]
 pub struct Through {
     /// The kind of what is named.
-    pub kind: KindName,
+    pub kind: KindId,
     /// Its attribute that names what is touched.
     pub attribute: String,
     /// The one value of its `type` where it does; whatever its type is where there is none.
@@ -339,7 +339,7 @@ pub struct Through {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TouchKind {
     /// This.
-    One(KindName),
+    One(KindId),
     /// What the URN that names it says.
     Urn,
     /// What a member beside its id says.
@@ -349,46 +349,39 @@ pub enum TouchKind {
         /// The member that holds the type.
         member: String,
         /// The types that the API knows, and the kinds that they are; none for what this rule passes over.
-        types: Vec<(String, Option<KindName>)>,
+        types: Vec<(String, Option<KindId>)>,
     },
     /// What another place of the request says of all that are named.
     Told {
         /// The place that holds the type.
         at: Place,
         /// The types that the API knows, `*` at the end of one being whatever follows, and the kinds that they are of.
-        types: Vec<(String, Option<KindName>)>,
+        types: Vec<(String, Option<KindId>)>,
     },
 }
 
 impl TouchKind {
     /// The kind, where the table says it.
-    pub fn one(&self) -> Option<&KindName> {
+    pub fn one(&self) -> Option<KindId> {
         match self {
-            Self::One(kind) => Some(kind),
+            Self::One(kind) => Some(*kind),
             Self::Urn | Self::Typed { .. } | Self::Told { .. } => None,
         }
     }
-}
 
-impl TouchKind {
-    /// As it is displayed, to be kept.
-    pub fn shared_name(&self) -> Arc<str> {
+    /// The name of the kind, or the word of the tables for what says it.
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::One(kind) => kind.shared(),
-            other @ (Self::Urn | Self::Typed { .. } | Self::Told { .. }) => {
-                other.to_string().into()
-            }
+            Self::One(kind) => kind.name(),
+            Self::Urn => "by_urn",
+            Self::Typed { .. } | Self::Told { .. } => "by_type",
         }
     }
 }
 
 impl fmt::Display for TouchKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::One(kind) => write!(f, "{kind}"),
-            Self::Urn => f.write_str("by_urn"),
-            Self::Typed { .. } | Self::Told { .. } => f.write_str("by_type"),
-        }
+        f.write_str(self.name())
     }
 }
 

@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failed, print, values};
 use crate::catalog::{
-    Attribute, AttributeSource, Catalog, Kind, LookUp, Scope, ScopeId, described,
+    Attribute, AttributeSource, Catalog, Kind, KindId, LookUp, Scope, ScopeId, described,
 };
 
 #[derive(Args)]
@@ -20,11 +20,11 @@ pub(super) struct Arguments {
 pub(super) fn run(catalog: &Catalog, arguments: &Arguments) -> Result<(), Failed> {
     let wanted = |kind: &&Kind| {
         let part = arguments.containing.as_deref().unwrap_or_default();
-        kind.name.as_str().contains(part)
+        kind.id.name().contains(part)
     };
     let found: Vec<_> = catalog.kinds().iter().filter(wanted).collect();
     if let (true, Some(part)) = (found.is_empty(), &arguments.containing) {
-        let near = crate::yaml::nearest(part, catalog.kinds().names());
+        let near = crate::yaml::nearest(part, KindId::names());
         let instead = near.map_or_else(
             || "`tidegate catalog kinds` lists them all".to_owned(),
             |near| format!("did you mean `{near}`?"),
@@ -52,7 +52,7 @@ pub(super) fn run(catalog: &Catalog, arguments: &Arguments) -> Result<(), Failed
 
 /// A kind in a block of its own: its attributes are too many for a row.
 fn tell(kind: &Kind, catalog: &Catalog) -> Result<(), Failed> {
-    print(&kind.name)?;
+    print(kind.id)?;
     let line = |what: &str, text: String| match text.as_str() {
         "" => Ok(()),
         text => print(format!("  {what:<12}{text}")),
@@ -61,7 +61,10 @@ fn tell(kind: &Kind, catalog: &Catalog) -> Result<(), Failed> {
     line("attributes", attributes.join(", "))?;
     line("of parents", inherited(kind, catalog).join(", "))?;
     line("part of", ancestors(kind, catalog).join(", "))?;
-    line("also", kind.also.iter().map(ToString::to_string).collect())?;
+    line(
+        "also",
+        kind.also.map(KindId::name).unwrap_or_default().to_owned(),
+    )?;
     line("named", described(&kind.named))?;
     let urns: Vec<_> = kind.urns.iter().map(|urn| format!("do:{urn}:…")).collect();
     line("in URNs", urns.join(", "))?;
@@ -85,12 +88,12 @@ fn as_json(kind: &Kind, catalog: &Catalog) -> Value {
         .map(|(what, scope)| (what.to_owned(), scope.to_string().into()))
         .collect();
     json!({
-        "kind": kind.name.as_str(),
+        "kind": kind.id.name(),
         "family": kind.family,
         "attributes": attributes,
         "attributes_of_parents": inherited(kind, catalog),
         "parents": ancestors(kind, catalog),
-        "also": kind.also.as_ref().map(ToString::to_string),
+        "also": kind.also.map(KindId::name),
         "named": described(&kind.named),
         "urns": kind.urns,
         "looked_up": kind.get.as_ref().map(|get| look_up(Some(get))),
@@ -122,9 +125,9 @@ fn inherited(kind: &Kind, catalog: &Catalog) -> Vec<&'static str> {
         .collect()
 }
 
-fn ancestors(kind: &Kind, catalog: &Catalog) -> Vec<String> {
+fn ancestors(kind: &Kind, catalog: &Catalog) -> Vec<&'static str> {
     let parents = catalog.kinds().ancestors(kind);
-    parents.map(|parent| parent.name.to_string()).collect()
+    parents.map(|parent| parent.id.name()).collect()
 }
 
 fn look_up(look_up: Option<&LookUp>) -> String {

@@ -15,7 +15,7 @@ use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCan
 use jiff::Timestamp;
 
 use super::template;
-use crate::catalog::{Catalog, Endpoint, Segment};
+use crate::catalog::{Catalog, Endpoint, KindId, Segment};
 use crate::config::{self, Settings};
 use crate::operate::{ShownToken, all_shown};
 use crate::policy::{Policy, Role};
@@ -103,11 +103,7 @@ pub(super) fn actions() -> ArgValueCandidates {
 
 /// The kinds of resource.
 pub(super) fn kinds() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| {
-        let catalog = Catalog::builtin().ok();
-        let kinds = catalog.iter().flat_map(|catalog| catalog.kinds().names());
-        sorted(kinds.map(str::to_owned))
-    })
+    ArgValueCandidates::new(|| sorted(KindId::names().map(str::to_owned)))
 }
 
 /// The ready roles.

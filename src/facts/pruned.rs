@@ -143,11 +143,11 @@ mod tests {
                 prop_assert_eq!(
                     attributes_of(kind, &pruned, None),
                     attributes_of(kind, &whole, None),
-                    "{} of {}", kind.name, document
+                    "{} of {}", kind.id, document
                 );
                 for name in ["web", "aA\n", "12345678901234567890123"] {
                     let called = [&pruned, &whole].map(|json| is_called(kind, json, name));
-                    prop_assert_eq!(called[0], called[1], "{} of {}", kind.name, document);
+                    prop_assert_eq!(called[0], called[1], "{} of {}", kind.id, document);
                 }
             }
         }

@@ -9,7 +9,7 @@ use moka::future::Cache;
 use tokio::sync::OnceCell;
 
 use super::pages::{Page, page};
-use crate::catalog::{AttributeSource, Catalog, Kind, LookUp, Name};
+use crate::catalog::{AttributeSource, Catalog, Kind, KindId, LookUp, Name};
 use crate::json::{Document, NoDocument};
 use crate::metrics::{Cache as Kept, CacheResult, Metrics, Purpose};
 use crate::refusal::{Code, Refusal};
@@ -47,7 +47,8 @@ struct Turns {
 /// What an action is of.
 #[derive(Debug)]
 struct ActedOn {
-    kind: String,
+    /// Its kind; `None` for one that a daemon of another release told and this one does not have.
+    kind: Option<KindId>,
     id: String,
     /// What that was, for the sub-token that acted; another daemon is told only which it is.
     whole: Option<Whole>,
@@ -72,8 +73,8 @@ struct Put {
 pub enum Remembered {
     /// What it was when the sub-token that asks acted on it, nothing having been deleted, moved or renamed since.
     Whole(State),
-    /// Which it is: what that is by now must be looked up.
-    Named(String, String),
+    /// Which it is: what that is by now must be looked up. Of a kind that this release does not have nothing can be.
+    Named(Option<KindId>, String),
 }
 
 /// What a sub-token put into a project when it made it.
@@ -233,7 +234,7 @@ impl Facts {
         match what {
             Happened::Action { action, kind, id } => {
                 let of = ActedOn {
-                    kind,
+                    kind: KindId::from_name(&kind),
                     id,
                     whole: None,
                 };
@@ -291,14 +292,14 @@ impl Facts {
         of: State,
         id: &str,
     ) -> Memory {
-        let kind = of.kind.as_str().to_owned();
+        let kind = of.kind;
         let whole = Whole {
             grantee: grantee.to_owned(),
             replaced: self.turns(account).replaced.load(Ordering::Acquire),
             state: of,
         };
         let acted_on = ActedOn {
-            kind: kind.clone(),
+            kind: Some(kind),
             id: id.to_owned(),
             whole: Some(whole),
         };
@@ -306,7 +307,7 @@ impl Facts {
         self.actions.insert(key, Arc::new(acted_on));
         let what = Happened::Action {
             action: action.to_owned(),
-            kind,
+            kind: kind.name().to_owned(),
             id: id.to_owned(),
         };
         Memory {
@@ -323,7 +324,7 @@ impl Facts {
         let is_whole = |whole: &&Whole| whole.grantee == grantee && whole.replaced == replaced;
         Some(match found.whole.as_ref().filter(is_whole) {
             Some(whole) => Remembered::Whole(whole.state.clone()),
-            None => Remembered::Named(found.kind.clone(), found.id.clone()),
+            None => Remembered::Named(found.kind, found.id.clone()),
         })
     }
 
@@ -673,7 +674,7 @@ impl<'r> Reader<'r> {
         let Some(listed) = self.all(kind, parents).await? else {
             return Ok(None);
         };
-        let wanted = folded(kind.name.as_str(), "id", name.as_str());
+        let wanted = folded(kind.id, "id", name.as_str());
         let is_it = |attributes: &Attributes| {
             kind.attributes.iter().any(|attribute| {
                 let by = attribute.from.iter().any(|from| {
@@ -868,7 +869,7 @@ impl Look for Reader<'_> {
         };
         told(&listed)?;
         let has = |attributes: &Attributes, key: &str, value: &str| {
-            let value = folded(kind.name.as_str(), key, value);
+            let value = folded(kind.id, key, value);
             attributes
                 .get(key)
                 .is_some_and(|known| known.values.contains(&value))
@@ -919,9 +920,8 @@ impl Look for Reader<'_> {
     ) -> Result<Known, Refusal> {
         let assigned = self.facts.assigned(&self.token.account, self.grantee, urn);
         let kinds = self.catalog.kinds();
-        let (Some(project), Some(resource)) = (kinds.find("project"), kinds.find(MEMBER)) else {
-            return Ok(Known::unknown());
-        };
+        let project = kinds.of(KindId::Project);
+        let resource = kinds.of(KindId::ProjectResource);
         let Some(projects) = self.all(project, &[]).await? else {
             return Ok(Known::unknown());
         };
@@ -1010,6 +1010,3 @@ fn told(listed: &Listed) -> Result<(), Refusal> {
         Some(_) => Err(cant_read("the answer has no list")),
     }
 }
-
-/// The kind of what stands in a project's list of resources.
-const MEMBER: &str = "project_resource";

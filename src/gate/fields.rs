@@ -9,7 +9,7 @@ use hyper::header::CONTENT_ENCODING;
 
 use super::narrowed::{named_by_urn, unreadable, with_body};
 use super::question::{Question, cut_off};
-use crate::catalog::{Kind, ShapeId, TouchVerb};
+use crate::catalog::{Kind, KindId, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
 use crate::facts::{Members, Reader};
 use crate::json::{Document, Part};
@@ -149,7 +149,7 @@ impl Question<'_> {
         let before = its.and_then(|touch| touch.before.as_ref());
         let parents = touches.iter().flat_map(Touch::states);
         let parent = before.and_then(|before| before.parent.clone()).or_else(|| {
-            let is_parent = |state: &&State| Some(&state.kind) == kind.parent.as_ref();
+            let is_parent = |state: &&State| Some(state.kind) == kind.parent;
             parents.into_iter().find(is_parent).cloned().map(Into::into)
         });
         self.filled(kind, before, parent, attributes, reader).await
@@ -163,7 +163,7 @@ impl Question<'_> {
 
     /// Whether resources of a kind stand for others of any kind, in a list of which those are shown that may be read.
     pub fn names_by_urn(&self, kind: &Kind) -> bool {
-        self.shows_kinds() && kind.name.as_str() == "project_resource"
+        self.shows_kinds() && kind.id == KindId::ProjectResource
     }
 
     /// Whether what an item names by its URN is of a kind that the sub-token may read.
@@ -268,7 +268,7 @@ fn holds_for(touch: &Touch, kind: &Kind, told: &Attributes) -> bool {
             .zip(told.first("id"))
             .is_some_and(|(touched, told)| touched != told)
     };
-    touch.kind == kind.name && (kind.parent.is_some() || !is_another())
+    touch.kind == kind.id && (kind.parent.is_some() || !is_another())
 }
 
 /// A resource, and all that it belongs to.

@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use super::final_line::FinalLine;
 use super::question::{Ending, Question, cut_off};
 use crate::audit::Permit;
-use crate::catalog::{FieldPath, Method, Place, TouchRule, TouchVerb};
+use crate::catalog::{FieldPath, KindId, Method, Place, TouchRule, TouchVerb};
 use crate::facts::Reader;
 use crate::policy::{Added, Allowed, IntoProject, Sent, with_additions};
 use crate::refusal::{Code, Refusal};
@@ -96,8 +96,7 @@ impl Question<'_> {
         }
         if let Some((IntoProject::Body(at), project)) = project {
             let kinds = self.serving.rules.catalog.kinds();
-            let kind = kinds.find("project");
-            let kind = kind.ok_or_else(|| cant_add("the catalogue has no projects"))?;
+            let kind = kinds.of(KindId::Project);
             let found = find_project(kind, project, reader).await?;
             let (id, _) = found.ok_or_else(|| cant_add("there is no such project"))?;
             json.put(at, Json::Text(id))
@@ -215,8 +214,7 @@ impl Question<'_> {
         let identifier = rule
             .kind
             .one()
-            .and_then(|kind| kinds.find(kind.as_str()))
-            .and_then(|kind| kind.identified_by.first());
+            .and_then(|kind| kinds.of(kind).identified_by.first());
         let Some(identifier) = identifier else {
             return Vec::new();
         };
@@ -252,7 +250,7 @@ impl Question<'_> {
         let Some(rule) = self.creating() else {
             return Vec::new();
         };
-        let kind = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
+        let kind = rule.kind.one().map(|kind| kinds.of(kind));
         let urns: Vec<String> = self
             .created_ids(json)
             .iter()
@@ -292,9 +290,7 @@ impl Question<'_> {
         reader: &Reader<'_>,
     ) -> Result<Known, String> {
         let kinds = self.serving.rules.catalog.kinds();
-        let kind = kinds
-            .find("project")
-            .ok_or("the catalogue has no projects")?;
+        let kind = kinds.of(KindId::Project);
         let (id, name) = find_project(kind, project, reader)
             .await
             .map_err(|refusal| refusal.message)?

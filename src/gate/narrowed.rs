@@ -641,7 +641,7 @@ impl Question<'_> {
             Remembered::Named(kind, id) => (kind, id),
         };
         let catalog = &self.serving.rules.catalog;
-        let kind = catalog.kinds().find(&kind);
+        let kind = kind.map(|kind| catalog.kinds().of(kind));
         let named = kind.and_then(|kind| Some((kind, kind.name(&id, catalog.kinds())?)));
         let Some((kind, name)) = named else {
             return Ok(None);
@@ -687,15 +687,15 @@ impl Question<'_> {
     ) -> Result<Showing<'s>, Refusal> {
         let kinds = self.serving.rules.catalog.kinds();
         let rule = endpoint.touches.rules().get(touch.rule);
-        let kind = kinds.find(touch.kind.as_str());
-        match (rule, kind) {
-            (Some(rule), Some(kind)) => Ok(Showing {
+        let kind = kinds.of(touch.kind);
+        match rule {
+            Some(rule) => Ok(Showing {
                 rule,
                 kind,
                 touch,
                 members: Members::of(kind),
             }),
-            _ => Err(unreadable("the catalogue does not say what it shows")),
+            None => Err(unreadable("the catalogue does not say what it shows")),
         }
     }
 

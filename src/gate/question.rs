@@ -103,7 +103,7 @@ impl Question<'_> {
                 let places = places.flat_map(|(_, places)| places);
                 places.flat_map(|place| self.asked.values(place)).collect()
             };
-            let kind = rule.kind.shared_name();
+            let kind = rule.kind.name();
             let created = |resource: &&mut Resource| resource.kind == kind && resource.id.is_none();
             if let Some(resource) = line.record.resources.iter_mut().find(created) {
                 resource.name = said("name").into_iter().next();
@@ -121,10 +121,10 @@ impl Question<'_> {
         }
         let resources = &mut line.record.resources;
         for touch in touches {
-            let kind = touch.kind.as_str();
+            let kind = touch.kind.name();
             let known = resources
                 .iter()
-                .position(|resource| *resource.kind == *kind && resource.id == touch.id);
+                .position(|resource| resource.kind == kind && resource.id == touch.id);
             if known.is_none() && resources.len() == MOST_NAMED {
                 continue;
             }
@@ -133,11 +133,7 @@ impl Question<'_> {
                 let scope = scope.and_then(|scope| catalog.scopes().name(scope));
                 let scope = scope.cloned();
                 let scope = scope.or_else(|| self.asked.scope_at(touch.rule, catalog));
-                resources.push(Resource::named(
-                    touch.kind.shared(),
-                    touch.id.clone(),
-                    scope,
-                ));
+                resources.push(Resource::named(kind, touch.id.clone(), scope));
                 resources.len() - 1
             });
             let state = touch.after.as_ref().or(touch.before.as_ref());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::diff::{Witness, kinds_of, request, variants};
 use super::rebuilt_request;
-use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchKind, TouchRule, Touches};
+use crate::catalog::{Catalog, Endpoint, Kind, KindId, Scope, TouchKind, TouchRule, Touches};
 use crate::policy::{Grants, Vars, asked_by_test, bind, judge_asked, read_alone};
 
 const PROTECT: &str = include_str!("../../examples/roles/protect.yaml");
@@ -52,10 +52,7 @@ fn may_touch_the_tagged(endpoint: &Endpoint, catalog: &Catalog) -> bool {
             TouchKind::Urn | TouchKind::Typed { .. } | TouchKind::Told { .. }
         )
     };
-    let tagged = |name: &str| {
-        let kind = catalog.kinds().find(name);
-        kind.is_some_and(|kind| has_tag(kind, catalog))
-    };
+    let tagged = |kind: KindId| has_tag(catalog.kinds().of(kind), catalog);
     endpoint.touches.rules().iter().any(by_name) || kinds_of(endpoint).any(tagged)
 }
 

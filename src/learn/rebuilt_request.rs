@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::trail::{SeenRequest, SeenResource};
 use crate::catalog::{
-    Action, Catalog, Endpoint, FieldPath, Kind, KindName, NameForm, Naming, Place, TouchKind,
+    Action, Catalog, Endpoint, FieldPath, Kind, KindId, NameForm, Naming, Place, TouchKind,
     TouchRule, TouchVerb,
 };
 use crate::policy::{PolicyTest, Vars};
@@ -25,9 +25,7 @@ pub(super) fn test(seen: &SeenRequest, role: &str, catalog: &Catalog) -> PolicyT
             continue;
         };
         let read = resources.iter().map(|resource| attributes(kind, resource));
-        facts
-            .resources
-            .insert(kind.name.to_string(), read.collect());
+        facts.resources.insert(kind.id, read.collect());
     }
     PolicyTest {
         at: At { line: 1, column: 1 },
@@ -108,7 +106,7 @@ fn parts(seen: &SeenRequest, catalog: &Catalog) -> RebuiltParts {
 
 /// Says of what is created what is known of it, where the request says that.
 fn created_by(rule: &TouchRule, seen: &SeenRequest, written: &mut RequestContent) {
-    let kind = rule.kind.to_string();
+    let kind = rule.kind.name();
     let is_created = |it: &&SeenResource| it.kind == kind && it.id.is_none();
     let Some(created) = seen.resources.iter().find(is_created) else {
         return;
@@ -152,8 +150,8 @@ fn named_by(rule: &TouchRule, seen: &SeenRequest) -> Vec<Value> {
     match &rule.kind {
         TouchKind::Typed { id, member, types } => {
             let typed = resources.filter_map(|it| {
-                let is_its = |(_, kind): &&(String, Option<KindName>)| {
-                    kind.as_ref().is_some_and(|kind| kind.as_str() == it.kind)
+                let is_its = |(_, kind): &&(String, Option<KindId>)| {
+                    kind.is_some_and(|kind| kind.name() == it.kind)
                 };
                 let (told, _) = types.iter().find(is_its)?;
                 Some(json!({ id: named(it)?, member: told }))
@@ -161,7 +159,7 @@ fn named_by(rule: &TouchRule, seen: &SeenRequest) -> Vec<Value> {
             typed.collect()
         }
         TouchKind::One(_) | TouchKind::Urn | TouchKind::Told { .. } => {
-            let kind = rule.kind.to_string();
+            let kind = rule.kind.name();
             let of_kind = resources.filter(|it| it.kind == kind);
             of_kind.filter_map(named).map(Value::from).collect()
         }
@@ -281,9 +279,7 @@ fn given(
     }
     for rule in endpoint.touches.rules() {
         for (kind, place) in &rule.of {
-            let Some(kind) = catalog.kinds().find(kind.as_str()) else {
-                continue;
-            };
+            let kind = catalog.kinds().of(*kind);
             for name in asked.names(place) {
                 push(&mut given, kind, json!({ identifier(kind): name }));
             }
@@ -293,7 +289,7 @@ fn given(
 }
 
 fn push(given: &mut BTreeMap<String, Vec<Value>>, kind: &Kind, resource: Value) {
-    let known = given.entry(kind.name.to_string()).or_default();
+    let known = given.entry(kind.id.to_string()).or_default();
     let key = identifier(kind);
     if !known
         .iter()

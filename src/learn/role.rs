@@ -248,7 +248,7 @@ impl Needs {
         let mut text = format!("version: 1\nroles:\n  {name}:\n    allow:\n");
         for (kind, need) in &self.by_kind {
             let found = catalog.kinds().find(kind);
-            let found = found.filter(|kind| !narrowing.free.contains(kind.name.as_str()));
+            let found = found.filter(|kind| !narrowing.free.contains(kind.id.name()));
             for (side, narrowed) in need.sides(found, narrowing.by) {
                 side.write(kind, narrowed.as_ref(), there_are, &mut text);
             }
@@ -371,8 +371,8 @@ impl NeedSide {
         if resource.kind != root {
             let rules = endpoint.touches.rules().iter();
             let outermost = rules
-                .filter(|rule| rule.kind.to_string() == resource.kind)
-                .find_map(|rule| rule.of.first().filter(|(kind, _)| kind.as_str() == root));
+                .filter(|rule| rule.kind.name() == resource.kind)
+                .find_map(|rule| rule.of.first().filter(|(kind, _)| kind.name() == root));
             let names = outermost
                 .map(|(_, place)| asked.names(place))
                 .unwrap_or_default();
@@ -382,9 +382,10 @@ impl NeedSide {
             return;
         }
         let Some(id) = &resource.id else {
-            let creates = endpoint.touches.rules().iter().any(|rule| {
-                rule.verb == TouchVerb::Create && rule.kind.to_string() == resource.kind
-            });
+            let creates =
+                endpoint.touches.rules().iter().any(|rule| {
+                    rule.verb == TouchVerb::Create && rule.kind.name() == resource.kind
+                });
             if creates {
                 self.created.insert(resource.facts.clone());
             }
@@ -544,5 +545,5 @@ fn root(kind: &str, catalog: &Catalog) -> String {
         return String::new();
     };
     let outermost = catalog.kinds().ancestors(kind).last().unwrap_or(kind);
-    outermost.name.to_string()
+    outermost.id.to_string()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::catalog::{
-    Catalog, Endpoint, Kind, Method, Scope, ScopeSet, TouchKind, TouchRule, TouchVerb,
+    Catalog, Endpoint, Kind, KindId, Method, Scope, ScopeSet, TouchKind, TouchRule, TouchVerb,
 };
 use crate::policy::{self, BoundGrant, Grants, RequestPattern, Vars};
 use crate::refusal::{Code, Refusal};
@@ -46,8 +46,7 @@ pub(crate) fn suggestion(
 #[derive(Clone, Default)]
 struct Draft {
     scopes: Vec<Scope>,
-    /// By kind, its attribute and the values.
-    only: BTreeMap<String, (String, BTreeSet<String>)>,
+    only: NamedByKind,
     action: Option<String>,
 }
 
@@ -160,15 +159,11 @@ fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> NamedByKi
     for rule in rules.filter(|rule| asked.applies(rule)) {
         // A name may be another's under another parent.
         for (parent, at) in &rule.of {
-            if let Some(parent) = kinds.find(parent.as_str()) {
-                put(&mut all, parent, "id", asked.names(at));
-            }
+            put(&mut all, kinds.of(*parent), "id", asked.names(at));
         }
         match (&rule.at, &rule.kind) {
             (Some(at), TouchKind::One(kind)) => {
-                let Some(kind) = kinds.find(kind.as_str()) else {
-                    continue;
-                };
+                let kind = kinds.of(*kind);
                 let by = rule.by.word();
                 let names = asked.names(at).into_iter();
                 let owned = names.filter(|name| !rule.public.iter().any(|public| public == name));
@@ -179,9 +174,7 @@ fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> NamedByKi
                 urns.for_each(|(kind, name)| put(&mut all, kind, "id", [name.as_str()]));
             }
             (None, TouchKind::One(kind)) => {
-                if let Some(kind) = kinds.find(kind.as_str()) {
-                    put(&mut all, kind, "name", made_as(rule, asked));
-                }
+                put(&mut all, kinds.of(*kind), "name", made_as(rule, asked));
             }
             (Some(_) | None, _) => {}
         }
@@ -190,7 +183,7 @@ fn named(asked: &Asked<'_>, endpoint: &Endpoint, catalog: &Catalog) -> NamedByKi
 }
 
 /// Of each kind the attribute that resources are named by, and the values of it.
-type NamedByKind = BTreeMap<String, (String, BTreeSet<String>)>;
+type NamedByKind = BTreeMap<KindId, (String, BTreeSet<String>)>;
 
 /// Adds names of a kind that are values of an attribute. What is named by another attribute already stays as it is.
 fn put<'n>(
@@ -203,12 +196,12 @@ fn put<'n>(
         return;
     }
     let attribute = match attribute {
-        "id" if matches!(kind.name.as_str(), "domain" | "tag") => "name",
+        "id" if matches!(kind.id, KindId::Domain | KindId::Tag) => "name",
         other => other,
     };
     for name in names {
         let (by, values) = all
-            .entry(kind.name.to_string())
+            .entry(kind.id)
             .or_insert_with(|| (attribute.to_owned(), BTreeSet::new()));
         if by == attribute {
             values.insert(exactly(name));
@@ -242,8 +235,7 @@ fn beside(endpoint: &Endpoint, catalog: &Catalog) -> Vec<Scope> {
         let TouchKind::One(kind) = &rule.kind else {
             continue;
         };
-        let kind = catalog.kinds().find(kind.as_str());
-        let own = kind.and_then(|kind| kind.scope_of(rule.verb));
+        let own = catalog.kinds().of(*kind).scope_of(rule.verb);
         rule.scope
             .into_iter()
             .chain(own)

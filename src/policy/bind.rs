@@ -116,13 +116,13 @@ impl Grants {
             only.asks(kind, &mut asked);
             // What others are made of decides over them.
             for (other, attribute, from) in &kind.feeds {
-                if only.names_attribute(other.as_str(), attribute) {
+                if only.names_attribute(*other, attribute) {
                     asked.insert(from.clone());
                 }
             }
         }
-        if let (Some(also), Some((attribute, _))) = (&kind.also, &kind.also_where)
-            && self.onlys().any(|only| only.asks_for_kind(also.as_str()))
+        if let (Some(also), Some((attribute, _))) = (kind.also, &kind.also_where)
+            && self.onlys().any(|only| only.asks_for_kind(also))
         {
             asked.insert(attribute.clone());
         }
@@ -145,9 +145,9 @@ impl Grants {
         let rules = asked
             .endpoint
             .map_or(&[][..], |endpoint| endpoint.touches.rules());
-        let belongs = |rule: &&TouchRule| rule.of.iter().any(|(parent, _)| *parent == kind.name);
+        let belongs = |rule: &&TouchRule| rule.of.iter().any(|(parent, _)| *parent == kind.id);
         for rule in rules.iter().filter(belongs) {
-            let made = rule.kind.one().and_then(|kind| kinds.find(kind.as_str()));
+            let made = rule.kind.one().map(|kind| kinds.of(kind));
             let Some(asked) = made
                 .filter(|_| !rule.gets.is_empty())
                 .map(|made| self.asks(made))
@@ -161,8 +161,7 @@ impl Grants {
             all.extend(gets.cloned());
         }
         for (other, _, from) in kind.feeds.iter().filter(|_| !asked.reads()) {
-            let other = kinds.find(other.as_str());
-            if other.is_some_and(|other| self.deny_changes(other, None, kinds)) {
+            if self.deny_changes(kinds.of(*other), None, kinds) {
                 all.insert(from.clone());
             }
         }
@@ -217,7 +216,7 @@ fn told_by_change(kind: &Kind, asked: &Asked<'_>) -> impl Iterator<Item = String
     let rules = asked
         .endpoint
         .map_or(&[][..], |endpoint| endpoint.touches.rules());
-    let of_kind = |rule: &&TouchRule| rule.kind.one() == Some(&kind.name);
+    let of_kind = |rule: &&TouchRule| rule.kind.one() == Some(kind.id);
     let changes = rules
         .iter()
         .filter(|rule| rule.verb == TouchVerb::Change)

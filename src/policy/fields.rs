@@ -97,7 +97,7 @@ impl<'f> Fields<'f> {
         };
         let some_alone = |grant: Bearing<'_>| {
             let only = grant.only();
-            only.is_some_and(|only| only.is_for_children_of_kind(kind.name.as_str(), kinds))
+            only.is_some_and(|only| only.is_for_children_of_kind(kind.id, kinds))
         };
         if self.case.could_hide_children(kind) || self.case.allowing().any(some_alone) {
             Standing::Judged

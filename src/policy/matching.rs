@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::bind::Vars;
 use super::only::{Only, Selector, ValuePattern};
-use crate::catalog::{Kind, KindName, Kinds, TouchVerb};
+use crate::catalog::{Kind, KindId, Kinds, TouchVerb};
 use crate::glob::{Piece, glob_matches};
 use crate::resource::{
     Known, State, as_host, folded, is_called_by, is_under, minds_case, of_children,
@@ -78,7 +78,7 @@ pub enum Missed {
     /// It asks for this attribute, of a kind or of all.
     Attribute {
         /// The kind under which it asks.
-        kind: Option<String>,
+        kind: Option<KindId>,
         /// Which.
         attribute: String,
         /// What is known of it; `None` where the kind does not have it.
@@ -100,7 +100,7 @@ pub enum As {
 /// An `only` with its variables filled in.
 #[derive(Clone, Debug)]
 pub struct BoundOnly {
-    kinds: Vec<(KindName, BoundSelector)>,
+    kinds: Vec<(KindId, BoundSelector)>,
     attributes: Vec<(String, Vec<Matcher>)>,
 }
 
@@ -139,20 +139,20 @@ impl BoundOnly {
     /// The expression that can't be built with them.
     pub fn bind(only: &Only, vars: &Vars, side: Side) -> Result<Self, regex::Error> {
         let Only { kinds, attributes } = only;
-        let selector = |kind: &KindName, selector: &Selector| {
+        let selector = |kind: KindId, selector: &Selector| {
             Ok(match selector {
                 Selector::Any => BoundSelector::Any,
                 Selector::Attributes(asked) => {
-                    BoundSelector::Attributes(bound(kind.as_str(), asked, vars, side)?)
+                    BoundSelector::Attributes(bound(Some(kind), asked, vars, side)?)
                 }
             })
         };
         Ok(Self {
             kinds: kinds
                 .iter()
-                .map(|(kind, asked)| Ok((kind.clone(), selector(kind, asked)?)))
+                .map(|(kind, asked)| Ok((*kind, selector(*kind, asked)?)))
                 .collect::<Result<_, regex::Error>>()?,
-            attributes: bound("", attributes, vars, side)?,
+            attributes: bound(None, attributes, vars, side)?,
         })
     }
 
@@ -182,7 +182,7 @@ impl BoundOnly {
                         let known = link.known(attribute);
                         let fits = known.map(|known| any_fits(values, known));
                         (fits != Some(Fit::Yes)).then(|| Missed::Attribute {
-                            kind: Some(kind.as_str().to_owned()),
+                            kind: Some(*kind),
                             attribute: attribute.clone(),
                             known: known.cloned(),
                         })
@@ -212,8 +212,7 @@ impl BoundOnly {
     pub fn covers_whole(&self, state: &State, view: As, kinds: &Kinds) -> Fit {
         let own = |child: &Kind| {
             let has = |(attribute, _): &(String, _)| child.has(attribute);
-            is_under(kinds, child.name.as_str(), state.kind.as_str())
-                && self.attributes.iter().any(has)
+            is_under(kinds, child.id, state.kind) && self.attributes.iter().any(has)
         };
         if self.is_for_children_of(state, kinds) || kinds.iter().any(own) {
             return Fit::No;
@@ -232,8 +231,8 @@ impl BoundOnly {
         let children = self
             .kinds
             .iter()
-            .filter_map(|(named, selector)| Some((kinds.find(named.as_str())?, selector)))
-            .filter(|(child, _)| is_under(kinds, child.name.as_str(), state.kind.as_str()));
+            .filter(|(named, _)| is_under(kinds, *named, state.kind))
+            .map(|(named, selector)| (kinds.of(*named), selector));
         let fits = children.map(|(child, selector)| {
             let inherited = self
                 .attributes
@@ -242,7 +241,7 @@ impl BoundOnly {
                 .map(|(attribute, values)| shared_fits(state, attribute, values));
             let of_child = selector.attributes().iter();
             let passed_on = of_child
-                .filter(|(attribute, _)| from_above(kinds, child, state.kind.as_str(), attribute))
+                .filter(|(attribute, _)| from_above(kinds, child, state.kind, attribute))
                 .filter_map(|(attribute, values)| Some(any_fits(values, state.known(attribute)?)));
             let above = self.selectors_fit(state, As::Either).unwrap_or(Fit::Yes);
             inherited.chain(passed_on).fold(above, Fit::and)
@@ -252,24 +251,18 @@ impl BoundOnly {
 
     /// Whether what is shown of a resource must leave out its children: the grant is narrowed to some of them.
     pub fn is_for_children_of(&self, state: &State, kinds: &Kinds) -> bool {
-        self.is_for_children_of_kind(state.kind.as_str(), kinds)
+        self.is_for_children_of_kind(state.kind, kinds)
     }
 
     /// The same of any of a kind.
-    pub fn is_for_children_of_kind(&self, kind: &str, kinds: &Kinds) -> bool {
-        let names = |kind: &str| self.kinds.iter().any(|(named, _)| named.as_str() == kind);
-        let of_a_child = |(named, _): &(KindName, _)| is_under(kinds, named.as_str(), kind);
-        names(kind) && self.kinds.iter().any(of_a_child)
+    pub fn is_for_children_of_kind(&self, kind: KindId, kinds: &Kinds) -> bool {
+        self.selects(kind) && self.names_children_of(kind, kinds)
     }
 
     /// Whether a deny grant narrowed to this strikes a resource put to that use; what can't be told is for the caller to
     /// count as struck.
     pub fn strikes(&self, state: &State, r#use: Use, kinds: &Kinds) -> Fit {
-        let for_children = self
-            .kinds
-            .iter()
-            .any(|(named, _)| is_under(kinds, named.as_str(), state.kind.as_str()));
-        if !for_children {
+        if !self.names_children_of(state.kind, kinds) {
             // What belongs to a thing that is struck is struck with it, whatever tags it has of its own.
             let above = state.parent.as_deref();
             let above = above.map_or(Fit::No, |parent| self.strikes(parent, Use::Look, kinds));
@@ -314,9 +307,14 @@ impl BoundOnly {
     }
 
     /// Whether it names a kind of what belongs to resources of that kind.
-    pub fn names_children_of(&self, kind: &str, kinds: &Kinds) -> bool {
+    pub fn names_children_of(&self, kind: KindId, kinds: &Kinds) -> bool {
         let mut named = self.kinds.iter();
-        named.any(|(named, _)| is_under(kinds, named.as_str(), kind))
+        named.any(|(named, _)| is_under(kinds, *named, kind))
+    }
+
+    /// Whether it has a selector of that kind.
+    fn selects(&self, kind: KindId) -> bool {
+        self.kinds.iter().any(|(named, _)| *named == kind)
     }
 
     /// Whether it could take in a resource of which not even the kind is known.
@@ -343,7 +341,7 @@ impl BoundOnly {
         let fit_link = |link: &State| {
             let fits = self.kinds.iter().filter_map(|(kind, selector)| {
                 let same = *kind == link.kind;
-                let other = link.also.as_ref() == Some(kind);
+                let other = link.also == Some(*kind);
                 let counts = match view {
                     As::Itself => same,
                     As::Other => other || same && link.also.is_none(),
@@ -359,17 +357,19 @@ impl BoundOnly {
     }
 
     /// Whether it names that kind, by itself or through the attribute that stands for it.
-    pub fn names(&self, kind: &str) -> bool {
-        self.kinds.iter().any(|(named, _)| named.as_str() == kind)
-            || self.attributes.iter().any(|(named, _)| named == kind)
+    pub fn names(&self, kind: KindId) -> bool {
+        self.selects(kind)
+            || self
+                .attributes
+                .iter()
+                .any(|(named, _)| named == kind.name())
     }
 
     /// Whether the list of a parent's children of that kind is there for who is narrowed to this: by what is asked of every
     /// resource, the children's own aside, the parent must be one that may be seen. Who names the children's kind need not see
     /// their parent.
-    pub fn opens(&self, parent: &State, child: &str) -> bool {
-        let names_child = self.kinds.iter().any(|(named, _)| named.as_str() == child);
-        names_child
+    pub fn opens(&self, parent: &State, child: KindId) -> bool {
+        self.selects(child)
             || self
                 .attributes
                 .iter()
@@ -377,18 +377,15 @@ impl BoundOnly {
     }
 
     /// Whether it could cover some resource of that kind.
-    pub fn reaches(&self, kind: &str, kinds: &Kinds) -> bool {
-        let Some(known) = kinds.find(kind) else {
-            return false;
-        };
-        let named = |name: &str| self.kinds.iter().any(|(named, _)| named.as_str() == name);
+    pub fn reaches(&self, kind: KindId, kinds: &Kinds) -> bool {
+        let known = kinds.of(kind);
         let by_kind = self.kinds.is_empty()
-            || named(kind)
+            || self.selects(kind)
             || kinds
                 .ancestors(known)
-                .any(|ancestor| named(ancestor.name.as_str()));
+                .any(|ancestor| self.selects(ancestor.id));
         let has = |attribute: &str| {
-            kind == attribute
+            kind.name() == attribute
                 || known.has(attribute)
                 || kinds
                     .ancestors(known)
@@ -398,20 +395,20 @@ impl BoundOnly {
     }
 
     /// Whether an allow grant narrowed to this could cover some resource of that kind for that use.
-    pub fn reaches_for(&self, kind: &str, r#use: Use, kinds: &Kinds) -> bool {
+    pub fn reaches_for(&self, kind: KindId, r#use: Use, kinds: &Kinds) -> bool {
         self.reaches(kind, kinds)
             && (r#use == Use::Look || !self.is_for_children_of_kind(kind, kinds))
     }
 
     /// Whether it could take what is touched under another kind as one of this kind: it names that, or no kind at all.
-    pub fn asks_for_kind(&self, kind: &str) -> bool {
-        self.kinds.is_empty() || self.kinds.iter().any(|(named, _)| named.as_str() == kind)
+    pub fn asks_for_kind(&self, kind: KindId) -> bool {
+        self.kinds.is_empty() || self.selects(kind)
     }
 
     /// Adds what must be known of a resource of that kind to tell whether it matches.
     pub fn asks(&self, kind: &Kind, asked: &mut BTreeSet<String>) {
         for (named, selector) in &self.kinds {
-            if *named == kind.name || kind.also.as_ref() == Some(named) {
+            if *named == kind.id || kind.also == Some(*named) {
                 asked.extend(selector.attributes().iter().map(|(name, _)| name.clone()));
             }
             // What a child has from it decides over the child.
@@ -426,23 +423,20 @@ impl BoundOnly {
                 }
             }
         }
-        let kind = kind.name.as_str();
         for (attribute, _) in &self.attributes {
-            let own = if attribute == kind { "name" } else { attribute };
+            let is_itself = attribute == kind.id.name();
+            let own = if is_itself { "name" } else { attribute };
             asked.insert(own.to_owned());
         }
         // A project's name decides over all that is in it.
-        if kind == "project" && self.projects().next().is_some() {
+        if kind.id == KindId::Project && self.projects().next().is_some() {
             asked.insert("name".to_owned());
         }
     }
 
     /// Whether it asks about that attribute of that kind by its selectors.
-    pub fn names_attribute(&self, kind: &str, attribute: &str) -> bool {
-        let of_kind = self
-            .kinds
-            .iter()
-            .filter(|(named, _)| named.as_str() == kind);
+    pub fn names_attribute(&self, kind: KindId, attribute: &str) -> bool {
+        let of_kind = self.kinds.iter().filter(|(named, _)| *named == kind);
         let mut asked = of_kind.flat_map(|(_, selector)| selector.attributes());
         asked.any(|(name, _)| name == attribute)
     }
@@ -454,12 +448,12 @@ impl BoundOnly {
         attributes.iter().any(|attribute| asked.contains(attribute))
     }
 
-    /// Every value that it asks for, with its kind, which is empty where it asks whatever the kind, and its attribute.
-    pub fn matchers(&self) -> impl Iterator<Item = (&str, &str, &Matcher)> {
-        let direct = self.attributes.iter().map(|asked| ("", asked));
+    /// Every value that it asks for, with its kind, of which there is none where it asks whatever the kind, and its attribute.
+    pub fn matchers(&self) -> impl Iterator<Item = (Option<KindId>, &str, &Matcher)> {
+        let direct = self.attributes.iter().map(|asked| (None, asked));
         let in_kinds = self.kinds.iter().flat_map(|(kind, selector)| {
             let asked = selector.attributes().iter();
-            asked.map(|asked| (kind.as_str(), asked))
+            asked.map(|asked| (Some(*kind), asked))
         });
         direct
             .chain(in_kinds)
@@ -483,7 +477,7 @@ impl BoundOnly {
     /// Whether a selector on another kind asks for this one of a kind, as `firewall: { droplet: 12 }` does: what is deleted
     /// is then no longer named by what it was on.
     pub fn refers_to(&self, deleted: &State) -> bool {
-        let kind = deleted.kind.as_str();
+        let kind = deleted.kind.name();
         let id = deleted.known("id").unwrap_or_default();
         let asked = self.kinds.iter();
         let asked = asked.flat_map(|(_, selector)| selector.attributes());
@@ -493,10 +487,10 @@ impl BoundOnly {
     }
 
     /// The one tag that alone decides over resources of that kind, if it is so.
-    pub fn one_tag(&self, kind: &str) -> Option<&str> {
+    pub fn one_tag(&self, kind: KindId) -> Option<&str> {
         let values = match (self.kinds.as_slice(), self.attributes.as_slice()) {
             ([], [(attribute, values)]) if attribute == "tag" => values,
-            ([(named, BoundSelector::Attributes(asked))], []) if named.as_str() == kind => {
+            ([(named, BoundSelector::Attributes(asked))], []) if *named == kind => {
                 match asked.as_slice() {
                     [(attribute, values)] if attribute == "tag" => values,
                     _ => return None,
@@ -537,17 +531,15 @@ impl BoundSelector {
 }
 
 /// Whether a child has an attribute from what stands that far above it.
-fn from_above(kinds: &Kinds, child: &Kind, above: &str, attribute: &str) -> bool {
-    let above = kinds.find(above);
-    above.is_some_and(|above| {
-        let passed_on = above.passes_on.iter().find(|(kind, _)| *kind == child.name);
-        passed_on.is_some_and(|(_, attributes)| attributes.iter().any(|it| it == attribute))
-    })
+fn from_above(kinds: &Kinds, child: &Kind, above: KindId, attribute: &str) -> bool {
+    let mut passed_on = kinds.of(above).passes_on.iter();
+    let passed_on = passed_on.find(|(kind, _)| *kind == child.id);
+    passed_on.is_some_and(|(_, attributes)| attributes.iter().any(|it| it == attribute))
 }
 
 /// `tag: x` covers the tag x itself too, and `project: p` the project p.
 fn shared_fits(state: &State, attribute: &str, values: &[Matcher]) -> Fit {
-    if state.kind.as_str() != attribute {
+    if state.kind.name() != attribute {
         return match state.known(attribute) {
             Some(known) => any_fits(values, known),
             None => Fit::No,
@@ -572,7 +564,7 @@ fn any_fits(values: &[Matcher], known: &Known) -> Fit {
 }
 
 fn bound(
-    kind: &str,
+    kind: Option<KindId>,
     asked: &[(String, Vec<ValuePattern>)],
     vars: &Vars,
     side: Side,
@@ -593,12 +585,12 @@ impl Matcher {
     fn bind(
         value: &ValuePattern,
         vars: &Vars,
-        kind: &str,
+        kind: Option<KindId>,
         attribute: &str,
         side: Side,
     ) -> Result<Self, regex::Error> {
         // By a name in a path some reader finds what another has in another case, so a deny holds for every case of it.
-        let caseless = side == Side::Deny && is_called_by(kind, attribute);
+        let caseless = side == Side::Deny && kind.is_some_and(|kind| is_called_by(kind, attribute));
         let fold = |text: &str| {
             let text = folded(kind, attribute, text);
             if caseless { text.to_lowercase() } else { text }

@@ -1,14 +1,14 @@
 use regex::Regex;
 
 use super::pattern::Text;
-use crate::catalog::{Catalog, Kind, KindName, SHARED};
+use crate::catalog::{Catalog, Kind, KindId, SHARED};
 use crate::yaml::{Entry, Mistakes, Node, Value, nearest};
 
 /// The resources that a grant is narrowed to.
 #[derive(Debug)]
 pub struct Only {
     /// Kinds and what is asked of their resources.
-    pub kinds: Vec<(KindName, Selector)>,
+    pub kinds: Vec<(KindId, Selector)>,
     /// `tag`, `project` and `region`, asked of every resource whatever its kind.
     pub attributes: Vec<(String, Vec<ValuePattern>)>,
 }
@@ -61,9 +61,9 @@ pub(super) fn read(
             }
             (_, _, Some(kind)) => {
                 let selector = selector(entry, kind, vars, catalog, mistakes);
-                only.kinds.push((kind.name.clone(), selector));
+                only.kinds.push((kind.id, selector));
             }
-            (_, _, None) => unknown(entry, catalog, mistakes),
+            (_, _, None) => unknown(entry, mistakes),
         }
     }
     if only.kinds.is_empty() && only.attributes.is_empty() && mistakes.count() == before {
@@ -72,8 +72,8 @@ pub(super) fn read(
     only
 }
 
-fn unknown(entry: &Entry, catalog: &Catalog, mistakes: &mut Mistakes) {
-    let known = catalog.kinds().names().chain(SHARED);
+fn unknown(entry: &Entry, mistakes: &mut Mistakes) {
+    let known = KindId::names().chain(SHARED);
     let instead = match nearest(&entry.key, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "it is a kind of resource, or `tag`, `project` or `region`".to_owned(),
@@ -113,10 +113,7 @@ fn selector(
             );
             mistakes.add(
                 asked.at,
-                format!(
-                    "a {} has no attribute `{}`; {instead}",
-                    kind.name, asked.key
-                ),
+                format!("a {} has no attribute `{}`; {instead}", kind.id, asked.key),
             );
             continue;
         }
@@ -137,10 +134,7 @@ fn selector(
 /// Whether a kind has an attribute, of its own or, for the shared ones, from its parent.
 fn has(kind: &Kind, attribute: &str, catalog: &Catalog) -> bool {
     let inherited = || {
-        let parent = kind
-            .parent
-            .as_ref()
-            .and_then(|parent| catalog.kinds().find(parent.as_str()));
+        let parent = kind.parent.map(|parent| catalog.kinds().of(parent));
         SHARED.contains(&attribute) && parent.is_some_and(|parent| has(parent, attribute, catalog))
     };
     kind.has(attribute) || inherited()

@@ -8,7 +8,7 @@ use super::test::PolicyTest;
 use super::{
     Ceiling, Covers, FileToken, Grant, OnCreate, Operator, Policy, Right, Role, Vars, only,
 };
-use crate::catalog::{Catalog, Kind, Scope, ScopePattern, ScopeSet};
+use crate::catalog::{Catalog, Kind, KindId, Scope, ScopePattern, ScopeSet};
 use crate::refusal::Code;
 use crate::request::Json;
 use crate::resource::{Attributes, Given, Known, spelled};
@@ -863,7 +863,7 @@ impl PolicyReader<'_> {
         let mut given = Given::default();
         for entry in self.not_empty_map(node, "`given`") {
             let Some(kind) = self.catalog.kinds().find(&entry.key) else {
-                let instead = nearest(&entry.key, self.catalog.kinds().names())
+                let instead = nearest(&entry.key, KindId::names())
                     .map(|near| format!("; did you mean `{near}`?"))
                     .unwrap_or_default();
                 self.mistakes
@@ -872,11 +872,7 @@ impl PolicyReader<'_> {
             };
             for resource in self.not_empty_list(&entry.node, "the resources of a kind") {
                 let attributes = self.given_resource(resource, kind);
-                given
-                    .resources
-                    .entry(entry.key.clone())
-                    .or_default()
-                    .push(attributes);
+                given.resources.entry(kind.id).or_default().push(attributes);
             }
         }
         given
@@ -895,7 +891,7 @@ impl PolicyReader<'_> {
                     attribute.at,
                     format!(
                         "a {} has no attribute `{}`; it has {}",
-                        kind.name,
+                        kind.id,
                         attribute.key,
                         kind.attribute_names().collect::<Vec<_>>().join(", ")
                     ),

@@ -101,7 +101,7 @@ fn placement(
 }
 
 fn placement_of(rule: &TouchRule, attribute: &str, kinds: &Kinds) -> Option<Placement> {
-    let kind = kinds.find(rule.kind.one()?.as_str())?;
+    let kind = kinds.of(rule.kind.one()?);
     let said = rule.after.iter().filter(|(name, _)| name == attribute);
     let said = said.flat_map(|(_, places)| places);
     let mut in_body = said.filter_map(|place| match place {

@@ -1,9 +1,9 @@
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::catalog::{
-    Action, Catalog, Condition, Endpoint, FieldPath, Kind, KindName, Kinds, Method, NamedBy, Place,
-    SHARED, Scope, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
+    Action, Catalog, Condition, Endpoint, FieldPath, Kind, Kinds, Method, NamedBy, Place, SHARED,
+    Scope, ScopeId, ScopeSet, TouchKind, TouchRule, TouchVerb, Touches, struck_by,
     struck_by_another,
 };
 
@@ -45,7 +45,7 @@ pub struct FieldUse {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Named {
     /// Its kind.
-    pub kind: Arc<str>,
+    pub kind: &'static str,
     /// What names it; absent for what is created or listed.
     pub id: Option<String>,
     /// The scope that it is touched with.
@@ -396,18 +396,15 @@ impl<'c> Asked<'c> {
             let others = told.iter();
             let others = others.flat_map(|kind| struck_by_another(rule.verb, kind));
             // A tag that is gone is gone from what names it.
-            let untagged = told
-                .iter()
-                .filter(|kind| SHARED.contains(&kind.name.as_str()));
+            let untagged = told.iter().filter(|kind| SHARED.contains(&kind.id.name()));
             let untagged = untagged.filter(|_| rule.verb == TouchVerb::Delete);
             let untagged = untagged.flat_map(|kind| {
-                let names =
-                    |other: &&Kind| other.names.iter().any(|(named, _)| *named == kind.name);
+                let names = |other: &&Kind| other.names.iter().any(|(named, _)| *named == kind.id);
                 let naming = kinds.iter().filter(names);
                 naming.flat_map(|other| struck_by(TouchVerb::Attach, false, other))
             });
             let also = told.iter();
-            let also = also.filter_map(|kind| kinds.find(kind.also.as_ref()?.as_str()));
+            let also = also.filter_map(|kind| Some(kinds.of(kind.also?)));
             let all = told.iter().copied().chain(also);
             all.flat_map(|kind| struck_by(rule.verb, rule.is_first(), kind))
                 .chain(others)
@@ -419,10 +416,9 @@ impl<'c> Asked<'c> {
 
     /// The kinds of what a rule touches here.
     fn kinds_of<'k>(&self, rule: &TouchRule, kinds: &'k Kinds) -> Vec<&'k Kind> {
-        let by_name = |name: &KindName| kinds.find(name.as_str());
         let named = |place: &Place| self.names(place);
         let told: Vec<&Kind> = match &rule.kind {
-            TouchKind::One(kind) => by_name(kind).into_iter().collect(),
+            TouchKind::One(kind) => vec![kinds.of(*kind)],
             TouchKind::Urn => {
                 let urns = rule.at.iter().flat_map(named);
                 urns.filter_map(|urn| Some(kinds.urn(urn)?.0)).collect()
@@ -441,12 +437,12 @@ impl<'c> Asked<'c> {
                     .iter()
                     .filter(|(known, _)| said.contains(&known.as_str()));
                 meant
-                    .filter_map(|(_, kind)| by_name(kind.as_ref()?))
+                    .filter_map(|(_, kind)| Some(kinds.of((*kind)?)))
                     .collect()
             }
             TouchKind::Told { types, .. } => types
                 .iter()
-                .filter_map(|(_, kind)| by_name(kind.as_ref()?))
+                .filter_map(|(_, kind)| Some(kinds.of((*kind)?)))
                 .collect(),
         };
         told
@@ -562,8 +558,7 @@ impl<'c> Asked<'c> {
         if let Some(scope) = rule.scope {
             return scopes.name(scope).cloned();
         }
-        let kind = rule.kind.one();
-        let kind = kind.and_then(|kind| catalog.kinds().find(kind.as_str()));
+        let kind = rule.kind.one().map(|kind| catalog.kinds().of(kind));
         let sets = match kind {
             Some(kind) if !rule.is_first() => struck_by(rule.verb, false, kind),
             Some(_) | None => Vec::new(),
@@ -592,7 +587,7 @@ impl<'c> Asked<'c> {
     /// Tells what a rule names.
     fn named_by(&self, rule: &TouchRule, catalog: &Catalog, tell: &mut impl FnMut(Named)) {
         let scope = self.scope_of(rule, catalog);
-        let mut one = |kind: Arc<str>, id: Option<String>| {
+        let mut one = |kind: &'static str, id: Option<String>| {
             tell(Named {
                 kind,
                 id,
@@ -606,7 +601,7 @@ impl<'c> Asked<'c> {
             let named = found.filter_map(|item| {
                 let (name, told) = (item.member(id)?.name()?, item.member(member)?.name()?);
                 let (_, kind) = types.iter().find(|(known, _)| known == told)?;
-                Some((kind.as_ref()?.shared(), name.to_owned()))
+                Some(((*kind)?.name(), name.to_owned()))
             });
             return named.for_each(|(kind, name)| one(kind, Some(name)));
         }
@@ -617,10 +612,10 @@ impl<'c> Asked<'c> {
             } else {
                 name.to_owned()
             };
-            one(rule.kind.shared_name(), Some(id));
+            one(rule.kind.name(), Some(id));
         };
         match &rule.at {
-            None => one(rule.kind.shared_name(), None),
+            None => one(rule.kind.name(), None),
             Some(Place::Path(name)) => {
                 let endpoint = self.endpoint;
                 let value =

@@ -2,7 +2,7 @@
 
 use super::asked::Asked;
 use super::json::Json;
-use crate::catalog::{ClosedValues, Endpoint, FieldPath, KindName, Place, TouchKind, TouchRule};
+use crate::catalog::{ClosedValues, Endpoint, FieldPath, KindId, Place, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 
 impl Asked<'_> {
@@ -75,7 +75,7 @@ impl Asked<'_> {
         &self,
         rule: &TouchRule,
         member: &str,
-        types: &[(String, Option<KindName>)],
+        types: &[(String, Option<KindId>)],
     ) -> Result<(), Refusal> {
         let Some(Place::Body(path)) = &rule.at else {
             return Ok(());
@@ -93,7 +93,7 @@ impl Asked<'_> {
 }
 
 /// Whether a type is one that a rule lists, `*` at the end of one being whatever follows.
-fn is_type(types: &[(String, Option<KindName>)], told: &str) -> bool {
+fn is_type(types: &[(String, Option<KindId>)], told: &str) -> bool {
     types
         .iter()
         .any(|(known, _)| match known.strip_suffix('*') {
@@ -102,7 +102,7 @@ fn is_type(types: &[(String, Option<KindName>)], told: &str) -> bool {
         })
 }
 
-fn words(types: &[(String, Option<KindName>)]) -> impl Iterator<Item = &str> {
+fn words(types: &[(String, Option<KindId>)]) -> impl Iterator<Item = &str> {
     types.iter().map(|(word, _)| word.as_str())
 }
 

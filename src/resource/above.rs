@@ -6,7 +6,7 @@ use super::attributes::Attributes;
 use super::look::{Found, Look, told_by_name, urn_of, with_parents};
 use super::resolve::{Interest, both_names, enough, id_of};
 use super::state::{Known, State};
-use crate::catalog::{AttributeSource, Catalog, Kind, Kinds, Name};
+use crate::catalog::{AttributeSource, Catalog, Kind, KindId, Kinds, Name};
 use crate::refusal::Refusal;
 
 /// What a resource of a kind belongs to, with all above that; `None` where its kind has no parent.
@@ -24,11 +24,9 @@ pub async fn above<L: Look>(
 ) -> Result<Option<Arc<State>>, Refusal> {
     let mut chain: Vec<(&Kind, Attributes)> = Vec::new();
     let (mut kind, mut attributes) = (kind, attributes.clone());
-    while let Some(parent) = &kind.parent {
-        let Some(parent) = catalog.kinds().find(parent.as_str()) else {
-            break;
-        };
-        let called = attributes.first(parent.name.as_str());
+    while let Some(parent) = kind.parent {
+        let parent = catalog.kinds().of(parent);
+        let called = attributes.first(parent.id.name());
         // What the API calls it in another form than its names have is not known.
         let found = match called.and_then(|called| parent.name(called, catalog.kinds())) {
             Some(called) => one(parent, &called, catalog, interest, look).await?,
@@ -77,7 +75,7 @@ pub async fn project<L: Look>(
     interest: &dyn Interest,
     look: &L,
 ) -> Result<(), Refusal> {
-    if kind.name.as_str() == "project" || !interest.asks(kind).contains("project") {
+    if kind.id == KindId::Project || !interest.asks(kind).contains("project") {
         return Ok(());
     }
     let from = kind.attribute("project").map(|attribute| &attribute.from);
@@ -106,9 +104,8 @@ pub(super) async fn project_named<L: Look>(
     catalog: &Catalog,
     look: &L,
 ) -> Result<Known, Refusal> {
-    let kind = catalog.kinds().find("project");
-    let named = kind.and_then(|kind| Some((kind, kind.name(called, catalog.kinds())?)));
-    let Some((kind, name)) = named else {
+    let kind = catalog.kinds().of(KindId::Project);
+    let Some(name) = kind.name(called, catalog.kinds()) else {
         return Ok(Known::unknown());
     };
     let found = look.one(kind, &[], &name).await?;
@@ -156,10 +153,10 @@ pub async fn whole<L: Look>(
 
 /// Whether its parent is not told by what is known of it.
 pub fn lacks_parent(kind: &Kind, told: &Attributes) -> bool {
-    let Some(parent) = &kind.parent else {
+    let Some(parent) = kind.parent else {
         return false;
     };
     let by_member = |from: &AttributeSource| matches!(from, AttributeSource::Member(_));
-    let attribute = kind.attribute(parent.as_str());
-    attribute.is_some_and(|it| it.from.iter().any(by_member)) && !told.contains_key(parent.as_str())
+    let attribute = kind.attribute(parent.name());
+    attribute.is_some_and(|it| it.from.iter().any(by_member)) && !told.contains_key(parent.name())
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::attributes::Attributes;
 use super::state::{Known, State, folded, of_children, record_name};
-use crate::catalog::{AttributeSource, FieldPath, Kind, LookUp, Name, Segment, Step};
+use crate::catalog::{AttributeSource, FieldPath, Kind, KindId, LookUp, Name, Segment, Step};
 use crate::refusal::Refusal;
 use crate::request::Json;
 
@@ -66,14 +66,12 @@ pub trait Look: Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The resources.
-    pub resources: BTreeMap<String, Vec<Attributes>>,
+    pub resources: BTreeMap<KindId, Vec<Attributes>>,
 }
 
 impl Given {
     fn of(&self, kind: &Kind) -> &[Attributes] {
-        self.resources
-            .get(kind.name.as_str())
-            .map_or(&[][..], Vec::as_slice)
+        self.resources.get(&kind.id).map_or(&[][..], Vec::as_slice)
     }
 }
 
@@ -84,7 +82,7 @@ impl Look for Given {
         parents: Parents<'_>,
         name: &Name,
     ) -> Result<Option<Found>, Refusal> {
-        let identifier = folded(kind.name.as_str(), "id", name.as_str());
+        let identifier = folded(kind.id, "id", name.as_str());
         let is_it = |attributes: &&Attributes| {
             let has = |name: &str, value: &str| {
                 let known = attributes.get(name);
@@ -100,8 +98,8 @@ impl Look for Given {
                 .any(|attribute| has(&attribute.name, &identifier));
             named
                 && parents.iter().all(|(parent, called)| {
-                    !attributes.contains_key(parent.name.as_str())
-                        || has(parent.name.as_str(), called.as_str())
+                    !attributes.contains_key(parent.id.name())
+                        || has(parent.id.name(), called.as_str())
                 })
         };
         Ok(self.of(kind).iter().find(is_it).map(found))
@@ -123,7 +121,7 @@ impl Look for Given {
         narrowed: &[(String, String)],
     ) -> Result<Vec<Found>, Refusal> {
         let has = |attributes: &Attributes, key: &str, value: &str| {
-            let value = folded(kind.name.as_str(), key, value);
+            let value = folded(kind.id, key, value);
             attributes
                 .get(key)
                 .is_some_and(|known| known.values.contains(&value))
@@ -134,7 +132,7 @@ impl Look for Given {
                     .iter()
                     .all(|(key, value)| has(attributes, key, value))
                 && parents.iter().all(|(parent, called)| {
-                    let key = parent.name.as_str();
+                    let key = parent.id.name();
                     !attributes.contains_key(key) || has(attributes, key, called.as_str())
                 })
         };
@@ -281,7 +279,7 @@ fn tell_each(value: &Json, lists: usize, tell: &mut dyn FnMut(&Json) -> Option<(
 /// Whether a resource's JSON is of the one that an identifier names: one of the members that identify its kind says so.
 /// True of a kind that no member identifies.
 pub fn is_called(kind: &Kind, json: &Json, identifier: &str) -> bool {
-    let fold = |name: &str| folded(kind.name.as_str(), "id", name);
+    let fold = |name: &str| folded(kind.id, "id", name);
     let wanted = fold(identifier);
     let by = |path: &FieldPath| {
         let name = match json.at(path).as_slice() {
@@ -298,11 +296,7 @@ pub fn spelled(kind: &Kind, attribute: &str, text: &str, zone: Option<&str>) -> 
     let relative = zone
         .filter(|_| kind.names_in_zone.iter().any(|name| name == attribute))
         .and_then(|zone| record_name(text, zone));
-    folded(
-        kind.name.as_str(),
-        attribute,
-        relative.as_deref().unwrap_or(text),
-    )
+    folded(kind.id, attribute, relative.as_deref().unwrap_or(text))
 }
 
 /// A value in each spelling in which it is compared: as [`spelled`], and where it reads as a name in the DNS or an address, as
@@ -361,7 +355,7 @@ pub fn told_by_name(kind: &Kind, name: &Name) -> Attributes {
     };
     for attribute in kind.attributes.iter().filter(|it| *it.name != *"project") {
         if attribute.from == [only.clone()] {
-            let value = folded(kind.name.as_str(), &attribute.name, name.as_str());
+            let value = folded(kind.id, &attribute.name, name.as_str());
             attributes.insert(attribute.name.clone(), Known::exactly([value]));
         }
     }
@@ -385,9 +379,9 @@ fn own_parameter(kind: &Kind) -> Option<AttributeSource> {
 /// A child's attribute that is called as its parent's kind.
 pub fn with_parents(mut attributes: Attributes, kind: &Kind, parents: Parents<'_>) -> Attributes {
     for (parent, called) in parents {
-        if kind.has(parent.name.as_str()) {
-            let value = folded(parent.name.as_str(), "id", called.as_str());
-            attributes.insert_missing(parent.name.as_str(), Known::exactly([value]));
+        if kind.has(parent.id.name()) {
+            let value = folded(parent.id, "id", called.as_str());
+            attributes.insert_missing(parent.id.name(), Known::exactly([value]));
         }
     }
     attributes

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::attributes::Attributes;
-use crate::catalog::{Attribute, Kind, KindName, Kinds, SHARED, is_uuid};
+use crate::catalog::{Attribute, Kind, KindId, Kinds, SHARED, is_uuid};
 
 /// What is known of one attribute of a resource.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -51,9 +51,9 @@ impl Default for &Known {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct State {
     /// Its kind.
-    pub kind: KindName,
+    pub kind: KindId,
     /// The other kind under which the API has the same thing.
-    pub also: Option<KindName>,
+    pub also: Option<KindId>,
     /// Whether that is known, and not only not ruled out.
     pub surely_also: bool,
     /// What is known of it.
@@ -72,12 +72,12 @@ impl State {
             known.map(|known| known.values.contains(value))
         });
         let (also, surely_also) = match told {
-            None | Some(Some(true)) => (kind.also.clone(), true),
+            None | Some(Some(true)) => (kind.also, true),
             Some(Some(false)) => (None, false),
-            Some(None) => (kind.also.clone(), false),
+            Some(None) => (kind.also, false),
         };
         Self {
-            kind: kind.name.clone(),
+            kind: kind.id,
             also,
             surely_also,
             attributes,
@@ -88,9 +88,9 @@ impl State {
 
     /// The same thing under the other kind that the API has for it.
     #[must_use]
-    pub fn under(&self, kind: KindName) -> Self {
+    pub fn under(&self, kind: KindId) -> Self {
         Self {
-            also: Some(self.kind.clone()),
+            also: Some(self.kind),
             kind,
             ..self.clone()
         }
@@ -145,9 +145,11 @@ pub fn of_children(attribute: &str) -> String {
 /// A value in the spelling in which it is compared: in lower case where DigitalOcean minds no case, and names of DNS zones
 /// without the dot that may end them.
 ///
-/// Tags, names in the DNS and UUIDs are the same in either case; the names of Droplets are not.
-pub fn folded(kind: &str, attribute: &str, text: &str) -> String {
-    if kind == "domain" && matches!(attribute, "id" | "name") {
+/// Tags, names in the DNS and UUIDs are the same in either case; the names of Droplets are not. Without a kind it is a value of
+/// whatever has such an attribute.
+pub fn folded(kind: impl Into<Option<KindId>>, attribute: &str, text: &str) -> String {
+    let kind = kind.into();
+    if kind == Some(KindId::Domain) && matches!(attribute, "id" | "name") {
         text.trim_end_matches('.').to_lowercase()
     } else if minds_case(kind, attribute) && !is_uuid(text) {
         text.to_owned()
@@ -157,35 +159,41 @@ pub fn folded(kind: &str, attribute: &str, text: &str) -> String {
 }
 
 /// Whether values that differ in case alone differ.
-pub fn minds_case(kind: &str, attribute: &str) -> bool {
+pub fn minds_case(kind: Option<KindId>, attribute: &str) -> bool {
     match attribute {
-        "name" => !matches!(
-            kind,
-            "tag" | "domain" | "domain_record" | "registry" | "repository"
-        ),
-        "id" => NAMED_BY_IDS.contains(&kind),
+        "name" => !kind.is_some_and(|kind| NAMED_IN_EITHER_CASE.contains(&kind)),
+        "id" => kind.is_some_and(|kind| NAMED_BY_IDS.contains(&kind)),
         "data" | "email" | "project" => true,
         _ => false,
     }
 }
 
 /// Whether an attribute is what somebody called a resource and what paths name it by.
-pub fn is_called_by(kind: &str, attribute: &str) -> bool {
+pub fn is_called_by(kind: KindId, attribute: &str) -> bool {
     matches!(attribute, "id" | "name") && NAMED_BY_IDS.contains(&kind)
 }
 
+/// The kinds whose names are the same in either case.
+const NAMED_IN_EITHER_CASE: [KindId; 5] = [
+    KindId::Domain,
+    KindId::DomainRecord,
+    KindId::Registry,
+    KindId::Repository,
+    KindId::Tag,
+];
+
 /// The kinds that are identified by what somebody called them, or by a key, and not by a number, a slug or a UUID.
-const NAMED_BY_IDS: [&str; 10] = [
-    "database_db",
-    "database_index",
-    "database_pool",
-    "database_replica",
-    "database_schema",
-    "database_topic",
-    "database_user",
-    "function_trigger",
-    "repository_tag",
-    "spaces_key",
+const NAMED_BY_IDS: [KindId; 10] = [
+    KindId::DatabaseDb,
+    KindId::DatabaseIndex,
+    KindId::DatabasePool,
+    KindId::DatabaseReplica,
+    KindId::DatabaseSchema,
+    KindId::DatabaseTopic,
+    KindId::DatabaseUser,
+    KindId::FunctionTrigger,
+    KindId::RepositoryTag,
+    KindId::SpacesKey,
 ];
 
 /// The name of a record as it stands in its zone: relative, `@` for the zone itself. `None` where it could be read two ways:
@@ -208,12 +216,9 @@ pub fn record_name(written: &str, zone: &str) -> Option<String> {
 }
 
 /// The kinds of the catalogue that a state of this kind could be a child of, for selectors.
-pub fn is_under(kinds: &Kinds, child: &str, ancestor: &str) -> bool {
-    kinds.find(child).is_some_and(|kind| {
-        kinds
-            .ancestors(kind)
-            .any(|kind| kind.name.as_str() == ancestor)
-    })
+pub fn is_under(kinds: &Kinds, child: KindId, ancestor: KindId) -> bool {
+    let mut above = kinds.ancestors(kinds.of(child));
+    above.any(|kind| kind.id == ancestor)
 }
 
 #[cfg(test)]
@@ -247,17 +252,17 @@ mod tests {
     #[test]
     fn case_matters_where_it_does_at_digitalocean() {
         let cases = [
-            ("droplet", "tag", "Web", "web"),
-            ("droplet", "name", "Web", "Web"),
-            ("tag", "name", "Web", "web"),
-            ("domain", "name", "Example.COM", "example.com"),
-            ("domain", "id", "example.com.", "example.com"),
-            ("droplet", "project", "Prod", "Prod"),
-            ("repository_tag", "id", "V1", "V1"), // another tag than v1
-            ("spaces_key", "id", "DO00EXAMPLE", "DO00EXAMPLE"),
-            ("registry", "id", "Reg", "reg"),
+            (KindId::Droplet, "tag", "Web", "web"),
+            (KindId::Droplet, "name", "Web", "Web"),
+            (KindId::Tag, "name", "Web", "web"),
+            (KindId::Domain, "name", "Example.COM", "example.com"),
+            (KindId::Domain, "id", "example.com.", "example.com"),
+            (KindId::Droplet, "project", "Prod", "Prod"),
+            (KindId::RepositoryTag, "id", "V1", "V1"), // another tag than v1
+            (KindId::SpacesKey, "id", "DO00EXAMPLE", "DO00EXAMPLE"),
+            (KindId::Registry, "id", "Reg", "reg"),
             (
-                "droplet",
+                KindId::Droplet,
                 "project",
                 "4E1BFBC3-DC3E-41F2-A18F-1B4D7BA71679",
                 "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679",

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::state::{Known, State};
 use crate::catalog::{
-    Involvement, Kind, KindName, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by, struck_by_another,
+    Involvement, Kind, KindId, Kinds, ScopeId, ScopeSet, TouchVerb, struck_by, struck_by_another,
 };
 
 /// A resource that a request touches, with what it is before and what it would be after.
@@ -13,7 +13,7 @@ pub struct Touch {
     /// What happens to it.
     pub verb: TouchVerb,
     /// Its kind.
-    pub kind: KindName,
+    pub kind: KindId,
     /// What the request calls it, for the record; `None` for what is created or listed.
     pub id: Option<String>,
     /// The scope that it asks for, where that is not the endpoint's.
@@ -89,21 +89,19 @@ impl Touch {
 
     /// The scope that this touch comes to by itself, whatever the endpoint asks for: `<family>:update` for what is changed.
     pub fn own_scope(&self, kinds: &Kinds) -> Option<ScopeId> {
-        kinds.find(self.kind.as_str())?.scope_of(self.verb)
+        kinds.of(self.kind).scope_of(self.verb)
     }
 
     /// What a deny grant has that takes this touch in by itself, whatever the endpoint asks for: any of these sets whole.
     pub fn struck_by(&self, kinds: &Kinds) -> Vec<ScopeSet> {
         let of_kind = |kind: &Kind| struck_by(self.verb, self.is_first(), kind);
-        let kind = kinds.find(self.kind.as_str());
-        let others = kind.into_iter();
-        let others = others.flat_map(|kind| struck_by_another(self.verb, kind));
+        let kind = kinds.of(self.kind);
+        let others = struck_by_another(self.verb, kind);
         // What an action acted on counts for it; where that is not known, any that it could be.
         let counted = self.states().find(|state| state.kind != self.kind);
-        let counted = counted.and_then(|state| kinds.find(state.kind.as_str()));
-        let views: Vec<&Kind> = match (kind, counted) {
-            (Some(kind), None) => kinds.views(kind).collect(),
-            (kind, counted) => kind.into_iter().chain(counted).collect(),
+        let views: Vec<&Kind> = match counted {
+            None => kinds.views(kind).collect(),
+            Some(counted) => vec![kind, kinds.of(counted.kind)],
         };
         views.into_iter().flat_map(of_kind).chain(others).collect()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::absent::Search;
 use super::cutter::{Fate, Plan, PlanMember, PlanPlace};
-use crate::catalog::{Asks, Catalog, Kind, KindName, Owner, Shape, ShapeId};
+use crate::catalog::{Asks, Catalog, Kind, KindId, Owner, Shape, ShapeId};
 use crate::policy::{Fields, Standing};
 use crate::resource::State;
 
@@ -63,7 +63,7 @@ pub struct Planner<'p> {
 /// To what a place of an answer belongs.
 #[derive(Clone, Debug, PartialEq)]
 struct Context {
-    kind: Option<KindName>,
+    kind: Option<KindId>,
     /// The resources, of which each decides; `None` where a place like it is judged by itself, or needs no judging.
     states: Option<Vec<State>>,
 }
@@ -122,7 +122,7 @@ impl<'p> Planner<'p> {
     pub fn plan(&self, root: ShapeId) -> Option<Plan> {
         let about = &self.beforehand.about;
         let about = Context {
-            kind: about.first().map(|state| state.kind.clone()),
+            kind: about.first().map(|state| state.kind),
             states: Some(about.clone()),
         };
         self.drawn(root, about, false)
@@ -132,7 +132,7 @@ impl<'p> Planner<'p> {
     pub fn kind_of(&self, number: usize) -> Option<&'p Kind> {
         let shape = self.shape(number / 2)?;
         match &shape.owner {
-            Owner::Itself(kind) => self.kind(kind),
+            Owner::Itself(kind) => Some(self.catalog.kinds().of(*kind)),
             Owner::Outer | Owner::Named(_) => None,
         }
     }
@@ -144,7 +144,7 @@ impl<'p> Planner<'p> {
             return None;
         }
         let itself = Context {
-            kind: Some(state.kind.clone()),
+            kind: Some(state.kind),
             states: Some(states.to_vec()),
         };
         Some(self.drawn(number / 2, itself, true).unwrap_or_else(nothing))
@@ -156,7 +156,7 @@ impl<'p> Planner<'p> {
             return None;
         }
         let nobodys = Context {
-            kind: self.kind_of(number).map(|kind| kind.name.clone()),
+            kind: self.kind_of(number).map(|kind| kind.id),
             states: Some(Vec::new()),
         };
         Some(
@@ -168,7 +168,7 @@ impl<'p> Planner<'p> {
     /// Nothing is cut, but what is judged by itself is come upon.
     pub fn probe(&self, number: usize) -> Plan {
         let itself = Context {
-            kind: self.kind_of(number).map(|kind| kind.name.clone()),
+            kind: self.kind_of(number).map(|kind| kind.id),
             states: None,
         };
         let mut plan = self.drawn(number / 2, itself, true).unwrap_or_else(nothing);
@@ -200,10 +200,6 @@ impl<'p> Planner<'p> {
 
     fn shape(&self, id: ShapeId) -> Option<&'p Shape> {
         self.catalog.answers().shape(id)
-    }
-
-    fn kind(&self, name: &KindName) -> Option<&'p Kind> {
-        self.catalog.kinds().find(name.as_str())
     }
 
     /// Whether a resource of that shape must be known to tell what of it is shown.
@@ -260,8 +256,8 @@ impl Drawing<'_> {
         let context = match &shape.owner {
             _ if is_item => outer,
             Owner::Outer => outer,
-            Owner::Named(kind) => self.named(kind),
-            Owner::Itself(kind) => self.itself(kind, outer),
+            Owner::Named(kind) => self.named(*kind),
+            Owner::Itself(kind) => self.itself(*kind, outer),
         };
         if let Some(place) = self.known.get(&(id, context, is_item)) {
             return *place;
@@ -270,7 +266,7 @@ impl Drawing<'_> {
         self.known.insert((id, context, is_item), place);
         let is_itself = matches!(shape.owner, Owner::Itself(_)) && !is_item;
         let Context { kind, states } = self.context(context);
-        let kind = kind.as_ref().and_then(|kind| planner.kind(kind));
+        let kind = kind.map(|kind| planner.catalog.kinds().of(kind));
         if is_itself && states.is_none() && planner.decides(id, kind) {
             self.put(place, Some(id * 2), Vec::new());
             return place;
@@ -317,21 +313,21 @@ impl Drawing<'_> {
         }
     }
 
-    fn named(&mut self, kind: &KindName) -> usize {
+    fn named(&mut self, kind: KindId) -> usize {
         let states = of_kind(&self.planner.beforehand.named, kind);
         self.entered(kind, Some(states))
     }
 
-    fn itself(&mut self, kind: &KindName, outer: usize) -> usize {
+    fn itself(&mut self, kind: KindId, outer: usize) -> usize {
         let made = of_kind(&self.planner.beforehand.made, kind);
         // Inside something, another of its kind is another thing: an agent's child is not the agent that was changed.
         let is_made = outer == 0 && !self.is_item && !made.is_empty();
         self.entered(kind, is_made.then_some(made))
     }
 
-    fn entered(&mut self, kind: &KindName, states: Option<Vec<State>>) -> usize {
+    fn entered(&mut self, kind: KindId, states: Option<Vec<State>>) -> usize {
         let entered = Context {
-            kind: Some(kind.clone()),
+            kind: Some(kind),
             states,
         };
         // The first is what a thing that is judged is given as: another of its kind is another thing.
@@ -398,8 +394,8 @@ fn pruned(mut places: Vec<PlanPlace>) -> Option<Plan> {
         .then_some(Plan { places })
 }
 
-fn of_kind(states: &[State], kind: &KindName) -> Vec<State> {
-    let same = states.iter().filter(|state| state.kind == *kind);
+fn of_kind(states: &[State], kind: KindId) -> Vec<State> {
+    let same = states.iter().filter(|state| state.kind == kind);
     same.cloned().collect()
 }
 

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::CatalogReader;
+use super::kinds::kind_at;
 use crate::catalog::answers::{AnswerMember, Answers, Asks, Owner, Shape, ShapeId};
 use crate::catalog::place::FieldPath;
 use crate::yaml::{self, At, Entry, Map, Mistakes, Node};
@@ -32,7 +33,7 @@ impl CatalogReader {
                 mistakes: &mut mistakes,
             };
             for (number, entry) in shapes.iter().enumerate() {
-                self.owner(number, entry, &mut table);
+                owner(number, entry, &mut table);
             }
             for (number, entry) in shapes.iter().enumerate() {
                 self.shape(number, entry, &mut table);
@@ -45,32 +46,6 @@ impl CatalogReader {
             Ok(answers)
         } else {
             Err(mistakes)
-        }
-    }
-
-    /// Whose a shape is.
-    fn owner(&mut self, number: ShapeId, entry: &Entry, table: &mut AnswersTable<'_>) {
-        let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
-            return;
-        };
-        let mut owner = |key, table: &mut AnswersTable<'_>| {
-            let node = map.take(key)?;
-            self.kind_name(node, table.mistakes)
-        };
-        let (kind, of) = (owner("kind", table), owner("of", table));
-        let owner = match (kind, of) {
-            (Some(kind), None) => Owner::Itself(kind),
-            (None, Some(kind)) => Owner::Named(kind),
-            (None, None) => Owner::Outer,
-            (Some(_), Some(_)) => {
-                table
-                    .mistakes
-                    .add(entry.at, "a shape has `kind` or `of`, not both");
-                Owner::Outer
-            }
-        };
-        if let Some(shape) = table.answers.shapes.get_mut(number) {
-            shape.owner = owner;
         }
     }
 
@@ -119,9 +94,7 @@ impl CatalogReader {
         let Some(Owner::Itself(kind)) = owner else {
             return;
         };
-        let Some(kind) = self.kinds.find(kind.as_str()) else {
-            return;
-        };
+        let kind = self.kinds.of(*kind);
         let members: Vec<String> = kind.shows_children.iter().map(dotted).collect();
         if members.is_empty() {
             return;
@@ -142,13 +115,13 @@ impl CatalogReader {
         entry: &Entry,
         table: &mut AnswersTable<'_>,
     ) -> Option<Asks> {
-        let owner = table.answers.shape(below).map(|shape| shape.owner.clone());
+        let owner = table.answers.shape(below).map(|shape| shape.owner);
         let Some(Owner::Itself(kind)) = owner else {
             let why = "what stands under `whole` is a shape with a `kind`";
             table.mistakes.add(entry.at, why);
             return None;
         };
-        let family = &self.kinds.find(kind.as_str())?.family;
+        let family = &self.kinds.of(kind).family;
         let reads = format!("{family}:read");
         self.scope(&reads, &entry.node, table.mistakes)
             .map(Asks::Whole)
@@ -173,6 +146,32 @@ impl CatalogReader {
             }
             Some(root)
         };
+    }
+}
+
+/// Whose a shape is.
+fn owner(number: ShapeId, entry: &Entry, table: &mut AnswersTable<'_>) {
+    let Some(mut map) = Map::of(&entry.node, "a shape", table.mistakes) else {
+        return;
+    };
+    let mut owner = |key, table: &mut AnswersTable<'_>| {
+        let node = map.take(key)?;
+        kind_at(node, "a kind", table.mistakes)
+    };
+    let (kind, of) = (owner("kind", table), owner("of", table));
+    let owner = match (kind, of) {
+        (Some(kind), None) => Owner::Itself(kind),
+        (None, Some(kind)) => Owner::Named(kind),
+        (None, None) => Owner::Outer,
+        (Some(_), Some(_)) => {
+            table
+                .mistakes
+                .add(entry.at, "a shape has `kind` or `of`, not both");
+            Owner::Outer
+        }
+    };
+    if let Some(shape) = table.answers.shapes.get_mut(number) {
+        shape.owner = owner;
     }
 }
 

@@ -1,97 +1,118 @@
-use std::sync::Arc;
-
-use super::{CatalogReader, flag_of, parsed_of, taken, text_of, texts_of};
+use super::{CatalogReader, flag_of, parsed_of, scope, taken, text_of, texts_of};
 use crate::catalog::endpoint::Template;
 use crate::catalog::kind::{
-    Attribute, AttributeSource, Derived, Kind, KindName, LookUp, Made, OtherFamily, SHARED,
+    Attribute, AttributeSource, Derived, Kind, KindId, Kinds, LookUp, Made, OtherFamily, SHARED,
 };
 use crate::catalog::name::NameForm;
 use crate::catalog::place::FieldPath;
-use crate::catalog::scope::{ScopePattern, ScopeSet};
+use crate::catalog::scope::{ScopePattern, ScopeSet, ScopeTable};
 use crate::catalog::touch::Touches;
-use crate::yaml::{Entry, Map, Mistakes, Node};
+use crate::yaml::{self, At, Entry, Map, Mistakes, Node, nearest};
+
+/// Reads the table of kinds. It comes first: what endpoints touch are kinds.
+pub(super) fn table(scopes: &mut ScopeTable) -> Result<Kinds, Mistakes> {
+    let mut mistakes = Mistakes::new("kinds.yaml");
+    let mut read = Vec::new();
+    if let Some(root) = yaml::read(include_str!("../data/kinds.yaml"), &mut mistakes)
+        && let Some(mut top) = Map::of(&root, "the table of kinds", &mut mistakes)
+    {
+        let entries = top
+            .need("kinds", &mut mistakes)
+            .map_or(&[][..], |node| node.entries("`kinds`", &mut mistakes));
+        for entry in entries {
+            read.extend(kind(entry, scopes, &mut mistakes));
+        }
+        top.finish(&mut mistakes);
+        if mistakes.is_empty() {
+            match Kinds::new(read) {
+                Some(kinds) => return Ok(kinds),
+                None => mistakes.add(root.at, "a kind that `data/list.rs` lists is not here"),
+            }
+        }
+    }
+    Err(mistakes)
+}
+
+fn kind(entry: &Entry, scopes: &mut ScopeTable, mistakes: &mut Mistakes) -> Option<Kind> {
+    let mut map = Map::of(&entry.node, "a kind", mistakes)?;
+    let id = kind_named(&entry.key, entry.at, mistakes)?;
+    let family = map
+        .need("family", mistakes)
+        .and_then(|node| node.text("`family`", mistakes))
+        .unwrap_or_default();
+    let changes = map.take("changes").and_then(|node| {
+        let text = node.text("`changes`", mistakes)?.to_owned();
+        scope(&text, node, scopes, mistakes)
+    });
+    let attributes = map
+        .need("attributes", mistakes)
+        .map_or(&[][..], |node| node.entries("`attributes`", mistakes));
+    let kind = Kind {
+        id,
+        family: family.to_owned(),
+        parent: kind_of(&mut map, "parent", mistakes),
+        also: kind_of(&mut map, "also", mistakes),
+        also_where: one_value(map.take("also_where"), mistakes),
+        urns: texts_of(&mut map, "urn", mistakes),
+        changes,
+        reads: None,
+        deletes: None,
+        creates: ScopeSet::default(),
+        other_families: taken(&mut map, "other_families", mistakes, other_families),
+        get: look_up_of(&mut map, "get", mistakes),
+        default: look_up_of(&mut map, "default", mistakes),
+        list: look_up_of(&mut map, "list", mistakes),
+        named: self::forms(map.need("named", mistakes), mistakes),
+        public: texts_of(&mut map, "public", mistakes).into(),
+        identified_by: members(map.take("identified_by"), mistakes),
+        counts_as: taken(&mut map, "counts_as", mistakes, types),
+        shows_children: members(map.take("shows_children"), mistakes),
+        children_have: taken(&mut map, "children_have", mistakes, attributes_at),
+        shows_no_children: text_of(&mut map, "shows_no_children", mistakes),
+        everybody_has: flag_of(&mut map, "everybody_has", mistakes),
+        lists_lack: texts_of(&mut map, "lists_lack", mistakes),
+        absent_is_none: texts_of(&mut map, "absent_is_none", mistakes),
+        null_is_none: texts_of(&mut map, "null_is_none", mistakes),
+        names_in_zone: texts_of(&mut map, "names_in_zone", mistakes),
+        derived: taken(&mut map, "derived", mistakes, derived),
+        names: taken(&mut map, "names", mistakes, names),
+        stands: taken(&mut map, "stands", mistakes, reasons),
+        frees_nothing: text_of(&mut map, "frees_nothing", mistakes),
+        passes_on: Vec::new(),
+        feeds: Vec::new(),
+        attributes: attributes
+            .iter()
+            .map(|attribute| Attribute {
+                name: attribute.key.as_str().into(),
+                from: sources(&attribute.node, mistakes),
+            })
+            .collect(),
+    };
+    map.finish(mistakes);
+    for derived in kind.derived.iter().filter(|it| !kind.has(&it.attribute)) {
+        let what = &derived.attribute;
+        mistakes.add(
+            entry.at,
+            format!("`{}` has no attribute `{what}`", entry.key),
+        );
+    }
+    Some(kind)
+}
 
 impl CatalogReader {
-    pub(super) fn kind(&mut self, entry: &Entry, mistakes: &mut Mistakes) {
-        let Some(mut map) = Map::of(&entry.node, "a kind", mistakes) else {
-            return;
-        };
-        let family = map
-            .need("family", mistakes)
-            .and_then(|node| node.text("`family`", mistakes))
-            .unwrap_or_default();
-        let changes = map.take("changes").and_then(|node| {
-            let text = node.text("`changes`", mistakes)?.to_owned();
-            self.scope(&text, node, mistakes)
-        });
-        let attributes = map
-            .need("attributes", mistakes)
-            .map_or(&[][..], |node| node.entries("`attributes`", mistakes));
-        let kind = Kind {
-            name: KindName(Arc::from(entry.key.as_str())),
-            family: family.to_owned(),
-            parent: named(map.take("parent"), "`parent`", mistakes),
-            also: named(map.take("also"), "`also`", mistakes),
-            also_where: one_value(map.take("also_where"), mistakes),
-            urns: texts_of(&mut map, "urn", mistakes),
-            changes,
-            reads: None,
-            deletes: None,
-            creates: ScopeSet::default(),
-            other_families: taken(&mut map, "other_families", mistakes, other_families),
-            get: look_up_of(&mut map, "get", mistakes),
-            default: look_up_of(&mut map, "default", mistakes),
-            list: look_up_of(&mut map, "list", mistakes),
-            named: self::forms(map.need("named", mistakes), mistakes),
-            public: texts_of(&mut map, "public", mistakes).into(),
-            identified_by: members(map.take("identified_by"), mistakes),
-            counts_as: taken(&mut map, "counts_as", mistakes, types),
-            shows_children: members(map.take("shows_children"), mistakes),
-            children_have: taken(&mut map, "children_have", mistakes, attributes_at),
-            shows_no_children: text_of(&mut map, "shows_no_children", mistakes),
-            everybody_has: flag_of(&mut map, "everybody_has", mistakes),
-            lists_lack: texts_of(&mut map, "lists_lack", mistakes),
-            absent_is_none: texts_of(&mut map, "absent_is_none", mistakes),
-            null_is_none: texts_of(&mut map, "null_is_none", mistakes),
-            names_in_zone: texts_of(&mut map, "names_in_zone", mistakes),
-            derived: taken(&mut map, "derived", mistakes, derived),
-            names: taken(&mut map, "names", mistakes, names),
-            stands: taken(&mut map, "stands", mistakes, reasons),
-            frees_nothing: text_of(&mut map, "frees_nothing", mistakes),
-            passes_on: Vec::new(),
-            feeds: Vec::new(),
-            attributes: attributes
-                .iter()
-                .map(|attribute| Attribute {
-                    name: attribute.key.as_str().into(),
-                    from: sources(&attribute.node, mistakes),
-                })
-                .collect(),
-        };
-        map.finish(mistakes);
-        for derived in kind.derived.iter().filter(|it| !kind.has(&it.attribute)) {
-            let what = &derived.attribute;
-            mistakes.add(
-                entry.at,
-                format!("`{}` has no attribute `{what}`", entry.key),
-            );
-        }
-        self.kinds.by_name.insert(entry.key.clone(), kind);
-    }
-
     /// Fills in what follows from the kinds as a whole: what each passes on to those under it, and which attributes of others
     /// are made of its own.
     pub(super) fn relations(&mut self) {
         let kinds = &self.kinds;
-        let passed = |above: &Kind| -> Vec<(KindName, Vec<String>)> {
+        let passed = |above: &Kind| -> Vec<(KindId, Vec<String>)> {
             let lacks = |kind: &Kind, attribute: &str| !kind.has(attribute);
             let mut all = Vec::new();
             for child in kinds.iter() {
                 let line: Vec<&Kind> = std::iter::once(child)
                     .chain(kinds.ancestors(child))
-                    .take_while(|kind| kind.name != above.name)
+                    .take_while(|kind| kind.id != above.id)
                     .collect();
-                let under = kinds.ancestors(child).any(|kind| kind.name == above.name);
+                let under = kinds.ancestors(child).any(|kind| kind.id == above.id);
                 let inherited = |attribute: &&str| line.iter().all(|kind| lacks(kind, attribute));
                 let inherited: Vec<String> = SHARED
                     .iter()
@@ -99,29 +120,29 @@ impl CatalogReader {
                     .map(|attribute| (*attribute).to_owned())
                     .collect();
                 if under && !inherited.is_empty() {
-                    all.push((child.name.clone(), inherited));
+                    all.push((child.id, inherited));
                 }
             }
             all
         };
-        let fed = |kind: &Kind| -> Vec<(KindName, String, String)> {
+        let fed = |kind: &Kind| -> Vec<(KindId, String, String)> {
             let mut all = Vec::new();
             for other in kinds.iter() {
                 for Derived { attribute, made } in &other.derived {
                     let from = match made {
-                        Made::Carriers { of, .. } if *of == kind.name => "tag",
-                        Made::Same { of } if of.contains(&kind.name) => attribute,
+                        Made::Carriers { of, .. } if *of == kind.id => "tag",
+                        Made::Same { of } if of.contains(&kind.id) => attribute,
                         Made::OneAlone { .. } | Made::Carriers { .. } | Made::Same { .. } => {
                             continue;
                         }
                     };
-                    all.push((other.name.clone(), attribute.clone(), from.to_owned()));
+                    all.push((other.id, attribute.clone(), from.to_owned()));
                 }
             }
             all
         };
         let found: Vec<_> = kinds.iter().map(|kind| (passed(kind), fed(kind))).collect();
-        for (kind, (passes_on, feeds)) in self.kinds.by_name.values_mut().zip(found) {
+        for (kind, (passes_on, feeds)) in self.kinds.iter_mut().zip(found) {
             (kind.passes_on, kind.feeds) = (passes_on, feeds);
         }
     }
@@ -129,7 +150,7 @@ impl CatalogReader {
     /// Fills in the scopes that kinds have by the name of their family, once every endpoint has told its own.
     pub(super) fn scopes_of_kinds(&mut self) {
         let table = &self.scopes;
-        for kind in self.kinds.by_name.values_mut() {
+        for kind in self.kinds.iter_mut() {
             let scope = |verb: &str| {
                 let scope = format!("{}:{verb}", kind.family).parse().ok()?;
                 table.id(&scope)
@@ -173,9 +194,8 @@ impl CatalogReader {
         let rules = self.endpoints.iter_mut();
         let rules = rules.flat_map(|endpoint| endpoint.touches.rules_mut());
         for rule in rules.filter(|rule| rule.is_source_beside()) {
-            let kind = rule.kind.one();
-            let kind = kind.and_then(|kind| self.kinds.find(kind.as_str()));
-            rule.scope = rule.scope.or(kind.and_then(|kind| kind.reads));
+            let reads = rule.kind.one().and_then(|kind| self.kinds.of(kind).reads);
+            rule.scope = rule.scope.or(reads);
         }
     }
 }
@@ -192,13 +212,18 @@ fn derived(node: &Node, mistakes: &mut Mistakes) -> Vec<Derived> {
             map.take("one_in"),
             map.take("same_as"),
         );
-        let of = named(map.take("of"), "`of`", mistakes);
+        let of = kind_of(&mut map, "of", mistakes);
         map.finish(mistakes);
         let made = match (carriers, one, same) {
-            (Some(tags), None, None) => Made::Carriers {
-                of: of.unwrap_or_else(|| KindName(Arc::from(entry.key.as_str()))),
-                tags: members(Some(tags), mistakes),
-            },
+            (Some(tags), None, None) => {
+                let Some(of) = of.or_else(|| kind_named(&entry.key, entry.at, mistakes)) else {
+                    continue;
+                };
+                Made::Carriers {
+                    of,
+                    tags: members(Some(tags), mistakes),
+                }
+            }
             (None, Some(within), None) => Made::OneAlone {
                 within: within
                     .text("`one_in`", mistakes)
@@ -206,9 +231,10 @@ fn derived(node: &Node, mistakes: &mut Mistakes) -> Vec<Derived> {
                     .map(str::to_owned),
             },
             (None, None, Some(kinds)) => Made::Same {
-                of: super::texts(kinds, "`same_as`", mistakes)
-                    .into_iter()
-                    .map(|name| KindName(Arc::from(name)))
+                of: kinds
+                    .one_or_more()
+                    .iter()
+                    .filter_map(|node| kind_at(node, "`same_as`", mistakes))
                     .collect(),
             },
             _ => {
@@ -225,12 +251,12 @@ fn derived(node: &Node, mistakes: &mut Mistakes) -> Vec<Derived> {
 }
 
 /// `tag: ["tags[]"]`
-fn names(node: &Node, mistakes: &mut Mistakes) -> Vec<(KindName, Vec<FieldPath>)> {
+fn names(node: &Node, mistakes: &mut Mistakes) -> Vec<(KindId, Vec<FieldPath>)> {
     let entries = node.entries("`names`", mistakes).iter();
     entries
-        .map(|entry| {
-            let kind = KindName(Arc::from(entry.key.as_str()));
-            (kind, members(Some(&entry.node), mistakes))
+        .filter_map(|entry| {
+            let kind = kind_named(&entry.key, entry.at, mistakes)?;
+            Some((kind, members(Some(&entry.node), mistakes)))
         })
         .collect()
 }
@@ -255,9 +281,25 @@ fn reasons(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, String)> {
     entries.filter_map(reason).collect()
 }
 
-fn named(node: Option<&Node>, what: &str, mistakes: &mut Mistakes) -> Option<KindName> {
-    node.and_then(|node| node.text(what, mistakes))
-        .map(|name| KindName(Arc::from(name)))
+fn kind_of(map: &mut Map<'_>, key: &'static str, mistakes: &mut Mistakes) -> Option<KindId> {
+    kind_at(map.take(key)?, &format!("`{key}`"), mistakes)
+}
+
+/// The kind that a node of a table names.
+pub(super) fn kind_at(node: &Node, what: &str, mistakes: &mut Mistakes) -> Option<KindId> {
+    kind_named(node.text(what, mistakes)?, node.at, mistakes)
+}
+
+/// The kind of a name that stands there in a table.
+fn kind_named(name: &str, at: At, mistakes: &mut Mistakes) -> Option<KindId> {
+    let found = KindId::from_name(name);
+    if found.is_none() {
+        let near = nearest(name, KindId::names())
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        mistakes.add(at, format!("unknown kind `{name}`{near}"));
+    }
+    found
 }
 
 /// The forms that a list names by the words of the tables.
@@ -292,11 +334,11 @@ fn other_families(node: &Node, mistakes: &mut Mistakes) -> Vec<OtherFamily> {
 }
 
 /// The kinds that types stand for.
-fn types(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, KindName)> {
+fn types(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, KindId)> {
     let all = node.entries("`counts_as`", mistakes).iter();
     let kind = |entry: &Entry| {
-        let kind = entry.node.text("a kind", mistakes)?;
-        Some((entry.key.clone(), KindName(Arc::from(kind))))
+        let kind = kind_at(&entry.node, "a kind", mistakes)?;
+        Some((entry.key.clone(), kind))
     };
     all.filter_map(kind).collect()
 }

@@ -26,9 +26,11 @@ use crate::yaml::{self, Entry, Map, Mistakes, Node};
 
 /// Reads the built-in tables and, after them, an extra one.
 pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistakes>> {
+    let mut scopes = ScopeTable::default();
+    let kinds = kinds::table(&mut scopes).map_err(|wrong| vec![wrong])?;
     let mut reader = CatalogReader {
-        scopes: ScopeTable::default(),
-        kinds: Kinds::default(),
+        scopes,
+        kinds,
         matcher: PathMatcher::new(),
         endpoints: Vec::new(),
         numbers: HashMap::new(),
@@ -39,7 +41,6 @@ pub(super) fn catalog(extra: Option<(&str, &str)>) -> Result<Catalog, Vec<Mistak
     let builtin = parsed(ENDPOINT_TABLES).into_iter();
     let tables = builtin.map(|table| (table, Origin::Specification));
     let extra = extra.map(|table| (parse(&table), Origin::Extra));
-    wrong.extend(reader.kinds_table());
     for ((mut mistakes, root), origin) in tables.chain(extra) {
         reader.origin = origin;
         if let Some(root) = root {
@@ -110,22 +111,6 @@ struct CatalogReader {
 }
 
 impl CatalogReader {
-    fn kinds_table(&mut self) -> Option<Mistakes> {
-        let mut mistakes = Mistakes::new("kinds.yaml");
-        if let Some(root) = yaml::read(include_str!("../data/kinds.yaml"), &mut mistakes)
-            && let Some(mut top) = Map::of(&root, "the table of kinds", &mut mistakes)
-        {
-            let kinds = top
-                .need("kinds", &mut mistakes)
-                .map_or(&[][..], |node| node.entries("`kinds`", &mut mistakes));
-            for entry in kinds {
-                self.kind(entry, &mut mistakes);
-            }
-            top.finish(&mut mistakes);
-        }
-        (!mistakes.is_empty()).then_some(mistakes)
-    }
-
     fn table(&mut self, root: &Node, mistakes: &mut Mistakes) {
         let Some(mut top) = Map::of(root, "a table of endpoints", mistakes) else {
             return;
@@ -260,13 +245,7 @@ impl CatalogReader {
     }
 
     fn scope(&mut self, text: &str, node: &Node, mistakes: &mut Mistakes) -> Option<ScopeId> {
-        match text.parse::<Scope>() {
-            Ok(scope) => self.scopes.intern(&scope),
-            Err(error) => {
-                mistakes.add(node.at, format!("`{text}`: {error}"));
-                None
-            }
-        }
+        scope(text, node, &mut self.scopes, mistakes)
     }
 
     fn scopes_when(&mut self, node: &Node, mistakes: &mut Mistakes) -> Vec<ScopeWhen> {
@@ -382,6 +361,21 @@ impl CatalogReader {
                     entry.key
                 ),
             );
+        }
+    }
+}
+
+fn scope(
+    text: &str,
+    node: &Node,
+    scopes: &mut ScopeTable,
+    mistakes: &mut Mistakes,
+) -> Option<ScopeId> {
+    match text.parse::<Scope>() {
+        Ok(scope) => scopes.intern(&scope),
+        Err(error) => {
+            mistakes.add(node.at, format!("`{text}`: {error}"));
+            None
         }
     }
 }

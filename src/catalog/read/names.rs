@@ -1,7 +1,7 @@
 //! Where an endpoint's requests name resources, and in what form: told by what it touches, and for the rest by `names` in its row.
 
 use crate::catalog::endpoint::{Endpoint, NamedPlace, Naming};
-use crate::catalog::kind::{Kind, KindName, Kinds};
+use crate::catalog::kind::{Kind, KindId, Kinds};
 use crate::catalog::name::NameForm;
 use crate::catalog::place::Place;
 use crate::catalog::touch::{NamedBy, TouchKind, TouchRule, TouchVerb};
@@ -58,7 +58,7 @@ struct Names<'k> {
 impl Names<'_> {
     fn named_by(&mut self, rule: &TouchRule) {
         for (kind, place) in &rule.of {
-            let forms = self.forms_of(kind);
+            let forms = self.forms_of(*kind);
             self.add(place, forms);
         }
         let Some(at) = &rule.at else { return };
@@ -80,13 +80,13 @@ impl Names<'_> {
             }
             TouchKind::Urn => self.add(at, vec![NameForm::Urn]),
             TouchKind::Told { types, .. } => {
-                let kinds = types.iter().filter_map(|(_, kind)| kind.as_ref());
+                let kinds = types.iter().filter_map(|(_, kind)| *kind);
                 let forms = kinds.flat_map(|kind| self.forms_of(kind)).collect();
                 self.add(at, forms);
             }
             TouchKind::Typed { id, member, types } => {
                 let types = types.iter().map(|(word, kind)| {
-                    let forms = kind.as_ref().map(|kind| self.forms_of(kind));
+                    let forms = kind.map(|kind| self.forms_of(kind));
                     (word.clone(), forms.unwrap_or_default())
                 });
                 let naming = Naming::Typed {
@@ -102,9 +102,7 @@ impl Names<'_> {
                 }
             }
             TouchKind::One(kind) => {
-                let Some(kind) = self.kinds.find(kind.as_str()) else {
-                    return;
-                };
+                let kind = self.kinds.of(*kind);
                 let by_name = rule.by == NamedBy::Name && !kind.is_identified_by_name();
                 let forms = if by_name {
                     vec![NameForm::Text]
@@ -118,9 +116,7 @@ impl Names<'_> {
 
     fn valued_by(&mut self, rule: &TouchRule) {
         let Some(kind) = rule.kind.one() else { return };
-        let Some(kind) = self.kinds.find(kind.as_str()) else {
-            return;
-        };
+        let kind = self.kinds.of(kind);
         let changes = [&rule.after, &rule.adds, &rule.removes];
         for (attribute, places) in changes.into_iter().flatten() {
             let Some(forms) = self.forms_of_value(kind, attribute, rule.verb) else {
@@ -156,9 +152,8 @@ impl Names<'_> {
         self.kinds.find(attribute).map(|kind| kind.named.clone())
     }
 
-    fn forms_of(&self, kind: &KindName) -> Vec<NameForm> {
-        let kind = self.kinds.find(kind.as_str());
-        kind.map_or_else(Vec::new, |kind| kind.named.clone())
+    fn forms_of(&self, kind: KindId) -> Vec<NameForm> {
+        self.kinds.of(kind).named.clone()
     }
 
     fn add(&mut self, at: &Place, more: Vec<NameForm>) {

@@ -1,15 +1,15 @@
-use super::kinds::look_up_of;
+use super::kinds::{kind_at, look_up_of};
 use super::{
     CatalogReader, conditions, flag_of, one_place_each, parsed_of, places, taken, text_of, texts,
     texts_of,
 };
-use crate::catalog::kind::KindName;
+use crate::catalog::kind::KindId;
 use crate::catalog::place::{FieldPath, Place};
 use crate::catalog::touch::{
     Another, Children, Layout, NamedBy, Replaced, Stays, Through, TouchKind, TouchRule, TouchVerb,
     VERBS,
 };
-use crate::yaml::{Map, Mistakes, Node, nearest};
+use crate::yaml::{Map, Mistakes, Node};
 
 /// `shown` or `untold`.
 fn children(node: &Node, mistakes: &mut Mistakes) -> Option<Children> {
@@ -109,7 +109,7 @@ impl CatalogReader {
             );
             return None;
         };
-        let kind = self.touch_kind(kind, &mut map, mistakes)?;
+        let kind = touch_kind(kind, &mut map, mistakes)?;
         let rule = self.rule(*verb, kind, &mut map, mistakes);
         map.finish(mistakes);
         self.attributes_exist(&rule, node, mistakes);
@@ -131,9 +131,9 @@ impl CatalogReader {
         let (after, adds) = (changes("after"), changes("adds"));
         let (removes, swaps) = (changes("removes"), changes("swaps"));
         let at: Option<Place> = parsed_of(map, "in", mistakes);
-        let public = kind.one().and_then(|kind| self.kinds.find(kind.as_str()));
+        let public = kind.one().map(|kind| self.kinds.of(kind).public.clone());
         TouchRule {
-            public: public.map(|kind| kind.public.clone()).unwrap_or_default(),
+            public: public.unwrap_or_default(),
             verb,
             kind,
             replaces: replaced(at.as_ref(), map, mistakes),
@@ -149,11 +149,11 @@ impl CatalogReader {
             }),
             of: map
                 .take("of")
-                .map(|node| self.parents(node, mistakes))
+                .map(|node| parents(node, mistakes))
                 .unwrap_or_default(),
             of_default: map
                 .take("of_default")
-                .and_then(|node| self.kind_name(node, mistakes)),
+                .and_then(|node| kind_at(node, "a kind", mistakes)),
             after,
             adds,
             removes,
@@ -163,9 +163,7 @@ impl CatalogReader {
             unsure: texts_of(map, "unsure", mistakes),
             gets: texts_of(map, "gets", mistakes),
             held_in: parsed_of(map, "held_in", mistakes),
-            through: map
-                .take("through")
-                .and_then(|node| self.through(node, mistakes)),
+            through: map.take("through").and_then(|node| through(node, mistakes)),
             unless: parsed_of(map, "unless", mistakes),
             was: parsed_of(map, "was", mistakes),
             narrowed: one_place_each(map.take("narrowed"), "`narrowed`", mistakes),
@@ -189,101 +187,8 @@ impl CatalogReader {
         }
     }
 
-    /// `{ kind: certificate, attribute: dns_name, of_type: lets_encrypt }`, or without `of_type`
-    fn through(&self, node: &Node, mistakes: &mut Mistakes) -> Option<Through> {
-        let mut map = Map::of(node, "`through`", mistakes)?;
-        let kind = map.need("kind", mistakes)?;
-        let kind = self.kind_name(kind, mistakes)?;
-        let attribute = map.need("attribute", mistakes)?;
-        let attribute = attribute.text("attribute", mistakes)?.to_owned();
-        let of_type = map
-            .take("of_type")
-            .and_then(|node| node.text("of_type", mistakes))
-            .map(str::to_owned);
-        map.finish(mistakes);
-        Some(Through {
-            kind,
-            attribute,
-            of_type,
-        })
-    }
-
-    /// The kind of a touch: named, or `by_urn`, or `by_type` with where the type stands.
-    fn touch_kind(
-        &self,
-        node: &Node,
-        map: &mut Map<'_>,
-        mistakes: &mut Mistakes,
-    ) -> Option<TouchKind> {
-        match node.text("a kind", mistakes)? {
-            "by_urn" => Some(TouchKind::Urn),
-            "by_type" => self.by_type(map, mistakes),
-            _ => self.kind_name(node, mistakes).map(TouchKind::One),
-        }
-    }
-
-    /// The type stands beside each id, or at a place of its own for all that are named.
-    fn by_type(&self, map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<TouchKind> {
-        let told = parsed_of(map, "type_at", mistakes);
-        let beside = if told.is_some() {
-            None
-        } else {
-            let mut member = |key| {
-                let node = map.need(key, mistakes)?;
-                node.text(key, mistakes).map(str::to_owned)
-            };
-            Some((member("id_in")?, member("type_in")?))
-        };
-        let types = map
-            .need("types", mistakes)?
-            .entries("`types`", mistakes)
-            .iter()
-            .filter_map(|entry| {
-                let kind = match entry.node.text("a kind", mistakes)? {
-                    "nobody" => None, // no resource, or one of which another rule speaks
-                    _ => Some(self.kind_name(&entry.node, mistakes)?),
-                };
-                Some((entry.key.clone(), kind))
-            })
-            .collect();
-        match (told, beside) {
-            (Some(at), _) => Some(TouchKind::Told { at, types }),
-            (None, Some((id, member))) => Some(TouchKind::Typed { id, member, types }),
-            (None, None) => None,
-        }
-    }
-
-    pub(super) fn kind_name(&self, node: &Node, mistakes: &mut Mistakes) -> Option<KindName> {
-        let text = node.text("a kind", mistakes)?;
-        let found = self.kinds.find(text);
-        if found.is_none() {
-            let near = nearest(text, self.kinds.names())
-                .map(|near| format!("; did you mean `{near}`?"))
-                .unwrap_or_default();
-            mistakes.add(node.at, format!("unknown kind `{text}`{near}"));
-        }
-        found.map(|kind| kind.name.clone())
-    }
-
-    fn parents(&self, node: &Node, mistakes: &mut Mistakes) -> Vec<(KindName, Place)> {
-        let mut parents = Vec::new();
-        for entry in node.entries("`of`", mistakes) {
-            let place = entry.node.parsed("`of`", mistakes);
-            match (self.kinds.find(&entry.key), place) {
-                (Some(kind), Some(place)) => parents.push((kind.name.clone(), place)),
-                (None, _) => mistakes.add(entry.at, format!("unknown kind `{}`", entry.key)),
-                (Some(_), None) => {}
-            }
-        }
-        parents
-    }
-
     fn attributes_exist(&self, rule: &TouchRule, node: &Node, mistakes: &mut Mistakes) {
-        let Some(kind) = rule
-            .kind
-            .one()
-            .and_then(|kind| self.kinds.find(kind.as_str()))
-        else {
+        let Some(kind) = rule.kind.one().map(|kind| self.kinds.of(kind)) else {
             return;
         };
         let changed = [&rule.after, &rule.adds, &rule.removes, &rule.swaps];
@@ -299,7 +204,7 @@ impl CatalogReader {
         for attribute in asked.filter(|attribute| !kind.has(attribute)) {
             mistakes.add(
                 node.at,
-                format!("a {} has no attribute `{attribute}`", kind.name),
+                format!("a {} has no attribute `{attribute}`", kind.id),
             );
         }
     }
@@ -309,4 +214,76 @@ impl CatalogReader {
 fn bare(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
     let member = node.text("`bare`", mistakes)?;
     Some(if member == "true" { "id" } else { member }.to_owned())
+}
+
+/// `{ kind: certificate, attribute: dns_name, of_type: lets_encrypt }`, or without `of_type`
+fn through(node: &Node, mistakes: &mut Mistakes) -> Option<Through> {
+    let mut map = Map::of(node, "`through`", mistakes)?;
+    let kind = map.need("kind", mistakes)?;
+    let kind = kind_at(kind, "a kind", mistakes)?;
+    let attribute = map.need("attribute", mistakes)?;
+    let attribute = attribute.text("attribute", mistakes)?.to_owned();
+    let of_type = map
+        .take("of_type")
+        .and_then(|node| node.text("of_type", mistakes))
+        .map(str::to_owned);
+    map.finish(mistakes);
+    Some(Through {
+        kind,
+        attribute,
+        of_type,
+    })
+}
+
+/// The kind of a touch: named, or `by_urn`, or `by_type` with where the type stands.
+fn touch_kind(node: &Node, map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<TouchKind> {
+    match node.text("a kind", mistakes)? {
+        "by_urn" => Some(TouchKind::Urn),
+        "by_type" => by_type(map, mistakes),
+        _ => kind_at(node, "a kind", mistakes).map(TouchKind::One),
+    }
+}
+
+/// The type stands beside each id, or at a place of its own for all that are named.
+fn by_type(map: &mut Map<'_>, mistakes: &mut Mistakes) -> Option<TouchKind> {
+    let told = parsed_of(map, "type_at", mistakes);
+    let beside = if told.is_some() {
+        None
+    } else {
+        let mut member = |key| {
+            let node = map.need(key, mistakes)?;
+            node.text(key, mistakes).map(str::to_owned)
+        };
+        Some((member("id_in")?, member("type_in")?))
+    };
+    let types = map
+        .need("types", mistakes)?
+        .entries("`types`", mistakes)
+        .iter()
+        .filter_map(|entry| {
+            let kind = match entry.node.text("a kind", mistakes)? {
+                "nobody" => None, // no resource, or one of which another rule speaks
+                _ => Some(kind_at(&entry.node, "a kind", mistakes)?),
+            };
+            Some((entry.key.clone(), kind))
+        })
+        .collect();
+    match (told, beside) {
+        (Some(at), _) => Some(TouchKind::Told { at, types }),
+        (None, Some((id, member))) => Some(TouchKind::Typed { id, member, types }),
+        (None, None) => None,
+    }
+}
+
+fn parents(node: &Node, mistakes: &mut Mistakes) -> Vec<(KindId, Place)> {
+    let mut parents = Vec::new();
+    for entry in node.entries("`of`", mistakes) {
+        let place = entry.node.parsed("`of`", mistakes);
+        match (KindId::from_name(&entry.key), place) {
+            (Some(kind), Some(place)) => parents.push((kind, place)),
+            (None, _) => mistakes.add(entry.at, format!("unknown kind `{}`", entry.key)),
+            (Some(_), None) => {}
+        }
+    }
+    parents
 }

@@ -387,7 +387,7 @@ fn only(catalog: &Catalog) -> Value {
     let mut keys: Map<String, Value> = catalog
         .kinds()
         .iter()
-        .map(|kind| (kind.name.to_string(), selector(kind, catalog)))
+        .map(|kind| (kind.id.to_string(), selector(kind, catalog)))
         .collect();
     for shared in SHARED {
         let narrows = json!({ "allOf": [local("values"), { "not": { "const": "any" } }] });
@@ -528,7 +528,7 @@ fn given(catalog: &Catalog) -> Value {
         let names = kind.attribute_names().chain(tags);
         let keys: Map<String, Value> = names.map(|name| (name.to_owned(), facts.clone())).collect();
         let resource = json!({ "type": "object", "minProperties": 1, "properties": keys, "additionalProperties": false });
-        (kind.name.to_string(), list(&resource))
+        (kind.id.to_string(), list(&resource))
     };
     let kinds: Map<String, Value> = catalog.kinds().iter().map(one).collect();
     json!({ "type": "object", "minProperties": 1, "properties": kinds, "additionalProperties": false })

@@ -459,11 +459,7 @@ pub(super) async fn aside<T: Send + 'static>(
 fn of_token(what: String, id: &TokenId) -> Done {
     Done {
         what,
-        resources: vec![Resource::named(
-            "sub_token".into(),
-            Some(id.to_string()),
-            None,
-        )],
+        resources: vec![Resource::named("sub_token", Some(id.to_string()), None)],
     }
 }
 

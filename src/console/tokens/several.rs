@@ -167,7 +167,7 @@ impl Console {
 }
 
 fn touched(id: &TokenId) -> Resource {
-    Resource::named("sub_token".into(), Some(id.to_string()), None)
+    Resource::named("sub_token", Some(id.to_string()), None)
 }
 
 /// The page on which it is said which are meant, and shown how many that are, before they end.

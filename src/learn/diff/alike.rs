@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use super::ChangedOperation;
 use super::request::{creates, id_of, kinds_of, samples_of};
 use super::witness::{Witness, each_once};
-use crate::catalog::{Catalog, Endpoint, Kind, NameForm};
+use crate::catalog::{Catalog, Endpoint, Kind, KindId, NameForm};
 use crate::policy::{BoundGrant, Grants, Matcher};
 use crate::resource::as_host;
 
@@ -80,6 +80,7 @@ impl Words {
         let words = words.chain(OURS).filter(|word| !word.is_empty());
         let samples = samples_of(catalog);
         let words = words.map(str::to_owned).chain(samples.iter().cloned());
+        let words = words.chain(KindId::names().map(str::to_owned));
         Self {
             all: words.collect(),
             samples,
@@ -102,7 +103,7 @@ impl Words {
 
     /// Which words a pattern matches: it may stand beside any of them.
     fn matched_by(&self, (kind, attribute, matcher): AskedValue<'_>) -> Arc<str> {
-        let key = format!("{kind} {attribute} {matcher:?}");
+        let key = format!("{kind:?} {attribute} {matcher:?}");
         let mut known = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.entry(key).or_insert_with(|| {
             let mut words: Vec<&str> = self.all.iter().map(String::as_str).collect();
@@ -119,7 +120,7 @@ fn is_plain(sign: char) -> bool {
 }
 
 /// A value that a selector asks for: of which kind, if it names one, and attribute.
-type AskedValue<'g> = (&'g str, &'g str, &'g Matcher);
+type AskedValue<'g> = (Option<KindId>, &'g str, &'g Matcher);
 
 /// The names of a role and of its worlds, with what can be told of each.
 pub(super) struct Signs<'r> {
@@ -239,14 +240,14 @@ impl<'r> Signs<'r> {
             let named = named.into_iter().chain([("called", id.as_str())]);
             let said = witness.said_of(kind).filter(|_| creates);
             said.for_each(|(attribute, _)| {
-                let _ = write!(seen, " {} {attribute}!", kind.name);
+                let _ = write!(seen, " {} {attribute}!", kind.id);
             });
             for (attribute, text) in named {
                 let Some((at, sign)) = self.sign(text) else {
-                    let _ = write!(seen, " {} {attribute} {text:?}", kind.name);
+                    let _ = write!(seen, " {} {attribute} {text:?}", kind.id);
                     continue;
                 };
-                let _ = write!(seen, " {} {attribute} {}", kind.name, sign.class);
+                let _ = write!(seen, " {} {attribute} {}", kind.id, sign.class);
                 all.push(at);
             }
         }
@@ -414,13 +415,13 @@ pub(super) struct Worlds<'w> {
     witnesses: &'w [Witness],
     signs: Option<&'w Signs<'w>>,
     catalog: &'w Catalog,
-    known: RefCell<BTreeMap<BTreeSet<&'w str>, Rc<Concerned>>>,
+    known: RefCell<BTreeMap<BTreeSet<KindId>, Rc<Concerned>>>,
 }
 
 /// The worlds that differ in what concerns a request.
 pub(super) struct Concerned {
     pub all: Vec<Witness>,
-    kinds: Vec<String>,
+    kinds: Vec<KindId>,
     /// Those that are the same to every decision, of a request that makes nothing and of one that does.
     same: [OnceLock<Vec<Vec<usize>>>; 2],
 }
@@ -441,7 +442,7 @@ impl<'w> Worlds<'w> {
 
     /// Those that concern an endpoint: what a world says of other kinds makes no other request.
     pub fn about(&self, endpoint: &'w Endpoint) -> Rc<Concerned> {
-        let kinds: BTreeSet<&str> = kinds_of(endpoint).collect();
+        let kinds: BTreeSet<KindId> = kinds_of(endpoint).collect();
         if let Some(known) = self.known.borrow().get(&kinds) {
             return Rc::clone(known);
         }
@@ -449,7 +450,7 @@ impl<'w> Worlds<'w> {
         let about = witnesses.map(|witness| witness.about(&kinds, self.catalog));
         let concerned = Rc::new(Concerned {
             all: each_once(about),
-            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            kinds: kinds.iter().copied().collect(),
             same: Default::default(),
         });
         self.known.borrow_mut().insert(kinds, Rc::clone(&concerned));
@@ -467,9 +468,7 @@ impl<'w> Worlds<'w> {
                 return places.map(|at| vec![at]).collect();
             };
             let kinds = concerned.kinds.iter();
-            let kinds: Vec<&Kind> = kinds
-                .filter_map(|kind| self.catalog.kinds().find(kind))
-                .collect();
+            let kinds: Vec<&Kind> = kinds.map(|kind| self.catalog.kinds().of(*kind)).collect();
             let mut same: Vec<Vec<usize>> = Vec::new();
             let mut known: HashMap<String, usize> = HashMap::new();
             for (at, witness) in concerned.all.iter().enumerate() {

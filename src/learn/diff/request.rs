@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::witness::Witness;
 use crate::catalog::{
-    Action, Catalog, Endpoint, Kind, KindName, NameForm, Place, Segment, TouchKind, TouchRule,
+    Action, Catalog, Endpoint, Kind, KindId, NameForm, Place, Segment, TouchKind, TouchRule,
     TouchVerb,
 };
 use crate::learn::ResourceFacts;
@@ -124,18 +124,16 @@ fn does(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-pub(in crate::learn) fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = &str> {
+pub(in crate::learn) fn kinds_of(endpoint: &Endpoint) -> impl Iterator<Item = KindId> {
     let rules = endpoint.touches.rules().iter();
     rules.flat_map(|rule| {
-        let own = rule.kind.one().map(KindName::as_str);
+        let own = rule.kind.one();
         let typed = match &rule.kind {
             TouchKind::Typed { types, .. } | TouchKind::Told { types, .. } => types.as_slice(),
             TouchKind::One(_) | TouchKind::Urn => &[],
         };
-        let typed = typed
-            .iter()
-            .filter_map(|(_, kind)| Some(kind.as_ref()?.as_str()));
-        let parents = rule.of.iter().map(|(kind, _)| kind.as_str());
+        let typed = typed.iter().filter_map(|(_, kind)| *kind);
+        let parents = rule.of.iter().map(|(kind, _)| *kind);
         own.into_iter().chain(typed).chain(parents)
     })
 }
@@ -196,10 +194,7 @@ fn path_to(endpoint: &Endpoint, witness: &Witness, catalog: &Catalog) -> String 
                 let place = Place::Path(name.clone());
                 let text = match kind_at(&place, endpoint) {
                     None => rebuilt_request::sample(&place, endpoint),
-                    Some(kind) => catalog
-                        .kinds()
-                        .find(kind)
-                        .map_or_else(|| "1".to_owned(), |kind| id_of(kind, witness)),
+                    Some(kind) => id_of(catalog.kinds().of(kind), witness),
                 };
                 path.push_str(&encoded(&text));
             }
@@ -209,15 +204,15 @@ fn path_to(endpoint: &Endpoint, witness: &Witness, catalog: &Catalog) -> String 
 }
 
 /// The kind of what a place names: what is touched itself, or the parent of that.
-fn kind_at<'e>(place: &Place, endpoint: &'e Endpoint) -> Option<&'e str> {
+fn kind_at(place: &Place, endpoint: &Endpoint) -> Option<KindId> {
     let rules = endpoint.touches.rules();
     let own = rules.iter().find(|rule| rule.at.as_ref() == Some(place));
     let own = own.and_then(|rule| rule.kind.one());
     let parent = || {
         let mut parents = rules.iter().flat_map(|rule| &rule.of);
-        parents.find(|(_, at)| at == place).map(|(kind, _)| kind)
+        parents.find(|(_, at)| at == place).map(|(kind, _)| *kind)
     };
-    own.or_else(parent).map(KindName::as_str)
+    own.or_else(parent)
 }
 
 /// What the request touches, each with the parents that it stands under.
@@ -227,11 +222,11 @@ fn resources_of(
     witness: &Witness,
     catalog: &Catalog,
 ) -> Vec<SeenResource> {
-    let kind = |name: &KindName| catalog.kinds().find(name.as_str());
+    let kind = |kind: KindId| catalog.kinds().of(kind);
     let mut resources: Vec<SeenResource> = Vec::new();
     let rules = endpoint.touches.rules().iter();
     for rule in rules.filter(|rule| parts.have_place_of(rule)) {
-        let Some(own) = rule.kind.one().and_then(kind) else {
+        let Some(own) = rule.kind.one().map(kind) else {
             continue;
         };
         let id = rule.at.is_some().then(|| id_of(own, witness));
@@ -240,7 +235,7 @@ fn resources_of(
         } else {
             resources.push(resource(own, id, witness.said_of(own)));
         }
-        let parents = rule.of.iter().filter_map(|(name, _)| kind(name));
+        let parents = rule.of.iter().map(|(parent, _)| kind(*parent));
         resources.extend(parents.map(|parent| {
             let id = id_of(parent, witness);
             resource(parent, Some(id), witness.of(parent))
@@ -269,7 +264,7 @@ fn resource<'w>(
         }
     }
     SeenResource {
-        kind: kind.name.to_string(),
+        kind: kind.id.to_string(),
         id,
         scope: None,
         facts,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::witness::Has;
 use super::*;
+use crate::catalog::KindId;
 use crate::policy::read_alone;
 
 const SCOPES: [&str; 6] = [
@@ -26,19 +27,19 @@ const ONLY: [&str; 9] = [
     "droplet: any, domain: { name: example.com }",
 ];
 /// What may be there: by kind, attribute and value.
-const WORLD: [(&str, &str, &str); 12] = [
-    ("droplet", "tag", "a"),
-    ("droplet", "tag", "b"),
-    ("droplet", "tag", "c"),
-    ("droplet", "name", "web-1"),
-    ("droplet", "name", "web-22"),
-    ("droplet", "name", "db-1"),
-    ("domain", "name", "example.com"),
-    ("domain", "name", "www.example.org"),
-    ("volume", "name", "web-1"),
-    ("volume", "region", "nyc3"),
-    ("volume", "tag", "a"),
-    ("volume", "region", "fra1"),
+const WORLD: [(KindId, &str, &str); 12] = [
+    (KindId::Droplet, "tag", "a"),
+    (KindId::Droplet, "tag", "b"),
+    (KindId::Droplet, "tag", "c"),
+    (KindId::Droplet, "name", "web-1"),
+    (KindId::Droplet, "name", "web-22"),
+    (KindId::Droplet, "name", "db-1"),
+    (KindId::Domain, "name", "example.com"),
+    (KindId::Domain, "name", "www.example.org"),
+    (KindId::Volume, "name", "web-1"),
+    (KindId::Volume, "region", "nyc3"),
+    (KindId::Volume, "tag", "a"),
+    (KindId::Volume, "region", "fra1"),
 ];
 
 fn grant() -> impl Strategy<Value = String> {
@@ -84,12 +85,12 @@ proptest! {
         let sides = [&old, &new].map(|policy| bound(policy, &policy.roles["r"]));
         let base: Arc<[Has]> = WORLD
             .iter()
-            .filter(|(kind, _, _)| *kind != "domain") // its name stands in the request
-            .map(|(kind, attribute, _)| (Some((*kind).to_owned()), (*attribute).to_owned(), "else".to_owned()))
+            .filter(|(kind, _, _)| *kind != KindId::Domain) // its name stands in the request
+            .map(|(kind, attribute, _)| (Some(*kind), (*attribute).to_owned(), "else".to_owned()))
             .collect();
         for world in worlds {
             let has = world.iter().map(|(kind, attribute, value)| {
-                (Some((*kind).to_owned()), (*attribute).to_owned(), (*value).to_owned())
+                (Some(*kind), (*attribute).to_owned(), (*value).to_owned())
             });
             let witness = Witness { base: base.clone(), has: has.collect(), misses: None };
             for endpoint in catalog.endpoints().iter().filter(|it| it.refused.is_none()) {

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::request::identifies;
 use super::{ordered, samples};
-use crate::catalog::{Catalog, Kind};
+use crate::catalog::{Catalog, Kind, KindId};
 use crate::policy::{BoundGrant, Grants};
 
 /// An attribute that a witness has: of this kind or of any, and the value.
-pub(in crate::learn) type Has = (Option<String>, String, String);
+pub(in crate::learn) type Has = (Option<KindId>, String, String);
 
 /// A world in which requests are tried.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -25,13 +25,12 @@ pub(in crate::learn) struct Witness {
 
 impl Witness {
     /// What it says of these kinds, each thing once: of what is said twice, what is said last counts.
-    pub fn about(&self, kinds: &BTreeSet<&str>, catalog: &Catalog) -> Self {
+    pub fn about(&self, kinds: &BTreeSet<KindId>, catalog: &Catalog) -> Self {
         let concerns = |(kind, attribute, _): &&Has| match kind {
-            Some(kind) => kinds.contains(kind.as_str()),
-            None => kinds.iter().any(|of| {
-                let kind = catalog.kinds().find(of);
-                kind.is_some_and(|kind| kind.has(attribute))
-            }),
+            Some(kind) => kinds.contains(kind),
+            None => kinds
+                .iter()
+                .any(|kind| catalog.kinds().of(*kind).has(attribute)),
         };
         let misses = self.misses.as_ref().filter(concerns).cloned();
         let mut has: Vec<Has> = Vec::new();
@@ -62,7 +61,7 @@ impl Witness {
 
     pub fn told(&self) -> String {
         let tell = |(kind, attribute, value): &Has| {
-            let kind = kind.as_deref().unwrap_or("any kind");
+            let kind = kind.map_or("any kind", KindId::name);
             format!("{kind} {attribute}={value}")
         };
         let has: Vec<_> = self.has.iter().map(tell).collect();
@@ -91,10 +90,8 @@ fn about<'w>(
     kind: &'w Kind,
     all: impl Iterator<Item = &'w Has>,
 ) -> impl Iterator<Item = (&'w str, &'w str)> {
-    all.filter(|(of, attribute, _)| {
-        of.as_deref().is_none_or(|of| of == kind.name.as_str()) && kind.has(attribute)
-    })
-    .map(|(_, attribute, value)| (attribute.as_str(), value.as_str()))
+    all.filter(|(of, attribute, _)| of.is_none_or(|of| of == kind.id) && kind.has(attribute))
+        .map(|(_, attribute, value)| (attribute.as_str(), value.as_str()))
 }
 
 /// As many are made of two selectors together.
@@ -114,7 +111,7 @@ pub(super) fn witnesses(
         for grant in grants.allowing().chain(grants.denying()) {
             let key = ordered(grant.written()).to_string();
             if !of_grants.iter().any(|(known, _)| *known == key) {
-                of_grants.push((key, witnesses_of(grant, catalog)));
+                of_grants.push((key, witnesses_of(grant)));
             }
         }
     }
@@ -148,15 +145,13 @@ pub(super) fn each_once(witnesses: impl Iterator<Item = Witness>) -> Vec<Witness
 
 /// A value that nobody asks for, for each attribute that is asked about; what names a thing stands in the request.
 fn base(of_grants: &[(String, Vec<Witness>)], catalog: &Catalog) -> Arc<[Has]> {
-    let mut asked: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
+    let mut asked: BTreeMap<(Option<KindId>, String), String> = BTreeMap::new();
     for witness in of_grants.iter().flat_map(|(_, witnesses)| witnesses) {
         for (kind, attribute, value) in witness.has.iter().chain(&witness.misses) {
-            let names_it = kind.as_deref().is_some_and(|kind| {
-                let kind = catalog.kinds().find(kind);
-                kind.is_none_or(|kind| identifies(kind, attribute))
-            });
-            if !names_it {
-                asked.insert((kind.clone(), attribute.clone()), of_like(value).to_owned());
+            let kind = *kind;
+            let of_kind = kind.map(|kind| catalog.kinds().of(kind));
+            if !of_kind.is_some_and(|kind| identifies(kind, attribute)) {
+                asked.insert((kind, attribute.clone()), of_like(value).to_owned());
             }
         }
     }
@@ -177,27 +172,27 @@ fn of_like(value: &str) -> &'static str {
 }
 
 /// For a selector a world that it takes, for each of its values one, and for each of its attributes one that it just misses.
-fn witnesses_of(grant: &BoundGrant, catalog: &Catalog) -> Vec<Witness> {
+fn witnesses_of(grant: &BoundGrant) -> Vec<Witness> {
     let mut witnesses = Vec::new();
     let Some(Value::Object(only)) = grant.written().get("only") else {
         return witnesses;
     };
-    let mut asks: Vec<(Option<String>, String, Vec<String>)> = Vec::new();
+    let mut asks: Vec<(Option<KindId>, String, Vec<String>)> = Vec::new();
     for (key, asked) in only {
-        match asked {
-            Value::Object(selector) => {
+        match (KindId::from_name(key), asked) {
+            (Some(kind), Value::Object(selector)) => {
                 for (attribute, values) in selector {
-                    asks.push((Some(key.clone()), attribute.clone(), samples::of(values)));
+                    asks.push((Some(kind), attribute.clone(), samples::of(values)));
                 }
             }
-            values if catalog.kinds().find(key).is_none() || SHARED.contains(&key.as_str()) => {
+            (kind, values) if kind.is_none() || SHARED.contains(&key.as_str()) => {
                 asks.push((None, key.clone(), samples::of(values)));
             }
             _ => {} // `any`
         }
     }
-    let first = |(kind, attribute, values): &(Option<String>, String, Vec<String>)| {
-        Some((kind.clone(), attribute.clone(), values.first()?.clone()))
+    let first = |(kind, attribute, values): &(Option<KindId>, String, Vec<String>)| {
+        Some((*kind, attribute.clone(), values.first()?.clone()))
     };
     let taken: Vec<Has> = asks.iter().filter_map(first).collect();
     let of = |has: Vec<Has>, misses: Option<Has>| Witness {
@@ -218,7 +213,7 @@ fn witnesses_of(grant: &BoundGrant, catalog: &Catalog) -> Vec<Witness> {
         if let Some(value) = values.first() {
             let mut has = taken.clone();
             has.retain(|it| !is_it(it));
-            let missed = (kind.clone(), attribute.clone(), samples::beside(value));
+            let missed = (*kind, attribute.clone(), samples::beside(value));
             witnesses.push(of(has, Some(missed)));
         }
     }

@@ -208,7 +208,7 @@ fn misnamed(kind: &str, asked: &Value, catalog: &Catalog) -> Vec<String> {
         .filter(|text| !text.contains(['*', '?']) && !text.starts_with('/') && !text.contains("${"))
         .filter(|text| kind.name(text, kinds).is_none())
         .map(|text| {
-            let named = &kind.name;
+            let named = kind.id;
             let form = described(&kind.named);
             format!("has the id `{text}` of a {named}, which matches none, as that is {form}; write it in this form")
         })
@@ -221,11 +221,9 @@ fn unreached(kind: &str, grant: &Grant, catalog: &Catalog) -> Option<String> {
     let kinds = catalog.kinds();
     let known = kinds.find(kind)?;
     let related = |other: &Kind| {
-        let under =
-            |child: &Kind, above: &Kind| kinds.ancestors(child).any(|it| it.name == above.name);
-        let same = other.name == known.name
-            || other.also.as_ref() == Some(&known.name)
-            || known.also.as_ref() == Some(&other.name);
+        let under = |child: &Kind, above: &Kind| kinds.ancestors(child).any(|it| it.id == above.id);
+        let same =
+            other.id == known.id || other.also == Some(known.id) || known.also == Some(other.id);
         same || under(other, known) || under(known, other) || !other.counts_as.is_empty()
     };
     let own = [known.reads, known.changes, known.deletes];

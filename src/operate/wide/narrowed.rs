@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::reach::{KindReach, kinds_of};
 use super::shown::member;
 use super::{RoleView, grave, texts};
-use crate::catalog::{Asks, Catalog, Endpoint, Kind, KindName, ScopeId, ScopePattern, TouchVerb};
+use crate::catalog::{Asks, Catalog, Endpoint, Kind, KindId, ScopeId, ScopePattern, TouchVerb};
 use crate::policy::{Grant, Only};
 
 /// The remarks on a grant; none on one that is not narrowed.
@@ -40,10 +40,10 @@ struct NarrowedGrant<'n> {
 impl NarrowedGrant<'_> {
     /// Kinds that lack an attribute that is asked of every resource.
     fn void(&self) -> Vec<String> {
-        let void = |(kind, _): &&(KindName, _)| !self.reach.sees(kind.as_str());
+        let void = |(kind, _): &&(KindId, _)| !self.reach.sees(*kind);
         let all = self.only.kinds.iter().filter(void);
         all.map(|(kind, _)| {
-            let lacking = self.lacking(kind.as_str());
+            let lacking = self.lacking(*kind);
             format!("asks for `{kind}` and for `{lacking}`, which no {kind} has, so it covers none, ever; leave `{lacking}` out, or put `{kind}` into a grant of its own")
         })
         .collect()
@@ -59,12 +59,12 @@ impl NarrowedGrant<'_> {
                 .flat_map(|(endpoint, scope)| self.touched(endpoint, *scope))
                 .collect();
             // The one that the scope is called by says more than others of its family.
-            let called = |kind: &&&str| text.split(':').next() == Some(**kind);
+            let called = |kind: &&KindId| text.split(':').next() == Some(kind.name());
             let Some(kind) = kinds.iter().find(called).or(kinds.first()) else {
                 let (endpoint, _) = asked.first()?;
                 return Some(format!("has `{text}`, which opens nothing here: which resources {endpoint} touches is not known, so no grant with `only` covers it; put the scope into a grant without `only`, or leave it out"));
             };
-            let lacking = self.lacking(kind);
+            let lacking = self.lacking(*kind);
             let why = if lacking.is_empty() {
                 format!("`only` takes in no {kind}")
             } else {
@@ -109,25 +109,24 @@ impl NarrowedGrant<'_> {
     }
 
     /// The kinds for which an endpoint asks for a scope.
-    fn touched<'e>(&'e self, endpoint: &'e Endpoint, scope: ScopeId) -> Vec<&'e str> {
+    fn touched(&self, endpoint: &Endpoint, scope: ScopeId) -> Vec<KindId> {
         let own = endpoint.scopes.iter().any(|set| set.has(scope));
         let rules = endpoint.touches.rules().iter();
         rules
             .filter(|rule| rule.scope == Some(scope) || own && rule.is_first())
             .flat_map(|rule| kinds_of(&rule.kind, self.catalog))
-            .map(|kind| kind.name.as_str())
+            .map(|kind| kind.id)
             .collect()
     }
 
     /// The first of the attributes asked of every resource that those of a kind do not have; empty where there is none.
-    fn lacking(&self, kind: &str) -> &str {
+    fn lacking(&self, kind: KindId) -> &str {
         let kinds = self.catalog.kinds();
-        let own = kinds.find(kind).into_iter();
-        let line: Vec<_> = own
-            .flat_map(|kind| std::iter::once(kind).chain(kinds.ancestors(kind)))
-            .collect();
-        let has =
-            |attribute: &str| kind == attribute || line.iter().any(|kind| kind.has(attribute));
+        let own = kinds.of(kind);
+        let line: Vec<_> = std::iter::once(own).chain(kinds.ancestors(own)).collect();
+        let has = |attribute: &str| {
+            kind.name() == attribute || line.iter().any(|kind| kind.has(attribute))
+        };
         let mut asked = self.only.attributes.iter();
         asked
             .find(|(attribute, _)| !has(attribute))
@@ -160,7 +159,7 @@ impl NarrowedGrant<'_> {
     fn never_whole(&self) -> Vec<String> {
         let kinds = self.catalog.kinds();
         let parts = self.only.kinds.iter().filter_map(|(named, _)| {
-            let part = kinds.find(named.as_str())?;
+            let part = kinds.of(*named);
             let mut wholes = kinds.ancestors(part);
             wholes.find_map(|whole| self.deletes_parts_alone(whole, part))
         });
@@ -174,9 +173,8 @@ impl NarrowedGrant<'_> {
             let rules = endpoint.touches.rules().iter();
             let mut firsts = rules.filter(|rule| rule.is_first());
             asks(endpoint, scope)
-                && firsts.any(|rule| {
-                    rule.verb == TouchVerb::Delete && rule.kind.one() == Some(&kind.name)
-                })
+                && firsts
+                    .any(|rule| rule.verb == TouchVerb::Delete && rule.kind.one() == Some(kind.id))
         };
         let mut all = self.catalog.endpoints().iter();
         let of_whole = all.find(|endpoint| deletes(endpoint, whole))?;
@@ -185,7 +183,7 @@ impl NarrowedGrant<'_> {
         if !named.has(scope) || self.reach.covers(of_whole) {
             return None;
         }
-        let (whole, part) = (&whole.name, &part.name);
+        let (whole, part) = (whole.id, part.id);
         let scope = self.catalog.scopes().name(scope)?;
         Some(format!(
             "names `{scope}` and is narrowed to `{part}`: it deletes what matches there ({of_part}), and never a {whole} ({of_whole}); if that is meant, it needs a grant whose `only` does not name `{part}`"

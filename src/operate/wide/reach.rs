@@ -1,7 +1,7 @@
 //! What a narrowed grant can reach at all, whatever there is in the account.
 
 use crate::catalog::{
-    Catalog, Endpoint, Kind, KindName, Place, ScopeId, TouchKind, TouchRule, TouchVerb, Touches,
+    Catalog, Endpoint, Kind, KindId, Place, ScopeId, TouchKind, TouchRule, TouchVerb, Touches,
 };
 use crate::policy::{BoundOnly, Grant, Side, Use, Vars};
 
@@ -27,7 +27,7 @@ impl<'r> KindReach<'r> {
     }
 
     /// Whether some resource of that kind can be covered at all.
-    pub(super) fn sees(&self, kind: &str) -> bool {
+    pub(super) fn sees(&self, kind: KindId) -> bool {
         self.only.reaches(kind, self.catalog.kinds())
     }
 
@@ -87,7 +87,7 @@ impl<'r> KindReach<'r> {
         let kinds = self.catalog.kinds();
         kinds_of(&rule.kind, self.catalog).filter(move |kind| {
             let free = !kind.counts_as.is_empty() || r#use == Use::Look && kind.has("public");
-            !rule.implied && (free || self.only.reaches_for(kind.name.as_str(), r#use, kinds))
+            !rule.implied && (free || self.only.reaches_for(kind.id, r#use, kinds))
         })
     }
 }
@@ -109,10 +109,10 @@ pub(super) fn kinds_of<'k>(
     catalog: &'k Catalog,
 ) -> impl Iterator<Item = &'k Kind> {
     let can_be = move |known: &&Kind| match kind {
-        TouchKind::One(name) => known.name == *name,
+        TouchKind::One(kind) => known.id == *kind,
         TouchKind::Urn => !known.urns.is_empty(),
         TouchKind::Typed { types, .. } | TouchKind::Told { types, .. } => {
-            let is = |(_, name): &(String, Option<KindName>)| name.as_ref() == Some(&known.name);
+            let is = |(_, kind): &(String, Option<KindId>)| *kind == Some(known.id);
             types.iter().any(is)
         }
     };

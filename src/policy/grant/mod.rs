@@ -12,7 +12,7 @@ use super::bind::{Unbound, Vars};
 use super::matching::{BoundOnly, Matcher, Side};
 use super::only::Only;
 use super::pattern::{PatternText, RequestPattern, Text};
-use crate::catalog::{Kind, Kinds, ScopeId, ScopeSet};
+use crate::catalog::{Kind, KindId, Kinds, ScopeId, ScopeSet};
 use crate::request::Asked;
 use crate::yaml::At;
 
@@ -239,7 +239,7 @@ impl BoundGrant {
     }
 
     /// Every value that its `only` asks for, as [`BoundOnly::matchers`] has them.
-    pub fn matchers(&self) -> impl Iterator<Item = (&str, &str, &Matcher)> {
+    pub fn matchers(&self) -> impl Iterator<Item = (Option<KindId>, &str, &Matcher)> {
         self.only.iter().flat_map(BoundOnly::matchers)
     }
 
@@ -316,7 +316,7 @@ impl BoundGrant {
             }
         };
         let only = only.as_ref();
-        takes_in && only.is_some_and(|only| only.reaches(kind.name.as_str(), kinds))
+        takes_in && only.is_some_and(|only| only.reaches(kind.id, kinds))
     }
 }
 

@@ -302,11 +302,11 @@ fn children_are_shown_where_all_of_them_may_be_seen() {
         .iter()
         .filter(|kind| !kind.shows_children.is_empty())
     {
-        let name = &parent.name;
+        let name = parent.id;
         let below = CATALOG
             .kinds()
             .iter()
-            .filter(|kind| kind.parent.as_ref() == Some(name));
+            .filter(|kind| kind.parent == Some(name));
         let asked_for = format!("children {}:read", parent.family);
         let list = parent.list.as_ref().map(|list| list.template.to_string());
         let list = format!(
@@ -315,9 +315,9 @@ fn children_are_shown_where_all_of_them_may_be_seen() {
                 .replace("{registry_name}", "r")
                 .replace("{cluster_id}", ID)
         );
-        let seen = |role: &str| shown(role, &list, &asked_for, name.as_str());
+        let seen = |role: &str| shown(role, &list, &asked_for, name.name());
         for child in below {
-            let child_name = &child.name;
+            let child_name = child.id;
             let all = "allow: [{ scopes: ['*'] }]";
             let of = |only: &str| format!("{all}, deny: [{{ scopes: ['*'], only: {{ {only} }} }}]");
             let attribute = child.attribute_names().next().unwrap();

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::super::*;
 use super::policy_of;
 use super::world::{Thing, World, asked};
+use crate::catalog::KindId;
 
 #[test]
 fn narrowed_grants_decide_as_written() {
@@ -86,7 +87,7 @@ impl Page {
             .unwrap_or_else(|| panic!("{at}: a fact has its JSON"));
         let (head, json) = fact.split_at(json);
         let mut words = head.split_whitespace();
-        let kind = words.next().unwrap();
+        let kind = KindId::from_name(words.next().unwrap()).unwrap();
         let parents: Vec<&str> = words.skip(1).collect();
         let json = serde_json::from_str(json).unwrap_or_else(|error| panic!("{at}: {error}"));
         self.world.things.push(Thing::known(kind, &parents, json));

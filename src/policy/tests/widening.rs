@@ -8,79 +8,80 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::world::{Thing, World, asked, text};
 use super::{CATALOG, grants};
+use crate::catalog::KindId;
 
 pub(super) fn world() -> World {
     let mut world = World::default();
     let things = [
         (
-            "droplet",
+            KindId::Droplet,
             json!({"id":1,"name":"a-one","tags":["web"],"region":{"slug":"nyc3"},"size_slug":"s-1","vpc_uuid":"v1","image":{"id":8,"slug":"ubuntu"},"volume_ids":["vol1"]}),
         ),
         (
-            "droplet",
+            KindId::Droplet,
             json!({"id":2,"name":"b-two","tags":["db"],"region":{"slug":"nyc3"},"size_slug":"s-2","vpc_uuid":"v1","image":{"id":7,"slug":null},"volume_ids":[]}),
         ),
         (
-            "volume",
+            KindId::Volume,
             json!({"id":"vol1","name":"a-vol","tags":["web"],"region":{"slug":"nyc3"},"droplet_ids":[1],"size_gigabytes":10}),
         ),
         (
-            "volume",
+            KindId::Volume,
             json!({"id":"vol2","name":"b-vol","tags":[],"region":{"slug":"nyc3"},"droplet_ids":[],"size_gigabytes":10}),
         ),
         (
-            "image",
+            KindId::Image,
             json!({"id":7,"name":"theirs","public":false,"slug":null,"regions":["nyc3"],"tags":["db"],"type":"snapshot","distribution":"x"}),
         ),
         (
-            "snapshot",
+            KindId::Snapshot,
             json!({"id":"7","name":"theirs","regions":["nyc3"],"tags":["db"],"resource_id":"2","resource_type":"droplet"}),
         ),
         (
-            "image",
+            KindId::Image,
             json!({"id":8,"name":"Ubuntu","public":true,"slug":"ubuntu","regions":["nyc3"],"tags":[],"type":"base","distribution":"x"}),
         ),
-        ("domain", json!({"name":"example.com"})),
+        (KindId::Domain, json!({"name":"example.com"})),
         (
-            "firewall",
+            KindId::Firewall,
             json!({"id":"f1","name":"edge","droplet_ids":[1],"tags":[]}),
         ),
         (
-            "firewall",
+            KindId::Firewall,
             json!({"id":"f2","name":"mine","droplet_ids":[],"tags":[]}),
         ),
         (
-            "load_balancer",
+            KindId::LoadBalancer,
             json!({"id":"l1","name":"lb","project_id":"p2","region":{"slug":"nyc3"},"droplet_ids":[2],"tag":"","vpc_uuid":"v1"}),
         ),
         (
-            "reserved_ip",
+            KindId::ReservedIp,
             json!({"ip":"192.0.2.1","region":{"slug":"nyc3"},"project_id":"p2","droplet":{"id":2}}),
         ),
         (
-            "reserved_ip",
+            KindId::ReservedIp,
             json!({"ip":"192.0.2.2","region":{"slug":"nyc3"},"project_id":"p1","droplet":null}),
         ),
         (
-            "ssh_key",
+            KindId::SshKey,
             json!({"id":5,"name":"theirs","fingerprint":"aa:bb"}),
         ),
         (
-            "vpc",
+            KindId::Vpc,
             json!({"id":"v1","name":"net","region":"nyc3","default":true}),
         ),
         (
-            "vpc",
+            KindId::Vpc,
             json!({"id":"v2","name":"other","region":"nyc3","default":false}),
         ),
-        ("tag", json!({"name":"web"})),
-        ("tag", json!({"name":"db"})),
+        (KindId::Tag, json!({"name":"web"})),
+        (KindId::Tag, json!({"name":"db"})),
         (
-            "project",
+            KindId::Project,
             json!({"id":"p1","name":"Prod","is_default":false}),
         ),
         (
-            "project",
+            KindId::Project,
             json!({"id":"p2","name":"Rest","is_default":true}),
         ),
     ];
@@ -93,7 +94,7 @@ pub(super) fn world() -> World {
     ] {
         world
             .things
-            .push(Thing::known("domain_record", &["example.com"], json));
+            .push(Thing::known(KindId::DomainRecord, &["example.com"], json));
     }
     for (urn, project) in [
         ("do:droplet:1", "p1"),
@@ -233,29 +234,29 @@ pub(super) fn requests() -> Vec<(String, Value)> {
 /// What is held over a resource is what of these is let through. None of them changes what a selector asks about.
 pub(super) fn probes(thing: &Thing) -> Vec<(String, String)> {
     let id = thing.id();
-    let base = match thing.kind.as_str() {
-        "droplet" => "/v2/droplets",
-        "volume" => "/v2/volumes",
-        "image" => "/v2/images",
-        "snapshot" => "/v2/snapshots",
-        "domain" => "/v2/domains",
-        "domain_record" => "/v2/domains/example.com/records",
-        "firewall" => "/v2/firewalls",
-        "load_balancer" => "/v2/load_balancers",
-        "reserved_ip" => "/v2/reserved_ips",
-        "ssh_key" => "/v2/account/keys",
-        "vpc" => "/v2/vpcs",
-        "tag" => "/v2/tags",
-        "project" => "/v2/projects",
+    let base = match thing.kind {
+        KindId::Droplet => "/v2/droplets",
+        KindId::Volume => "/v2/volumes",
+        KindId::Image => "/v2/images",
+        KindId::Snapshot => "/v2/snapshots",
+        KindId::Domain => "/v2/domains",
+        KindId::DomainRecord => "/v2/domains/example.com/records",
+        KindId::Firewall => "/v2/firewalls",
+        KindId::LoadBalancer => "/v2/load_balancers",
+        KindId::ReservedIp => "/v2/reserved_ips",
+        KindId::SshKey => "/v2/account/keys",
+        KindId::Vpc => "/v2/vpcs",
+        KindId::Tag => "/v2/tags",
+        KindId::Project => "/v2/projects",
         other => panic!("no path for {other}"),
     };
     let mut probes = vec![(format!("GET {base}/{id}"), String::new())];
-    if thing.kind != "tag" {
+    if thing.kind != KindId::Tag {
         probes.push((format!("DELETE {base}/{id}"), String::new())); // a tag's deletion changes what carries it
     }
     let mut add = |request: String, body: Value| probes.push((request, body.to_string()));
-    match thing.kind.as_str() {
-        "droplet" => {
+    match thing.kind {
+        KindId::Droplet => {
             add(
                 format!("POST {base}/{id}/actions"),
                 json!({"type":"reboot"}),
@@ -273,29 +274,29 @@ pub(super) fn probes(thing: &Thing) -> Vec<(String, String)> {
                 json!({"name":"mine","droplet_ids":[id]}),
             );
         }
-        "volume" => {
+        KindId::Volume => {
             add(format!("POST {base}/{id}/snapshots"), json!({"name":"s"}));
             add(
                 format!("POST {base}/{id}/actions"),
                 json!({"type":"resize"}),
             );
         }
-        "image" | "ssh_key" | "vpc" => {
+        KindId::Image | KindId::SshKey | KindId::Vpc => {
             for name in ["a-new", "c-new"] {
                 let mut body = json!({"name":name,"size":"s-1","region":"nyc3"});
-                match thing.kind.as_str() {
-                    "image" => body["image"] = json!(id),
-                    "ssh_key" => body["ssh_keys"] = json!([id]),
+                match thing.kind {
+                    KindId::Image => body["image"] = json!(id),
+                    KindId::SshKey => body["ssh_keys"] = json!([id]),
                     _ => body["vpc_uuid"] = json!(id),
                 }
                 add("POST /v2/droplets".to_owned(), body);
             }
         }
-        "domain" => add(
+        KindId::Domain => add(
             format!("POST {base}/{id}/records"),
             json!({"type":"TXT","name":"_acme","data":"y"}),
         ),
-        "domain_record" => add(format!("PUT {base}/{id}"), json!({"ttl":60})),
+        KindId::DomainRecord => add(format!("PUT {base}/{id}"), json!({"ttl":60})),
         _ => {}
     }
     probes
@@ -310,7 +311,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
         .trim_start_matches("/v2/")
         .split(['/', '?'])
         .collect();
-    let mut set = |kind: &str, id: &str, change: &dyn Fn(&mut Value)| {
+    let mut set = |kind: KindId, id: &str, change: &dyn Fn(&mut Value)| {
         for thing in &mut new.things {
             let named = text(&thing.json["fingerprint"]) == id;
             if thing.kind == kind && (thing.id() == id || named) {
@@ -328,43 +329,44 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
         }
     };
     match (method, path.as_slice()) {
-        ("POST", ["droplets", id, "actions"]) => set("droplet", id, &|json| match body["type"]
-            .as_str()
-            .unwrap()
-        {
-            "rename" => json["name"] = body["name"].clone(),
-            "resize" => json["size_slug"] = body["size"].clone(),
-            "rebuild" if body["image"] == "ubuntu" => {
-                json["image"] = json!({"id":8,"slug":"ubuntu"});
-            }
-            "rebuild" => json["image"] = json!({"id":7,"slug":null}),
-            other => panic!("no action {other}"),
-        }),
+        ("POST", ["droplets", id, "actions"]) => set(
+            KindId::Droplet,
+            id,
+            &|json| match body["type"].as_str().unwrap() {
+                "rename" => json["name"] = body["name"].clone(),
+                "resize" => json["size_slug"] = body["size"].clone(),
+                "rebuild" if body["image"] == "ubuntu" => {
+                    json["image"] = json!({"id":8,"slug":"ubuntu"});
+                }
+                "rebuild" => json["image"] = json!({"id":7,"slug":null}),
+                other => panic!("no action {other}"),
+            },
+        ),
         ("DELETE", ["droplets", id]) => gone(&mut new, id),
-        ("POST", ["firewalls", id, "droplets"]) => set("firewall", id, &|json| {
+        ("POST", ["firewalls", id, "droplets"]) => set(KindId::Firewall, id, &|json| {
             for droplet in ids(&body["droplet_ids"]) {
                 if !ids(&json["droplet_ids"]).contains(&droplet) {
                     json["droplet_ids"].as_array_mut().unwrap().push(droplet);
                 }
             }
         }),
-        ("DELETE", ["firewalls", id, "droplets"]) => set("firewall", id, &|json| {
+        ("DELETE", ["firewalls", id, "droplets"]) => set(KindId::Firewall, id, &|json| {
             let rest = ids(&json["droplet_ids"])
                 .into_iter()
                 .filter(|droplet| !ids(&body["droplet_ids"]).contains(droplet));
             json["droplet_ids"] = rest.collect();
         }),
-        ("PUT", ["firewalls", id]) => set("firewall", id, &|json| {
+        ("PUT", ["firewalls", id]) => set(KindId::Firewall, id, &|json| {
             json["name"] = body["name"].clone();
             json["droplet_ids"] = json!(ids(&body["droplet_ids"]));
         }),
-        ("PUT", ["load_balancers", id]) => set("load_balancer", id, &|json| {
+        ("PUT", ["load_balancers", id]) => set(KindId::LoadBalancer, id, &|json| {
             given(json, &["name", "project_id", "vpc_uuid"]);
             json["droplet_ids"] = json!(ids(&body["droplet_ids"]));
         }),
         ("POST", ["volumes", id, "actions"]) => {
             let attach = body["type"] == "attach";
-            set("volume", id, &|json| {
+            set(KindId::Volume, id, &|json| {
                 json["droplet_ids"] = if attach {
                     json!([number(&body["droplet_id"])])
                 } else {
@@ -375,7 +377,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
                 }
             });
             for droplet in ["1", "2"] {
-                set("droplet", droplet, &|json| {
+                set(KindId::Droplet, droplet, &|json| {
                     let mut volumes = ids(&json["volume_ids"]);
                     volumes.retain(|volume| volume != *id);
                     if attach && text(&body["droplet_id"]) == droplet {
@@ -386,7 +388,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             }
         }
         ("POST", ["reserved_ips" | "floating_ips", ip, "actions"]) => {
-            set("reserved_ip", ip, &|json| {
+            set(KindId::ReservedIp, ip, &|json| {
                 json["droplet"] = if body["type"] == "assign" {
                     json!({"id":number(&body["droplet_id"])})
                 } else {
@@ -401,51 +403,59 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
                 .unwrap_or_else(|| body["name"].as_str().unwrap());
             for resource in ids(&body["resources"]) {
                 let id = text(&resource["resource_id"]);
-                let kinds: &[&str] = match resource["resource_type"].as_str().unwrap() {
-                    "droplet" => &["droplet"],
-                    "volume" => &["volume"],
-                    _ => &["image", "snapshot"], // one thing
+                let kinds: &[KindId] = match resource["resource_type"].as_str().unwrap() {
+                    "droplet" => &[KindId::Droplet],
+                    "volume" => &[KindId::Volume],
+                    _ => &[KindId::Image, KindId::Snapshot], // one thing
                 };
                 for kind in kinds {
-                    set(kind, &id, &|json| retag(json, tag, method == "POST"));
+                    set(*kind, &id, &|json| retag(json, tag, method == "POST"));
                 }
             }
         }
         ("DELETE", ["tags", tag]) => {
             new.things
-                .retain(|thing| thing.kind != "tag" || !thing.id().eq_ignore_ascii_case(tag));
+                .retain(|thing| thing.kind != KindId::Tag || !thing.id().eq_ignore_ascii_case(tag));
             for thing in &mut new.things {
                 if matches!(
-                    thing.kind.as_str(),
-                    "droplet" | "volume" | "image" | "snapshot"
+                    thing.kind,
+                    KindId::Droplet | KindId::Volume | KindId::Image | KindId::Snapshot
                 ) {
                     retag(&mut thing.json, tag, false);
                 }
             }
         }
         ("PUT", ["images", id]) => {
-            for kind in ["image", "snapshot"] {
+            for kind in [KindId::Image, KindId::Snapshot] {
                 set(kind, id, &|json| given(json, &["name"]));
             }
         }
         ("DELETE", ["images", id]) => new.things.retain(|thing| {
-            !matches!(thing.kind.as_str(), "image" | "snapshot") || thing.id() != *id
+            !matches!(thing.kind, KindId::Image | KindId::Snapshot) || thing.id() != *id
         }),
         ("DELETE", ["volumes", id]) => new
             .things
-            .retain(|thing| thing.kind != "volume" || thing.id() != *id),
-        ("PUT" | "PATCH", ["domains", _, "records", id]) => set("domain_record", id, &|json| {
-            given(json, &["name", "type", "data"]);
-        }),
+            .retain(|thing| thing.kind != KindId::Volume || thing.id() != *id),
+        ("PUT" | "PATCH", ["domains", _, "records", id]) => {
+            set(KindId::DomainRecord, id, &|json| {
+                given(json, &["name", "type", "data"]);
+            });
+        }
         ("DELETE", ["domains", _, "records", id]) => new
             .things
-            .retain(|thing| thing.kind != "domain_record" || thing.id() != *id),
+            .retain(|thing| thing.kind != KindId::DomainRecord || thing.id() != *id),
         ("PATCH", ["projects", id]) => {
             if body["is_default"] == true {
-                set("project", "p1", &|json| json["is_default"] = json!(false));
-                set("project", "p2", &|json| json["is_default"] = json!(false));
+                set(KindId::Project, "p1", &|json| {
+                    json["is_default"] = json!(false);
+                });
+                set(KindId::Project, "p2", &|json| {
+                    json["is_default"] = json!(false);
+                });
             }
-            set("project", id, &|json| given(json, &["name", "is_default"]));
+            set(KindId::Project, id, &|json| {
+                given(json, &["name", "is_default"]);
+            });
         }
         ("POST", ["projects", id, "resources"]) => {
             let default = world
@@ -465,12 +475,14 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
         }
         ("PUT" | "PATCH", ["vpcs", id]) => {
             if body["default"] == true {
-                set("vpc", "v1", &|json| json["default"] = json!(false));
-                set("vpc", "v2", &|json| json["default"] = json!(false));
+                set(KindId::Vpc, "v1", &|json| json["default"] = json!(false));
+                set(KindId::Vpc, "v2", &|json| json["default"] = json!(false));
             }
-            set("vpc", id, &|json| given(json, &["name", "default"]));
+            set(KindId::Vpc, id, &|json| given(json, &["name", "default"]));
         }
-        ("PUT", ["account", "keys", key]) => set("ssh_key", key, &|json| given(json, &["name"])),
+        ("PUT", ["account", "keys", key]) => {
+            set(KindId::SshKey, key, &|json| given(json, &["name"]));
+        }
         _ => panic!("nothing is told of {request}"),
     }
     if let ("DELETE", ["droplets", query]) = (method, path.as_slice())
@@ -481,7 +493,7 @@ fn happen(world: &World, request: &str, body: &Value) -> World {
             let carries = tags
                 .iter()
                 .any(|known| text(known).eq_ignore_ascii_case(tag));
-            if thing.kind == "droplet" && carries {
+            if thing.kind == KindId::Droplet && carries {
                 gone(&mut new, &thing.id());
             }
         }
@@ -501,7 +513,7 @@ fn retag(json: &mut Value, tag: &str, on: bool) {
 fn gone(world: &mut World, id: &str) {
     world
         .things
-        .retain(|thing| thing.kind != "droplet" || thing.id() != id);
+        .retain(|thing| thing.kind != KindId::Droplet || thing.id() != id);
     for thing in &mut world.things {
         if let Some(on) = thing.json["droplet_ids"].as_array_mut() {
             on.retain(|droplet| text(droplet) != id);
@@ -621,7 +633,7 @@ fn held(grants: &Grants, world: &World, over: &World) -> Vec<bool> {
     let old = over
         .things
         .iter()
-        .filter(|thing| world.find(&thing.kind, &thing.id()).is_some());
+        .filter(|thing| world.find(thing.kind, &thing.id()).is_some());
     old.flat_map(probes)
         .map(|(request, body)| world.allows(grants, &request, &body))
         .collect()
@@ -645,7 +657,7 @@ fn names(grants: &Grants, attribute: &str, value: &str) -> bool {
         _ => json!({"id":1,"name":"x","tags":[value]}),
     };
     let mut world = World::default();
-    world.things.push(Thing::known("droplet", &[], thing));
+    world.things.push(Thing::known(KindId::Droplet, &[], thing));
     world.allows(grants, "GET /v2/droplets/1", "")
 }
 
@@ -709,17 +721,17 @@ proptest! {
                 continue;
             }
             let new = happen(&world, &request, &body);
-            let rest = World { things: world.things.iter().filter(|thing| new.find(&thing.kind, &thing.id()).is_some()).cloned().collect(), ..world.clone() };
+            let rest = World { things: world.things.iter().filter(|thing| new.find(thing.kind, &thing.id()).is_some()).cloned().collect(), ..world.clone() };
             let (before, after) = (held(&grants, &world, &rest), held(&grants, &new, &rest));
-            let what: Vec<_> = rest.things.iter().flat_map(|thing| probes(thing).into_iter().map(|probe| (&thing.kind, probe))).collect();
+            let what: Vec<_> = rest.things.iter().flat_map(|thing| probes(thing).into_iter().map(|probe| (thing.kind, probe))).collect();
             // A deny may be about what would go along (volumes where Droplets are deleted), and strikes no more once that is
             // elsewhere: it is still denied there, and nothing was denied of what it was with.
-            let by_way = |kind: &str| grants.deny.iter().filter_map(|grant| grant.wants().only).any(|only| !only.reaches(kind, CATALOG.kinds()));
+            let by_way = |kind: KindId| grants.deny.iter().filter_map(|grant| grant.wants().only).any(|only| !only.reaches(kind, CATALOG.kinds()));
             for ((had, has), (kind, probe)) in before.iter().zip(&after).zip(&what) {
-                prop_assert!(!has || *had || by_way(kind), "{role}\n{request} {sent}\ngives {probe:?}");
+                prop_assert!(!has || *had || by_way(*kind), "{role}\n{request} {sent}\ngives {probe:?}");
             }
             for thing in &rest.things {
-                let now = new.find(&thing.kind, &thing.id()).unwrap();
+                let now = new.find(thing.kind, &thing.id()).unwrap();
                 for only in grants.deny.iter().filter_map(|grant| grant.wants().only) {
                     let strikes = |world: &World, thing: &Thing| only.strikes(&world.state(thing), Use::Look, CATALOG.kinds());
                     let freed = strikes(&world, thing) == Fit::Yes && strikes(&new, now) == Fit::No;
@@ -744,7 +756,7 @@ proptest! {
             let touch = touches.iter().find(|touch| touch.is_first());
             let shown = listed && touch.is_some_and(|touch| shows(&grants, &asked, touch, &world.state(thing), &CATALOG) != Shown::Hidden);
             // Two scopes that only the single one asks for are no matter of visibility.
-            if thing.kind != "snapshot" {
+            if thing.kind != KindId::Snapshot {
                 prop_assert_eq!(shown, world.allows(&grants, &single, ""), "{}\n{}", role, single);
             }
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::*;
 use super::CATALOG;
-use crate::catalog::{Kind, LookUp, Name};
+use crate::catalog::{Kind, KindId, LookUp, Name};
 use crate::refusal::Refusal;
 use crate::request::{Asked, Json, Target};
 use crate::resource::{
@@ -18,16 +18,16 @@ use crate::resource::{
 /// One resource, as its look-up answers.
 #[derive(Clone, Debug)]
 pub struct Thing {
-    pub kind: String,
+    pub kind: KindId,
     /// What it belongs to is called, outermost first.
     pub parents: Vec<String>,
     pub json: Value,
 }
 
 impl Thing {
-    pub fn known(kind: &str, parents: &[&str], json: Value) -> Self {
+    pub fn known(kind: KindId, parents: &[&str], json: Value) -> Self {
         Self {
-            kind: kind.to_owned(),
+            kind,
             parents: parents.iter().map(ToString::to_string).collect(),
             json,
         }
@@ -35,7 +35,7 @@ impl Thing {
 
     /// What paths call it.
     pub fn id(&self) -> String {
-        let kind = CATALOG.kinds().find(&self.kind).unwrap();
+        let kind = CATALOG.kinds().of(self.kind);
         let member = kind.identified_by.first().unwrap().to_string();
         text(&self.json[member.as_str()])
     }
@@ -68,12 +68,12 @@ pub struct World {
 }
 
 impl World {
-    fn of<'w, 'k>(&'w self, kind: &'k str) -> impl Iterator<Item = &'w Thing> + use<'w, 'k> {
+    fn of(&self, kind: KindId) -> impl Iterator<Item = &Thing> {
         self.things.iter().filter(move |thing| thing.kind == kind)
     }
 
     /// The one of that kind that a path means.
-    pub fn find(&self, kind: &str, id: &str) -> Option<&Thing> {
+    pub fn find(&self, kind: KindId, id: &str) -> Option<&Thing> {
         self.of(kind).find(|thing| thing.id() == id)
     }
 
@@ -119,7 +119,7 @@ impl World {
     /// The state of a resource, with all that can be asked of it.
     pub fn state(&self, thing: &Thing) -> State {
         let kinds = CATALOG.kinds();
-        let kind = kinds.find(&thing.kind).unwrap();
+        let kind = kinds.of(thing.kind);
         let mut above: Vec<&Kind> = kinds.ancestors(kind).collect();
         above.reverse();
         let parents: Vec<(&Kind, Name)> = above
@@ -127,17 +127,17 @@ impl World {
             .zip(&thing.parents)
             .map(|(kind, called)| (kind, kind.name(called, kinds).unwrap()))
             .collect();
-        let parent = thing.parents.last().and_then(|called| {
-            let parent = kind.parent.as_ref()?;
-            self.find(parent.as_str(), called)
-        });
+        let parent = thing
+            .parents
+            .last()
+            .and_then(|called| self.find(kind.parent?, called));
         let mut attributes = thing.found(kind, &parents).attributes;
         if kind.has("project") && !attributes.contains_key("project") {
             let known = self.project(kind, &thing.id(), &|_| true);
             attributes.insert("project".to_owned(), known);
         }
         let told = attributes.first("project");
-        if let Some(project) = told.and_then(|id| self.find("project", id)) {
+        if let Some(project) = told.and_then(|id| self.find(KindId::Project, id)) {
             let both = ["id", "name"].map(|member| text(&project.json[member]));
             attributes.insert("project".to_owned(), Known::exactly(both));
         }
@@ -151,7 +151,7 @@ impl World {
     fn project(&self, kind: &Kind, id: &str, wanted: &dyn Fn(&str) -> bool) -> Known {
         let urn = crate::resource::urn_of(kind, id).unwrap_or_default();
         let project = self.projects.get(&urn.to_lowercase());
-        let project = project.and_then(|id| self.find("project", id));
+        let project = project.and_then(|id| self.find(KindId::Project, id));
         let both = project.map(|project| [text(&project.json["id"]), text(&project.json["name"])]);
         match both {
             Some(both) if both.iter().any(|value| wanted(value)) => Known::exactly(both),
@@ -161,13 +161,13 @@ impl World {
 
     fn one_of(&self, kind: &Kind, parents: &[(&Kind, Name)], name: &Name) -> Option<Found> {
         let identifier = name.as_str();
-        if kind.name.as_str() == "project" && identifier == "default" {
+        if kind.id == KindId::Project && identifier == "default" {
             let default = self
-                .of("project")
+                .of(KindId::Project)
                 .find(|thing| thing.json["is_default"] == true);
             return default.map(|thing| thing.found(kind, &[]));
         }
-        let wanted = folded(kind.name.as_str(), "id", identifier);
+        let wanted = folded(kind.id, "id", identifier);
         let called = |thing: &&Thing| {
             thing
                 .parents
@@ -180,10 +180,10 @@ impl World {
             kind.identified_by.is_empty() && thing.json["_called"] == wanted.as_str()
                 || kind.identified_by.iter().any(|member| {
                     let value = &thing.json[member.to_string().as_str()];
-                    !value.is_null() && folded(kind.name.as_str(), "id", &text(value)) == wanted
+                    !value.is_null() && folded(kind.id, "id", &text(value)) == wanted
                 })
         };
-        let mut of_kind = self.of(kind.name.as_str()).filter(called);
+        let mut of_kind = self.of(kind.id).filter(called);
         of_kind.find(is_it).map(|thing| thing.found(kind, parents))
     }
 }
@@ -199,9 +199,8 @@ impl Look for World {
     }
 
     async fn default(&self, kind: &Kind) -> Result<Option<Found>, Refusal> {
-        let is_it =
-            |thing: &&Thing| kind.name.as_str() != "project" || thing.json["is_default"] == true;
-        let found = self.of(kind.name.as_str()).find(is_it);
+        let is_it = |thing: &&Thing| kind.id != KindId::Project || thing.json["is_default"] == true;
+        let found = self.of(kind.id).find(is_it);
         Ok(found.map(|thing| thing.found(kind, &[])))
     }
 
@@ -216,9 +215,7 @@ impl Look for World {
             let known = found.attributes.get(key);
             known.is_some_and(|known| known.values.iter().any(|known| known == value))
         };
-        let all = self
-            .of(kind.name.as_str())
-            .map(|thing| thing.found(kind, &[]));
+        let all = self.of(kind.id).map(|thing| thing.found(kind, &[]));
         let fits = |found: &Found| {
             has(found, "name", name) && narrowed.iter().all(|(key, value)| has(found, key, value))
         };
@@ -226,7 +223,7 @@ impl Look for World {
     }
 
     async fn every(&self, kind: &Kind) -> Result<Option<Vec<Found>>, Refusal> {
-        let all = self.of(kind.name.as_str());
+        let all = self.of(kind.id);
         Ok(Some(all.map(|thing| thing.found(kind, &[])).collect()))
     }
 

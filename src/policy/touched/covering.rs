@@ -1,7 +1,7 @@
 //! Whether allow grants cover what a request touches.
 
 use super::TouchJudge;
-use crate::catalog::{Children, Place, ScopeId, TouchRule, TouchVerb};
+use crate::catalog::{Children, KindId, Place, ScopeId, TouchRule, TouchVerb};
 use crate::policy::case::{held_by, held_for};
 use crate::policy::grant::Bearing;
 use crate::policy::matching::{BoundOnly, Fit, Use};
@@ -44,9 +44,7 @@ impl<'j> TouchJudge<'j> {
         if r#use == Use::Look && touch.before.as_ref().is_some_and(State::is_public) {
             return true; // it belongs to nobody: the scope alone covers it
         }
-        let counts_as_another = kinds
-            .find(touch.kind.as_str())
-            .is_some_and(|kind| !kind.counts_as.is_empty());
+        let counts_as_another = !kinds.of(touch.kind).counts_as.is_empty();
         match touch.verb {
             // Which resource it counts as, the answer will tell.
             TouchVerb::Read | TouchVerb::List
@@ -58,11 +56,11 @@ impl<'j> TouchJudge<'j> {
                 // Which there are is cut from the answer; what is asked here is whether there can be any.
                 Some(any) => {
                     let parent = any.parent.as_deref();
-                    only.reaches(touch.kind.as_str(), kinds)
+                    only.reaches(touch.kind, kinds)
                         && fits(any) != Fit::No
-                        && parent.is_none_or(|parent| only.opens(parent, touch.kind.as_str()))
+                        && parent.is_none_or(|parent| only.opens(parent, touch.kind))
                 }
-                None => only.reaches(touch.kind.as_str(), kinds),
+                None => only.reaches(touch.kind, kinds),
             },
             TouchVerb::Create => {
                 let after = touch.after.as_ref();
@@ -112,9 +110,8 @@ impl<'j> TouchJudge<'j> {
     }
 
     /// Whether one of these grants gives the scope by which a kind is read.
-    pub(super) fn reads(&self, kind: &str, grants: &[Bearing<'_>]) -> bool {
-        let kind = self.case.catalog.kinds().find(kind);
-        let reads = kind.and_then(|kind| kind.reads);
+    pub(super) fn reads(&self, kind: KindId, grants: &[Bearing<'_>]) -> bool {
+        let reads = self.case.catalog.kinds().of(kind).reads;
         reads.is_some_and(|reads| grants.iter().any(|grant| grant.gives(reads)))
     }
 
@@ -123,18 +120,18 @@ impl<'j> TouchJudge<'j> {
         let before = touch.before.as_ref();
         let Some((state, also)) = before
             .filter(|state| state.surely_also)
-            .and_then(|state| Some((state, state.also.clone()?)))
+            .and_then(|state| Some((state, state.also?)))
         else {
             return false;
         };
-        let as_other = state.under(also.clone());
+        let as_other = state.under(also);
         let other = Touch {
-            kind: also.clone(),
+            kind: also,
             before: Some(as_other.clone()),
             after: Some(as_other),
             ..touch.clone()
         };
-        self.reads(also.as_str(), &self.covering(&other))
+        self.reads(also, &self.covering(&other))
     }
 
     pub(super) fn first_covered(&self, touch: &Touch) -> Result<(), Refusal> {
@@ -260,9 +257,10 @@ impl<'j> TouchJudge<'j> {
     fn source_covered(&self, touch: &Touch, covering: &[Bearing<'_>]) -> bool {
         let Some(state) = &touch.before else {
             // What is not there hands out nothing, but whether it is there must not be told.
-            return self.case.allowing().any(|grant| {
-                grant.is_free() && self.names_source_scope(touch, touch.kind.as_str(), grant)
-            });
+            return self
+                .case
+                .allowing()
+                .any(|grant| grant.is_free() && self.names_source_scope(touch, touch.kind, grant));
         };
         if state.is_public() {
             let scope = touch.scope.or(touch.own_scope(self.case.catalog.kinds()));
@@ -271,14 +269,14 @@ impl<'j> TouchJudge<'j> {
         }
         if covering
             .iter()
-            .any(|grant| self.names_source_scope(touch, touch.kind.as_str(), *grant))
+            .any(|grant| self.names_source_scope(touch, touch.kind, *grant))
         {
             return true;
         }
-        let Some(also) = state.also.as_ref().filter(|_| state.surely_also) else {
+        let Some(also) = state.also.filter(|_| state.surely_also) else {
             return false;
         };
-        let as_other = state.under(also.clone());
+        let as_other = state.under(also);
         let other = Touch {
             before: Some(as_other.clone()),
             after: Some(as_other),
@@ -286,22 +284,13 @@ impl<'j> TouchJudge<'j> {
         };
         self.covering(&other)
             .iter()
-            .any(|grant| self.names_source_scope(touch, also.as_str(), *grant))
+            .any(|grant| self.names_source_scope(touch, also, *grant))
     }
 
     /// Whether a grant names the read scope of the kind under which a source is taken.
-    fn names_source_scope(&self, touch: &Touch, kind: &str, grant: Bearing<'_>) -> bool {
-        let own = if kind == touch.kind.as_str() {
-            touch.scope
-        } else {
-            None
-        };
-        let reads = self
-            .case
-            .catalog
-            .kinds()
-            .find(kind)
-            .and_then(|kind| kind.reads);
+    fn names_source_scope(&self, touch: &Touch, kind: KindId, grant: Bearing<'_>) -> bool {
+        let own = touch.scope.filter(|_| kind == touch.kind);
+        let reads = self.case.catalog.kinds().of(kind).reads;
         own.or(reads)
             .is_some_and(|scope| grant.gives_by_name(scope))
     }
@@ -319,7 +308,7 @@ impl<'j> TouchJudge<'j> {
         let free = firsts.iter().any(Bearing::is_free);
         let accepted = firsts.iter().any(|grant| self.covers(*grant, touch));
         let named = covering.iter().any(|grant| {
-            let names = |only: &BoundOnly| only.names(touch.kind.as_str());
+            let names = |only: &BoundOnly| only.names(touch.kind);
             has(grant) && grant.only().is_some_and(names)
         });
         holds && (free || accepted || named)

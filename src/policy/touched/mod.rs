@@ -97,7 +97,7 @@ impl Case<'_> {
             return Shown::Whole; // images and snapshots have no children
         }
         let enough = |grants: &[Bearing<'_>]| {
-            judge.has_scopes(&seen, grants) || as_child && judge.reads(touch.kind.as_str(), grants)
+            judge.has_scopes(&seen, grants) || as_child && judge.reads(touch.kind, grants)
         };
         if !enough(&covering) {
             return Shown::Hidden;
@@ -126,7 +126,7 @@ pub fn one_tag(
     let case = Case::new(grants, asked, catalog);
     let endpoint = asked.endpoint?;
     let kinds = catalog.kinds();
-    let kind = touch.kind.as_str();
+    let kind = touch.kind;
     let needs = case.needs(endpoint);
     let has_part = |grant: &Bearing<'_>| {
         let scopes = grant.scopes_for(endpoint);

@@ -3,7 +3,7 @@
 use super::TouchJudge;
 use super::covering::{added, use_of};
 use super::why::struck;
-use crate::catalog::{Another, Catalog, Kind, Kinds, NamedBy, Place, TouchKind, TouchVerb};
+use crate::catalog::{Another, Catalog, Kind, KindId, Kinds, NamedBy, Place, TouchKind, TouchVerb};
 use crate::policy::bind::Grants;
 use crate::policy::case::Case;
 use crate::policy::grant::Bearing;
@@ -72,7 +72,7 @@ impl<'j> TouchJudge<'j> {
                 return false; // judged on the answer
             }
             if touch.is_missing() {
-                return could_strike(only, touch.kind.as_str(), kinds);
+                return could_strike(only, touch.kind, kinds);
             }
             let tells = |state: &State| only.strikes_children(state, kinds);
             if self.tells_of_children(touch) && touch.states().any(tells) {
@@ -88,10 +88,7 @@ impl<'j> TouchJudge<'j> {
     /// Whether the path names something that the token may not see.
     fn is_hidden(&self, touch: &Touch) -> bool {
         let kinds = self.case.catalog.kinds();
-        if kinds
-            .find(touch.kind.as_str())
-            .is_some_and(|kind| kind.everybody_has)
-        {
+        if kinds.of(touch.kind).everybody_has {
             return false;
         }
         if !touch.in_path {
@@ -108,7 +105,7 @@ impl<'j> TouchJudge<'j> {
     /// Whether the token may see a resource as it is, whatever else it may do with it.
     fn is_visible(&self, before: &State) -> bool {
         let kinds = self.case.catalog.kinds();
-        let Some(reads) = kinds.find(before.kind.as_str()).and_then(|kind| kind.reads) else {
+        let Some(reads) = kinds.of(before.kind).reads else {
             return false;
         };
         let shown = self.case.allowing().any(|grant| {
@@ -163,7 +160,7 @@ impl<'j> TouchJudge<'j> {
                 places.iter().flat_map(|place| asked.names(place)).collect()
             }
         };
-        let by_id = rule.by == NamedBy::Id || touch.kind.as_str() == "tag";
+        let by_id = rule.by == NamedBy::Id || touch.kind == KindId::Tag;
         let name = match names.as_slice() {
             [only] => *only,
             // Of several it is told which, where nothing had to be found to know that.
@@ -196,15 +193,13 @@ impl<'j> TouchJudge<'j> {
     /// Whether the answer must be judged or cut for what this touch shows.
     pub(super) fn narrows(&self, touch: &Touch) -> bool {
         let kinds = self.case.catalog.kinds();
-        let kind = touch.kind.as_str();
-        let shows_children = kinds
-            .find(kind)
-            .filter(|kind| !kind.shows_children.is_empty());
+        let kind = kinds.of(touch.kind);
+        let shows_children = !kind.shows_children.is_empty();
         let struck = self.case.denying().any(|grant| {
             let only = grant.only();
-            only.is_some_and(|only| could_strike(only, kind, kinds))
+            only.is_some_and(|only| could_strike(only, kind.id, kinds))
         });
-        let struck = struck || shows_children.is_some_and(|it| self.case.could_hide_children(it));
+        let struck = struck || shows_children && self.case.could_hide_children(kind);
         let allowing = self.case.allowing();
         let free: Vec<_> = allowing
             .filter(|grant| grant.is_free() && grant.action_fits())
@@ -224,9 +219,9 @@ impl Case<'_> {
     /// Whether a deny takes a resource from sight: gives the scope by which it is shown, under either of its kinds, and strikes it.
     fn takes_from_sight(&self, state: &State) -> bool {
         let kinds = self.catalog.kinds();
-        let reads = |kind: &str| kinds.find(kind).and_then(|kind| kind.reads);
-        let own = reads(state.kind.as_str());
-        let also = state.also.as_ref().and_then(|also| reads(also.as_str()));
+        let reads = |kind: KindId| kinds.of(kind).reads;
+        let own = reads(state.kind);
+        let also = state.also.and_then(reads);
         self.denying().any(|grant| {
             let mut reads = own.into_iter().chain(also);
             let only = grant.only();
@@ -245,16 +240,14 @@ impl Case<'_> {
             };
             let mut reads = kinds.views(kind).filter_map(|view| view.reads);
             reads.any(|scope| grant.hides(scope))
-                && only.is_none_or(|only| could_strike(only, kind.name.as_str(), kinds))
+                && only.is_none_or(|only| could_strike(only, kind.id, kinds))
         })
     }
 
     /// Whether a deny takes in some of what belongs to a resource, so that what shows these is left out.
     pub(in crate::policy) fn hides_children(&self, state: &State) -> bool {
         let kinds = self.catalog.kinds();
-        let Some(kind) = kinds.find(state.kind.as_str()) else {
-            return true;
-        };
+        let kind = kinds.of(state.kind);
         self.denying().any(|grant| {
             grant.only().is_some_and(|only| {
                 hides_named_child(grant, only, kind, kinds) && only.strikes_children(state, kinds)
@@ -299,8 +292,8 @@ pub fn could_take_from_sight(
 
 /// Whether a deny names kinds below one, and takes some of these from sight.
 fn hides_named_child(grant: Bearing<'_>, only: &BoundOnly, kind: &Kind, kinds: &Kinds) -> bool {
-    only.names_children_of(kind.name.as_str(), kinds)
-        && hidden_below(grant, kind, kinds).any(|child| only.names(child.name.as_str()))
+    only.names_children_of(kind.id, kinds)
+        && hidden_below(grant, kind, kinds).any(|child| only.names(child.id))
 }
 
 /// Whether a deny that names no kind below one could take what is there from sight.
@@ -315,25 +308,22 @@ fn hidden_below<'k>(
     kinds: &'k Kinds,
 ) -> impl Iterator<Item = &'k Kind> {
     let below = kinds.iter();
-    let below = below.filter(|child| is_under(kinds, child.name.as_str(), kind.name.as_str()));
+    let below = below.filter(|child| is_under(kinds, child.id, kind.id));
     below.filter(move |child| child.reads.is_some_and(|reads| grant.hides(reads)))
 }
 
 /// Whether a deny that is narrowed to this strikes a resource put to that use: what can't be told counts as struck. What
 /// counts as another resource, and of which it is not known which, is any that it could be.
 fn strikes(only: &BoundOnly, state: &State, r#use: Use, kinds: &Kinds) -> bool {
-    let kind = state.kind.as_str();
-    let unlearnt = kinds
-        .find(kind)
-        .is_some_and(|kind| !kind.counts_as.is_empty());
-    unlearnt && could_strike(only, kind, kinds) || only.strikes(state, r#use, kinds) != Fit::No
+    let unlearnt = !kinds.of(state.kind).counts_as.is_empty();
+    unlearnt && could_strike(only, state.kind, kinds)
+        || only.strikes(state, r#use, kinds) != Fit::No
 }
 
 /// Whether a deny that is narrowed to this could strike a resource of a kind, under any kind as which that may be judged.
-fn could_strike(only: &BoundOnly, kind: &str, kinds: &Kinds) -> bool {
-    let kind = kinds.find(kind);
-    let mut views = kind.into_iter().flat_map(|kind| kinds.views(kind));
-    views.any(|view| only.reaches(view.name.as_str(), kinds))
+fn could_strike(only: &BoundOnly, kind: KindId, kinds: &Kinds) -> bool {
+    let mut views = kinds.views(kinds.of(kind));
+    views.any(|view| only.reaches(view.id, kinds))
 }
 
 /// The letters of a name that a refusal repeats.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::TouchJudge;
 use super::covering::added;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, KindId};
 use crate::policy::bind::Grants;
 use crate::policy::case::Case;
 use crate::policy::grant::{Bearing, Short};
@@ -136,7 +136,7 @@ fn missed(grant: Bearing<'_>, state: &State, r#use: Use, judge: &TouchJudge<'_>)
             known,
         } => {
             let path: Vec<&str> = kind
-                .as_deref()
+                .map(KindId::name)
                 .into_iter()
                 .chain([attribute.as_str()])
                 .collect();

@@ -1,7 +1,7 @@
 //! Rule 6: no request widens what a token may do, or takes a thing out from under a deny.
 
 use super::TouchJudge;
-use crate::catalog::{Kind, Kinds, Scope, TouchVerb};
+use crate::catalog::{Kind, KindId, Kinds, Scope, TouchVerb};
 use crate::policy::case::held_by;
 use crate::policy::grant::{Bearing, Held};
 use crate::policy::matching::{As, BoundOnly, Fit, Matcher, Use};
@@ -78,7 +78,7 @@ impl TouchJudge<'_> {
         before: &State,
         after: &State,
     ) -> Result<(), Refusal> {
-        if touch.kind.as_str() != "project" {
+        if touch.kind != KindId::Project {
             return Ok(());
         }
         let called = |state: &State, project: &Matcher| {
@@ -140,16 +140,16 @@ impl TouchJudge<'_> {
     /// belongs to it.
     fn held_before(&self, gained: Bearing<'_>, touch: &Touch, before: &State, view: As) -> bool {
         let kinds = self.case.catalog.kinds();
-        let kind = touch.kind.as_str();
-        let names = |grant: &Bearing<'_>| grant.only().is_some_and(|only| only.names(kind));
+        let kind = kinds.of(touch.kind);
+        let names = |grant: &Bearing<'_>| grant.only().is_some_and(|only| only.names(kind.id));
         // Only a grant that names them accepts that VPCs are joined and tags put on.
-        let entered = matches!(kind, "vpc" | "tag") && names(&gained);
+        let entered = matches!(kind.id, KindId::Vpc | KindId::Tag) && names(&gained);
         let held = |grant: &Bearing<'_>| {
             let only = grant.only();
             let covers = only.is_none_or(|only| only.covers_whole(before, view, kinds) == Fit::Yes);
             covers && (!entered || names(grant))
         };
-        self.held_by(gained, kinds.find(kind), held)
+        self.held_by(gained, Some(kind), held)
     }
 
     /// Whether all that a grant gives is given by others of which that holds. Where it gives scopes of other families it
@@ -177,16 +177,12 @@ impl TouchJudge<'_> {
 
     /// Who changes what a selector can ask about needs the scope by which the API changes it, over it.
     fn may_change(&self, touch: &Touch) -> Result<(), Refusal> {
-        let kinds = self.case.catalog.kinds();
-        let kind = kinds.find(touch.kind.as_str());
-        let asked_about = touch
-            .changes
-            .iter()
-            .any(|attribute| kind.is_some_and(|kind| kind.has(attribute)));
+        let kind = self.case.catalog.kinds().of(touch.kind);
+        let asked_about = touch.changes.iter().any(|attribute| kind.has(attribute));
         if !asked_about || touch.is_implied() {
             return Ok(());
         }
-        let scope = kind.and_then(|kind| kind.changes);
+        let scope = kind.changes;
         let covering = self.covering(touch);
         let enough = covering.iter().any(|grant| {
             let has = |scope| self.gives(*grant, scope) || touch.is_first() && grant.gives(scope);
@@ -235,7 +231,8 @@ impl TouchJudge<'_> {
 
 /// Whether a grant asks about what a touch changes.
 fn asks(grant: Bearing<'_>, touch: &Touch, kinds: &Kinds) -> bool {
-    let (only, kind) = (grant.only(), kinds.find(touch.kind.as_str()));
-    only.zip(kind)
-        .is_some_and(|(only, kind)| only.asks_about(kind, &touch.changes))
+    let kind = kinds.of(touch.kind);
+    grant
+        .only()
+        .is_some_and(|only| only.asks_about(kind, &touch.changes))
 }

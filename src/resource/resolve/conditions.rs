@@ -48,8 +48,7 @@ pub(super) fn names_stand_in_one_zone(
     catalog: &Catalog,
 ) -> Result<(), Refusal> {
     for rule in rules {
-        let kind = rule.kind.one();
-        let kind = kind.and_then(|kind| catalog.kinds().find(kind.as_str()));
+        let kind = rule.kind.one().map(|kind| catalog.kinds().of(kind));
         let zone = rule.of.last().map(|(_, place)| asked.names(place));
         let (Some(kind), Some([zone])) = (kind, zone.as_deref()) else {
             continue;

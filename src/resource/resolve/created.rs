@@ -2,7 +2,7 @@
 
 use super::values::both_names;
 use super::{Here, Resolver, touch};
-use crate::catalog::{Kind, TouchRule};
+use crate::catalog::{Kind, KindId, TouchRule};
 use crate::refusal::Refusal;
 use crate::resource::attributes::Attributes;
 use crate::resource::look::{Look, with_parents};
@@ -13,7 +13,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let mut touch = touch(here.rule, here.kind, None, here.in_path);
         if let Some(parent) = &here.parent {
             let mut told = with_parents(Attributes::new(), here.kind, &here.parents);
-            if parent.kind.as_str() == "project" && here.kind.has("project") {
+            if parent.kind == KindId::Project && here.kind.has("project") {
                 told.insert("project", both_names(&parent.attributes));
             }
             touch.before = Some(State::new(here.kind, told, here.parent.clone()));

@@ -7,7 +7,8 @@
 
 use super::{Resolver, id_of};
 use crate::catalog::{
-    AttributeSource, Derived, FieldPath, Involvement, Kind, Made, Place, TouchRule, TouchVerb,
+    AttributeSource, Derived, FieldPath, Involvement, Kind, KindId, Made, Place, TouchRule,
+    TouchVerb,
 };
 use crate::refusal::Refusal;
 use crate::request::Json;
@@ -28,7 +29,7 @@ enum Effect<'k> {
     },
     /// A resource is gone: it is taken off those that name it.
     Gone {
-        kind: &'k str,
+        kind: KindId,
         members: &'k [FieldPath],
         id: Option<String>,
     },
@@ -99,7 +100,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                     effects.extend(self.tagged(attribute, tags, id, cause));
                 }
                 Made::OneAlone { within }
-                    if kind.name == cause.kind && cause.changes.contains(attribute) =>
+                    if kind.id == cause.kind && cause.changes.contains(attribute) =>
                 {
                     match taken(attribute, within.as_ref(), id, cause) {
                         Some(taken) => effects.push(taken),
@@ -112,7 +113,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         if heeded && cause.verb == TouchVerb::Delete {
             for (named, members) in &kind.names {
                 if *named == cause.kind {
-                    let (kind, id) = (named.as_str(), id.cloned());
+                    let (kind, id) = (*named, id.cloned());
                     effects.push(Effect::Gone { kind, members, id });
                 }
             }
@@ -131,7 +132,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let (mut gains, loses) = tags_moved(cause);
         if cause.verb == TouchVerb::Create {
             let labels = self.interest.labels().into_iter();
-            let labels = labels.map(|tag| folded("tag", "name", tag));
+            let labels = labels.map(|tag| folded(KindId::Tag, "name", tag));
             gains.values.extend(labels);
         }
         (gains.says_something() || loses.says_something()).then(|| Effect::Tagged {
@@ -173,7 +174,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             let touched = self
                 .touches
                 .iter()
-                .any(|touch| touch.kind == kind.name && id.is_some() && known_id(touch) == id);
+                .any(|touch| touch.kind == kind.id && id.is_some() && known_id(touch) == id);
             if !reached || touched {
                 continue;
             }
@@ -215,18 +216,17 @@ impl<'r, L: Look> Resolver<'r, L> {
                 continue;
             }
             let kinds = self.catalog.kinds();
-            let id = id.zip(kinds.find(cause.kind.as_str()));
-            let urn = id.and_then(|(id, cause)| urn_of(cause, id));
+            let urn = id.and_then(|id| urn_of(kinds.of(cause.kind), id));
             let by = |kind: &Kind, called: &String| {
                 let name = kind.name(called, kinds);
                 name.map(|name| told_by_name(kind, &name))
                     .unwrap_or_default()
             };
             let mut told = urn.as_ref().map(|urn| by(kind, urn)).unwrap_or_default();
-            let parent = kind.parent.as_ref().and_then(|parent| {
-                let known = before.known(parent.as_str())?;
-                told.insert(parent.as_str().to_owned(), known.clone());
-                let parent = kinds.find(parent.as_str())?;
+            let parent = kind.parent.and_then(|parent| {
+                let known = before.known(parent.name())?;
+                told.insert(parent.name(), known.clone());
+                let parent = kinds.of(parent);
                 let called = known.values.first().map(|called| by(parent, called));
                 let state = State::new(parent, called.unwrap_or_default(), None);
                 Some(std::sync::Arc::new(state))
@@ -262,7 +262,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.push(Touch {
             rule: 0,
             verb,
-            kind: kind.name.clone(),
+            kind: kind.id,
             id,
             scope: None,
             before: (verb != TouchVerb::Create).then_some(before),
@@ -288,7 +288,7 @@ impl Effect<'_> {
                 loses,
                 id,
             } => {
-                let Some(names) = named_at(kind, found, tags, "tag") else {
+                let Some(names) = named_at(kind, found, tags, KindId::Tag) else {
                     after.insert(*attribute, Known::unknown());
                     return true;
                 };
@@ -303,7 +303,7 @@ impl Effect<'_> {
                 members,
                 id,
             } => {
-                let names = named_at(kind, found, members, of);
+                let names = named_at(kind, found, members, *of);
                 match (names, id) {
                     (None, _) => true,
                     (Some(names), Some(id)) => names.contains(id),
@@ -417,7 +417,7 @@ fn tags_moved(cause: &Touch) -> (Known, Known) {
 }
 
 /// What members of a resource's JSON name; `None` where that is not known.
-fn named_at(kind: &Kind, found: &Found, members: &[FieldPath], of: &str) -> Option<Vec<String>> {
+fn named_at(kind: &Kind, found: &Found, members: &[FieldPath], of: KindId) -> Option<Vec<String>> {
     let mut all = Vec::new();
     for member in members {
         if let Some(json) = &found.json {

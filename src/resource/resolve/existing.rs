@@ -208,7 +208,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         tags: Vec<String>,
     ) -> Result<(), Refusal> {
         for tag in tags {
-            let tag = folded(here.kind.name.as_str(), "tag", &tag);
+            let tag = folded(here.kind.id, "tag", &tag);
             let carried = Attributes::from([("tag".to_owned(), Known::at_least([tag.clone()]))]);
             let before = State::new(here.kind, carried, here.parent.clone());
             self.changed(here, Some(&format!("tag:{tag}")), before)

@@ -17,7 +17,7 @@ use existing::missing;
 pub(super) use values::both_names;
 
 use crate::catalog::{
-    AttributeSource, Catalog, Kind, KindName, Kinds, Name, NamedBy, Place, Segment, TouchKind,
+    AttributeSource, Catalog, Kind, KindId, Kinds, Name, NamedBy, Place, Segment, TouchKind,
     TouchRule, TouchVerb, Touches,
 };
 use crate::refusal::{Code, Refusal};
@@ -224,10 +224,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         }
         let beside = rule.implied && (rule.held_in.is_some() || rule.through.is_some());
         let changes = matches!(rule.verb, TouchVerb::Attach | TouchVerb::Change);
-        let kind = rule
-            .kind
-            .one()
-            .and_then(|kind| self.catalog.kinds().find(kind.as_str()));
+        let kind = rule.kind.one().map(|kind| self.catalog.kinds().of(kind));
         let Some(kind) = kind.filter(|_| beside && changes) else {
             return true;
         };
@@ -239,7 +236,7 @@ impl<'r, L: Look> Resolver<'r, L> {
             .chain(&rule.clears)
             .chain(&rule.unsure);
         let children = self.catalog.kinds().iter();
-        let mut children = children.filter(|child| child.parent.as_ref() == Some(&kind.name));
+        let mut children = children.filter(|child| child.parent == Some(kind.id));
         let below =
             rule.by == NamedBy::Zone && children.any(|child| self.interest.heeds(child, true));
         self.interest.heeds(kind, false)
@@ -251,15 +248,14 @@ impl<'r, L: Look> Resolver<'r, L> {
         self.says_names(rule)?;
         self.within = None;
         match &rule.kind {
-            TouchKind::One(name) => self.of_one(rule, name.as_str()).await,
+            TouchKind::One(kind) => self.of_one(rule, *kind).await,
             TouchKind::Told { at, types } => match self.kind_told(at, types)? {
                 Some(kind) => self.of_one(rule, kind).await,
                 None => Ok(()),
             },
             TouchKind::Urn if rule.every => {
-                let kinds = self.catalog.kinds();
-                let named = kinds.names().filter_map(|name| kinds.find(name));
-                for kind in named.filter(|kind| !kind.urns.is_empty()) {
+                let kinds = self.catalog.kinds().iter();
+                for kind in kinds.filter(|kind| !kind.urns.is_empty()) {
                     self.push_unknown(rule, kind, None)?;
                 }
                 Ok(())
@@ -283,10 +279,7 @@ impl<'r, L: Look> Resolver<'r, L> {
                         return Err(Self::unknown(&r#type));
                     };
                     let Some(kind) = kind else { continue };
-                    let kind = self.catalog.kinds().find(kind.as_str());
-                    let Some(kind) = kind else {
-                        return Err(Self::unknown(&r#type));
-                    };
+                    let kind = self.catalog.kinds().of(*kind);
                     self.beside(rule, kind, &id).await?;
                 }
                 Ok(())
@@ -313,11 +306,10 @@ impl<'r, L: Look> Resolver<'r, L> {
     fn any_of(
         &mut self,
         rule: &'r TouchRule,
-        types: &[(String, Option<KindName>)],
+        types: &[(String, Option<KindId>)],
     ) -> Result<(), Refusal> {
-        let kinds = types.iter().filter_map(|(_, kind)| kind.as_ref());
-        for kind in kinds.filter_map(|kind| self.catalog.kinds().find(kind.as_str())) {
-            self.push_unknown(rule, kind, None)?;
+        for kind in types.iter().filter_map(|(_, kind)| *kind) {
+            self.push_unknown(rule, self.catalog.kinds().of(kind), None)?;
         }
         Ok(())
     }
@@ -337,10 +329,8 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     /// A rule whose kind is known.
-    async fn of_one(&mut self, rule: &'r TouchRule, kind: &str) -> Result<(), Refusal> {
-        let Some(kind) = self.catalog.kinds().find(kind) else {
-            return Err(Self::unknown(kind));
-        };
+    async fn of_one(&mut self, rule: &'r TouchRule, kind: KindId) -> Result<(), Refusal> {
+        let kind = self.catalog.kinds().of(kind);
         let names_none = rule.names_something() && self.names(rule).is_empty();
         if rule.of_default.is_some() && names_none {
             return Ok(()); // whose it would be is asked for nothing
@@ -375,20 +365,18 @@ impl<'r, L: Look> Resolver<'r, L> {
             // What has no name yet stands where that does to which it will belong.
             None => rule.called.is_some() || is_in_path(rule),
         };
-        if let Some(name) = &rule.of_default {
-            let Some((kind, called, state)) = self.default_parent(name).await? else {
+        if let Some(kind) = rule.of_default {
+            let Some((kind, called, state)) = self.default_parent(kind).await? else {
                 return Ok(None);
             };
             parent = Some(Arc::new(state));
             parents.push((kind, called));
         }
-        for (name, place) in &rule.of {
+        for (kind, place) in &rule.of {
             let kinds = self.catalog.kinds();
+            let kind = kinds.of(*kind);
             let called = self.asked.names(place).first().copied();
-            let kind = kinds.find(name.as_str());
-            let called = kind.zip(called);
-            let called = called.and_then(|(kind, called)| kind.name(called, kinds));
-            let (Some(kind), Some(called)) = (kind, called) else {
+            let Some(called) = called.and_then(|called| kind.name(called, kinds)) else {
                 return Ok(None);
             };
             let created = rule.verb == TouchVerb::Create && !matches!(place, Place::Path(_));
@@ -420,11 +408,9 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// The parent that paths mean where they name none, and what it is called.
     async fn default_parent(
         &self,
-        name: &KindName,
+        kind: KindId,
     ) -> Result<Option<(&'r Kind, Name, State)>, Refusal> {
-        let Some(kind) = self.catalog.kinds().find(name.as_str()) else {
-            return Ok(None);
-        };
+        let kind = self.catalog.kinds().of(kind);
         let Some(mut found) = self.look.default(kind).await? else {
             return Ok(None);
         };
@@ -497,11 +483,11 @@ impl<'r, L: Look> Resolver<'r, L> {
         let mut kinds = rules.flat_map(|rule| {
             let of = rule.of.iter().filter(|(_, at)| at == place);
             let itself = rule.kind.one().filter(|_| rule.at.as_ref() == Some(place));
-            of.map(|(kind, _)| kind).chain(itself)
+            of.map(|(kind, _)| *kind).chain(itself)
         });
         kinds.find_map(|kind| {
             let kinds = self.catalog.kinds();
-            kinds.find(kind.as_str())?.name(text, kinds)
+            kinds.of(kind).name(text, kinds)
         })
     }
 
@@ -569,7 +555,7 @@ fn touch(rule: &TouchRule, kind: &Kind, name: Option<&str>, in_path: bool) -> To
     Touch {
         rule: 0,
         verb: rule.verb,
-        kind: kind.name.clone(),
+        kind: kind.id,
         id: name.map(str::to_owned),
         scope: rule.scope,
         before: None,

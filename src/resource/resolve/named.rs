@@ -2,13 +2,13 @@
 
 use super::Resolver;
 use super::items::ComparedMembers;
-use crate::catalog::{AttributeSource, FieldPath, KindName, Place, Stays, TouchKind, TouchRule};
+use crate::catalog::{AttributeSource, FieldPath, KindId, Place, Stays, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
 use crate::resource::look::{Look, held};
 use crate::resource::touch::Touch;
 
-impl<'r, L: Look> Resolver<'r, L> {
+impl<L: Look> Resolver<'_, L> {
     /// What stands where a name or a value belongs is one: a list or a flag there would be passed over here, and might be
     /// taken for what is in it there.
     pub(super) fn says_names(&self, rule: &TouchRule) -> Result<(), Refusal> {
@@ -137,8 +137,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     /// What a member of the first resource's own JSON names; `None` where it does not tell.
     fn held(&self, member: &FieldPath) -> Option<Vec<String>> {
         let first = self.first.as_ref()?;
-        let kind = self.touches.first()?.kind.as_str();
-        let kind = self.catalog.kinds().find(kind)?;
+        let kind = self.catalog.kinds().of(self.touches.first()?.kind);
         if let Some(json) = &first.json {
             let named = held(kind, json, member)?;
             return Some(named.into_iter().filter(|name| !name.is_empty()).collect());
@@ -231,8 +230,8 @@ impl<'r, L: Look> Resolver<'r, L> {
     pub(super) fn kind_told(
         &self,
         at: &Place,
-        types: &'r [(String, Option<KindName>)],
-    ) -> Result<Option<&'r str>, Refusal> {
+        types: &[(String, Option<KindId>)],
+    ) -> Result<Option<KindId>, Refusal> {
         let told = self.asked.names(at);
         let [told] = told.as_slice() else {
             return Err(Self::unknown(&format!("something without its `{at}`")));
@@ -243,7 +242,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         };
         let found = types.iter().find(|(known, _)| is_it(known));
         found
-            .map(|(_, kind)| kind.as_ref().map(KindName::as_str))
+            .map(|(_, kind)| *kind)
             .ok_or_else(|| Self::unknown(told))
     }
 }

@@ -1,7 +1,7 @@
 //! The values that a request gives attributes, as they compare.
 
 use super::{Here, Resolver};
-use crate::catalog::{AttributeSource, Kind, is_plain_text};
+use crate::catalog::{AttributeSource, Kind, KindId, is_plain_text};
 use crate::refusal::Refusal;
 use crate::resource::above::{project, project_named};
 use crate::resource::attributes::Attributes;
@@ -21,7 +21,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let said = values_given.iter().filter(|value| !value.is_empty());
         let said: Vec<String> = said.cloned().collect();
         // Names have forms of their own.
-        let names = attribute == "id" || self.catalog.kinds().find(attribute).is_some();
+        let names = attribute == "id" || KindId::from_name(attribute).is_some();
         let any = names || is_free(attribute);
         let is_told = |value: &String| is_plain_text(value) && (any || is_word(value));
         if !said.iter().all(is_told) {
@@ -82,9 +82,7 @@ impl<'r, L: Look> Resolver<'r, L> {
 
     /// A project by what a grant calls it: its name, or its id.
     pub(super) async fn project_called(&self, called: &str) -> Result<Known, Refusal> {
-        let Some(kind) = self.catalog.kinds().find("project") else {
-            return Ok(Known::unknown());
-        };
+        let kind = self.catalog.kinds().of(KindId::Project);
         let named = self.look.named(kind, &[], called, &[]).await?;
         match named.as_slice() {
             [found] => Ok(both_names(&found.attributes)),
@@ -93,9 +91,7 @@ impl<'r, L: Look> Resolver<'r, L> {
     }
 
     pub(super) async fn default_project(&self) -> Result<Known, Refusal> {
-        let Some(kind) = self.catalog.kinds().find("project") else {
-            return Ok(Known::unknown());
-        };
+        let kind = self.catalog.kinds().of(KindId::Project);
         let found = self.look.default(kind).await?;
         Ok(found.map_or_else(Known::unknown, |found| both_names(&found.attributes)))
     }

@@ -1,7 +1,7 @@
 //! The zones of the account in which names fall: records are written there, whatever else is done with the names.
 
 use super::{Here, Resolver, id_of, missing};
-use crate::catalog::{FieldPath, NamedBy, Through, TouchRule, TouchVerb};
+use crate::catalog::{FieldPath, KindId, NamedBy, Through, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::attributes::Attributes;
@@ -33,7 +33,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         let zones: Vec<String> = ids.collect();
         let mut done: Vec<(String, Option<State>)> = Vec::new();
         for name in names {
-            let name = folded(kind.name.as_str(), "id", &name);
+            let name = folded(kind.id, "id", &name);
             let name = name.strip_prefix("*.").unwrap_or(&name);
             let falls = |zone: &&String| is_below(name, zone) || !strictly && name == zone.as_str();
             let Some(zone) = zones.iter().filter(falls).max_by_key(|zone| zone.len()) else {
@@ -56,9 +56,7 @@ impl<'r, L: Look> Resolver<'r, L> {
 
     /// A record of a name in a zone, which is written or taken away.
     fn record(&mut self, zone: &str, name: &str, parent: Option<State>) -> Result<(), Refusal> {
-        let Some(kind) = self.catalog.kinds().find("domain_record") else {
-            return Ok(());
-        };
+        let kind = self.catalog.kinds().of(KindId::DomainRecord);
         let relative = name
             .strip_suffix(zone)
             .map(|rest| rest.trim_end_matches('.'));
@@ -97,9 +95,7 @@ impl<'r, L: Look> Resolver<'r, L> {
         names: &[String],
     ) -> Result<Option<Vec<String>>, Refusal> {
         let kinds = self.catalog.kinds();
-        let Some(kind) = kinds.find(through.kind.as_str()) else {
-            return Ok(None);
-        };
+        let kind = kinds.of(through.kind);
         let mut all = Vec::new();
         for name in names {
             let found = if rule.by == NamedBy::Name {
