@@ -23,7 +23,7 @@ impl Link {
 
     /// After half a line, which carries nothing that could be read: it is bound to what was before it here.
     #[must_use]
-    pub fn after_torn(self, half: &[u8]) -> Self {
+    pub(super) fn after_torn(self, half: &[u8]) -> Self {
         Self(
             Sha256::new()
                 .chain_update(self.0)
@@ -61,7 +61,7 @@ impl Link {
     ///
     /// # Errors
     /// The file's own.
-    pub fn at_end(file: &mut (impl Read + Seek)) -> io::Result<(Self, bool)> {
+    pub(super) fn at_end(file: &mut (impl Read + Seek)) -> io::Result<(Self, bool)> {
         let length = file.seek(SeekFrom::End(0))?;
         let mut window = WINDOW.min(length);
         loop {

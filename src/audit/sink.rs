@@ -94,7 +94,7 @@ impl Sink {
     }
 
     /// Writes lines there too, once they are written.
-    pub fn copied_to(self, copy: Kept) -> Self {
+    pub(super) fn copied_to(self, copy: Kept) -> Self {
         Self {
             copy: Some(copy),
             ..self

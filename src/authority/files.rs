@@ -76,7 +76,7 @@ impl<'d> Files<'d> {
     }
 
     /// Whether the listener's certificate may be replaced: there is none, or it is this authority's.
-    pub fn is_free_for(&self, authority: &Authority) -> Result<(), Error> {
+    pub(super) fn is_free_for(&self, authority: &Authority) -> Result<(), Error> {
         match self.certificate(CERTIFICATE)? {
             Some(certificate) if !authority.made(&certificate) => {
                 Err(self.wrong(CERTIFICATE, Wrong::AnotherAuthority))
@@ -86,7 +86,7 @@ impl<'d> Files<'d> {
     }
 
     /// Writes a new authority. Its key comes first: without one it would be refused ever after.
-    pub fn put_authority(
+    pub(super) fn put_authority(
         &self,
         authority: &Authority,
         certificate: &Certificate,
@@ -96,12 +96,12 @@ impl<'d> Files<'d> {
     }
 
     /// Writes a new key of the listener.
-    pub fn put_key(&self, key: &KeyPair) -> Result<(), Error> {
+    pub(super) fn put_key(&self, key: &KeyPair) -> Result<(), Error> {
         self.put_new(KEY, PRIVATE, &private(key))
     }
 
     /// Writes the listener's certificate, or replaces it.
-    pub fn put_certificate(&self, certificate: &Certificate) -> Result<(), Error> {
+    pub(super) fn put_certificate(&self, certificate: &Certificate) -> Result<(), Error> {
         let path = self.path(CERTIFICATE);
         let draft = self.draft(CERTIFICATE, PUBLIC, &certificate.pem())?;
         draft
@@ -111,7 +111,7 @@ impl<'d> Files<'d> {
     }
 
     /// Writes what the system trusts and the authority into one file, or replaces it; false where the system has no such file.
-    pub fn put_bundle(&self) -> Result<bool, Error> {
+    pub(super) fn put_bundle(&self) -> Result<bool, Error> {
         let Some(system) = system_bundle() else {
             return Ok(false);
         };

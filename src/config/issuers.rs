@@ -56,7 +56,7 @@ pub enum IssuerKind {
 
 impl IssuerKind {
     /// What an issuer at an address is likely.
-    pub fn of_url(url: &str) -> Self {
+    pub(super) fn of_url(url: &str) -> Self {
         let lower = url.to_ascii_lowercase();
         let (_, rest) = lower.split_once("://").unwrap_or(("", &lower));
         let host = rest.split(['/', ':']).next().unwrap_or_default();

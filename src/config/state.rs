@@ -86,9 +86,9 @@ impl Database {
     }
 
     /// `stale_for` where nothing is said.
-    pub const STALE_FOR: Duration = Duration::from_secs(1);
+    pub(super) const STALE_FOR: Duration = Duration::from_secs(1);
     /// The longest that it may be.
-    pub const MOST_STALE: Duration = Duration::from_secs(300);
+    pub(super) const MOST_STALE: Duration = Duration::from_secs(300);
 
     /// What `stale_for` means, for those who run tidegate.
     pub fn stale_says(&self) -> String {

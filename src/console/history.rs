@@ -27,7 +27,7 @@ pub struct History {
 }
 
 /// A line of the record, without its end; for who looks on an empty one stands for one that is too long.
-pub type RecordLine = Arc<[u8]>;
+pub(super) type RecordLine = Arc<[u8]>;
 
 #[derive(Default)]
 struct RecentLines {
@@ -37,7 +37,7 @@ struct RecentLines {
 
 /// A minute, counted from 1970 on, and what became of the requests that ended in it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Minute {
+pub(super) struct Minute {
     /// Which one.
     pub number: i64,
     /// Requests let through.
@@ -56,7 +56,7 @@ const MOST_WAITING: usize = 4 << 20;
 const LIVE: usize = 1024;
 const LIVE_BYTES: usize = 4 << 10;
 /// The minutes that are counted.
-pub const MINUTES: usize = 60;
+pub(super) const MINUTES: usize = 60;
 
 impl Default for History {
     fn default() -> Self {
@@ -72,7 +72,7 @@ impl Default for History {
 
 /// What was found among the lines that are kept.
 #[derive(Debug, Default)]
-pub struct Recent {
+pub(super) struct Recent {
     /// The records, the newest first.
     pub records: Vec<Value>,
     /// The time of the oldest line that is kept; what is older is in the record's files alone.
@@ -163,7 +163,7 @@ impl History {
     }
 
     /// Each of the last sixty minutes, the oldest first.
-    pub fn minutes(&self, now: Timestamp) -> Vec<Minute> {
+    pub(super) fn minutes(&self, now: Timestamp) -> Vec<Minute> {
         let number = now.as_second().div_euclid(60);
         let counted = locked(&self.minutes);
         let count = i64::try_from(MINUTES).unwrap_or(i64::MAX);
@@ -184,7 +184,7 @@ impl History {
     }
 
     /// The newest records that are wanted, and of these at most so many. What was sent on and has no final line yet is among them.
-    pub fn recent(&self, wanted: &Wanted, most: usize) -> Recent {
+    pub(super) fn recent(&self, wanted: &Wanted, most: usize) -> Recent {
         let lines: Vec<_> = locked(&self.lines).kept.iter().cloned().collect();
         let mut newest = Newest::new(wanted, most);
         for line in lines.iter().rev() {

@@ -38,7 +38,7 @@ use tokio::time::timeout;
 use tracing::info;
 use zeroize::Zeroizing;
 
-pub use history::{History, Minute};
+pub use history::History;
 
 use crate::admin::Admin;
 use crate::audit::{Audit, Event, Older, Record, Token, Verdict};

@@ -86,7 +86,7 @@ impl Trail {
     }
 
     /// The kinds of which more are named than this, or of which some are made.
-    pub fn kinds_of_more_than(&self, ids: usize) -> HashSet<String> {
+    pub(super) fn kinds_of_more_than(&self, ids: usize) -> HashSet<String> {
         let mut named: HashMap<&str, HashSet<&str>> = HashMap::new();
         let mut kinds = HashSet::new();
         for resource in self.seen.iter().flat_map(|seen| &seen.resources) {

@@ -461,7 +461,7 @@ impl Json {
     }
 
     /// The same, to change what stands there.
-    pub fn each_mut(&mut self, steps: &[Step], change: &mut impl FnMut(&mut Self)) {
+    pub(super) fn each_mut(&mut self, steps: &[Step], change: &mut impl FnMut(&mut Self)) {
         self.each_mut_below(steps, 0, change);
     }
 
@@ -482,7 +482,7 @@ impl Json {
     }
 
     /// The value of a member, to change it.
-    pub fn member_mut(&mut self, key: &str) -> Option<&mut Self> {
+    pub(super) fn member_mut(&mut self, key: &str) -> Option<&mut Self> {
         match self {
             Self::Map(members) => members
                 .iter_mut()
@@ -503,7 +503,7 @@ impl Json {
 
     /// A key on the way of `path` that differs from the path's own only in how it is spelled, anywhere in the document that
     /// the path leads to. Go's reader takes either case, protojson also `camelCase`, and Rails `tags[]` for `tags`.
-    pub fn disguised(&self, path: &FieldPath) -> Option<&str> {
+    pub(super) fn disguised(&self, path: &FieldPath) -> Option<&str> {
         let mut here = vec![self];
         for step in &path.steps {
             let disguised = here.iter().find_map(|value| value.key_like(&step.key));

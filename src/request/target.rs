@@ -116,12 +116,12 @@ impl Target {
     }
 
     /// Whether the path begins with this segment.
-    pub fn begins_with(&self, segment: &str) -> bool {
+    pub(super) fn begins_with(&self, segment: &str) -> bool {
         self.segments.first().is_some_and(|first| first == segment)
     }
 
     /// The value of a path parameter of the endpoint that the target matched.
-    pub fn path_parameter(&self, endpoint: &Endpoint, name: &str) -> Option<&str> {
+    pub(super) fn path_parameter(&self, endpoint: &Endpoint, name: &str) -> Option<&str> {
         self.segments
             .get(endpoint.template.position(name)?)
             .map(String::as_str)
@@ -294,7 +294,11 @@ impl Target {
     ///
     /// # Errors
     /// `Slash` or `Lookalike`.
-    pub fn fits_nothing_known(&self, method: Method, catalog: &Catalog) -> Result<(), Ambiguity> {
+    pub(super) fn fits_nothing_known(
+        &self,
+        method: Method,
+        catalog: &Catalog,
+    ) -> Result<(), Ambiguity> {
         if self.segments.iter().any(|segment| segment.contains('/')) {
             return Err(Ambiguity::Slash);
         }

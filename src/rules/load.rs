@@ -202,7 +202,7 @@ impl Rules {
     }
 
     /// Keeps what the API has said to real tokens that the rules before had too, for the same API.
-    pub fn keep_what_is_known(&mut self, before: &Self) {
+    pub(super) fn keep_what_is_known(&mut self, before: &Self) {
         let (was, is) = (&before.settings.upstream, &self.settings.upstream);
         if was.url != is.url || was.ca_file != is.ca_file {
             return;
@@ -271,7 +271,7 @@ pub fn load(path: &Path) -> Result<Rules, Vec<Problem>> {
 ///
 /// # Errors
 /// As of [`load`].
-pub fn load_after(path: &Path, before: Option<&Rules>) -> Result<Rules, Vec<Problem>> {
+pub(super) fn load_after(path: &Path, before: Option<&Rules>) -> Result<Rules, Vec<Problem>> {
     let (settings, mut wrong) = match lenient_settings(path) {
         (Some(settings), wrong) if wrong.is_empty() => (settings, wrong),
         (Some(settings), mut wrong) => {

@@ -13,8 +13,8 @@ mod writers;
 
 pub use current::{Current, FilesRead, ReloadCause, Serving};
 pub use load::{
-    Certificate, Rules, RulesParts, catalog, load, load_after, policy, policy_alone, policy_in,
-    policy_text, secrets, settings,
+    Certificate, Rules, RulesParts, catalog, load, policy, policy_alone, policy_in, policy_text,
+    secrets, settings,
 };
 pub use plans::{Planned, Plans, Settled};
 pub use tls::shows;

@@ -10,7 +10,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 /// A file or directory that others may write.
 #[derive(Debug)]
-pub struct Writable {
+pub(super) struct Writable {
     path: PathBuf,
     mode: u32,
     who: WhoWrites,
@@ -51,7 +51,7 @@ impl fmt::Display for Writable {
 ///
 /// # Errors
 /// `Writable`; the system's own, where the file can't be looked at.
-pub fn kept_from_others(path: &Path) -> io::Result<Result<(), Writable>> {
+pub(super) fn kept_from_others(path: &Path) -> io::Result<Result<(), Writable>> {
     if !fs::metadata(path)?.is_file() {
         return Ok(Ok(())); // a pipe is written by who made it
     }

@@ -33,7 +33,7 @@ pub enum Listener {
 }
 
 /// The file of a unix socket, which goes with it.
-pub struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     /// Which file that is, as another daemon may have put its own there.
     identity: (u64, u64),
@@ -49,7 +49,7 @@ pub enum Stream {
 
 /// Why there is no listener.
 #[derive(Debug)]
-pub enum BindError {
+pub(super) enum BindError {
     /// The system's own.
     System(io::Error),
     /// What systemd passed is not what the configuration asks for.
@@ -182,7 +182,7 @@ impl Listener {
     }
 
     /// Whether it speaks TLS.
-    pub fn is_tls(&self) -> bool {
+    pub(super) fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 }

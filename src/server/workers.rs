@@ -59,7 +59,7 @@ impl Workers {
     }
 
     /// Hands a connection out: what `serve` makes of it runs on the next of the threads, as one of `connections`.
-    pub fn hand_out<S: Handed, F>(
+    pub(super) fn hand_out<S: Handed, F>(
         &self,
         connections: &mut JoinSet<()>,
         stream: S,

@@ -81,7 +81,10 @@ impl Witness {
     }
 
     /// What it says itself of a kind.
-    pub fn said_of<'w>(&'w self, kind: &'w Kind) -> impl Iterator<Item = (&'w str, &'w str)> {
+    pub(super) fn said_of<'w>(
+        &'w self,
+        kind: &'w Kind,
+    ) -> impl Iterator<Item = (&'w str, &'w str)> {
         about(kind, self.has.iter().chain(&self.misses))
     }
 }
