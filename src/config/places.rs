@@ -27,7 +27,7 @@ impl Places {
 
     /// Where that key's value stands; the file's beginning, if the key was left out.
     pub fn at(&self, key: &str) -> At {
-        let beginning = At { line: 1, column: 1 };
+        let beginning = At::START;
         self.keys.get(key).copied().unwrap_or(beginning)
     }
 

@@ -28,7 +28,7 @@ pub(super) fn test(seen: &SeenRequest, role: &str, catalog: &Catalog) -> PolicyT
         facts.resources.insert(kind.id, read.collect());
     }
     PolicyTest {
-        at: At { line: 1, column: 1 },
+        at: At::START,
         role: role.to_owned(),
         vars: Vars::new(),
         request,

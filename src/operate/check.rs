@@ -114,7 +114,7 @@ impl CheckReport {
             };
             let (name, id) = (&token.name, &token.id);
             let what = format!("the token `{name}` ({id}) can't be used: {why}");
-            self.findings.warn(file, START, what);
+            self.findings.warn(file, At::START, what);
         }
         self.policy(file, &rules.policy, &rules.catalog, settings.field_scopes);
         self.trust(file, &rules.policy, |issuer| settings.issuer_kind(issuer));
@@ -155,7 +155,7 @@ impl CheckReport {
                 let what = format!(
                     "the token `{name}` ({id}) {what}; replace its entry by a new one, as `tidegate token issue --yaml` prints it, or take it out"
                 );
-                findings.warn(file, START, what);
+                findings.warn(file, At::START, what);
             }
         }
         let mut passed = 0;
@@ -198,8 +198,6 @@ impl CheckReport {
 
 /// What stands for the file of a policy that is none.
 pub(super) const PASTED: &str = "pasted";
-/// What is said of a file as a whole.
-const START: At = At { line: 1, column: 1 };
 /// How long before an end that end is told.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
@@ -314,22 +312,22 @@ fn check_state(findings: &mut Findings, rules: &Rules) {
         StatePlace::Postgres(_) => Path::new("PostgreSQL"),
     };
     if let StatePlace::Postgres(database) = place {
-        findings.warn(path, START, database.stale_says());
+        findings.warn(path, At::START, database.stale_says());
     }
     if !place.exists() {
         findings.warn(
             path,
-            START,
+            At::START,
             "there is no state file yet; the first `tidegate token issue` makes it",
         );
         return;
     }
     let (doubts, listed) = match state_of(rules) {
         Ok(read) => read,
-        Err(error) => return findings.fail(path, START, error.to_string()),
+        Err(error) => return findings.fail(path, At::START, error.to_string()),
     };
     for doubt in doubts {
-        findings.warn(path, START, doubt);
+        findings.warn(path, At::START, doubt);
     }
     let now = Timestamp::now();
     for listed in &listed {
@@ -348,7 +346,7 @@ fn check_token(
     }
     let (name, id) = (&token.name, &token.id);
     if rules.file_token(id).is_some() {
-        findings.warn(path, START, format!("the id {id} of the token `{name}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"));
+        findings.warn(path, At::START, format!("the id {id} of the token `{name}` stands in the policy file too: each secret works with its own roles, they share their uses, and revoking ends both; issue a new token for one of them, and take that one out"));
     }
     let ceiling = token.ceiling.as_deref();
     let ceiling = ceiling.filter(|ceiling| ceiling.holds(now));
@@ -356,7 +354,7 @@ fn check_token(
     let beside = role.map_or(Beside::Nothing, Beside::Ceiling);
     let unbound = rules.grants_with(&token.roles, &token.vars, beside).err();
     if let Some(ceiling) = ceiling {
-        findings.warn(path, START, reports(name, id, ceiling));
+        findings.warn(path, At::START, reports(name, id, ceiling));
     }
     let why = unbound
         .map(|unbound| unbound.to_string())
@@ -364,7 +362,7 @@ fn check_token(
     if let Some(why) = why {
         findings.warn(
             path,
-            START,
+            At::START,
             format!("the token `{name}` ({id}) can't be used: {why}"),
         );
     }
@@ -382,7 +380,7 @@ fn check_token(
     {
         findings.warn(
             path,
-            START,
+            At::START,
             format!("the token `{name}` ({id}) {what}; issue its holder a new one"),
         );
     }

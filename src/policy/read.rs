@@ -47,7 +47,7 @@ fn read_for(
 ) -> Result<Policy, Mistakes> {
     let (mut reader, root) = PolicyReader::of(file, text, accounts, catalog);
     if let Some(root) = root {
-        reader.file(&root);
+        reader.file(root);
     }
     if reader.mistakes.is_empty() {
         Ok(reader.policy)
@@ -130,8 +130,10 @@ impl<'r> PolicyReader<'r> {
 }
 
 impl PolicyReader<'_> {
-    fn file(&mut self, root: &Node) {
-        let Some(mut map) = Map::of(root, "a policy", &mut self.mistakes) else {
+    fn file(&mut self, mut root: Node) {
+        // There may be ten thousand, and what was read of one makes room for what it comes to.
+        let listed = root.take_items("tokens");
+        let Some(mut map) = Map::of(&root, "a policy", &mut self.mistakes) else {
             return;
         };
         if let Some(version) = map.need("version", &mut self.mistakes) {
@@ -152,12 +154,14 @@ impl PolicyReader<'_> {
             self.role(entry);
         }
         self.issued_roles();
-        let tokens = map
-            .take("tokens")
-            .map_or(&[][..], |node| self.not_empty_list(node, "`tokens`"));
-        for item in tokens {
-            self.token(item);
+        let tokens = map.take("tokens");
+        if let Some(node) = tokens.filter(|_| listed.is_empty()) {
+            self.not_empty_list(node, "`tokens`");
         }
+        for item in listed {
+            self.token(&item);
+        }
+        self.unique_tokens();
         let trust = map
             .take("trust")
             .map_or(&[][..], |node| self.not_empty_list(node, "`trust`"));
@@ -583,6 +587,24 @@ impl PolicyReader<'_> {
         }
     }
 
+    /// Names and ids of tokens are unique.
+    fn unique_tokens(&mut self) {
+        let (mut names, mut ids) = (HashSet::new(), HashSet::new());
+        for token in &self.policy.tokens {
+            let (name, id) = (&token.name, &token.id);
+            let is_new = (names.insert(name), ids.insert(id));
+            let what = match is_new {
+                (true, true) => continue,
+                (false, _) => format!("the name `{name}`"),
+                (true, false) => format!("the id `{id}`"),
+            };
+            self.mistakes.add(
+                token.at,
+                format!("another token has {what} already; names and ids are unique"),
+            );
+        }
+    }
+
     fn token(&mut self, node: &Node) {
         let Some(mut map) = Map::of(node, "a token", &mut self.mistakes) else {
             return;
@@ -612,22 +634,6 @@ impl PolicyReader<'_> {
             return;
         };
         self.bound(node.at, "this token", &roles, &vars, ceiling.as_ref());
-        if let Some(twin) = self
-            .policy
-            .tokens
-            .iter()
-            .find(|token| token.name == name || token.id == id)
-        {
-            let what = if twin.name == name {
-                format!("the name `{name}`")
-            } else {
-                format!("the id `{id}`")
-            };
-            self.mistakes.add(
-                node.at,
-                format!("another token has {what} already; names and ids are unique"),
-            );
-        }
         let token = FileToken {
             name,
             id,
@@ -687,6 +693,7 @@ impl PolicyReader<'_> {
             self.role_exists(&name, item.at);
             roles.push(name);
         }
+        roles.shrink_to_fit();
         roles
     }
 

@@ -9,9 +9,23 @@ use super::Mistakes;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct At {
     /// The line, from 1.
-    pub line: usize,
+    pub line: u32,
     /// The column, from 1.
-    pub column: usize,
+    pub column: u32,
+}
+
+impl At {
+    /// The first of a file.
+    pub const START: Self = Self { line: 1, column: 1 };
+
+    /// From a line and a column, both counted from 0. A file has fewer of either than could be counted here.
+    pub fn from_zero(line: usize, column: usize) -> Self {
+        let from_one = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1);
+        Self {
+            line: from_one(line),
+            column: from_one(column),
+        }
+    }
 }
 
 impl fmt::Display for At {
@@ -60,6 +74,19 @@ impl Node {
     /// Whether nothing was written here: an empty plain scalar, `null` or `~`.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, quoted: false } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// Takes the items out of the list under a key of this mapping, so that each can be let go of once it was read; none where
+    /// something else is there.
+    pub fn take_items(&mut self, key: &str) -> Vec<Node> {
+        let Value::Map(entries) = &mut self.value else {
+            return Vec::new();
+        };
+        let entry = entries.iter_mut().find(|entry| entry.key == key);
+        match entry.map(|entry| &mut entry.node.value) {
+            Some(Value::List(items)) => std::mem::take(items),
+            Some(Value::Map(_) | Value::Scalar { .. }) | None => Vec::new(),
+        }
     }
 
     /// What it is, in a word, for messages.
@@ -232,9 +259,16 @@ impl<'m> Builder<'m> {
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
+        // What grew has room for more, which ten thousand small lists would come to megabytes by.
         let value = match open.kind {
-            OpenKind::List(items) => Value::List(items),
-            OpenKind::Map { entries, .. } => Value::Map(entries),
+            OpenKind::List(mut items) => {
+                items.shrink_to_fit();
+                Value::List(items)
+            }
+            OpenKind::Map { mut entries, .. } => {
+                entries.shrink_to_fit();
+                Value::Map(entries)
+            }
         };
         let count = 1 + self.nodes - open.nodes_before;
         let node = Node { at: open.at, value };
@@ -302,7 +336,7 @@ impl<'m> Builder<'m> {
 
     fn finish(self) -> Node {
         self.root.unwrap_or(Node {
-            at: At { line: 1, column: 1 },
+            at: At::START,
             value: Value::Scalar {
                 text: String::new(),
                 quoted: false,
@@ -312,17 +346,14 @@ impl<'m> Builder<'m> {
 }
 
 fn place(line: usize, column_from_zero: usize) -> At {
-    At {
-        line: line.max(1),
-        column: column_from_zero + 1,
-    }
+    At::from_zero(line.saturating_sub(1), column_from_zero)
 }
 
 fn syntax(text: &str, error: &ScanError) -> FailedAt {
     let mark = error.marker();
     let at = place(mark.line(), mark.col());
-    let line = text.lines().nth(at.line - 1).unwrap_or_default();
-    let rest: String = line.chars().skip(at.column - 1).collect();
+    let line = text.lines().nth(mark.line().saturating_sub(1));
+    let rest: String = line.unwrap_or_default().chars().skip(mark.col()).collect();
     let what = match special(&rest) {
         Some((word, means)) => format!(
             "`{word}` begins with `{sign}`, which {means} in YAML; write it in quotes: `\"{word}\"`",

@@ -321,12 +321,9 @@ fn place_of(text: &str, key: &str) -> At {
     let found = text.lines().enumerate().find_map(|(line, content)| {
         let code = content.split('#').next()?;
         let before = code.get(..code.find(key)?)?;
-        Some(At {
-            line: line + 1,
-            column: before.chars().count() + 1,
-        })
+        Some(At::from_zero(line, before.chars().count()))
     });
-    found.unwrap_or(At { line: 1, column: 1 })
+    found.unwrap_or(At::START)
 }
 
 #[cfg(test)]
