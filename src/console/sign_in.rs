@@ -218,7 +218,7 @@ impl Console {
         serving: &Serving,
     ) -> Result<ConsoleOperator, Trouble> {
         let found = admitted(&self.tokens, (id, &hash), client.origin(), serving, |_| {});
-        let (kept, _, _) = found.await?;
+        let kept = found.await?.kept;
         if kept.parent().is_some() {
             let why = "a sub-token that another made gives no right at the console; sign in with that one";
             return Err(Trouble::Forbidden(why.to_owned()));

@@ -11,7 +11,7 @@ use crate::refusal::{Code, Refusal};
 use crate::rules::Serving;
 use crate::secret::SecretHash;
 use crate::state::{Activity, Ended, KeptToken, Live, Parent, SeenToken, Unavailable};
-use crate::token::{NoToken, RequestOrigin, SubToken, TokenId, admit};
+use crate::token::{Moment, NoToken, RequestOrigin, SubToken, TokenId, admit};
 use crate::units::Rate;
 
 /// A sub-token that may be used here and now, and what it holds.
@@ -128,8 +128,12 @@ async fn recognise(
     line: &mut FinalLine,
 ) -> Result<Grantee, Refusal> {
     let noted = |kept: &KeptToken| line.record.token = Some(kept.told(id));
-    let (kept, grace, activity) = admitted(tokens, (id, &hash), from, serving, noted).await?;
-    let now = tokens.now();
+    let Admitted {
+        kept,
+        grace,
+        activity,
+        at: now,
+    } = admitted(tokens, (id, &hash), from, serving, noted).await?;
     let parent = match kept.parent() {
         None => None,
         Some(parent) => Some(Box::pin(maker(tokens, parent, &kept, from, serving)).await?),
@@ -177,7 +181,9 @@ async fn maker(
         found.as_ref().map(|found| &found.seen),
         &serving.rules.policy,
     );
-    let now = tokens.now();
+    let now = found
+        .as_ref()
+        .map_or_else(|| tokens.now(), |found| found.at);
     let ended = parent.ended(seen, child.roles(), policy, now);
     let Some(found) = found.filter(|_| ended.is_none()) else {
         return Err(ended.unwrap_or(Ended::Gone).refusal());
@@ -199,10 +205,24 @@ struct TokenMatch {
     /// Until when the secret holds, if that is the one before a rotation.
     grace: Option<Timestamp>,
     activity: Arc<Activity>,
+    /// When it was looked up.
+    at: Moment,
 }
 
-/// What is kept of a sub-token whose secret has this hash, until when that secret holds if it is the one before a rotation, and
-/// how it is used: if it may be used here and now. `seen` is told whose secret it is before that is judged.
+/// A sub-token that may be used here and now.
+pub(crate) struct Admitted {
+    /// What is kept of it.
+    pub kept: KeptToken,
+    /// Until when its secret holds, if that is the one before a rotation.
+    pub grace: Option<Timestamp>,
+    /// How it is used.
+    pub activity: Arc<Activity>,
+    /// By which time it was judged: one for all, as a clock is asked in vain for each.
+    pub at: Moment,
+}
+
+/// The sub-token whose secret has this hash, if it may be used here and now. `seen` is told whose secret it is before that is
+/// judged.
 ///
 /// # Errors
 /// Why it may not be.
@@ -212,16 +232,22 @@ pub(crate) async fn admitted(
     from: RequestOrigin<'_>,
     serving: &Serving,
     seen: impl FnOnce(&KeptToken),
-) -> Result<(KeptToken, Option<Timestamp>, Arc<Activity>), Refusal> {
+) -> Result<Admitted, Refusal> {
     let found = found(tokens, (id, hash), serving).await?;
     let TokenMatch {
         seen: token,
         grace,
         activity,
+        at,
     } = found.ok_or_else(|| unknown_token(None))?;
     seen(&token.kept);
-    admit(&token.admission(), from, tokens.now())?;
-    Ok((token.kept, grace, activity))
+    admit(&token.admission(), from, at)?;
+    Ok(Admitted {
+        kept: token.kept,
+        grace,
+        activity,
+        at,
+    })
 }
 
 /// The token that has this secret, whether it may be used or not.
@@ -236,7 +262,8 @@ async fn found(
         .await
         .map_err(state_unavailable)?
         .unwrap_or_default();
-    let matching = KeptToken::matching(in_policy, entry.issued, hash, tokens.now().latest);
+    let at = tokens.now();
+    let matching = KeptToken::matching(in_policy, entry.issued, hash, at.latest);
     let found = matching.map(|(kept, grace)| {
         let activity = tokens.activity(id, kept.kept_in());
         TokenMatch {
@@ -247,6 +274,7 @@ async fn found(
             },
             grace,
             activity,
+            at,
         }
     });
     Ok(found)

@@ -2,6 +2,7 @@
 //! for, so that nothing is kept of who has left.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,12 +42,11 @@ impl Drop for Seat {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let left = counts.get_mut(&self.of).map(|count| {
-            *count = count.saturating_sub(1);
-            *count
-        });
-        if left == Some(0) {
-            counts.remove(&self.of);
+        if let Entry::Occupied(mut count) = counts.entry(self.of) {
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }

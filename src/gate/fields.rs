@@ -21,7 +21,7 @@ use crate::response::{
     Answer, AnswerBody, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed,
     trimming,
 };
-use crate::rules::Planned;
+use crate::rules::{Planned, Settled};
 
 /// What things that are judged by themselves are, by the number of their place and then by their bytes; `None` where that could
 /// not be learnt.
@@ -29,7 +29,10 @@ type States = HashMap<usize, HashMap<Bytes, Option<State>>>;
 
 impl Question<'_> {
     /// Whether the answer may hand out what logs in somewhere: that is recorded before it is asked for.
-    pub fn hands_out(&self) -> bool {
+    pub fn hands_out(&self, settled: &Settled) -> bool {
+        if let Some(planned) = &settled.planned {
+            return planned.hands_out;
+        }
         let planner = self.planner(Beforehand::default());
         let anew = |shape| planner.hands_out(shape);
         let kept = |shape| self.planned(&planner, shape);
@@ -42,14 +45,19 @@ impl Question<'_> {
         &self,
         answer: Answer,
         touches: &[Touch],
-        allowed: &Allowed,
+        settled: &Settled,
         reader: &Reader<'_>,
     ) -> Result<Answer, Refusal> {
         let Some(shape) = self.shape() else {
             return Box::pin(self.of_readable_kinds(answer)).await;
         };
-        let planner = self.planner(self.beforehand(touches, allowed));
-        let Some(cuts) = self.cuts(&planner, shape) else {
+        let alike = settled.planned.as_ref().filter(|_| touches.is_empty());
+        if alike.is_some_and(|known| known.cuts.is_none()) {
+            return Ok(answer);
+        }
+        let planner = self.planner(self.beforehand(touches, &settled.allowed));
+        let known = alike.and_then(|known| known.cuts.clone());
+        let Some(cuts) = known.or_else(|| self.cuts(&planner, shape)) else {
             return Ok(answer);
         };
         if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status()) {
@@ -225,6 +233,12 @@ impl Question<'_> {
         };
         let (plans, grants) = (&self.serving.plans, &self.grantee.grants);
         Some(plans.of(grants, shape, planner.same_for()?, plan))
+    }
+
+    /// What is done to the answer, where nothing that the request touches decides that, and so to all that are decided alike.
+    pub fn planned_alike(&self) -> Option<Planned> {
+        let planner = self.planner(Beforehand::default());
+        self.planned(&planner, self.shape()?)
     }
 
     fn beforehand(&self, touches: &[Touch], allowed: &Allowed) -> Beforehand {

@@ -31,7 +31,6 @@ use crate::catalog::{Catalog, Method};
 use crate::facts::{Facts, Reader};
 use crate::identify::{self, Client, Peer, is_trusted};
 use crate::metrics::{Handshake, RequestOutcome, UnreadableRequest};
-use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::request::{self, Headed, Public, Target};
 use crate::resource::Touch;
@@ -335,9 +334,9 @@ impl Gate {
             .body_to_send(body, allowed, derived.as_ref(), &reader)
             .await?;
         question.note_allowed(&settled, &touches, line);
-        let permit = self.permit(allowed, question, line).await?;
+        let permit = self.permit(&settled, question, line).await?;
         let context = ForwardContext {
-            allowed,
+            settled: &settled,
             touches: &touches,
             reader: &reader,
             derived,
@@ -484,10 +483,11 @@ impl Gate {
     /// Takes the use and puts the decision on record, where that must be before a request goes.
     async fn permit(
         &self,
-        allowed: &Allowed,
+        settled: &Settled,
         question: &Question<'_>,
         line: &mut FinalLine,
     ) -> Result<Permit, Refusal> {
+        let allowed = &settled.allowed;
         let grants = &question.grantee.grants;
         line.record.decision = Some(Verdict::Allow);
         line.record.reason = Some(Arc::clone(allowed.place()));
@@ -497,7 +497,7 @@ impl Gate {
         if question.grantee.is_counted() {
             Box::pin(self.take_uses(question.grantee)).await?;
         }
-        let hands_out = question.asked.is_sensitive() || question.hands_out();
+        let hands_out = question.asked.is_sensitive() || question.hands_out(settled);
         let first = !question.asked.reads() || hands_out || !self.audit.is_sound();
         let first = first.then(|| line.decision_line());
         let Ok(permit) = self.audit.permit(allowed, &grants.account, first).await else {

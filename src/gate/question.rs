@@ -29,7 +29,7 @@ use crate::upstream::{self, Body, BodyFailure, Carried, Checked, ClientBody, Pro
 /// What goes with a request that was let through.
 pub(super) struct ForwardContext<'w> {
     /// That it was, and what follows from it.
-    pub allowed: &'w Allowed,
+    pub settled: &'w Settled,
     /// What it touches.
     pub touches: &'w [Touch],
     /// The way to facts.
@@ -241,6 +241,7 @@ impl Question<'_> {
         Ok(Settled {
             allowed,
             scopes: used.map(names),
+            planned: None,
         })
     }
 
@@ -253,8 +254,14 @@ impl Question<'_> {
         let (grants, rules) = (&self.grantee.grants, &self.serving.rules);
         let by = settled_by(grants, &self.asked, &rules.catalog);
         let settle = || self.settle(&[]);
+        let with_plan = || {
+            Ok(Settled {
+                planned: self.planned_alike(),
+                ..settle()?
+            })
+        };
         match self.asked.endpoint.zip(by) {
-            Some((endpoint, by)) => self.serving.plans.settled(grants, endpoint, by, settle),
+            Some((endpoint, by)) => self.serving.plans.settled(grants, endpoint, by, with_plan),
             None => settle().map(Arc::new),
         }
     }
@@ -412,7 +419,7 @@ impl Question<'_> {
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
         let reader = context.reader;
-        let list = (context.allowed.narrows() || self.shows_kinds())
+        let list = (context.settled.allowed.narrows() || self.shows_kinds())
             .then(|| self.paged_list(context.touches))
             .flatten();
         if let Some(list) = list {
@@ -422,8 +429,8 @@ impl Question<'_> {
         }
         self.forget(permit, reader);
         let before = reader.calls();
-        let headers = self.headers_for(context.allowed, headers);
-        let beside = (context.allowed.sent(), context.derived.as_ref());
+        let headers = self.headers_for(&context.settled.allowed, headers);
+        let beside = (context.settled.allowed.sent(), context.derived.as_ref());
         let answer = self.forward(permit, (headers, body), beside, line).await;
         self.forget(permit, reader);
         self.tell_change(permit, reader);
@@ -439,7 +446,7 @@ impl Question<'_> {
         context: &ForwardContext<'_>,
     ) -> Result<Answer, Refusal> {
         let answer = self.list(list, context.reader).await?;
-        self.trimmed(answer, context.touches, context.allowed, context.reader)
+        self.trimmed(answer, context.touches, context.settled, context.reader)
             .await
     }
 
@@ -476,11 +483,12 @@ impl Question<'_> {
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
         let ForwardContext {
-            allowed,
+            settled,
             touches,
             reader,
             ..
         } = *context;
+        let allowed = &settled.allowed;
         if self.is_missing(&answer) {
             return self.missing(line);
         }
@@ -497,7 +505,7 @@ impl Question<'_> {
         } else {
             answer
         };
-        self.trimmed(answer, touches, allowed, reader).await
+        self.trimmed(answer, touches, settled, reader).await
     }
 
     /// Whether anything hangs on the answer to a change beside what it shows: its actions are remembered for who is narrowed, and

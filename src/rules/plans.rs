@@ -33,6 +33,8 @@ pub struct Settled {
     pub allowed: Allowed,
     /// By which scopes; `None` where the endpoint is not known.
     pub scopes: Option<Vec<Scope>>,
+    /// What is done to its answer, where it touches nothing that decides that.
+    pub planned: Option<Planned>,
 }
 
 impl Plans {

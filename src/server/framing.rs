@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Watch;
@@ -98,13 +98,10 @@ impl MessageScan {
                 };
                 continue;
             }
-            if let MessagePart::Head = self.part
-                && self.head.says_no_more_before_its_line_ends()
-            {
-                // Most of a head is such, and to look for the end of a line is faster than to look at each byte.
-                let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
-                if end > 0 {
-                    bytes = bytes.get(end..).unwrap_or_default();
+            if let MessagePart::Head = self.part {
+                let passed = self.head.passed_over(bytes);
+                if passed > 0 {
+                    bytes = bytes.get(passed..).unwrap_or_default();
                     continue;
                 }
             }
@@ -174,9 +171,21 @@ impl Head {
         false
     }
 
-    /// Whether nothing counts any more but where the line ends: it is none of those that are looked at, and not empty.
-    fn says_no_more_before_its_line_ends(&self) -> bool {
-        matches!(self.line, HeadLine::Version | HeadLine::Other) && self.seen > 0
+    /// How many of the next bytes say nothing: of a target up to its end or a fragment, and of a line that is none of those that
+    /// are looked at, and not empty, up to its end. Most of a head is such, and to search is faster than to look at each byte.
+    fn passed_over(&self, bytes: &[u8]) -> usize {
+        let found = match self.line {
+            HeadLine::Target => memchr3(b' ', b'#', b'\n', bytes),
+            HeadLine::Version | HeadLine::Other if self.seen > 0 => memchr(b'\n', bytes),
+            HeadLine::Request
+            | HeadLine::Version
+            | HeadLine::Name { .. }
+            | HeadLine::Length(_)
+            | HeadLine::Other => {
+                return 0;
+            }
+        };
+        found.unwrap_or(bytes.len())
     }
 
     /// Counts a byte of a line; whether it ends one that is empty.

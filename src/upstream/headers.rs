@@ -1,6 +1,5 @@
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue, USER_AGENT};
-
 /// The request headers that travel on. All others stay behind, whatever they are.
 static CARRIED: [HeaderName; 4] = [
     ACCEPT,
@@ -81,17 +80,20 @@ pub struct Overridden;
 /// # Errors
 /// `Overridden` if one of them would change the method.
 pub fn carried(headers: &HeaderMap) -> Result<Carried, Overridden> {
-    if OVERRIDES.iter().any(|name| headers.contains_key(name)) {
-        return Err(Overridden);
-    }
     let mut kept = Carried::default();
-    for (name, kept) in CARRIED.iter().zip(&mut kept.0) {
-        let mut values = headers.get_all(name).iter();
-        if let (Some(value), None) = (values.next(), values.next())
-            && !value.as_bytes().windows(4).any(|four| four == b"tdg_")
-        {
-            *kept = Some(value.clone());
+    let mut sent = [0_usize; CARRIED.len()];
+    // There are few, and one walk over them costs less than to look for each.
+    for (name, value) in headers {
+        if OVERRIDES.contains(name) {
+            return Err(Overridden);
         }
+        let mut known = CARRIED.iter().zip(kept.0.iter_mut().zip(&mut sent));
+        let Some((_, (kept, sent))) = known.find(|(known, _)| *known == name) else {
+            continue;
+        };
+        *sent += 1;
+        let holds_token = || value.as_bytes().windows(4).any(|four| four == b"tdg_");
+        *kept = (*sent == 1 && !holds_token()).then(|| value.clone());
     }
     Ok(kept)
 }
@@ -133,6 +135,25 @@ mod tests {
             .collect();
         kept.sort();
         assert_eq!(kept, ["accept", "user-agent", "x-dangerous"]);
+    }
+
+    #[test]
+    fn what_is_sent_more_than_once_stays_behind() {
+        for values in [
+            &["a", "a"][..],
+            &["a", "tdg_v1_x"],
+            &["tdg_v1_x", "a"],
+            &["a", "b", "c"],
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-dangerous", HeaderValue::from_static("true"));
+            for value in values {
+                headers.append(ACCEPT_LANGUAGE, HeaderValue::from_static(value));
+            }
+            let kept = carried(&headers).unwrap().to_map();
+            assert_eq!(kept.len(), 1, "{values:?}");
+            assert!(kept.contains_key("x-dangerous"), "{values:?}");
+        }
     }
 
     #[test]
