@@ -4,24 +4,24 @@
 //! written, by `write(2)`, when the wait is over; if it can't be, the request does not go. No secret is ever in a line:
 //! what a client could have put one into is gone over before.
 
-mod backwards;
 mod chain;
 /// The files of the record: rotated, packed, and by `-`.
 pub mod files;
-mod kept;
-mod older;
+mod filter;
+mod in_memory;
+mod newest_first;
 mod permit;
 mod record;
+mod rotated;
 mod sink;
-mod wanted;
 mod writer;
 
-pub use backwards::Newest;
 pub use chain::{Beginning, Break, LinePosition, Link, Verification};
-pub use kept::Kept;
-pub use older::{Older, Reach};
+pub use filter::{Wanted, changes_something, text};
+pub use in_memory::Kept;
+pub use newest_first::Newest;
 pub use permit::Permit;
 pub use record::{Event, Exchange, Record, Resource, Token, Verdict, Would};
+pub use rotated::{Older, Reach};
 pub use sink::recorded_until;
-pub use wanted::{Wanted, changes_something, text};
 pub use writer::{Audit, Seen, Unwritable};

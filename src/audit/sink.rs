@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::chain::Link;
-use super::kept::Kept;
+use super::in_memory::Kept;
 use crate::config::{AuditSettings, AuditSink};
 
 /// Where audit lines go, and what stands there last.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::kept::Kept;
+use super::in_memory::Kept;
 use super::sink::Sink;
 use crate::config::AuditSettings;
 

@@ -2,9 +2,9 @@
 //!
 //! [`crate::resource`] says what is to be found out, and takes it from whoever can look it up.
 
+mod attribute_members;
 mod pages;
-mod pruned;
 mod reader;
 
-pub use pruned::Members;
+pub use attribute_members::Members;
 pub use reader::{Facts, Listed, PER_PAGE, Pages, Reader, Remembered};

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::pruned::Members;
+use super::attribute_members::Members;
 use super::reader::Pages;
 use crate::catalog::Kind;
 use crate::json::{Document, Part};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Gate;
 use super::authenticate::{Grantee, state_unavailable, still};
 use super::final_line::FinalLine;
-use super::own::{OwnRequest, json_answer};
+use super::own_endpoints::{OwnRequest, json_answer};
 use super::question::{readable, unreadable};
 use crate::audit;
 use crate::refusal::{Code, Refusal};

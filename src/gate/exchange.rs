@@ -16,9 +16,9 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::authenticate::state_unavailable;
-use super::crowd::one_client;
+use super::concurrency::one_client;
 use super::final_line::FinalLine;
-use super::message::says_one_thing;
+use super::head_checks::says_one_thing;
 use super::question::unreadable;
 use super::{Gate, target_of};
 use crate::audit::{self, Event, Verdict};

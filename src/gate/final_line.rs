@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use tracing::error;
 
-use super::crowd::{RequestSlot, Seat};
+use super::concurrency::{RequestSlot, Seat};
 use crate::audit::{Audit, Event, Record, Verdict};
 use crate::metrics::{Metrics, RequestOutcome};
 use crate::refusal::{Code, Refusal};

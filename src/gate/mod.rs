@@ -1,17 +1,17 @@
 //! The way that every request takes, from its head to the last line of its record.
 //!
-//! [`Gate`] is where it can be read in one function; what tidegate answers itself is beside it (`own`).
+//! [`Gate`] is where it can be read in one function; what tidegate answers itself is beside it (`own_endpoints`).
 
 mod authenticate;
 mod children;
-mod crowd;
+mod concurrency;
 mod exchange;
 mod fields;
 mod final_line;
 mod following;
-mod message;
+mod head_checks;
 mod narrowed;
-mod own;
+mod own_endpoints;
 mod question;
 mod reporting;
 mod request_id;
@@ -40,15 +40,15 @@ use crate::state::{Activity, KeptToken, Live};
 use crate::token::{ClientAddr, TokenId};
 use crate::upstream::{Body, Carried};
 use authenticate::{Grantee, ParentToken, authenticate, state_unavailable, still};
-use crowd::{RequestSlot, Requests};
+use concurrency::{RequestSlot, Requests};
 use exchange::Exchanges;
 use final_line::FinalLine;
-use message::{is_framed_once, says_one_thing};
+use head_checks::{is_framed_once, says_one_thing};
 use question::{ForwardContext, Question};
 
 pub(crate) use authenticate::{admitted, bearer};
-pub(crate) use crowd::{Clients, Seat};
-pub(crate) use message::Oddity;
+pub(crate) use concurrency::{Clients, Seat};
+pub(crate) use head_checks::Oddity;
 pub(crate) use request_id::request_id;
 
 /// Everything that the way through needs.
@@ -241,7 +241,7 @@ impl Gate {
             Headed::Api(asked) => asked,
             Headed::Own(endpoint, target) => {
                 line.record.decision = Some(Verdict::Allow);
-                let asked = own::OwnRequest {
+                let asked = own_endpoints::OwnRequest {
                     target: &target,
                     headers: &head.headers,
                     body,

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::done::TELLING;
+use super::actions::TELLING;
 use super::grant::{BoundGrant, Grant};
 use super::matching::{BoundOnly, Side};
 use super::{Policy, Role};

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::actions::could_tell;
+use super::additions::Added;
 use super::bind::Grants;
 use super::case::{Case, held_by, held_for};
-use super::done::could_tell;
 use super::grant::{Bearing, BoundGrant, Held, Short};
 use super::members::Sent;
-use super::takes::Added;
 use crate::catalog::{Catalog, Endpoint, Scope, ScopeId, ScopeSet, TouchRule, TouchVerb, Touches};
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, FieldUse};

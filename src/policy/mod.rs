@@ -4,12 +4,13 @@
 //! returns a value. Nothing in this room waits, looks at a clock or at a socket, or knows HTTP: the daemon, `check` and its
 //! tests call the same function.
 
+mod actions;
+mod additions;
 mod bind;
 mod case;
 mod ceiling;
 mod decide;
 mod delegate;
-mod done;
 mod fields;
 mod grant;
 mod interest;
@@ -21,7 +22,6 @@ mod pattern;
 mod read;
 mod selections;
 mod settled;
-mod takes;
 mod test;
 mod touched;
 mod trust;
@@ -31,6 +31,7 @@ mod within;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use additions::{Added, Into as IntoProject};
 pub use bind::{Grants, Unbound, Vars, bind, binds, narrowed, under};
 pub use ceiling::Ceiling;
 pub use decide::{Allowed, Decision, Shown, scopes_used};
@@ -45,7 +46,6 @@ pub use operator::{Operator, Right};
 pub use pattern::{PatternText, RequestPattern, Text};
 pub use read::{read, read_alone, read_given};
 pub use settled::settled_by;
-pub use takes::{Added, Into as IntoProject};
 pub use test::{
     OWN, PolicyTest, Told, asked as asked_by_test, decide_asked, judge as judge_test, judge_asked,
     judge_by, run as run_test, touches,
@@ -123,6 +123,6 @@ pub struct FileToken {
 }
 
 #[cfg(test)]
-mod doors;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways_around;

@@ -2,10 +2,10 @@
 //! well. Each question is put to every set, whole, and the strictest answer holds; of a token that says nothing of itself there is
 //! one set, and its answer is the answer.
 
+use super::additions::Added;
 use super::bind::Grants;
 use super::decide::{self, Allowed, Decision, Shown};
 use super::members::Sent;
-use super::takes::Added;
 use super::touched;
 use crate::catalog::{Catalog, TouchRule};
 use crate::refusal::Refusal;

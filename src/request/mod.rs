@@ -7,12 +7,12 @@
 mod asked;
 mod json;
 mod names;
-mod own;
+mod own_endpoints;
 mod spelling;
 mod target;
 mod values;
 
 pub use asked::{Asked, FieldUse, MOST_NAMED, Named};
 pub use json::{Json, NoList, NotJson, Unheard, Why};
-pub use own::{Headed, HolderEndpoint, Public, public};
+pub use own_endpoints::{Headed, HolderEndpoint, Public, public};
 pub use target::{Ambiguity, Target, encoded};

@@ -4,19 +4,19 @@
 //! and only as far as the sub-token's grants ask about it. What can't be learnt is left unknown, and what is unknown allows
 //! nothing. Nothing here decides.
 
-mod above;
 mod attributes;
-mod look;
+mod lookup;
+mod parents;
 mod resolve;
 mod state;
 mod touch;
 
-pub use above::{above, project, whole};
 pub use attributes::Attributes;
-pub use look::{
+pub use lookup::{
     Found, Given, Look, Parents, as_host, attributes_of, is_called, spelled, told_by_name, urn_of,
     with_parents, zone_of,
 };
+pub use parents::{above, project, whole};
 pub use resolve::{Interest, acted_on, names_acted_on, resolve, resolve_one};
 pub use state::{
     Known, State, folded, is_called_by, is_under, minds_case, of_children, record_name,

@@ -3,10 +3,10 @@
 //! API addresses in it are brought back to tidegate, the real token never gets through, and everything else passes as it
 //! came, byte for byte, at constant memory.
 
-mod absent;
 mod answer;
 mod cutter;
 mod links;
+mod member_search;
 mod narrow;
 mod planner;
 mod refused;

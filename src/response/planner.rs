@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::absent::Search;
 use super::cutter::{Fate, Plan, PlanMember, PlanPlace};
+use super::member_search::Search;
 use crate::catalog::{Asks, Catalog, Kind, KindId, Owner, Shape, ShapeId};
 use crate::policy::{Fields, Standing};
 use crate::resource::State;

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 
-use super::absent::Search;
 use super::answer::{Answer, AnswerBody, Cut, forget_body};
 use super::cutter::{Cutter, Judge, Judged, Plan, UnreadableAnswer};
+use super::member_search::Search;
 use super::planner::Cuts;
 
 /// Cuts what is there whole.

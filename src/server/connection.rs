@@ -61,7 +61,7 @@ pub struct Patience {
     pub head: Duration,
     /// Between requests.
     pub quiet: Duration,
-    /// Between requests, until hyper has it no more; see [`super::kept`].
+    /// Between requests, until hyper has it no more; see [`super::http1`].
     pub warm: Duration,
 }
 

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::connection::{Busy, Patience, Watch, Watched};
-use super::kept::{self, Ends, Wire};
+use super::http1::{self, Ends, Wire};
 use super::listen::{Listener, Stream};
 use super::proxy::{self, ProxiedPeer};
 use super::watchdog::{BEAT, Beat};
@@ -396,7 +396,7 @@ impl Door {
             behind.unreadable(unreadable);
             unread.tell(unreadable);
         };
-        kept::serve(stream, service, most, watched, self.stopping, room, note)
+        http1::serve(stream, service, most, watched, self.stopping, room, note)
     }
 
     /// Serves a connection of HTTP/2.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::doors::Doors;
 use super::inherited::Inherited;
 use super::listen::{BindError, Listener};
+use super::listeners::Doors;
 use super::watchdog::Heart;
 use super::workers::Workers;
 use crate::audit::Audit;

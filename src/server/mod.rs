@@ -6,12 +6,12 @@
 mod connection;
 mod descriptors;
 mod door;
-mod doors;
 mod embedded;
 mod framing;
+mod http1;
 mod inherited;
-mod kept;
 mod listen;
+mod listeners;
 pub mod proxy;
 mod run;
 mod supervisor;

@@ -13,9 +13,9 @@ use tracing::{info, warn};
 
 use super::descriptors;
 use super::door::{Behind, Door};
-use super::doors::{Doors, patience};
 use super::inherited::{Inherited, Unfit};
 use super::listen::{BindError, Listener};
+use super::listeners::{Doors, patience};
 use super::supervisor;
 use super::watchdog::Heart;
 use super::watcher::Watcher;

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::child_request::{ChildWish, invalid};
 use super::maker::{Maker, Parent};
 use super::record::Issued;
-use super::wish::{ChildWish, invalid};
 use crate::catalog::Catalog;
 use crate::policy::{self, Delegate, Policy, Vars, read_narrowing};
 use crate::refusal::{Code, Refusal};

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 mod child;
+mod child_request;
 mod copy;
 mod database;
 mod kept_token;
@@ -19,10 +20,10 @@ mod row;
 mod sqlite;
 mod store;
 mod token_fate;
-mod wish;
 
 pub use crate::config::{Database, StatePlace, UrlSource};
 pub use child::{Child, Delegator};
+pub use child_request::ChildWish;
 pub use copy::{Copied, TakenFor, UsedToken, copy};
 pub use kept_token::KeptToken;
 pub use live::{
@@ -36,7 +37,6 @@ pub use record::{About, Changed, Changes, Count, Issued, ListedToken, StateError
 pub use sqlite::Sqlite;
 pub use store::{Store, Wake};
 pub use token_fate::{Ended, SeenToken, TokenFate};
-pub use wish::ChildWish;
 
 /// Opens the store; a file is made if there is none. `patience` is how long it may be busy.
 ///

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use super::{Additions, BoundCovers, BoundGrant, Held};
 use crate::catalog::{Action, Endpoint, ScopeId, ScopeSet, Touches};
 
+use crate::policy::additions::{Added, CantTake};
 use crate::policy::case::{Case, KnownExtent};
 use crate::policy::matching::BoundOnly;
 use crate::policy::pattern::RequestPattern;
-use crate::policy::takes::{Added, CantTake};
 
 /// What one grant is to one request: all that judges know of it.
 ///

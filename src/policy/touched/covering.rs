@@ -2,10 +2,10 @@
 
 use super::TouchJudge;
 use crate::catalog::{Children, KindId, Place, ScopeId, TouchRule, TouchVerb};
+use crate::policy::additions::Added;
 use crate::policy::case::{held_by, held_for};
 use crate::policy::grant::Bearing;
 use crate::policy::matching::{BoundOnly, Fit, Use};
-use crate::policy::takes::Added;
 use crate::refusal::{Code, Refusal};
 use crate::resource::{Known, State, Touch};
 

@@ -5,7 +5,7 @@ use super::{Here, Resolver, touch};
 use crate::catalog::{Kind, KindId, TouchRule};
 use crate::refusal::Refusal;
 use crate::resource::attributes::Attributes;
-use crate::resource::look::{Look, with_parents};
+use crate::resource::lookup::{Look, with_parents};
 use crate::resource::state::{Known, State};
 
 impl<'r, L: Look> Resolver<'r, L> {

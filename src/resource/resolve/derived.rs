@@ -13,7 +13,7 @@ use crate::catalog::{
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::attributes::Attributes;
-use crate::resource::look::{Found, Look, told_by_name, urn_of};
+use crate::resource::lookup::{Found, Look, told_by_name, urn_of};
 use crate::resource::state::{Known, State, folded};
 use crate::resource::touch::{Presence, Touch};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{Here, Resolver, acted_on, touch};
 use crate::catalog::{Kind, Name, NamedBy, Place, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
-use crate::resource::above::{above, lacks_parent};
 use crate::resource::attributes::Attributes;
-use crate::resource::look::{Found, Look, told_by_name, with_parents};
+use crate::resource::lookup::{Found, Look, told_by_name, with_parents};
+use crate::resource::parents::{above, lacks_parent};
 use crate::resource::state::{Known, State, folded};
 use crate::resource::touch::{Presence, Touch};
 

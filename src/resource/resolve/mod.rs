@@ -22,9 +22,9 @@ use crate::catalog::{
 };
 use crate::refusal::{Code, Refusal};
 use crate::request::{Asked, Json};
-use crate::resource::above::{above, lacks_parent, project};
 use crate::resource::attributes::Attributes;
-use crate::resource::look::{Found, Look, told_by_name, with_parents};
+use crate::resource::lookup::{Found, Look, told_by_name, with_parents};
+use crate::resource::parents::{above, lacks_parent, project};
 use crate::resource::state::State;
 use crate::resource::touch::{Presence, Touch};
 

@@ -5,7 +5,7 @@ use super::items::ComparedMembers;
 use crate::catalog::{AttributeSource, FieldPath, KindId, Place, Stays, TouchKind, TouchRule};
 use crate::refusal::{Code, Refusal};
 use crate::request::Json;
-use crate::resource::look::{Look, held};
+use crate::resource::lookup::{Look, held};
 use crate::resource::touch::Touch;
 
 impl<L: Look> Resolver<'_, L> {

@@ -3,9 +3,9 @@
 use super::{Here, Resolver};
 use crate::catalog::{AttributeSource, Kind, KindId, is_plain_text};
 use crate::refusal::Refusal;
-use crate::resource::above::{project, project_named};
 use crate::resource::attributes::Attributes;
-use crate::resource::look::{Look, spellings, zone_of};
+use crate::resource::lookup::{Look, spellings, zone_of};
+use crate::resource::parents::{project, project_named};
 use crate::resource::state::Known;
 
 impl<'r, L: Look> Resolver<'r, L> {

@@ -5,7 +5,7 @@ use crate::catalog::{FieldPath, KindId, NamedBy, Through, TouchRule, TouchVerb};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::attributes::Attributes;
-use crate::resource::look::{Found, Look};
+use crate::resource::lookup::{Found, Look};
 use crate::resource::state::{Known, State, folded};
 
 impl<'r, L: Look> Resolver<'r, L> {

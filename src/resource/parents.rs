@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attributes::Attributes;
-use super::look::{Found, Look, told_by_name, urn_of, with_parents};
+use super::lookup::{Found, Look, told_by_name, urn_of, with_parents};
 use super::resolve::{Interest, both_names, enough, id_of};
 use super::state::{Known, State};
 use crate::catalog::{AttributeSource, Catalog, Kind, KindId, Kinds, Name};

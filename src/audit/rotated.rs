@@ -10,8 +10,8 @@ use std::time::Instant;
 use memchr::memmem::find;
 use memchr::{memchr, memrchr};
 
-use super::backwards::{Newest, quoted, text_of, time_of};
 use super::files;
+use super::newest_first::{Newest, quoted, text_of, time_of};
 
 /// Searches the record's files from the newest line back, those that were moved away and packed too.
 ///

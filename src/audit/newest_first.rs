@@ -5,7 +5,7 @@ use memchr::memchr;
 use memchr::memmem::find;
 use serde_json::Value;
 
-use super::wanted::{Wanted, text};
+use super::filter::{Wanted, text};
 
 /// The newest records that are wanted, each request once: by its final line, and by its first while it has no other.
 ///
