@@ -332,6 +332,17 @@ fn odd_forms_of_paths_and_parameters_can_be_written() {
     assert!(find(&catalog, "POST /v2/actors/1/limits:clear").is_none());
 }
 
+/// Kinds are those of a release, so that code can name each by its id.
+#[test]
+fn a_file_adds_no_kinds() {
+    let added = "kinds:\n  foghorn: { family: foghorn, named: number, attributes: { id: id } }\nsection: Foghorns\nendpoints: {}\n";
+    let wrong = Catalog::with_extra(Some(("x.yaml", added))).unwrap_err();
+    let lines: Vec<_> = wrong.into_iter().flat_map(Mistakes::into_lines).collect();
+    let known = "`members`, `endpoints`, `section`";
+    let expected = format!("x.yaml:1:1: unknown key `kinds`; known here: {known}");
+    assert_eq!(lines, [expected]);
+}
+
 #[test]
 fn a_file_adds_members_to_a_known_endpoint_and_loosens_nothing() {
     let added = "members:\n  POST /v2/droplets: { body: [foghorn.volume, 'config.\"a.b\"'], query: [dry_run], harmless: { body.foghorn.volume: how loud it is } }\n";

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::search::{Since, of_configuration};
 use super::{Failed, Outcome, print, say, values};
-use crate::catalog::{Catalog, Kind};
+use crate::catalog::{Catalog, Kind, KindId};
 use crate::facts::{self, Reader};
 use crate::learn::{LookUps, NarrowBy, Options, ResourceFacts, Suggested, suggest};
 use crate::metrics::Metrics;
@@ -171,14 +171,14 @@ struct LookedUp<'l> {
 }
 
 impl LookedUp<'_> {
-    fn one(&self, kind: &str, id: &str) -> Option<ResourceFacts> {
+    fn one(&self, kind: KindId, id: &str) -> Option<ResourceFacts> {
         let kind = self.outermost(kind).filter(|kind| kind.get.is_some())?;
         let name = kind.name(id, self.catalog.kinds())?;
         let found = self.runtime.block_on(self.reader.one(kind, &[], &name));
         Some(self.told(kind, Some(id), &found.ok()??))
     }
 
-    fn all(&self, kind: &str) -> Option<Vec<ResourceFacts>> {
+    fn all(&self, kind: KindId) -> Option<Vec<ResourceFacts>> {
         let kind = self.outermost(kind).filter(|kind| kind.list.is_some())?;
         let found = self.runtime.block_on(self.reader.every(kind)).ok()??;
         let told = found.iter().map(|found| self.told(kind, None, found));
@@ -186,9 +186,9 @@ impl LookedUp<'_> {
     }
 
     /// A kind whose resources stand under no others: those can be looked up by their ids alone.
-    fn outermost(&self, kind: &str) -> Option<&Kind> {
-        let kind = self.catalog.kinds().find(kind);
-        kind.filter(|kind| kind.parent.is_none())
+    fn outermost(&self, kind: KindId) -> Option<&Kind> {
+        let kind = self.catalog.kinds().of(kind);
+        kind.parent.is_none().then_some(kind)
     }
 
     fn told(&self, kind: &Kind, id: Option<&str>, found: &Found) -> ResourceFacts {

@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::catalog::Catalog;
+    use crate::catalog::{Catalog, KindId};
     use crate::resource::{attributes_of, is_called};
 
     /// Documents made of the very keys that the kinds have attributes in, some of them escaped, and of others.
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_about_is_not_said_twice() {
-        let droplet = catalog().kinds().find("droplet").unwrap();
+        let droplet = catalog().kinds().of(KindId::Droplet);
         let cases = [
             (r#"{"id":1,"name":"a","name":"a"}"#, true), // the same
             (r#"{"id":1,"name":"a","name":"b"}"#, false),

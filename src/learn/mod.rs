@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::catalog::{Catalog, Scope};
+use crate::catalog::{Catalog, KindId, Scope};
 use crate::policy::{Policy, judge_test, read_alone};
 pub use diff::{PolicyDifference, differences};
 use role::{Narrowing, Needs, ThereAre};
@@ -60,9 +60,9 @@ pub struct Options<'o> {
 /// Looks resources up.
 pub struct LookUps<'l> {
     /// One, by its kind and what it is called.
-    pub one: &'l dyn Fn(&str, &str) -> Option<ResourceFacts>,
+    pub one: &'l dyn Fn(KindId, &str) -> Option<ResourceFacts>,
     /// All that there are of a kind.
-    pub all: &'l dyn Fn(&str) -> Option<Vec<ResourceFacts>>,
+    pub all: &'l dyn Fn(KindId) -> Option<Vec<ResourceFacts>>,
 }
 
 /// What is known of a resource.
@@ -112,7 +112,7 @@ pub fn suggest(
     if let Some(look_ups) = options.look_ups {
         // Few things are told by their ids, and nothing has to be looked up for that.
         let many = trail.kinds_of_more_than(role::MOST_IDS);
-        let wanted = |kind: &str| options.by != NarrowBy::Auto || many.contains(kind);
+        let wanted = |kind: KindId| options.by != NarrowBy::Auto || many.contains(&kind);
         trail.complete(wanted, look_ups.one);
     }
     let total = trail.seen.iter().map(|seen| seen.count).sum();

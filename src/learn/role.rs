@@ -9,21 +9,21 @@ use serde_json::json;
 use super::rebuilt_request::identifier;
 use super::trail::{SeenRequest, SeenResource};
 use super::{LookUps, NarrowBy, ResourceFacts, scope_list};
-use crate::catalog::{Catalog, Endpoint, Kind, Scope, TouchVerb};
+use crate::catalog::{Catalog, Endpoint, Kind, KindId, Scope, TouchVerb};
 use crate::request::{Asked, Target};
 
 /// How far grants are narrowed, and what turned out to be needed beside.
 pub(super) struct Narrowing {
     by: NarrowBy,
     /// Kinds that are not narrowed, as something that ran would be refused.
-    free: BTreeSet<String>,
+    free: BTreeSet<Option<KindId>>,
     /// Scopes that the record does not tell, by the kind of the grant that gives them.
-    more: BTreeMap<String, BTreeSet<String>>,
+    more: BTreeMap<Option<KindId>, BTreeSet<String>>,
 }
 
 /// What is needed, by kind; that of no kind belongs to nobody.
 pub(super) struct Needs {
-    by_kind: BTreeMap<String, Need>,
+    by_kind: BTreeMap<Option<KindId>, Need>,
     patterns: BTreeMap<String, SeenTimes>,
 }
 
@@ -54,6 +54,7 @@ struct SeenTimes {
 
 /// What a grant is narrowed to.
 struct NarrowedTo {
+    kind: KindId,
     selector: String,
     on_create: Option<String>,
     why: String,
@@ -84,7 +85,7 @@ impl Common {
 /// What there is of each kind now, asked for once.
 pub(super) struct ThereAre<'l> {
     look_ups: Option<&'l LookUps<'l>>,
-    known: RefCell<BTreeMap<String, Option<Vec<ResourceFacts>>>>,
+    known: RefCell<BTreeMap<KindId, Option<Vec<ResourceFacts>>>>,
 }
 
 impl<'l> ThereAre<'l> {
@@ -96,12 +97,10 @@ impl<'l> ThereAre<'l> {
     }
 
     /// How many of a kind have that in common, where that can be told.
-    fn having(&self, kind: &str, common: &Common) -> Option<usize> {
+    fn having(&self, kind: KindId, common: &Common) -> Option<usize> {
         let look_ups = self.look_ups?;
         let mut known = self.known.borrow_mut();
-        let all = known
-            .entry(kind.to_owned())
-            .or_insert_with(|| (look_ups.all)(kind));
+        let all = known.entry(kind).or_insert_with(|| (look_ups.all)(kind));
         let having = all.as_ref()?.iter().filter(|thing| common.is_of(thing));
         Some(having.count())
     }
@@ -178,7 +177,7 @@ impl Needs {
             needs.add(seen, catalog);
         }
         for (kind, scopes) in &narrowing.more {
-            let need = needs.by_kind.entry(kind.clone()).or_default();
+            let need = needs.by_kind.entry(*kind).or_default();
             for scope in scopes {
                 need.side(is_reading(scope)).scopes.insert(scope.clone());
             }
@@ -204,7 +203,7 @@ impl Needs {
         let mut left: BTreeSet<String> = seen.scopes.iter().filter(known).cloned().collect();
         for resource in &seen.resources {
             let kind = root(&resource.kind, catalog);
-            let need = self.by_kind.entry(kind.clone()).or_default();
+            let need = self.by_kind.entry(kind).or_default();
             let reads = match &resource.scope {
                 Some(scope) => is_reading(scope),
                 None => endpoint.reads(),
@@ -217,7 +216,7 @@ impl Needs {
             {
                 side.scopes.insert(scope.clone());
             }
-            side.note(resource, &kind, &asked, endpoint, catalog);
+            side.note(resource, kind, &asked, endpoint, catalog);
         }
         let by_resources = seen.resources.iter().filter_map(|it| it.scope.as_ref());
         by_resources.for_each(|scope| {
@@ -247,10 +246,10 @@ impl Needs {
     ) -> String {
         let mut text = format!("version: 1\nroles:\n  {name}:\n    allow:\n");
         for (kind, need) in &self.by_kind {
-            let found = catalog.kinds().find(kind);
-            let found = found.filter(|kind| !narrowing.free.contains(kind.id.name()));
-            for (side, narrowed) in need.sides(found, narrowing.by) {
-                side.write(kind, narrowed.as_ref(), there_are, &mut text);
+            let narrowable = kind.filter(|_| !narrowing.free.contains(kind));
+            let narrowable = narrowable.map(|kind| catalog.kinds().of(kind));
+            for (side, narrowed) in need.sides(narrowable, narrowing.by) {
+                side.write(*kind, narrowed.as_ref(), there_are, &mut text);
             }
         }
         for (pattern, times) in &self.patterns {
@@ -325,7 +324,7 @@ impl NeedSide {
     /// Writes the grant, if there is something to grant.
     fn write(
         &self,
-        kind: &str,
+        kind: Option<KindId>,
         narrowed: Option<&NarrowedTo>,
         there_are: &ThereAre<'_>,
         text: &mut String,
@@ -333,8 +332,10 @@ impl NeedSide {
         if self.scopes.is_empty() {
             return;
         }
-        let common = narrowed.and_then(|narrowed| narrowed.common.as_ref());
-        let now = common.and_then(|common| there_are.having(kind, common));
+        let now = narrowed.and_then(|narrowed| {
+            let common = narrowed.common.as_ref()?;
+            there_are.having(narrowed.kind, common)
+        });
         let now = now.map_or_else(String::new, |now| format!(", {now} now"));
         let _ = writeln!(text, "      # {}{now}", self.comment(kind, narrowed));
         for why in &self.hands_out {
@@ -346,8 +347,8 @@ impl NeedSide {
         if let Some(narrowed) = narrowed {
             let _ = writeln!(
                 text,
-                "        only: {{ {kind}: {{ {} }} }}",
-                narrowed.selector
+                "        only: {{ {}: {{ {} }} }}",
+                narrowed.kind, narrowed.selector
             );
         }
         if !self.actions.is_empty() {
@@ -363,16 +364,16 @@ impl NeedSide {
     fn note(
         &mut self,
         resource: &SeenResource,
-        root: &str,
+        root: Option<KindId>,
         asked: &Asked<'_>,
         endpoint: &Endpoint,
         catalog: &Catalog,
     ) {
-        if resource.kind != root {
+        if resource.kind != root.map_or("", KindId::name) {
             let rules = endpoint.touches.rules().iter();
             let outermost = rules
                 .filter(|rule| rule.kind.name() == resource.kind)
-                .find_map(|rule| rule.of.first().filter(|(kind, _)| kind.name() == root));
+                .find_map(|rule| rule.of.first().filter(|(kind, _)| Some(*kind) == root));
             let names = outermost
                 .map(|(_, place)| asked.names(place))
                 .unwrap_or_default();
@@ -391,8 +392,8 @@ impl NeedSide {
             }
             return;
         };
-        let kind = catalog.kinds().find(root);
-        let is_nobodys = kind.is_some_and(|kind| kind.public.iter().any(|public| public == id));
+        let public = root.map_or(&[][..], |kind| &*catalog.kinds().of(kind).public);
+        let is_nobodys = public.contains(id);
         if id.starts_with("tag:") || is_nobodys {
             return;
         }
@@ -402,13 +403,13 @@ impl NeedSide {
         }
     }
 
-    fn comment(&self, kind: &str, narrowed: Option<&NarrowedTo>) -> String {
+    fn comment(&self, kind: Option<KindId>, narrowed: Option<&NarrowedTo>) -> String {
         let what = if self.times.count == 0 {
             "named by the others".to_owned()
         } else {
             self.times.comment()
         };
-        let kind = if kind.is_empty() { "nobody's" } else { kind };
+        let kind = kind.map_or("nobody's", KindId::name);
         match narrowed {
             Some(narrowed) => format!("{kind}: {what}; {}", narrowed.why),
             None => format!("{kind}: {what}"),
@@ -441,6 +442,7 @@ impl NeedSide {
         let plain = self.named.keys().all(|id| is_exact(id));
         let ids: Vec<_> = self.named.keys().map(|id| json!(id).to_string()).collect();
         (self.created.is_empty() && few && plain).then(|| NarrowedTo {
+            kind: kind.id,
             selector: format!("{}: [{}]", identifier(kind), ids.join(", ")),
             on_create: None,
             why: format!("by id, {} in the record", counted(ids.len())),
@@ -454,6 +456,7 @@ impl NeedSide {
             |tag: &&String| is_exact(tag) && others.iter().all(|it| it.tags.contains(*tag));
         let tag = first.tags.iter().filter(|_| kind.has("tag")).find(common)?;
         Some(NarrowedTo {
+            kind: kind.id,
             selector: format!("tag: {}", json!(tag)),
             on_create: (!self.created.is_empty()).then(|| format!("tags: [{}]", json!(tag))),
             why: format!(
@@ -470,6 +473,7 @@ impl NeedSide {
         let common =
             is_exact(project) && others.iter().all(|it| it.project.as_ref() == Some(project));
         common.then(|| NarrowedTo {
+            kind: kind.id,
             selector: format!("project: {}", json!(project)),
             on_create: (!self.created.is_empty()).then(|| format!("project: {}", json!(project))),
             why: format!(
@@ -487,6 +491,7 @@ impl NeedSide {
         let length = names.iter().map(|name| common(first, name)).min()?;
         let begin: String = first.chars().take(length).collect();
         (length >= LEAST_LETTERS && is_exact(&begin)).then(|| NarrowedTo {
+            kind: kind.id,
             selector: format!("name: {}", json!(format!("{begin}*"))),
             on_create: None,
             why: format!(
@@ -525,25 +530,23 @@ fn asked<'c>(seen: &SeenRequest, catalog: &'c Catalog) -> Option<Asked<'c>> {
     Some(Asked::new(seen.method.parse().ok()?, target, catalog))
 }
 
-/// The kind of what a request is about: of the outermost thing that it belongs to. Empty where that is nobody's.
-fn about(seen: &SeenRequest, catalog: &Catalog) -> String {
+/// The kind of what a request is about: of the outermost thing that it belongs to. None where that is nobody's.
+fn about(seen: &SeenRequest, catalog: &Catalog) -> Option<KindId> {
     let asked = asked(seen, catalog);
     let rules = asked.as_ref().and_then(|asked| asked.endpoint);
     let rules = rules.map_or(&[][..], |endpoint| endpoint.touches.rules());
-    let firsts: Vec<String> = rules
-        .iter()
-        .filter(|rule| rule.is_first())
-        .map(|rule| rule.kind.to_string())
-        .collect();
-    let first = seen.resources.iter().find(|it| firsts.contains(&it.kind));
-    first.map(|it| root(&it.kind, catalog)).unwrap_or_default()
+    let is_first = |it: &&SeenResource| {
+        rules
+            .iter()
+            .any(|rule| rule.is_first() && rule.kind.name() == it.kind)
+    };
+    let first = seen.resources.iter().find(is_first)?;
+    root(&first.kind, catalog)
 }
 
-/// The outermost kind that one belongs to; nothing for what is no kind.
-fn root(kind: &str, catalog: &Catalog) -> String {
-    let Some(kind) = catalog.kinds().find(kind) else {
-        return String::new();
-    };
+/// The outermost kind that one belongs to, as a record calls it; none for what is no kind.
+fn root(kind: &str, catalog: &Catalog) -> Option<KindId> {
+    let kind = catalog.kinds().find(kind)?;
     let outermost = catalog.kinds().ancestors(kind).last().unwrap_or(kind);
-    outermost.id.to_string()
+    Some(outermost.id)
 }

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::ResourceFacts;
+use crate::catalog::KindId;
 
 /// The requests of a record that were let through, each different one once.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ pub(super) struct SeenRequest {
 /// A resource that it touched.
 #[derive(Clone, Debug)]
 pub(super) struct SeenResource {
+    /// Its kind, or what stands in a record where no one kind is told: `by_urn`.
     pub kind: String,
     pub id: Option<String>,
     pub scope: Option<String>,
@@ -86,11 +88,14 @@ impl Trail {
     }
 
     /// The kinds of which more are named than this, or of which some are made.
-    pub(super) fn kinds_of_more_than(&self, ids: usize) -> HashSet<String> {
-        let mut named: HashMap<&str, HashSet<&str>> = HashMap::new();
+    pub(super) fn kinds_of_more_than(&self, ids: usize) -> HashSet<KindId> {
+        let mut named: HashMap<KindId, HashSet<&str>> = HashMap::new();
         let mut kinds = HashSet::new();
         for resource in self.seen.iter().flat_map(|seen| &seen.resources) {
-            let known = named.entry(&resource.kind).or_default();
+            let Some(kind) = KindId::from_name(&resource.kind) else {
+                continue;
+            };
+            let known = named.entry(kind).or_default();
             let more = match &resource.id {
                 Some(id) => {
                     known.insert(id);
@@ -98,8 +103,8 @@ impl Trail {
                 }
                 None => resource.facts != ResourceFacts::default(),
             };
-            if more && !kinds.contains(&resource.kind) {
-                kinds.insert(resource.kind.clone());
+            if more {
+                kinds.insert(kind);
             }
         }
         kinds
@@ -108,19 +113,19 @@ impl Trail {
     /// Looks up what the record does not tell of resources of these kinds.
     pub fn complete(
         &mut self,
-        kinds: impl Fn(&str) -> bool,
-        look_up: &dyn Fn(&str, &str) -> Option<ResourceFacts>,
+        kinds: impl Fn(KindId) -> bool,
+        look_up: &dyn Fn(KindId, &str) -> Option<ResourceFacts>,
     ) {
-        let mut found: HashMap<(String, String), Option<ResourceFacts>> = HashMap::new();
+        let mut found: HashMap<(KindId, String), Option<ResourceFacts>> = HashMap::new();
         for resource in self.seen.iter_mut().flat_map(|seen| &mut seen.resources) {
-            let Some(id) = &resource.id else { continue };
-            if resource.facts != ResourceFacts::default() || !kinds(&resource.kind) {
+            let (Some(kind), Some(id)) = (KindId::from_name(&resource.kind), &resource.id) else {
+                continue;
+            };
+            if resource.facts != ResourceFacts::default() || !kinds(kind) {
                 continue;
             }
-            let key = (resource.kind.clone(), id.clone());
-            let facts = found
-                .entry(key)
-                .or_insert_with(|| look_up(&resource.kind, id));
+            let key = (kind, id.clone());
+            let facts = found.entry(key).or_insert_with(|| look_up(kind, id));
             if let Some(facts) = facts {
                 resource.facts = facts.clone();
             }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidegate::catalog::Catalog;
+use tidegate::catalog::{Catalog, KindId};
 use tidegate::config::BaseUrl;
 use tidegate::policy::{
     Allowed, Grants, Policy, Shown, Vars, bind, by_head, by_touches, read, shows, touches,
@@ -252,7 +252,7 @@ fn lists(bench: &Bench) {
         &CATALOG,
     );
     let touched = touches(&grants, &asked, &policy.tests[0].given, &CATALOG).unwrap();
-    let kind = CATALOG.kinds().find("droplet").unwrap();
+    let kind = CATALOG.kinds().of(KindId::Droplet);
     bench.part("list of a megabyte: filtered by name", || {
         let items = slices(black_box(&array)).unwrap();
         let shown = items.iter().filter(|item| {

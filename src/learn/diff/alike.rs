@@ -74,7 +74,8 @@ const OURS: [&str; 6] = ["any", "default", "true", "false", "null", "none"];
 
 impl Words {
     fn of(catalog: &Catalog) -> Self {
-        // Whatever a table says, rows of `catalog.extra` among them, stands somewhere in this.
+        // Whatever a table says, rows of `catalog.extra` among them, stands somewhere in this; but for the names of kinds, as what
+        // is printed of those are their ids.
         let all = format!("{catalog:?}");
         let words = all.split(|sign| !is_plain(sign));
         let words = words.chain(OURS).filter(|word| !word.is_empty());

@@ -1,7 +1,7 @@
 //! Which members of an answer may be seen, as a table.
 
 use super::*;
-use crate::catalog::Asks;
+use crate::catalog::{Asks, KindId};
 use crate::resource::{Attributes, Known, State};
 
 /// Something that members of answers ask for, as `secret database:view_credentials`.
@@ -18,8 +18,8 @@ fn asks(text: &str) -> Asks {
 }
 
 /// A resource of that kind called `a` or `b`, the first with the tag `prod`.
-fn called(kind: &str, name: &str) -> State {
-    let kind = CATALOG.kinds().find(kind).unwrap();
+fn called(kind: KindId, name: &str) -> State {
+    let kind = CATALOG.kinds().of(kind);
     let tags = Some("prod".to_owned()).filter(|_| name == "a");
     let attributes = Attributes::from([
         ("id".to_owned(), Known::exactly([format!("id-{name}")])),
@@ -30,10 +30,10 @@ fn called(kind: &str, name: &str) -> State {
 }
 
 /// Of which of `a`, `b` and one of which nothing is known it may be seen: `a`, `ab`, `ab?` or nothing.
-fn shown(role: &str, request: &str, asked_for: &str, kind: &str) -> String {
+fn shown(role: &str, request: &str, asked_for: &str, kind: KindId) -> String {
     let (grants, asked) = (grants(role), asked(request, ""));
     let fields = Fields::new(&grants, &asked, &CATALOG);
-    let found = CATALOG.kinds().find(kind).unwrap();
+    let found = CATALOG.kinds().of(kind);
     let mut shown = String::new();
     for name in ["a", "b"] {
         if fields.shown_of(asks(asked_for), Some(found), &[called(kind, name)]) {
@@ -168,7 +168,7 @@ fn a_member_is_shown_where_its_scope_is_given_over_its_resource() {
     ];
     for (role, request, asked_for, expected) in cases {
         assert_eq!(
-            shown(role, request, asked_for, "database"),
+            shown(role, request, asked_for, KindId::Database),
             expected,
             "{role}: {asked_for}"
         );
@@ -235,7 +235,7 @@ fn a_field_of_another_family_is_shown_to_whom_that_family_is_at_all() {
     ];
     for (role, asked_for, expected) in cases {
         assert_eq!(
-            shown(role, list, asked_for, "droplet"),
+            shown(role, list, asked_for, KindId::Droplet),
             expected,
             "{role}: {asked_for}"
         );
@@ -248,9 +248,9 @@ fn what_belongs_to_several_is_shown_where_it_is_of_each() {
     let role = "allow: [{ scopes: ['droplet:update'], only: { droplet: { name: a } } }]";
     let (grants, asked) = (grants(role), asked("GET /v2/droplets", ""));
     let fields = Fields::new(&grants, &asked, &CATALOG);
-    let kind = CATALOG.kinds().find("droplet");
+    let kind = Some(CATALOG.kinds().of(KindId::Droplet));
     let secret = asks("secret droplet:update");
-    let [a, b] = ["a", "b"].map(|name| called("droplet", name));
+    let [a, b] = ["a", "b"].map(|name| called(KindId::Droplet, name));
     assert!(fields.shown_of(secret, kind, &[a.clone(), a.clone()]));
     assert!(!fields.shown_of(secret, kind, &[a, b]));
 }
@@ -270,7 +270,7 @@ fn a_deny_or_a_lost_allow_shows_no_more() {
         "{ requests: ['GET /v2/databases'], only: { tag: prod } }",
     ];
     let secret = "secret database:view_credentials";
-    let of = |role: &str| shown(role, "GET /v2/databases", secret, "database");
+    let of = |role: &str| shown(role, "GET /v2/databases", secret, KindId::Database);
     for first in allows {
         for second in allows {
             let (one, both) = (
@@ -315,7 +315,7 @@ fn children_are_shown_where_all_of_them_may_be_seen() {
                 .replace("{registry_name}", "r")
                 .replace("{cluster_id}", ID)
         );
-        let seen = |role: &str| shown(role, &list, &asked_for, name.name());
+        let seen = |role: &str| shown(role, &list, &asked_for, name);
         for child in below {
             let child_name = child.id;
             let all = "allow: [{ scopes: ['*'] }]";
