@@ -153,6 +153,10 @@ impl FinalLine {
 
 impl Drop for FinalLine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let failed = || "tidegate failed while it served this request".to_owned();
+            self.record.detail.get_or_insert_with(failed);
+        }
         if !self.counted {
             self.count();
         }
@@ -231,5 +235,36 @@ impl Drop for Followed {
                 .detail
                 .get_or_insert_with(|| "the client left before the answer's end".to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::audit::Kept;
+
+    #[tokio::test]
+    async fn what_failed_is_on_record_with_its_id_and_that_it_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = Kept::new(directory.path().to_owned()).unwrap();
+        let audit = Arc::new(Audit::over(kept.clone()).unwrap());
+        let line = FinalLine::new(audit.clone(), Arc::default(), "0123".to_owned());
+        let failed = tokio::spawn(async move {
+            let _line = line;
+            panic!("as the code has it nowhere");
+        });
+        assert!(failed.await.is_err());
+        audit.flush().await;
+        let mut record = String::new();
+        kept.read().read_to_string(&mut record).unwrap();
+        let record: serde_json::Value = serde_json::from_str(record.trim_end()).unwrap();
+        let told = |member: &str| record[member].as_str().unwrap_or_default().to_owned();
+        assert_eq!(told("request_id"), "0123");
+        assert_eq!(
+            told("detail"),
+            "tidegate failed while it served this request"
+        );
     }
 }

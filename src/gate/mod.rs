@@ -25,6 +25,7 @@ use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::audit::{Audit, Permit, Verdict};
 use crate::catalog::{Catalog, Method};
@@ -125,39 +126,32 @@ impl Gate {
 
     /// Answers one request. What changes something is seen to its end even if its client leaves.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
+        let metrics = self.current.metrics().clone();
+        let line = FinalLine::new(self.audit.clone(), metrics, request_id());
         let reads = matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD);
         if reads {
-            return self.follow(request, peer).await;
+            return self.follow(request, peer, line).await;
         }
-        let id = request_id();
+        let id = line.record.request_id.clone();
         let under_way = self
             .under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let seen_to_its_end = async move {
-            let answer = self.follow(request, peer).await;
+        let answered = tokio::spawn(async move {
+            let answer = self.follow(request, peer, line).await;
             drop(under_way);
             answer
-        };
-        match tokio::spawn(seen_to_its_end).await {
-            Ok(answer) => answer,
-            Err(_) => finished(
-                &Refusal::new(
-                    Code::OutcomeUnknown,
-                    "tidegate failed while it served this request; look before you repeat it",
-                ),
-                &id,
-            ),
-        }
+        });
+        answer_of(answered, &id).await
     }
 
-    async fn follow(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
-        let mut line = FinalLine::new(
-            self.audit.clone(),
-            self.current.metrics().clone(),
-            request_id(),
-        );
+    async fn follow(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+        mut line: Box<FinalLine>,
+    ) -> Answer {
         line.record.instance.clone_from(&self.instance);
         let is_head = *request.method() == hyper::Method::HEAD;
         if is_head {
@@ -539,6 +533,16 @@ fn public(head: &Parts) -> Option<Public> {
     head.uri.authority().is_none().then(asked).flatten()
 }
 
+/// The answer of what goes on by itself. Should that fail, its client is told the id under which the request is on record, as its
+/// final line is written all the same.
+async fn answer_of(answered: JoinHandle<Answer>, id: &str) -> Answer {
+    let failed = |_| {
+        let why = "tidegate failed while it served this request; look before you repeat it";
+        finished(&Refusal::new(Code::OutcomeUnknown, why), id)
+    };
+    answered.await.unwrap_or_else(failed)
+}
+
 fn finished(refusal: &Refusal, request_id: &str) -> Answer {
     let (status, headers, body) = refused(refusal, request_id);
     made(status, headers, body)
@@ -604,7 +608,19 @@ pub(crate) fn target_of(head: &Parts) -> Result<Target, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_failure_is_told_with_the_id_that_is_on_record() {
+        let fails = tokio::spawn(async { panic!("as the code has it nowhere") });
+        let answer = answer_of(fails, "0123").await;
+        assert_eq!(answer.status(), hyper::StatusCode::CONFLICT);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["request_id"], "0123");
+    }
 
     /// The bound, in bytes, which only goes down.
     const MOST: usize = 3 << 10;
