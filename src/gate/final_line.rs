@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::concurrency::{RequestSlot, Seat};
-use crate::audit::{Audit, Event, Record, Verdict};
+use crate::audit::{Audit, Event, Permit, Record, Unwritable, Verdict};
 use crate::metrics::{Metrics, RequestOutcome};
+use crate::policy::Allowed;
 use crate::refusal::{Code, Refusal};
 use crate::response::{Answer, AnswerBody, Cut};
 use crate::state::Activity;
@@ -127,6 +128,20 @@ impl FinalLine {
     /// The line for a request that is about to be sent.
     pub fn decision_line(&self) -> Vec<u8> {
         self.line_of(Event::Decision)
+    }
+
+    /// A permit for another request that goes along with what was let through. Where the record can't be relied on any more, only
+    /// what is on it first may go.
+    ///
+    /// # Errors
+    /// `Unwritable`; then it must not go.
+    pub async fn another_permit(
+        &self,
+        allowed: &Allowed,
+        account: &Arc<str>,
+    ) -> Result<Permit, Unwritable> {
+        let first = (!self.audit.is_sound()).then(|| self.decision_line());
+        self.audit.permit(allowed, account, first).await
     }
 
     /// The line for something that is about to happen.

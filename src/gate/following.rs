@@ -8,7 +8,7 @@ use hyper::header::HeaderValue;
 
 use super::final_line::FinalLine;
 use super::question::{Ending, Question, cut_off};
-use crate::audit::Permit;
+use crate::audit::{Permit, Unwritable};
 use crate::catalog::{FieldPath, KindId, Method, Place, TouchRule, TouchVerb};
 use crate::facts::Reader;
 use crate::policy::{Added, Allowed, IntoProject, Sent, with_additions};
@@ -137,7 +137,6 @@ impl Question<'_> {
     pub async fn followed_up(
         &self,
         answer: Answer,
-        permit: &Permit,
         allowed: &Allowed,
         touches: &[Touch],
         reader: &Reader<'_>,
@@ -150,8 +149,8 @@ impl Question<'_> {
         let body = body.read().await.map_err(|cut| cut_off(&cut, false))?;
         let mut headers = head.headers;
         if let Ok(json) = Json::read(&body) {
-            let mut memories = self.remember(&json, permit, allowed, touches, reader);
-            let assigned = self.assign(&json, &mut headers, permit, allowed, reader, line);
+            let mut memories = self.remember(&json, allowed, touches, reader);
+            let assigned = self.assign(&json, &mut headers, allowed, reader, line);
             memories.extend(assigned.await);
             reader.facts.tell_others(memories).await;
         }
@@ -162,7 +161,6 @@ impl Question<'_> {
     fn remember(
         &self,
         json: &Json,
-        permit: &Permit,
         allowed: &Allowed,
         touches: &[Touch],
         reader: &Reader<'_>,
@@ -197,7 +195,7 @@ impl Question<'_> {
         for path in ACTIONS {
             let Ok(path) = path.parse() else { continue };
             for action in json.at(&path).into_iter().filter_map(Json::name) {
-                let (account, grantee) = (permit.account(), reader.grantee);
+                let (account, grantee) = (self.account(), reader.grantee);
                 let of = State::clone(&state);
                 let facts = reader.facts;
                 memories.push(facts.remember_action(account, action, grantee, of, &id));
@@ -237,7 +235,6 @@ impl Question<'_> {
         &self,
         json: &Json,
         headers: &mut HeaderMap,
-        permit: &Permit,
         allowed: &Allowed,
         reader: &Reader<'_>,
         line: &mut FinalLine,
@@ -260,12 +257,15 @@ impl Question<'_> {
             return Vec::new();
         }
         let mut memories = Vec::new();
-        let put = self.put_into(project, &urns, permit, reader).await;
+        let put = match line.another_permit(allowed, self.account()).await {
+            Ok(permit) => self.put_into(project, &urns, permit, reader).await,
+            Err(Unwritable) => Err("the record can't be written".to_owned()),
+        };
         line.record.upstream_calls = line.record.upstream_calls.map(|calls| calls + 1);
         match put {
             Ok(known) => {
                 for urn in &urns {
-                    let (account, grantee) = (permit.account(), reader.grantee);
+                    let (account, grantee) = (self.account(), reader.grantee);
                     let put = (reader.facts).remember_project(account, grantee, urn, known.clone());
                     memories.extend(put);
                 }
@@ -278,7 +278,7 @@ impl Question<'_> {
                 }
             }
         }
-        reader.facts.drop_all(permit.account());
+        reader.facts.drop_all(self.account());
         memories
     }
 
@@ -286,7 +286,7 @@ impl Question<'_> {
         &self,
         project: &str,
         urns: &[String],
-        permit: &Permit,
+        permit: Permit,
         reader: &Reader<'_>,
     ) -> Result<Known, String> {
         let kinds = self.serving.rules.catalog.kinds();

@@ -336,7 +336,7 @@ impl Gate {
             derived,
         };
         let sent = Instant::now();
-        let answer = Box::pin(question.go(&permit, context, headers, body, line)).await;
+        let answer = Box::pin(question.go(permit, context, headers, body, line)).await;
         line.elsewhere(sent.elapsed());
         let refused = answer.as_ref().err().map(|refusal| refusal.code);
         self.settle(question, refused).await;
@@ -641,7 +641,7 @@ mod tests {
         fn of_go<F: Future>(
             _: fn(
                 &'static Question<'static>,
-                &'static Permit,
+                Permit,
                 ForwardContext<'static>,
                 Carried,
                 Body,

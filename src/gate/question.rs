@@ -143,6 +143,11 @@ impl Question<'_> {
         }
     }
 
+    /// The account of the sub-token.
+    pub(super) fn account(&self) -> &Arc<str> {
+        &self.grantee.grants.account
+    }
+
     pub fn headers(headers: &HeaderMap) -> Result<Carried, Refusal> {
         carried(headers).map_err(|_| {
             Refusal::new(
@@ -412,7 +417,7 @@ impl Question<'_> {
     /// Sends what was let through on its way, and answers with what the sub-token may see.
     pub async fn go(
         &self,
-        permit: &Permit,
+        permit: Permit,
         context: ForwardContext<'_>,
         headers: Carried,
         body: Body,
@@ -427,14 +432,14 @@ impl Question<'_> {
             line.record.upstream_calls = Some(reader.calls()).filter(|calls| *calls > 0);
             return answer;
         }
-        self.forget(permit, reader);
+        self.forget(reader);
         let before = reader.calls();
         let headers = self.headers_for(&context.settled.allowed, headers);
         let beside = (context.settled.allowed.sent(), context.derived.as_ref());
         let answer = self.forward(permit, (headers, body), beside, line).await;
-        self.forget(permit, reader);
-        self.tell_change(permit, reader);
-        let answer = self.shown_of(answer?, permit, &context, line).await;
+        self.forget(reader);
+        self.tell_change(reader);
+        let answer = self.shown_of(answer?, &context, line).await;
         let so_far = line.record.upstream_calls.unwrap_or_default();
         line.record.upstream_calls = Some(so_far + reader.calls().saturating_sub(before));
         answer
@@ -451,18 +456,18 @@ impl Question<'_> {
     }
 
     /// Forgets what a change may make untrue: before it goes, and again once it went, for what was learnt in between.
-    fn forget(&self, permit: &Permit, reader: &Reader<'_>) {
+    fn forget(&self, reader: &Reader<'_>) {
         if self.asked.reads() {
             return;
         }
-        reader.facts.drop_all(permit.account());
+        reader.facts.drop_all(self.account());
         if !self.asked.only_creates() {
-            reader.facts.forget_projects(permit.account());
+            reader.facts.forget_projects(self.account());
         }
     }
 
     /// Tells other daemons what this one forgets.
-    fn tell_change(&self, permit: &Permit, reader: &Reader<'_>) {
+    fn tell_change(&self, reader: &Reader<'_>) {
         if self.asked.reads() {
             return;
         }
@@ -471,14 +476,13 @@ impl Question<'_> {
         } else {
             Happened::Replaced
         };
-        reader.facts.tell_change(permit.account(), what);
+        reader.facts.tell_change(self.account(), what);
     }
 
     /// What the sub-token may see of the API's answer.
     async fn shown_of(
         &self,
         answer: Answer,
-        permit: &Permit,
         context: &ForwardContext<'_>,
         line: &mut FinalLine,
     ) -> Result<Answer, Refusal> {
@@ -499,7 +503,7 @@ impl Question<'_> {
         let answer = if allowed.narrows() {
             Box::pin(self.narrowed(answer, touches, reader)).await?
         } else if !self.asked.reads() && self.is_followed_up(allowed) {
-            Box::pin(self.followed_up(answer, permit, allowed, touches, reader, line)).await?
+            Box::pin(self.followed_up(answer, allowed, touches, reader, line)).await?
         } else if self.grantee.grants.is_narrowed() {
             Box::pin(self.of_named(answer, touches)).await?
         } else {
@@ -544,7 +548,7 @@ impl Question<'_> {
 
     async fn forward(
         &self,
-        permit: &Permit,
+        permit: Permit,
         (headers, body): (Carried, Body),
         (sent, derived): (Sent, Option<&Ending>),
         line: &mut FinalLine,

@@ -119,13 +119,14 @@ impl Upstream {
         &self.settings
     }
 
-    /// Sends a request on, under the account of its permit, and returns the head of the answer. Redirects are answers too.
+    /// Sends a request on, under the account of its permit, which is used up by it, and returns the head of the answer. Redirects
+    /// are answers too.
     ///
     /// # Errors
     /// `Failure`, which says whether the API may have heard the request.
     pub async fn forward(
         &self,
-        permit: &Permit,
+        permit: Permit,
         token: &RealToken,
         mut checked: Checked,
     ) -> Result<(Response<Answered>, u32), Failure> {
