@@ -30,14 +30,13 @@ type States = HashMap<usize, HashMap<Bytes, Option<State>>>;
 impl Question<'_> {
     /// Whether the answer may hand out what logs in somewhere: that is recorded before it is asked for.
     pub fn hands_out(&self, settled: &Settled) -> bool {
-        if let Some(planned) = &settled.planned {
-            return planned.hands_out;
-        }
-        let planner = self.planner(Beforehand::default());
-        let anew = |shape| planner.hands_out(shape);
-        let kept = |shape| self.planned(&planner, shape);
-        let hands_out = |shape| kept(shape).map_or_else(|| anew(shape), |known| known.hands_out);
-        self.shape().is_some_and(hands_out)
+        let Some(shape) = self.shape() else {
+            return false;
+        };
+        let anew = || self.planner(Beforehand::default()).hands_out(shape);
+        let settled = settled.planned.as_ref().map(|known| known.hands_out);
+        let kept = || self.planned_alike().map(|known| known.hands_out);
+        settled.or_else(kept).unwrap_or_else(anew)
     }
 
     /// Leaves out of an answer what the sub-token may not see of it. What stays is byte for byte what came.
@@ -52,12 +51,9 @@ impl Question<'_> {
             return Box::pin(self.of_readable_kinds(answer)).await;
         };
         let alike = settled.planned.as_ref().filter(|_| touches.is_empty());
-        if alike.is_some_and(|known| known.cuts.is_none()) {
-            return Ok(answer);
-        }
         let planner = self.planner(self.beforehand(touches, &settled.allowed));
-        let known = alike.and_then(|known| known.cuts.clone());
-        let Some(cuts) = known.or_else(|| self.cuts(&planner, shape)) else {
+        let cuts = alike.map_or_else(|| self.cuts(&planner, shape), |known| known.cuts.clone());
+        let Some(cuts) = cuts else {
             return Ok(answer);
         };
         if [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status()) {

@@ -1,5 +1,6 @@
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue, USER_AGENT};
+
 /// The request headers that travel on. All others stay behind, whatever they are.
 static CARRIED: [HeaderName; 4] = [
     ACCEPT,
