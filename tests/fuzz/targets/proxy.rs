@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::server::proxy::{Reading, ProxiedPeer, read};
+use tidegate::server::proxy::{ProxiedPeer, Reading, read};
 
 fuzz_target!(|bytes: &[u8]| {
     match read(bytes) {
