@@ -22,21 +22,19 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
     let whole = Document::read(body).ok()?;
     let list = match look_up.at {
         Some(at) => whole.at(at),
-        None => whole.root(),
+        None => Some(whole.root()),
     };
-    let list = list.filter(|list| list.get() != "null"); // what is empty is left out, or null
+    let list = list.filter(|list| !list.is_null()); // what is empty is left out, or null
     let total = whole.at(&TOTAL.parse().ok()?);
     let total = total.and_then(|total| total.get().parse().ok());
     let next = whole.at(&NEXT.parse().ok()?);
     let goes_on = next.is_some_and(|next| !matches!(next.get(), "null" | "\"\""));
     let (items, instead) = match list {
         Some(list) if look_up.keyed => (by_id(list, kind)?, None),
-        Some(list) => (in_order(list, body, kind, look_up.zone.as_deref())?, None),
+        Some(list) => (in_order(list, &whole, kind, look_up.zone.as_deref())?, None),
         None => {
-            let instead = whole.members(&[])?;
-            let instead = instead
-                .into_iter()
-                .filter(|(_, value)| value.get() != "null");
+            let instead = whole.root().members()?;
+            let instead = instead.filter(|(_, value)| !value.is_null());
             (
                 Vec::new(),
                 Some(instead.map(|(key, _)| key.into_owned()).collect()),
@@ -54,22 +52,21 @@ pub(super) fn page(body: &Bytes, kind: &Kind, look_up: &Pages<'_>) -> Option<Pag
 
 fn in_order(
     list: Part<'_>,
-    body: &Bytes,
+    whole: &Document,
     kind: &Kind,
     zone: Option<&str>,
 ) -> Option<Vec<(Bytes, Attributes)>> {
     let wanted = Members::of(kind);
-    let items = list.items()?.into_iter().map(|item| {
+    let items = list.items()?.map(|item| {
         let json = wanted.read(item).filter(|_| item.is_object())?;
-        let raw = body.slice_ref(item.get().as_bytes());
-        Some((raw, attributes_of(kind, &json, zone)))
+        Some((whole.slice(item), attributes_of(kind, &json, zone)))
     });
     items.collect()
 }
 
 /// The items of a mapping, with their keys: these are the ids, and nothing else is told of what has them.
 fn by_id(mapping: Part<'_>, kind: &Kind) -> Option<Vec<(Bytes, Attributes)>> {
-    let items = mapping.members()?.into_iter().map(|(id, value)| {
+    let items = mapping.members()?.map(|(id, value)| {
         let told = Known::exactly([spelled(kind, "id", &id, None)]);
         let raw = format!("{}:{}", serde_json::Value::from(id.as_ref()), value.get());
         let attributes = Attributes::from([("id".to_owned(), told)]);

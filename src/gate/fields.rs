@@ -12,14 +12,13 @@ use super::question::{Question, cut_off};
 use crate::catalog::{Kind, KindId, ShapeId, TouchVerb};
 use crate::config::FieldScopes;
 use crate::facts::{Members, Reader};
-use crate::json::{Document, Part};
+use crate::json::Document;
 use crate::policy::{Added, Allowed, Fields, Standing, with_additions};
 use crate::refusal::Refusal;
 use crate::request::Json;
 use crate::resource::{Attributes, State, Touch, attributes_of};
 use crate::response::{
-    Answer, AnswerBody, Beforehand, Cuts, Cutting, Judged, Planner, not_json, slices, trimmed,
-    trimming,
+    Answer, AnswerBody, Beforehand, Cuts, Cutting, Judged, Planner, not_json, trimmed, trimming,
 };
 use crate::rules::{Planned, Settled};
 
@@ -144,7 +143,8 @@ impl Question<'_> {
         touches: &[Touch],
         reader: &Reader<'_>,
     ) -> Result<State, Refusal> {
-        let told = Part::of(bytes).and_then(|part| Members::of(kind).read(part));
+        let told = Document::of_value(bytes).ok();
+        let told = told.and_then(|told| Members::of(kind).read(told.root()));
         let told = told.ok_or_else(|| unreadable("the answer is no JSON"))?;
         let attributes = attributes_of(kind, &told, None);
         let its = touches
@@ -191,12 +191,12 @@ impl Question<'_> {
         let mut cutting = Cutting::new(&body);
         let list = "resources".parse().ok();
         let list = list.and_then(|path| cutting.at(Some(&path)));
-        let Some((list, items)) = list.and_then(|list| Some((list.clone(), slices(&list)?))) else {
+        let Some((list, items)) = list.and_then(|list| Some((list, list.items()?))) else {
             return Err(self.cant_cut("the answer has no list of resources"));
         };
-        let readable = |item: &Bytes| self.is_of_a_readable_kind(item);
-        let kept: Vec<Bytes> = items.into_iter().filter(readable).collect();
-        cutting.keep(&list, &kept);
+        let items = items.map(|item| body.slice(item));
+        let kept: Vec<Bytes> = items.filter(|it| self.is_of_a_readable_kind(it)).collect();
+        cutting.keep(list, &kept);
         Ok(with_body(head, cutting.finish()))
     }
 

@@ -23,7 +23,7 @@ use crate::resource::{
     project, resolve_one, spelled, told_by_name, whole, with_parents, zone_of,
 };
 use crate::response::{
-    Answer, AnswerBody, Cutting, Links, ListPage, Scan, forget_body, listed, made, slices, without,
+    Answer, AnswerBody, Cutting, Links, ListPage, Scan, forget_body, listed, made, without,
 };
 
 /// Answers that are cut are read whole, up to this many bytes.
@@ -192,7 +192,8 @@ impl Question<'_> {
         let strange = cutting.keep_members(&known_members(endpoint));
         for touch in judged {
             let showing = self.showing(endpoint, touch)?;
-            let cut = self.cut(&showing, &mut cutting, strange, reader).await;
+            let cut = self.cut(&showing, &body, &mut cutting, strange, reader);
+            let cut = cut.await;
             cut.map_err(|refusal| match refusal.code {
                 Code::UpstreamBadAnswer => self.cant_cut(&refusal.detail.unwrap_or_default()),
                 _ => refusal,
@@ -251,10 +252,10 @@ impl Question<'_> {
         let mut cutting = Cutting::new(&read);
         cutting.keep_members(&known_members(endpoint));
         for showing in named {
-            let slice = cutting.at(showing.rule.answer.as_ref());
-            let slice = slice
+            let shown = cutting.at(showing.rule.answer.as_ref());
+            let shown = shown
                 .ok_or_else(|| self.cant_cut("the answer does not have what it should show"))?;
-            Self::is_asked_for(&showing, &Self::told_of(&showing, &slice)?)?;
+            Self::is_asked_for(&showing, &Self::told_of(&showing, shown)?)?;
         }
         Ok(with_body(head, cutting.finish()))
     }
@@ -279,15 +280,17 @@ impl Question<'_> {
         Ok(body)
     }
 
-    async fn cut(
+    /// Cuts what one of the touches shows.
+    async fn cut<'d>(
         &self,
         showing: &Showing<'_>,
-        cutting: &mut Cutting,
+        body: &'d Document,
+        cutting: &mut Cutting<'d>,
         strange: bool,
         reader: &Reader<'_>,
     ) -> Result<(), Refusal> {
-        let slice = cutting.at(showing.rule.answer.as_ref());
-        let Some(slice) = slice.filter(|slice| &slice[..] != b"null") else {
+        let shown = cutting.at(showing.rule.answer.as_ref());
+        let Some(shown) = shown.filter(|shown| !shown.is_null()) else {
             return if showing.touch.verb == TouchVerb::List && !strange {
                 Ok(()) // an empty list may be left out, or null
             } else {
@@ -295,24 +298,25 @@ impl Question<'_> {
             };
         };
         if showing.touch.verb != TouchVerb::List {
-            let told = Self::told_of(showing, &slice)?;
+            let told = Self::told_of(showing, shown)?;
             Self::is_asked_for(showing, &told)?;
             let attributes = Self::attributes(showing, &told)?;
             let state = self.state_of(showing, attributes, reader).await?;
-            let kept = self.kept(showing, &slice, &state);
+            let raw = body.slice(shown);
+            let kept = self.kept(showing, &raw, &state);
             let kept = kept.ok_or_else(|| self.hidden(showing, &state))?;
-            if kept != slice {
-                cutting.put(&slice, &kept);
+            if kept != raw {
+                cutting.put(shown, kept);
             }
             return Ok(());
         }
-        let items = slices(&slice).ok_or_else(|| unreadable("the answer has no list"))?;
+        let items = in_list(shown)?;
         let kept = if showing.rule.layout == Layout::Grouped {
-            self.groups(showing, &items, reader).await?
+            self.groups(showing, body, items, reader).await?
         } else {
-            self.items(showing, items, reader).await?
+            self.items(showing, body, items, reader).await?
         };
-        cutting.keep(&slice, &kept);
+        cutting.keep(shown, &kept);
         let total = TOTAL.parse().ok();
         let counts = showing.rule.counts.iter().chain(&total);
         counts.for_each(|at| cutting.count(at, kept.len()));
@@ -323,14 +327,16 @@ impl Question<'_> {
     async fn items(
         &self,
         showing: &Showing<'_>,
-        items: Vec<Bytes>,
+        body: &Document,
+        items: Vec<Part<'_>>,
         reader: &Reader<'_>,
     ) -> Result<Vec<Bytes>, Refusal> {
         let mut kept = Vec::new();
         for item in items {
-            let attributes = Self::attributes(showing, &Self::told_of(showing, &item)?)?;
+            let attributes = Self::attributes(showing, &Self::told_of(showing, item)?)?;
             let state = self.state_of(showing, attributes, reader).await?;
-            kept.extend(self.kept_where_seen(showing, &item, &state, reader).await?);
+            let raw = body.slice(item);
+            kept.extend(self.kept_where_seen(showing, &raw, &state, reader).await?);
         }
         Ok(kept)
     }
@@ -339,13 +345,13 @@ impl Question<'_> {
     async fn groups(
         &self,
         showing: &Showing<'_>,
-        groups: &[Bytes],
+        body: &Document,
+        groups: Vec<Part<'_>>,
         reader: &Reader<'_>,
     ) -> Result<Vec<Bytes>, Refusal> {
         let mut kept = Vec::new();
         for group in groups {
-            let items = slices(group).ok_or_else(|| unreadable("the answer has no lists"))?;
-            let items = self.items(showing, items, reader).await?;
+            let items = self.items(showing, body, in_list(group)?, reader).await?;
             if items.len() > 1 {
                 kept.push(listed(&items));
             }
@@ -471,7 +477,7 @@ impl Question<'_> {
         }
         match shows(grants, &self.asked, showing.touch, state, catalog) {
             Shown::Whole => Some(raw.clone()),
-            Shown::WithoutChildren => Some(without(raw, &showing.kind.shows_children)),
+            Shown::WithoutChildren => without(raw, &showing.kind.shows_children),
             Shown::Hidden => None,
         }
     }
@@ -485,11 +491,11 @@ impl Question<'_> {
     }
 
     /// What an answer says of a resource, as far as it names it or tells an attribute of it.
-    pub(super) fn told_of(showing: &Showing<'_>, raw: &Bytes) -> Result<Json, Refusal> {
+    pub(super) fn told_of(showing: &Showing<'_>, shown: Part<'_>) -> Result<Json, Refusal> {
         let told = if showing.rule.bare.is_some() {
-            Json::read(raw).ok()
+            Json::read(shown.get().as_bytes()).ok()
         } else {
-            Part::of(raw).and_then(|part| showing.members.read(part))
+            showing.members.read(shown)
         };
         told.ok_or_else(|| unreadable("the answer is no JSON"))
     }
@@ -762,6 +768,12 @@ fn known_members(endpoint: &Endpoint) -> Vec<&FieldPath> {
 
 fn parsed(paths: &[&str]) -> Vec<FieldPath> {
     paths.iter().filter_map(|path| path.parse().ok()).collect()
+}
+
+/// The items of a list.
+fn in_list(list: Part<'_>) -> Result<Vec<Part<'_>>, Refusal> {
+    let items = list.items().map(Iterator::collect);
+    items.ok_or_else(|| unreadable("the answer has no list"))
 }
 
 pub(super) fn unreadable(why: &str) -> Refusal {

@@ -38,7 +38,7 @@ impl Question<'_> {
                 let document = Document::read(&body).map_err(|_| Refusal::hidden())?;
                 let shown = Cutting::new(&document).at(showing.rule.answer.as_ref());
                 let shown = shown.ok_or_else(Refusal::hidden)?;
-                let attributes = Self::attributes(&showing, &Self::told_of(&showing, &shown)?)?;
+                let attributes = Self::attributes(&showing, &Self::told_of(&showing, shown)?)?;
                 self.state_of(&showing, attributes, reader).await
             };
             let Ok(state) = state.await else { continue };

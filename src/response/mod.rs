@@ -18,7 +18,7 @@ pub use answer::{
 };
 pub use cutter::{Cutter, Fate, Judge, Judged, Plan, PlanMember, PlanPlace, UnreadableAnswer};
 pub use links::Links;
-pub use narrow::{Cutting, ListPage, listed, slices, without};
+pub use narrow::{Cutting, ListPage, listed, without};
 pub use planner::{Beforehand, Cuts, Planner};
 pub use refused::refused;
 pub use scan::{Scan, SecretFound};

@@ -1,31 +1,27 @@
 //! Cutting an answer: what stays is byte for byte what came.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
-use crate::catalog::FieldPath;
+use crate::catalog::{FieldPath, Step};
 use crate::json::{Document, Part};
 
 /// What is to be done to a slice of an answer.
 struct Edit {
-    from: usize,
-    to: usize,
-    with: Vec<u8>,
+    at: Range<usize>,
+    with: Bytes,
 }
 
 /// An answer, or a part of one, that is being cut.
-pub struct Cutting {
-    whole: Bytes,
+pub struct Cutting<'d> {
+    whole: &'d Document,
     edits: Vec<Edit>,
 }
 
-impl Cutting {
+impl<'d> Cutting<'d> {
     /// Begins with an answer as it came.
-    pub fn new(whole: &Document) -> Self {
-        Self::part(whole.bytes().clone())
-    }
-
-    /// Begins with a part of one.
-    fn part(whole: Bytes) -> Self {
+    pub fn new(whole: &'d Document) -> Self {
         Self {
             whole,
             edits: Vec::new(),
@@ -33,55 +29,46 @@ impl Cutting {
     }
 
     /// The member at a path; `None` where the answer has none.
-    pub fn at(&self, path: Option<&FieldPath>) -> Option<Bytes> {
-        let whole = Part::of(&self.whole)?;
-        let found = match path {
-            Some(path) => whole.at(path)?,
-            None => whole,
-        };
-        Some(self.whole.slice_ref(found.get().as_bytes()))
+    pub fn at(&self, path: Option<&FieldPath>) -> Option<Part<'d>> {
+        match path {
+            Some(path) => self.whole.at(path),
+            None => Some(self.whole.root()),
+        }
     }
 
     /// Leaves out every member that is neither at one of these paths, nor on the way to one, nor below one. Tells whether any of
     /// them said something.
     pub fn keep_members(&mut self, known: &[&FieldPath]) -> bool {
-        let whole = self.whole.clone();
-        let Some(root) = Part::of(&whole) else {
-            return false;
-        };
-        let known: Vec<Vec<&str>> = known
-            .iter()
-            .map(|path| path.steps.iter().map(|step| step.key.as_str()).collect())
-            .collect();
-        let known: Vec<&[&str]> = known.iter().map(Vec::as_slice).collect();
-        self.keep_below(root, &known)
+        let known: Vec<&[Step]> = known.iter().map(|path| path.steps.as_slice()).collect();
+        self.keep_below(self.whole.root(), &known)
     }
 
-    fn keep_below(&mut self, object: Part<'_>, known: &[&[&str]]) -> bool {
+    fn keep_below(&mut self, object: Part<'_>, known: &[&[Step]]) -> bool {
         let mut any = false;
         let mut has_any = false;
-        let mut from = self.place_of(object) + 1;
-        for (key, value) in object.members().unwrap_or_default() {
-            let to = self.place_of(value) + value.get().len();
-            let below: Vec<&[&str]> = known
-                .iter()
-                .filter_map(|path| path.split_first())
-                .filter(|(first, _)| **first == key)
-                .map(|(_, rest)| rest)
-                .collect();
-            let is_whole = below.iter().any(|rest| rest.is_empty());
-            let is_nothing = value.get() == "null";
-            if is_whole || !below.is_empty() && (value.is_object() || is_nothing) {
+        let mut from = object.place().start + 1;
+        for (key, value) in object.members().into_iter().flatten() {
+            let to = value.place().end;
+            let below = || {
+                let here = known.iter().filter_map(|steps| steps.split_first());
+                here.filter(|(first, _)| first.key == key)
+                    .map(|(_, rest)| rest)
+            };
+            let is_known = below().next().is_some();
+            let is_whole = below().any(<[Step]>::is_empty);
+            let is_nothing = value.is_null();
+            if is_whole || is_known && (value.is_object() || is_nothing) {
                 if !has_any {
                     self.drop_comma(from, to); // what stood before is left out
                 }
                 has_any = true;
                 if !is_whole {
+                    let below: Vec<&[Step]> = below().collect();
                     any |= self.keep_below(value, &below);
                 }
             } else {
                 any |= !is_nothing;
-                self.edit(from, to, Vec::new());
+                self.edit(from..to, Bytes::new());
             }
             from = to;
         }
@@ -90,62 +77,53 @@ impl Cutting {
 
     /// Leaves out the comma before a member, if there is one.
     fn drop_comma(&mut self, from: usize, to: usize) {
-        let member = self.whole.get(from..to).unwrap_or_default();
+        let member = self.whole.bytes().get(from..to).unwrap_or_default();
         let first = member.iter().position(|byte| !byte.is_ascii_whitespace());
         if let Some(at) = first.filter(|at| member.get(*at) == Some(&b',')) {
-            self.edit(from + at, from + at + 1, Vec::new());
+            self.edit(from + at..from + at + 1, Bytes::new());
         }
     }
 
-    fn place_of(&self, value: Part<'_>) -> usize {
-        value.get().as_ptr() as usize - self.whole.as_ptr() as usize
-    }
-
     /// Keeps of an array the items that may stay, each maybe cut in turn.
-    pub fn keep(&mut self, array: &Bytes, kept: &[Bytes]) {
-        self.replace(array, listed(kept).to_vec());
+    pub fn keep(&mut self, array: Part<'d>, kept: &[Bytes]) {
+        self.put(array, listed(kept));
     }
 
     /// Tells how many items were kept, where the answer tells how many there were.
     pub fn count(&mut self, at: &FieldPath, kept: usize) {
         let told = self.at(Some(at));
-        if let Some(told) = told.filter(|told| told.first().is_some_and(u8::is_ascii_digit)) {
-            self.replace(&told, kept.to_string().into_bytes());
+        if let Some(told) =
+            told.filter(|told| told.get().starts_with(|it: char| it.is_ascii_digit()))
+        {
+            self.put(told, kept.to_string().into());
         }
     }
 
-    /// Puts something else in the place of a slice.
-    fn replace(&mut self, slice: &Bytes, with: Vec<u8>) {
-        let from = slice.as_ptr() as usize - self.whole.as_ptr() as usize;
-        self.edit(from, from + slice.len(), with);
+    /// Puts something else in the place of a part.
+    pub fn put(&mut self, part: Part<'d>, with: Bytes) {
+        self.edit(part.place(), with);
     }
 
-    fn edit(&mut self, from: usize, to: usize, with: Vec<u8>) {
-        self.edits.push(Edit { from, to, with });
-    }
-
-    /// Puts a slice that was cut in the place of the whole.
-    pub fn put(&mut self, slice: &Bytes, with: &Bytes) {
-        self.replace(slice, with.to_vec());
-    }
-
-    /// Puts `null` in the place of a slice.
-    pub fn null(&mut self, slice: &Bytes) {
-        self.replace(slice, b"null".to_vec());
+    fn edit(&mut self, at: Range<usize>, with: Bytes) {
+        self.edits.push(Edit { at, with });
     }
 
     /// The answer, cut.
-    pub fn finish(mut self) -> Vec<u8> {
-        self.edits.sort_by_key(|edit| edit.from);
-        let mut out = Vec::with_capacity(self.whole.len());
+    pub fn finish(mut self) -> Bytes {
+        let whole = self.whole.bytes();
+        if self.edits.is_empty() {
+            return whole.clone();
+        }
+        self.edits.sort_by_key(|edit| edit.at.start);
+        let mut out = Vec::with_capacity(whole.len());
         let mut at = 0;
         for edit in &self.edits {
-            out.extend_from_slice(self.whole.get(at..edit.from).unwrap_or_default());
+            out.extend_from_slice(whole.get(at..edit.at.start).unwrap_or_default());
             out.extend_from_slice(&edit.with);
-            at = edit.to;
+            at = edit.at.end;
         }
-        out.extend_from_slice(self.whole.get(at..).unwrap_or_default());
-        out
+        out.extend_from_slice(whole.get(at..).unwrap_or_default());
+        out.into()
     }
 }
 
@@ -166,26 +144,16 @@ fn between_commas(items: &[Bytes], out: &mut Vec<u8>) {
     }
 }
 
-/// The items of an array, as slices of it; `None` where it is none.
-pub fn slices(array: &Bytes) -> Option<Vec<Bytes>> {
-    let items = Part::of(array)?.items()?;
-    Some(
-        items
-            .into_iter()
-            .map(|item| array.slice_ref(item.get().as_bytes()))
-            .collect(),
-    )
-}
-
-/// A resource without the members that show its children.
-pub fn without(resource: &Bytes, members: &[FieldPath]) -> Bytes {
-    let mut cutting = Cutting::part(resource.clone());
+/// A resource without the members that show its children; `None` where it is no JSON.
+pub fn without(resource: &Bytes, members: &[FieldPath]) -> Option<Bytes> {
+    let resource = Document::of_value(resource).ok()?;
+    let mut cutting = Cutting::new(&resource);
     for path in members {
-        if let Some(slice) = cutting.at(Some(path)) {
-            cutting.null(&slice);
+        if let Some(part) = cutting.at(Some(path)) {
+            cutting.put(part, Bytes::from_static(b"null"));
         }
     }
-    Bytes::from(cutting.finish())
+    Some(cutting.finish())
 }
 
 /// One page of a list, as the API writes one.
@@ -260,12 +228,13 @@ mod tests {
         let came = Bytes::from_static(
             br#"{ "a" : [ {"id":12345678901234567890,"x":"\u00e9"} , {"id":2} ], "b":1.50 }"#,
         );
-        let mut cutting = Cutting::part(came);
+        let came = Document::read(&came).unwrap();
+        let mut cutting = Cutting::new(&came);
         let array = cutting.at(Some(&"a".parse().unwrap())).unwrap();
-        let items = slices(&array).unwrap();
-        cutting.keep(&array, &items[..1]);
+        let first = array.items().unwrap().next().unwrap();
+        cutting.keep(array, &[came.slice(first)]);
         assert_eq!(
-            String::from_utf8(cutting.finish()).unwrap(),
+            cutting.finish(),
             r#"{ "a" : [{"id":12345678901234567890,"x":"\u00e9"}], "b":1.50 }"#
         );
     }
@@ -293,20 +262,20 @@ mod tests {
             let document = Document::read(&Bytes::from(came)).unwrap();
             let mut cutting = Cutting::new(&document);
             assert_eq!(cutting.keep_members(&known.each_ref()), strange, "{came}");
-            let cut = String::from_utf8(cutting.finish()).unwrap();
-            assert_eq!(cut, expected, "{came}");
+            assert_eq!(cutting.finish(), expected, "{came}");
         }
     }
 
     #[test]
     fn what_tells_how_many_there_are_tells_of_those_that_stay() {
         let came = Bytes::from_static(br#"{"a":[1,2],"count":2,"meta":{"total":20},"n":"2"}"#);
-        let mut cutting = Cutting::part(came);
+        let came = Document::read(&came).unwrap();
+        let mut cutting = Cutting::new(&came);
         for place in ["count", "meta.total", "n", "nowhere.total"] {
             cutting.count(&place.parse().unwrap(), 1);
         }
         assert_eq!(
-            String::from_utf8(cutting.finish()).unwrap(),
+            cutting.finish(),
             r#"{"a":[1,2],"count":1,"meta":{"total":1},"n":"2"}"#
         );
     }
@@ -314,7 +283,7 @@ mod tests {
     #[test]
     fn children_are_not_shown() {
         let domain = Bytes::from_static(br#"{"name":"a.org","zone_file":"secret\n","ttl":1}"#);
-        let cut = without(&domain, &["zone_file".parse().unwrap()]);
+        let cut = without(&domain, &["zone_file".parse().unwrap()]).unwrap();
         assert_eq!(&cut[..], br#"{"name":"a.org","zone_file":null,"ttl":1}"#);
     }
 
