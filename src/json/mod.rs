@@ -28,9 +28,12 @@ pub struct Document {
 struct Value {
     from: u32,
     to: u32,
-    /// How many there are in it, and it.
+    /// How many there are in it, and it: of a key [`ESCAPED`] beside that.
     count: u32,
 }
+
+/// Marks a key in which something is escaped.
+const ESCAPED: u32 = 1 << 31;
 
 /// Why bytes are no [`Document`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,12 +46,12 @@ impl fmt::Display for NoDocument {
 }
 
 impl Value {
-    /// Of a document that has no more bytes than a `u32` counts, and so no more values.
+    /// Of a document that has less than two gigabytes, and so less values than that.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a longer document is none, which is found before any value is"
     )]
-    fn new(at: Range<usize>, count: usize) -> Self {
+    fn holding(at: Range<usize>, count: usize) -> Self {
         Self {
             from: at.start as u32,
             to: at.end as u32,
@@ -56,8 +59,31 @@ impl Value {
         }
     }
 
+    fn key(at: Range<usize>, is_escaped: bool) -> Self {
+        let mut key = Self::holding(at, 1);
+        if is_escaped {
+            key.count |= ESCAPED;
+        }
+        key
+    }
+
     fn place(self) -> Range<usize> {
         self.from as usize..self.to as usize
+    }
+
+    fn count(self) -> usize {
+        (self.count & !ESCAPED) as usize
+    }
+
+    /// What a key says: in the document's own text where nothing in it is escaped.
+    fn says(self, text: &str) -> Result<Cow<'_, str>, NoDocument> {
+        let quoted = text.get(self.place()).ok_or(NoDocument)?;
+        if self.count & ESCAPED == 0 {
+            let plain = quoted.get(1..quoted.len() - 1);
+            return plain.map(Cow::Borrowed).ok_or(NoDocument);
+        }
+        let read = serde_json::from_str(quoted).map_err(|_| NoDocument)?;
+        Ok(Cow::Owned(read))
     }
 }
 
@@ -167,7 +193,7 @@ impl<'d> Part<'d> {
         let mut inside = self.is_object().then(|| self.inside())?;
         Some(std::iter::from_fn(move || {
             let key = inside.next()?;
-            let key = reading::unquoted(key.get()).ok()?;
+            let key = key.value().says(self.text).ok()?;
             Some((key, inside.next()?))
         }))
     }
@@ -186,7 +212,7 @@ impl<'d> Part<'d> {
         std::iter::from_fn(move || {
             let values = rest;
             let first = values.first()?;
-            rest = values.get(first.count as usize..).unwrap_or_default();
+            rest = values.get(first.count()..).unwrap_or_default();
             Some(Self { text, values })
         })
     }

@@ -11,8 +11,7 @@ use super::{NoDocument, Value};
 /// `NoDocument` where it is not JSON (RFC 8259), where a key stands in one object twice, or it is nested deeper than anything
 /// of the API.
 pub(super) fn values(text: &str) -> Result<Vec<Value>, NoDocument> {
-    // Places are kept in four bytes.
-    u32::try_from(text.len()).map_err(|_| NoDocument)?;
+    i32::try_from(text.len()).map_err(|_| NoDocument)?; // a `Value` has no room for more
     let mut reading = Reading {
         text,
         bytes: text.as_bytes(),
@@ -45,6 +44,16 @@ struct Reading<'t> {
     keys: Vec<Cow<'t, str>>,
 }
 
+/// What is known of the keys of one object beside themselves.
+struct Keys<'t> {
+    /// Where they begin among those of all that are open.
+    first: usize,
+    /// A bit for each that there is, by letters of it: with a key whose bit is not there it is none of them.
+    seen: u64,
+    /// All of them, where there are many.
+    many: Option<HashSet<Cow<'t, str>>>,
+}
+
 impl<'t> Reading<'t> {
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
@@ -65,36 +74,44 @@ impl<'t> Reading<'t> {
 
     fn value(&mut self, depth: usize) -> Result<(), NoDocument> {
         let (index, from) = (self.values.len(), self.at);
-        self.values.push(Value::default()); // before what is in it
         match self.byte().ok_or(NoDocument)? {
-            b'"' => self.string()?,
-            b'{' => self.object(depth + 1)?,
-            b'[' => self.list(depth + 1)?,
+            b'"' => {
+                self.string()?;
+            }
+            open @ (b'{' | b'[') if depth < DEPTH => {
+                self.values.push(Value::default()); // before what is in it
+                self.at += 1;
+                self.space();
+                match open {
+                    b'{' => self.object(depth + 1)?,
+                    _ => self.list(depth + 1)?,
+                }
+                let count = self.values.len() - index;
+                if let Some(value) = self.values.get_mut(index) {
+                    *value = Value::holding(from..self.at, count);
+                }
+                return Ok(());
+            }
             b't' => self.word(b"true")?,
             b'f' => self.word(b"false")?,
             b'n' => self.word(b"null")?,
             _ => self.number()?,
         }
-        let count = self.values.len() - index;
-        if let Some(value) = self.values.get_mut(index) {
-            *value = Value::new(from..self.at, count);
-        }
+        self.values.push(Value::holding(from..self.at, 1));
         Ok(())
     }
 
     fn object(&mut self, depth: usize) -> Result<(), NoDocument> {
-        if depth > DEPTH {
-            return Err(NoDocument);
-        }
-        self.at += 1;
-        self.space();
         if self.steps(b'}') {
             return Ok(());
         }
-        let first = self.keys.len();
-        let mut many = HashSet::new();
+        let mut keys = Keys {
+            first: self.keys.len(),
+            seen: 0,
+            many: None,
+        };
         loop {
-            self.key(first, &mut many)?;
+            self.key(&mut keys)?;
             self.space();
             if !self.steps(b':') {
                 return Err(NoDocument);
@@ -103,7 +120,7 @@ impl<'t> Reading<'t> {
             self.value(depth)?;
             self.space();
             if self.steps(b'}') {
-                self.keys.truncate(first);
+                self.keys.truncate(keys.first);
                 return Ok(());
             }
             if !self.steps(b',') {
@@ -113,36 +130,41 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// Reads a key of the object whose keys begin with this one of those that are known.
-    fn key(&mut self, first: usize, many: &mut HashSet<Cow<'t, str>>) -> Result<(), NoDocument> {
+    /// Reads a key of an object, which is none of those that it has.
+    fn key(&mut self, keys: &mut Keys<'t>) -> Result<(), NoDocument> {
         let from = self.at;
         if self.byte() != Some(b'"') {
             return Err(NoDocument);
         }
-        self.string()?;
-        self.values.push(Value::new(from..self.at, 1));
-        let key = unquoted(self.text.get(from..self.at).unwrap_or_default())?;
-        let known = self.keys.get(first..).unwrap_or_default();
-        let is_new = if known.len() < FEW {
-            !known.contains(&key)
+        let is_escaped = self.string()?;
+        let at = Value::key(from..self.at, is_escaped);
+        self.values.push(at);
+        let key = at.says(self.text)?;
+        let bit = 1 << (marks(&key) % u64::BITS);
+        let is_new = keys.seen & bit == 0 || !self.has(keys, &key);
+        keys.seen |= bit;
+        if let Some(many) = &mut keys.many {
+            many.insert(key);
         } else {
-            if many.is_empty() {
-                many.extend(known.iter().cloned());
-            }
-            many.insert(key.clone())
-        };
-        if known.len() < FEW {
             self.keys.push(key);
         }
         is_new.then_some(()).ok_or(NoDocument)
     }
 
-    fn list(&mut self, depth: usize) -> Result<(), NoDocument> {
-        if depth > DEPTH {
-            return Err(NoDocument);
+    /// Whether a key is one of an object's.
+    fn has(&self, keys: &mut Keys<'t>, key: &str) -> bool {
+        if let Some(many) = &keys.many {
+            return many.contains(key);
         }
-        self.at += 1;
-        self.space();
+        let known = self.keys.get(keys.first..).unwrap_or_default();
+        if known.len() >= FEW {
+            let many = keys.many.insert(known.iter().cloned().collect());
+            return many.contains(key);
+        }
+        known.iter().any(|known| known == key)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<(), NoDocument> {
         if self.steps(b']') {
             return Ok(());
         }
@@ -159,19 +181,20 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// Steps over a string, with its quotes.
-    fn string(&mut self) -> Result<(), NoDocument> {
+    /// Steps over a string, with its quotes; whether anything in it is escaped.
+    fn string(&mut self) -> Result<bool, NoDocument> {
         self.at += 1;
+        let mut is_escaped = false;
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-            let plain = rest.iter().position(stops).ok_or(NoDocument)?;
+            let plain = plain(rest).ok_or(NoDocument)?;
             self.at += plain + 1;
             match rest.get(plain) {
-                Some(b'"') => return Ok(()),
+                Some(b'"') => return Ok(is_escaped),
                 Some(b'\\') => self.escape()?,
                 _ => return Err(NoDocument),
             }
+            is_escaped = true;
         }
     }
 
@@ -242,13 +265,69 @@ impl<'t> Reading<'t> {
     }
 }
 
-/// What a string says, given with its quotes: in the document's own bytes where nothing in it is escaped.
-pub(super) fn unquoted(quoted: &str) -> Result<Cow<'_, str>, NoDocument> {
-    let plain = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    let plain = plain.ok_or(NoDocument)?;
-    if !plain.as_bytes().contains(&b'\\') {
-        return Ok(Cow::Borrowed(plain));
+/// How many bytes come before the first that ends a string, escapes what follows, or may stand in none. `None` where there
+/// is no such byte.
+fn plain(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let stops = has(word, b'"') | has(word, b'\\') | has_below(word, b' ');
+        if stops != 0 {
+            return Some(index * 8 + stops.trailing_zeros() as usize / 8);
+        }
     }
-    let read = serde_json::from_str(quoted).map_err(|_| NoDocument)?;
-    Ok(Cow::Owned(read))
+    let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+    Some(words.len() * 8 + rest.iter().position(stops)?)
+}
+
+/// Which of eight bytes are this one: the lowest bit that is set is the highest of the first of them. (Above it there may be
+/// others, where a subtraction borrowed.)
+fn has(word: u64, byte: u8) -> u64 {
+    has_below(word ^ (EACH * u64::from(byte)), 1)
+}
+
+/// Which of eight bytes are less than this one, told in the same way.
+fn has_below(word: u64, byte: u8) -> u64 {
+    word.wrapping_sub(EACH * u64::from(byte)) & !word & (EACH << 7)
+}
+
+/// One in each of eight bytes.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// A number in which most keys of an object differ.
+fn marks(key: &str) -> u32 {
+    let key = key.as_bytes();
+    let ends = [key.first(), key.last()].map(|byte| u32::from(byte.copied().unwrap_or_default()));
+    let length = u32::try_from(key.len()).unwrap_or_default();
+    let [first, last] = ends;
+    length.wrapping_mul(7) ^ first.wrapping_mul(5) ^ last
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_byte_is_told_at_each_place() {
+        for at in 0..20 {
+            for byte in 0..=u8::MAX {
+                for around in [b'a', b'!', b'#', 0x20, 0x5b, 0x5d, 0x80, 0xff] {
+                    let mut bytes = [around; 24];
+                    bytes[at] = byte;
+                    let stops = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    assert_eq!(plain(&bytes), stops.then_some(at), "{byte} at {at}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_ends_where_a_look_at_each_byte_ends(bytes in prop::collection::vec(0x1e_u8..0x24, 0..40)) {
+            let stops = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+            prop_assert_eq!(plain(&bytes), bytes.iter().position(stops));
+        }
+    }
 }

@@ -104,5 +104,11 @@ fn last_dump(directory: &Path, name: &str) -> u64 {
         .lines()
         .filter_map(|line| line.strip_prefix("totals: "));
     let total = totals.next_back();
-    total.unwrap().trim().parse().unwrap()
+    total
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
