@@ -83,28 +83,18 @@ const LEADING: [(&[u8], LinkKey); 2] = [
     (b"\"last_tagged_uri\"", LinkKey::LastTagged),
 ];
 
-/// The next of each of them in a piece. Each is searched for by itself: what both begin with stands in many other keys, and a
-/// search that stops there is slower than two that hardly stop at all.
-#[derive(Default)]
-struct Ahead([Option<usize>; LEADING.len()]);
+/// How all of them begin: one search goes for all, and few other keys begin so.
+const BEGIN: &[u8] = b"\"l";
 
-impl Ahead {
-    /// The first of them from there on: where it begins and ends, and which it is.
-    fn first(&mut self, piece: &[u8], from: usize) -> Option<(usize, usize, LinkKey)> {
-        static FINDERS: LazyLock<[Finder<'static>; LEADING.len()]> =
-            LazyLock::new(|| LEADING.map(|(key, _)| Finder::new(key)));
-        let rest = piece.get(from..)?;
-        for (next, finder) in self.0.iter_mut().zip(&*FINDERS) {
-            if next.is_none_or(|next| next < from) {
-                let found = finder.find(rest);
-                *next = Some(found.map_or(piece.len(), |at| from + at));
-            }
-        }
-        let ahead = self.0.iter().zip(LEADING);
-        let ahead = ahead.filter_map(|(next, leading)| Some((next.as_ref()?, leading)));
-        let (begin, (key, which)) = ahead.min_by_key(|(next, _)| **next)?;
-        (*begin < piece.len()).then_some((*begin, begin + key.len(), which))
-    }
+/// The first of them from there on: where it begins and ends, and which it is.
+fn first_leading(piece: &[u8], from: usize) -> Option<(usize, usize, LinkKey)> {
+    static BEGINS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
+    let mut begins = BEGINS.find_iter(piece.get(from..)?);
+    begins.find_map(|at| {
+        let begun = piece.get(from + at..)?;
+        let found = LEADING.iter().find(|(key, _)| begun.starts_with(key));
+        found.map(|(key, which)| (from + at, from + at + key.len(), *which))
+    })
 }
 
 const DEEPEST: usize = 128;
@@ -143,10 +133,9 @@ impl Links {
         let mut out = BytesMut::new();
         let mut kept_from = 0;
         let mut at = 0;
-        let mut ahead = Ahead::default();
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             match self.state {
-                LinksState::Outside => at = self.seek(piece, at, &mut ahead),
+                LinksState::Outside => at = self.seek(piece, at),
                 LinksState::Begun => at += self.go_on(rest),
                 LinksState::BeforeColon | LinksState::BeforeLed => {
                     at += self.led(rest);
@@ -198,8 +187,8 @@ impl Links {
     }
 
     /// Passes over everything up to the end of a key that leads to links, or of the piece; where that is.
-    fn seek(&mut self, piece: &[u8], from: usize, ahead: &mut Ahead) -> usize {
-        let Some((begin, end, key)) = ahead.first(piece, from) else {
+    fn seek(&mut self, piece: &[u8], from: usize) -> usize {
+        let Some((begin, end, key)) = first_leading(piece, from) else {
             self.begin(piece.get(from..).unwrap_or_default());
             return piece.len();
         };
@@ -538,17 +527,10 @@ mod tests {
     ];
 
     #[test]
-    fn every_key_that_leads_to_links_is_found_in_its_turn() {
-        let turns = [1, 0, 0, 1, 0].map(|which| LEADING[which]);
-        let text = turns.map(|(key, _)| key).join(&b',');
-        let (mut ahead, mut from) = (Ahead::default(), 0);
-        for (key, which) in turns {
-            let (begin, end, found) = ahead.first(&text, from).unwrap();
-            assert_eq!(begin, from + usize::from(from > 0), "the comma between");
-            assert!(end == begin + key.len() && found == which);
-            from = end;
+    fn every_key_that_leads_to_links_is_searched_for() {
+        for (key, _) in LEADING {
+            assert!(key.starts_with(BEGIN), "{}", String::from_utf8_lossy(key));
         }
-        assert!(ahead.first(&text, from).is_none());
     }
 
     #[test]
