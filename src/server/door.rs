@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::connection::{Busy, Patience, Watch, Watched};
 use super::http1::{self, Ends, Wire};
@@ -182,9 +182,16 @@ impl Door {
         let mut connections = JoinSet::new();
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let arrivals = match listener.arrivals() {
+            Ok(arrivals) => arrivals,
+            // No sign of life comes from here any more, by which a supervisor knows it, too.
+            Err(error) => {
+                return error!(%error, %listener, "nobody can be let in here; start tidegate anew");
+            }
+        };
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
+                accepted = arrivals.next() => match accepted {
                     Ok(stream) => self.admit(stream, &listener, &mut connections),
                     Err(error) => {
                         // Out of descriptors, mostly: it passes when connections end.
@@ -198,6 +205,7 @@ impl Door {
             }
         }
         self.beat.rest();
+        drop(arrivals);
         drop(listener);
         while connections.join_next().await.is_some() {}
     }

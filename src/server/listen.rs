@@ -1,11 +1,12 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net;
 
 use super::inherited::{Inherited, Socket, Unfit};
 use crate::config::{Listen, ListenPlace, Plaintext, ProxyHeader};
@@ -42,9 +43,15 @@ pub(super) struct SocketFile {
 /// A connection that has come in.
 pub enum Stream {
     /// From an address.
-    Tcp(TcpStream, SocketAddr),
+    Tcp(net::TcpStream, SocketAddr),
     /// Over a unix socket.
-    Unix(UnixStream),
+    Unix(net::UnixStream),
+}
+
+/// The connections of a listener, of which the system tells the thread that made this.
+pub(super) enum Arrivals {
+    Tcp(net::TcpListener),
+    Unix(net::UnixListener),
 }
 
 /// Why there is no listener.
@@ -81,7 +88,7 @@ impl Listener {
         };
         match place {
             ListenPlace::Address(address) => Ok(vec![Self::Tcp {
-                listener: TcpListener::bind(address).await?,
+                listener: bind_tcp(*address).await?,
                 configured: place.clone(),
                 tls,
                 header,
@@ -123,7 +130,7 @@ impl Listener {
             (Socket::Unix(socket), Listen::Plain(_, ProxyHeader::None, _)) => {
                 socket.set_nonblocking(true)?;
                 Ok(Self::Unix {
-                    listener: UnixListener::from_std(socket)?,
+                    listener: socket,
                     file: None, // it is systemd's
                 })
             }
@@ -141,28 +148,26 @@ impl Listener {
     ) -> Result<Self, BindError> {
         socket.set_nonblocking(true)?;
         Ok(Self::Tcp {
-            listener: TcpListener::from_std(socket)?,
+            listener: socket,
             configured: place.clone(),
             tls,
             header,
         })
     }
 
-    /// Waits for the next connection.
+    /// Lets this thread take its connections in.
     ///
     /// # Errors
-    /// The system's own; the next may come all the same.
-    pub async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp { listener, .. } => listener
-                .accept()
-                .await
-                .map(|(stream, address)| Stream::Tcp(stream, address)),
-            Self::Unix { listener, .. } => listener
-                .accept()
-                .await
-                .map(|(stream, _)| Stream::Unix(stream)),
-        }
+    /// The system's own.
+    pub(super) fn arrivals(&self) -> io::Result<Arrivals> {
+        Ok(match self {
+            Self::Tcp { listener, .. } => {
+                Arrivals::Tcp(net::TcpListener::from_std(listener.try_clone()?)?)
+            }
+            Self::Unix { listener, .. } => {
+                Arrivals::Unix(net::UnixListener::from_std(listener.try_clone()?)?)
+            }
+        })
     }
 
     /// What comes first on its connections.
@@ -184,6 +189,25 @@ impl Listener {
     /// Whether it speaks TLS.
     pub(super) fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })
+    }
+}
+
+impl Arrivals {
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// The system's own; the next may come all the same.
+    pub async fn next(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, address)| Stream::Tcp(stream, address)),
+            Self::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| Stream::Unix(stream)),
+        }
     }
 }
 
@@ -225,6 +249,11 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
+/// Binds by tokio, with which more clients may wait to be taken in than with the standard library.
+async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    net::TcpListener::bind(address).await?.into_std()
+}
+
 /// Binds beside the path and moves the socket there once it has its mode, so that it is never open to more than it should
 /// be, and what a crash left behind is replaced.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -242,6 +271,7 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         ));
     }
     let listener = UnixListener::bind(&beside)?;
+    listener.set_nonblocking(true)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o660))?;
     fs::rename(&beside, path)?;
     Ok(listener)

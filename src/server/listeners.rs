@@ -37,7 +37,7 @@ impl Doors {
         let clients = Arc::<Clients>::default();
         let workers = Arc::new(workers);
         let mut loops = JoinSet::new();
-        for listener in listeners {
+        for (number, listener) in listeners.into_iter().enumerate() {
             let door = Door {
                 behind: Behind::Gate(gate.clone()),
                 slots: slots.clone(),
@@ -51,7 +51,10 @@ impl Doors {
                 workers: workers.clone(),
                 beat: heart.beat(&listener),
             };
-            loops.spawn(door.accept(listener));
+            match workers.taking_in(number) {
+                Some(thread) => loops.spawn_on(door.accept(listener), thread),
+                None => loops.spawn(door.accept(listener)),
+            };
         }
         Self {
             gate,

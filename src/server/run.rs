@@ -233,7 +233,7 @@ async fn all(mut tasks: JoinSet<()>) {
 /// SIGXFSZ, which ends a process that does not handle it.
 const FILE_TOO_LARGE: i32 = rustix::process::Signal::XFSZ.as_raw();
 
-/// Reloads, and tells systemd when it begins and when it is done. It is done aside, as this thread accepts connections.
+/// Reloads, and tells systemd when it begins and when it is done. It is done aside, as this thread answers at `admin`.
 async fn reload(current: &Arc<Current>, tokens: &Arc<Live>, why: ReloadCause) {
     let (current, tokens) = (Arc::clone(current), Arc::clone(tokens));
     let aside = spawn_blocking(move || {

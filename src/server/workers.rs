@@ -1,11 +1,12 @@
 //! The threads that serve clients' connections: each by itself, with a runtime of one thread, so that nothing a request does
-//! wakes another thread. The thread that they are handed out by accepts, reloads and answers at `admin`, and serves no client.
+//! wakes another thread. Each listener's connections are taken in by one of them, which hands them round, its own turn among
+//! them. The thread that starts all that reloads and answers at `admin`, and serves no client.
 
 use std::env;
 use std::future::{Future, pending};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ThreadId};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Handle};
@@ -18,8 +19,8 @@ use super::watchdog::{BEAT, Heart};
 /// Whom connections are handed to, in turns.
 #[derive(Default)]
 pub(super) struct Workers {
-    /// None, where there is no thread apart: then a connection stays where it was accepted.
-    threads: Vec<Handle>,
+    /// None, where there is no thread apart: then a connection stays where it was taken in.
+    threads: Vec<(ThreadId, Handle)>,
     next: AtomicUsize,
 }
 
@@ -37,7 +38,7 @@ impl Workers {
         let mut threads = Vec::new();
         for number in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            threads.push(runtime.handle().clone());
+            let handle = runtime.handle().clone();
             let name = format!("worker {number}");
             let beat = heart.beat(&name);
             runtime.spawn(async move {
@@ -48,14 +49,21 @@ impl Workers {
                     beat.strike();
                 }
             });
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name(name)
                 .spawn(move || runtime.block_on(pending::<()>()))?;
+            threads.push((thread.thread().id(), handle));
         }
         Ok(Self {
             threads,
             next: AtomicUsize::new(0),
         })
+    }
+
+    /// The thread that takes in the connections of a listener, by the listener's number. `None` where there is no thread apart.
+    pub fn taking_in(&self, listener: usize) -> Option<&Handle> {
+        let turn = listener.checked_rem(self.threads.len())?;
+        self.threads.get(turn).map(|(_, thread)| thread)
     }
 
     /// Hands a connection out: what `serve` makes of it runs on the next of the threads, as one of `connections`.
@@ -67,7 +75,8 @@ impl Workers {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(thread) = self.next() else {
+        let elsewhere = |(thread, _): &&(ThreadId, Handle)| *thread != thread::current().id();
+        let Some((_, thread)) = self.next().filter(elsewhere) else {
             connections.spawn(serve(stream));
             return;
         };
@@ -91,7 +100,7 @@ impl Workers {
         connections.spawn_on(served, thread);
     }
 
-    fn next(&self) -> Option<&Handle> {
+    fn next(&self) -> Option<&(ThreadId, Handle)> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.threads.get(turn.checked_rem(self.threads.len())?)
     }
@@ -128,5 +137,63 @@ impl Handed for UnixStream {
 
     fn attach(loose: Self::Loose) -> io::Result<Self> {
         Self::from_std(loose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_go_round_all_threads_and_stay_where_they_are_served() {
+        let workers = Arc::new(Workers::start(&mut Heart::new()).unwrap());
+        let threads = workers.threads.len();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, mut served) = unbounded_channel();
+        let home = workers.taking_in(threads + 1).unwrap().clone(); // more listeners than threads are taken in, too
+        let taking_in = home.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let mut connections = JoinSet::new();
+            for _ in 0..3 * threads {
+                let (stream, _) = listener.accept().await.unwrap();
+                let tell = tell.clone();
+                workers.hand_out(&mut connections, stream, move |mut stream| async move {
+                    let begun = thread::current().id();
+                    stream.read_u8().await.unwrap();
+                    tell.send((begun, thread::current().id())).unwrap();
+                });
+            }
+            connections.join_all().await;
+        });
+        let mut clients = Vec::new();
+        for _ in 0..3 * threads {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        for client in &mut clients {
+            client.write_u8(1).await.unwrap();
+        }
+        timeout(Duration::from_secs(20), taking_in)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut counts = HashMap::<ThreadId, usize>::new();
+        while let Some((begun, ended)) = served.recv().await {
+            assert_eq!(begun, ended);
+            *counts.entry(begun).or_default() += 1;
+        }
+        assert_eq!(counts.len(), threads);
+        assert!(counts.values().all(|count| *count == 3), "{counts:?}");
+        assert!(!counts.contains_key(&thread::current().id()));
     }
 }
