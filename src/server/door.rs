@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::future::Either;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::http2;
@@ -104,13 +105,18 @@ pub(super) enum Behind {
 }
 
 impl Behind {
-    async fn answer(self, request: Request<Incoming>, peer: Peer) -> Answer {
+    fn answer(self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Answer> + Send {
         match self {
-            Self::Gate(gate) => gate.handle(request, peer).await,
-            Self::Admin(admin, Some(console)) if !Admin::has(request.uri().path()) => {
-                console.answer(request, peer, &admin).await
-            }
-            Self::Admin(admin, _) => admin.answer(&request).await,
+            Self::Gate(gate) => Either::Left(gate.handle(request, peer)),
+            // In a box: a client's request would have to carry room for all that the console may wait for.
+            Self::Admin(admin, console) => Either::Right(Box::pin(async move {
+                match console {
+                    Some(console) if !Admin::has(request.uri().path()) => {
+                        console.answer(request, peer, &admin).await
+                    }
+                    Some(_) | None => admin.answer(&request).await,
+                }
+            })),
         }
     }
 
@@ -600,5 +606,23 @@ fn why(error: &io::Error) -> Handshake {
             Handshake::ClientCertificate
         }
         Some(_) | None => Handshake::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bound, in bytes, which only goes down.
+    const MOST: usize = 1 << 10;
+
+    /// It is made for each request, and moved into its box.
+    #[test]
+    fn what_answers_a_request_is_small() {
+        fn size<F: Future>(_: fn(Behind, Request<Incoming>, Peer) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Behind::answer);
+        assert!(size <= MOST, "{size} bytes");
     }
 }
