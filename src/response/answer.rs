@@ -140,7 +140,7 @@ pub fn shape(answer: Response<Answered>, shaping: Shaping) -> Result<Response<Sh
         scan,
         links,
         patience,
-        came: Instant::now(),
+        waits_since: None,
         late: None,
         ended: false,
     };
@@ -245,9 +245,9 @@ pub struct ShapedBody {
     scan: Scan,
     links: Option<Links>,
     patience: Duration,
-    /// When something came last.
-    came: Instant,
-    /// Rings when nothing may have come for too long; there while something is waited for.
+    /// Since when something is waited for.
+    waits_since: Option<Instant>,
+    /// Rings when nothing may have come for too long; there once something was waited for.
     late: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
@@ -255,11 +255,11 @@ pub struct ShapedBody {
 impl ShapedBody {
     /// Ready when nothing came for too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = self.came + self.patience;
+        let due = *self.waits_since.get_or_insert_with(Instant::now) + self.patience;
         let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(due)));
         ready!(late.as_mut().poll(cx));
         while Instant::now() < due {
-            late.as_mut().reset(due); // something came since it was set
+            late.as_mut().reset(due); // it was set for something that came
             ready!(late.as_mut().poll(cx));
         }
         Poll::Ready(())
@@ -314,7 +314,7 @@ impl Body for ShapedBody {
                 this.ended = true;
                 return Poll::Ready(Some(Err(Cut::Timeout)));
             };
-            this.came = Instant::now();
+            this.waits_since = None;
             let piece = match frame {
                 None => {
                     this.ended = true;
