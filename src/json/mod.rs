@@ -452,6 +452,10 @@ mod tests {
                 );
                 let spelled = format!("{{\"\\u006b{twice}\":1,{once}}}");
                 assert!(read(&spelled).is_err(), "{twice} of {count}");
+                let inside = format!("{{{once},\"in\":{{{once},\"k{twice}\":1}}}}");
+                assert!(read(&inside).is_err(), "{twice} of {count} inside");
+                let after = format!("{{{once},\"in\":{{{once}}},\"k{twice}\":1}}");
+                assert!(read(&after).is_err(), "{twice} of {count} after");
             }
         }
     }

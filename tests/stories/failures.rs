@@ -211,6 +211,22 @@ async fn a_slow_answer_is_waited_for_and_connections_are_kept() {
 }
 
 #[tokio::test]
+async fn an_answer_in_pieces_is_waited_for_piece_by_piece() {
+    let (api, gate, token) = gate().await;
+    // Longer than the time-out in all, and never for as long at once.
+    let pauses = || Fault::Pauses(Duration::from_millis(400), 4);
+    api.fault_next(pauses());
+    let answer = read(&gate, &token).await;
+    assert_eq!(told(&answer), (200, None));
+    assert!(answer.json()["account"].is_object());
+    api.fault_next(pauses());
+    let answer = write(&gate, &token).await;
+    assert_eq!(told(&answer), (201, None));
+    assert_eq!(answer.json()["tag"]["name"], "x");
+    gate.finish(&api).await;
+}
+
+#[tokio::test]
 async fn the_apis_own_answers_pass_as_they_are() {
     let (api, gate, token) = gate().await;
     for (status, id) in [

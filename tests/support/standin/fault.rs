@@ -23,6 +23,8 @@ pub enum Fault {
     DelayHead(Duration),
     /// Waits so long in the middle of the body.
     DelayBody(Duration),
+    /// Waits so long before each of so many pieces of the body.
+    Pauses(Duration, usize),
     /// Waits before the first byte until the hold is released.
     HoldHead(Hold),
     /// Waits in the middle of the body until the hold is released.
@@ -108,6 +110,7 @@ impl Fault {
             }
             Self::DelayHead(_)
             | Self::DelayBody(_)
+            | Self::Pauses(..)
             | Self::HoldHead(_)
             | Self::HoldBody(_)
             | Self::CloseBeforeHead
@@ -221,6 +224,7 @@ pub(super) async fn deliver<W: AsyncWrite + Unpin>(
             whole(out, reply).await
         }
         Some(Fault::DelayBody(time)) => in_two(out, reply, sleep(time)).await,
+        Some(Fault::Pauses(time, count)) => in_pieces(out, reply, time, count).await,
         Some(Fault::HoldBody(hold)) => in_two(out, reply, hold.passed()).await,
         Some(Fault::CloseBeforeHead) => Ok(false),
         Some(Fault::CloseAfterHead) => broken(out, reply, 0).await,
@@ -274,6 +278,22 @@ async fn in_two<W: AsyncWrite + Unpin>(
     broken(out, reply, half).await?;
     pause.await;
     out.write_all(&body[half..]).await?;
+    Ok(reply.framing != Framing::UntilClose)
+}
+
+async fn in_pieces<W: AsyncWrite + Unpin>(
+    out: &mut W,
+    reply: &Reply,
+    pause: Duration,
+    count: usize,
+) -> io::Result<bool> {
+    broken(out, reply, 0).await?;
+    let body = reply.framed_body();
+    for piece in body.chunks(body.len().div_ceil(count)) {
+        sleep(pause).await;
+        out.write_all(piece).await?;
+        out.flush().await?;
+    }
     Ok(reply.framing != Framing::UntilClose)
 }
 
