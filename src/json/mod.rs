@@ -7,6 +7,7 @@
 //! stands, and looks at none of the bytes in between.
 
 mod reading;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,6 +16,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::catalog::FieldPath;
+pub use text::text_end;
 
 /// JSON to its end: UTF-8 without a byte order mark, nothing around it, and no key twice in any object of it.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::text::plain;
 use super::{NoDocument, Value};
 
 /// Goes over a text that is one value, and tells of each value in it where it stands: of an object its keys and values in turns.
@@ -265,35 +266,6 @@ impl<'t> Reading<'t> {
     }
 }
 
-/// How many bytes come before the first that ends a string, escapes what follows, or may stand in none. `None` where there
-/// is no such byte.
-fn plain(bytes: &[u8]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let stops = has(word, b'"') | has(word, b'\\') | has_below(word, b' ');
-        if stops != 0 {
-            return Some(index * 8 + stops.trailing_zeros() as usize / 8);
-        }
-    }
-    let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    Some(words.len() * 8 + rest.iter().position(stops)?)
-}
-
-/// Which of eight bytes are this one: the lowest bit that is set is the highest of the first of them. (Above it there may be
-/// others, where a subtraction borrowed.)
-fn has(word: u64, byte: u8) -> u64 {
-    has_below(word ^ (EACH * u64::from(byte)), 1)
-}
-
-/// Which of eight bytes are less than this one, told in the same way.
-fn has_below(word: u64, byte: u8) -> u64 {
-    word.wrapping_sub(EACH * u64::from(byte)) & !word & (EACH << 7)
-}
-
-/// One in each of eight bytes.
-const EACH: u64 = 0x0101_0101_0101_0101;
-
 /// A number in which most keys of an object differ.
 fn marks(key: &str) -> u32 {
     let key = key.as_bytes();
@@ -301,33 +273,4 @@ fn marks(key: &str) -> u32 {
     let length = u32::try_from(key.len()).unwrap_or_default();
     let [first, last] = ends;
     length.wrapping_mul(7) ^ first.wrapping_mul(5) ^ last
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn each_byte_is_told_at_each_place() {
-        for at in 0..20 {
-            for byte in 0..=u8::MAX {
-                for around in [b'a', b'!', b'#', 0x20, 0x5b, 0x5d, 0x80, 0xff] {
-                    let mut bytes = [around; 24];
-                    bytes[at] = byte;
-                    let stops = byte < 0x20 || byte == b'"' || byte == b'\\';
-                    assert_eq!(plain(&bytes), stops.then_some(at), "{byte} at {at}");
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_plain_ends_where_a_look_at_each_byte_ends(bytes in prop::collection::vec(0x1e_u8..0x24, 0..40)) {
-            let stops = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-            prop_assert_eq!(plain(&bytes), bytes.iter().position(stops));
-        }
-    }
 }

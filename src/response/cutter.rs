@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::json::text_end;
+
 /// What is cut from a document: a graph of places, as what is in it may hold its like. Lists are gone through.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -156,7 +158,8 @@ impl<'j> Cutter<'j> {
         while at < piece.len() {
             at = self.step(&mut run, at)?;
         }
-        if let Some(from) = run.held_from {
+        let held_from = run.held_from;
+        if let Some(from) = held_from {
             self.held
                 .extend_from_slice(piece.get(from..).unwrap_or_default());
             let longest = match self.state {
@@ -167,10 +170,10 @@ impl<'j> Cutter<'j> {
                 return Err(UnreadableAnswer);
             }
         }
-        if run.from == Some(0) && run.out.is_empty() {
+        if run.from == Some(0) && run.out.is_empty() && held_from.is_none() {
             return Ok(piece.clone());
         }
-        run.keep_until(piece.len());
+        run.keep_until(held_from.unwrap_or(piece.len()));
         Ok(run.out.freeze())
     }
 
@@ -319,6 +322,7 @@ impl<'j> Cutter<'j> {
         number: usize,
     ) -> Result<(), UnreadableAnswer> {
         let from = run.held_from.take().unwrap_or(next);
+        run.keep_until(from);
         let here = run.piece.get(from..next).unwrap_or_default();
         let mut whole = std::mem::take(&mut self.held);
         whole.extend_from_slice(here);
@@ -390,12 +394,17 @@ impl<'j> Cutter<'j> {
         let found = place.find(key)?;
         let (fate, below) = found.map_or((Fate::Keep, None), |member| (member.fate, member.below));
         if fate == Fate::Cut {
+            run.keep_until(from);
             self.dropping = true;
-            run.from = None;
         } else {
             let kept = if container.has_any { pending } else { key };
-            run.out.extend_from_slice(kept);
-            run.from = Some(next);
+            // Most stays as it stands there, and goes with what is around it.
+            let goes_along = run.from.is_some() && kept.len() == here.len();
+            if !goes_along {
+                run.keep_until(from);
+                run.out.extend_from_slice(kept);
+                run.from = Some(next);
+            }
             container.has_any = true;
         }
         self.held.clear();
@@ -446,13 +455,16 @@ struct Run<'r> {
 impl Run<'_> {
     fn keep_until(&mut self, end: usize) {
         if let Some(from) = self.from.take() {
+            if self.out.capacity() == 0 {
+                self.out.reserve(self.piece.len());
+            }
             self.out
                 .extend_from_slice(self.piece.get(from..end).unwrap_or_default());
         }
     }
 
+    /// Holds back what comes from here on, until it is known what becomes of it.
     fn hold(&mut self, at: usize) {
-        self.keep_until(at);
         self.held_from = Some(at);
     }
 }
@@ -542,29 +554,6 @@ impl Skip {
 
 fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
-}
-
-/// Where in `rest` the next quote or backslash is: eight bytes at a time, as most texts are short.
-fn text_end(rest: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    let hits = |word: u64, byte: u8| {
-        let differs = word ^ (ONES * u64::from(byte));
-        differs.wrapping_sub(ONES) & !differs & HIGHS
-    };
-    let mut chunks = rest.chunks_exact(8);
-    let mut at = 0;
-    for chunk in &mut chunks {
-        let word = u64::from_le_bytes(chunk.try_into().ok()?);
-        let found = hits(word, b'"') | hits(word, b'\\');
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let tail = chunks.remainder();
-    let found = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    found.map(|found| at + found)
 }
 
 #[cfg(test)]
