@@ -3,7 +3,7 @@
 //! What an answer shows is judged on one reading of it, and its reader may make another: the first of two members with one
 //! name, or what stands behind the document's end. So a document that could be read in two ways is none here.
 //!
-//! It is gone over once ([`reading`]). What asks for something in it afterwards steps from value to value, by where each
+//! It is gone over once (`reading`). What asks for something in it afterwards steps from value to value, by where each
 //! stands, and looks at none of the bytes in between.
 
 mod reading;
@@ -22,12 +22,12 @@ pub use text::text_end;
 #[derive(Debug)]
 pub struct Document {
     bytes: Bytes,
-    values: Vec<Value>,
+    extents: Vec<Extent>,
 }
 
 /// Where a value, or the key of a member, stands in its document, with quotes and brackets.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Value {
+struct Extent {
     from: u32,
     to: u32,
     /// How many there are in it, and it: of a key [`ESCAPED`] beside that.
@@ -47,8 +47,8 @@ impl fmt::Display for NoDocument {
     }
 }
 
-impl Value {
-    /// Of a document that has less than two gigabytes, and so less values than that.
+impl Extent {
+    /// Of a document that has less than two gigabytes, and so fewer values than that.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a longer document is none, which is found before any value is"
@@ -110,7 +110,7 @@ impl Document {
     pub fn of_value(bytes: &Bytes) -> Result<Self, NoDocument> {
         let text = std::str::from_utf8(bytes).map_err(|_| NoDocument)?;
         Ok(Self {
-            values: reading::values(text)?,
+            extents: reading::extents(text)?,
             bytes: bytes.clone(),
         })
     }
@@ -124,7 +124,7 @@ impl Document {
     pub fn root(&self) -> Part<'_> {
         Part {
             text: std::str::from_utf8(&self.bytes).unwrap_or_default(),
-            values: &self.values,
+            extents: &self.extents,
         }
     }
 
@@ -145,17 +145,17 @@ pub struct Part<'d> {
     /// That of the document.
     text: &'d str,
     /// Those of the document from this one on.
-    values: &'d [Value],
+    extents: &'d [Extent],
 }
 
 impl<'d> Part<'d> {
-    fn value(self) -> Value {
-        self.values.first().copied().unwrap_or_default()
+    fn extent(self) -> Extent {
+        self.extents.first().copied().unwrap_or_default()
     }
 
     /// Where it stands in its document.
     pub fn place(self) -> Range<usize> {
-        self.value().place()
+        self.extent().place()
     }
 
     /// Its text.
@@ -195,7 +195,7 @@ impl<'d> Part<'d> {
         let mut inside = self.is_object().then(|| self.inside())?;
         Some(std::iter::from_fn(move || {
             let key = inside.next()?;
-            let key = key.value().says(self.text).ok()?;
+            let key = key.extent().says(self.text).ok()?;
             Some((key, inside.next()?))
         }))
     }
@@ -207,15 +207,15 @@ impl<'d> Part<'d> {
 
     /// What stands in it at once: of an object its keys and values in turns.
     fn inside(self) -> impl Iterator<Item = Self> {
-        let Self { text, values } = self;
-        let mut rest = values
-            .get(1..self.value().count as usize)
+        let Self { text, extents } = self;
+        let mut rest = extents
+            .get(1..self.extent().count as usize)
             .unwrap_or_default();
         std::iter::from_fn(move || {
-            let values = rest;
-            let first = values.first()?;
-            rest = values.get(first.count()..).unwrap_or_default();
-            Some(Self { text, values })
+            let extents = rest;
+            let first = extents.first()?;
+            rest = extents.get(first.count()..).unwrap_or_default();
+            Some(Self { text, extents })
         })
     }
 }

@@ -4,27 +4,27 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::text::plain;
-use super::{NoDocument, Value};
+use super::{Extent, NoDocument};
 
 /// Goes over a text that is one value, and tells of each value in it where it stands: of an object its keys and values in turns.
 ///
 /// # Errors
 /// `NoDocument` where it is not JSON (RFC 8259), where a key stands in one object twice, or it is nested deeper than anything
 /// of the API.
-pub(super) fn values(text: &str) -> Result<Vec<Value>, NoDocument> {
-    i32::try_from(text.len()).map_err(|_| NoDocument)?; // a `Value` has no room for more
-    let mut reading = Reading {
+pub(super) fn extents(text: &str) -> Result<Vec<Extent>, NoDocument> {
+    i32::try_from(text.len()).map_err(|_| NoDocument)?; // a `Extent` has no room for more
+    let mut pass = OnePass {
         text,
         bytes: text.as_bytes(),
         at: 0,
-        values: Vec::with_capacity(text.len() / BYTES_EACH),
+        extents: Vec::with_capacity(text.len() / BYTES_EACH),
         keys: Vec::new(),
     };
-    reading.space();
-    reading.value(0)?;
-    reading.space();
-    let is_all = reading.at == text.len();
-    is_all.then_some(reading.values).ok_or(NoDocument)
+    pass.space();
+    pass.value(0)?;
+    pass.space();
+    let is_all = pass.at == text.len();
+    is_all.then_some(pass.extents).ok_or(NoDocument)
 }
 
 /// The bytes that one value, or one key, of the API's answers has at least on the whole.
@@ -36,11 +36,11 @@ const FEW: usize = 32;
 /// A number with fewer letters, none of them an exponent, is none too large for a reader's 64 bits of floating point.
 const LONG_NUMBER: usize = 300;
 
-struct Reading<'t> {
+struct OnePass<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
-    values: Vec<Value>,
+    extents: Vec<Extent>,
     /// The keys of the objects that are open, those of one after those of the one around it.
     keys: Vec<Cow<'t, str>>,
 }
@@ -55,7 +55,7 @@ struct Keys<'t> {
     many: Option<HashSet<Cow<'t, str>>>,
 }
 
-impl<'t> Reading<'t> {
+impl<'t> OnePass<'t> {
     fn byte(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -74,22 +74,22 @@ impl<'t> Reading<'t> {
     }
 
     fn value(&mut self, depth: usize) -> Result<(), NoDocument> {
-        let (index, from) = (self.values.len(), self.at);
+        let (index, from) = (self.extents.len(), self.at);
         match self.byte().ok_or(NoDocument)? {
             b'"' => {
                 self.string()?;
             }
             open @ (b'{' | b'[') if depth < DEPTH => {
-                self.values.push(Value::default()); // before what is in it
+                self.extents.push(Extent::default()); // before what is in it
                 self.at += 1;
                 self.space();
                 match open {
                     b'{' => self.object(depth + 1)?,
                     _ => self.list(depth + 1)?,
                 }
-                let count = self.values.len() - index;
-                if let Some(value) = self.values.get_mut(index) {
-                    *value = Value::holding(from..self.at, count);
+                let count = self.extents.len() - index;
+                if let Some(value) = self.extents.get_mut(index) {
+                    *value = Extent::holding(from..self.at, count);
                 }
                 return Ok(());
             }
@@ -98,7 +98,7 @@ impl<'t> Reading<'t> {
             b'n' => self.word(b"null")?,
             _ => self.number()?,
         }
-        self.values.push(Value::holding(from..self.at, 1));
+        self.extents.push(Extent::holding(from..self.at, 1));
         Ok(())
     }
 
@@ -138,8 +138,8 @@ impl<'t> Reading<'t> {
             return Err(NoDocument);
         }
         let is_escaped = self.string()?;
-        let at = Value::key(from..self.at, is_escaped);
-        self.values.push(at);
+        let at = Extent::key(from..self.at, is_escaped);
+        self.extents.push(at);
         let key = at.says(self.text)?;
         let bit = 1 << (marks(&key) % u64::BITS);
         let is_new = keys.seen & bit == 0 || !self.has(keys, &key);
