@@ -195,7 +195,7 @@ impl<'d> Part<'d> {
         let mut inside = self.is_object().then(|| self.inside())?;
         Some(std::iter::from_fn(move || {
             let key = inside.next()?;
-            let key = key.extent().says(self.text).ok()?;
+            let key = key.extent().says(self.text).ok()?; // it could be, when the document was read
             Some((key, inside.next()?))
         }))
     }
