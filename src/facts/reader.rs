@@ -204,9 +204,11 @@ impl Facts {
         self.turns(account).changed.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Forgets what was put into which project in an account: something may be deleted, or moved.
-    pub fn forget_projects(&self, account: &str) {
+    /// The same where something may have been deleted, or moved: forgets what was put into which project, too. That goes first,
+    /// as what is found out under the new turn is kept.
+    pub fn drop_all_and_projects(&self, account: &str) {
         self.turns(account).replaced.fetch_add(1, Ordering::AcqRel);
+        self.drop_all(account);
     }
 
     /// Facts of a daemon whose state others may share.
@@ -247,10 +249,7 @@ impl Facts {
                 project,
             } => self.put(&account, &grantee, &urn, Known::exactly(project), lasts),
             Happened::Made => self.drop_all(&account),
-            Happened::Replaced => {
-                self.drop_all(&account);
-                self.forget_projects(&account);
-            }
+            Happened::Replaced => self.drop_all_and_projects(&account),
         }
     }
 
@@ -363,10 +362,12 @@ impl Facts {
         })
     }
 
+    /// What was found out before may show it nowhere yet, and is not gone by any more.
     fn put(&self, account: &str, grantee: &str, urn: &str, project: Known, lasts: Duration) {
         let until = Instant::now() + lasts;
         let key = self.assigned(account, grantee, urn);
         self.assigned.insert(key, Put { project, until });
+        self.drop_all(account);
     }
 
     fn put_into(&self, assigned: &Assigned) -> Option<Known> {
@@ -1008,5 +1009,64 @@ fn told(listed: &Listed) -> Result<(), Refusal> {
     match listed.instead {
         None => Ok(()),
         Some(_) => Err(cant_read("the answer has no list")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    fn memory(what: Happened) -> Memory {
+        Memory {
+            account: "default".to_owned(),
+            what,
+            lasts: Duration::from_secs(60),
+        }
+    }
+
+    fn assigned() -> Happened {
+        Happened::Assigned {
+            grantee: "maker".to_owned(),
+            urn: "do:droplet:1".to_owned(),
+            project: vec!["web".to_owned()],
+        }
+    }
+
+    /// What is kept under a turn was found out after it began: so whatever makes another answer true is there before.
+    #[test]
+    fn nothing_is_found_out_under_a_turn_by_what_was_true_before_it() {
+        let facts = Facts::default();
+        let turn = || facts.turns("default").changed.load(Ordering::Acquire);
+        let is_known = || {
+            let key = facts.assigned("default", "maker", "do:droplet:1");
+            facts.put_into(&key).is_some()
+        };
+        for (what, known_after) in [(assigned(), true), (Happened::Replaced, false)] {
+            for _ in 0..2_000 {
+                match known_after {
+                    true => facts.hear(memory(Happened::Replaced)),
+                    false => facts.hear(memory(assigned())),
+                }
+                let (before, is_heard) = (turn(), AtomicBool::new(false));
+                let both = Barrier::new(2);
+                thread::scope(|threads| {
+                    let looks = threads.spawn(|| {
+                        both.wait();
+                        while turn() == before && !is_heard.load(Ordering::Acquire) {
+                            std::hint::spin_loop();
+                        }
+                        is_known()
+                    });
+                    both.wait();
+                    facts.hear(memory(what.clone()));
+                    is_heard.store(true, Ordering::Release);
+                    assert_ne!(turn(), before, "{what:?}");
+                    assert_eq!(looks.join().unwrap(), known_after, "{what:?}");
+                });
+            }
+        }
     }
 }

@@ -460,9 +460,10 @@ impl Question<'_> {
         if self.asked.reads() {
             return;
         }
-        reader.facts.drop_all(self.account());
-        if !self.asked.only_creates() {
-            reader.facts.forget_projects(self.account());
+        if self.asked.only_creates() {
+            reader.facts.drop_all(self.account());
+        } else {
+            reader.facts.drop_all_and_projects(self.account());
         }
     }
 
