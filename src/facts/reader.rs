@@ -1044,12 +1044,13 @@ mod tests {
             let key = facts.assigned("default", "maker", "do:droplet:1");
             facts.put_into(&key).is_some()
         };
-        for (what, known_after) in [(assigned(), true), (Happened::Replaced, false)] {
+        let replaced = || Happened::Replaced;
+        for (first, what, known_after) in [
+            (replaced(), assigned(), true),
+            (assigned(), replaced(), false),
+        ] {
             for _ in 0..2_000 {
-                match known_after {
-                    true => facts.hear(memory(Happened::Replaced)),
-                    false => facts.hear(memory(assigned())),
-                }
+                facts.hear(memory(first.clone()));
                 let (before, is_heard) = (turn(), AtomicBool::new(false));
                 let both = Barrier::new(2);
                 thread::scope(|threads| {
