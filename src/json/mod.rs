@@ -208,9 +208,7 @@ impl<'d> Part<'d> {
     /// What stands in it at once: of an object its keys and values in turns.
     fn inside(self) -> impl Iterator<Item = Self> {
         let Self { text, extents } = self;
-        let mut rest = extents
-            .get(1..self.extent().count as usize)
-            .unwrap_or_default();
+        let mut rest = extents.get(1..self.extent().count()).unwrap_or_default();
         std::iter::from_fn(move || {
             let extents = rest;
             let first = extents.first()?;

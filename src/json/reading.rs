@@ -12,7 +12,7 @@ use super::{Extent, NoDocument};
 /// `NoDocument` where it is not JSON (RFC 8259), where a key stands in one object twice, or it is nested deeper than anything
 /// of the API.
 pub(super) fn extents(text: &str) -> Result<Vec<Extent>, NoDocument> {
-    i32::try_from(text.len()).map_err(|_| NoDocument)?; // a `Extent` has no room for more
+    i32::try_from(text.len()).map_err(|_| NoDocument)?; // an `Extent` has no room for more
     let mut pass = OnePass {
         text,
         bytes: text.as_bytes(),

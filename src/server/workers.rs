@@ -62,8 +62,7 @@ impl Workers {
 
     /// The thread that takes in the connections of a listener, by the listener's number. `None` where there is no thread apart.
     pub fn taking_in(&self, listener: usize) -> Option<&Handle> {
-        let turn = listener.checked_rem(self.threads.len())?;
-        self.threads.get(turn).map(|(_, thread)| thread)
+        self.at(listener).map(|(_, thread)| thread)
     }
 
     /// Hands a connection out: what `serve` makes of it runs on the next of the threads, as one of `connections`.
@@ -101,7 +100,11 @@ impl Workers {
     }
 
     fn next(&self) -> Option<&(ThreadId, Handle)> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.at(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The thread whose turn that is.
+    fn at(&self, turn: usize) -> Option<&(ThreadId, Handle)> {
         self.threads.get(turn.checked_rem(self.threads.len())?)
     }
 }
